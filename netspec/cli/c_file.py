@@ -12,6 +12,7 @@ from netspec.cli.common import checked_net, emit_text, positive, tell
 from netspec.cli.named_run import named_run
 from netspec.cli.output_place import check_beside, check_output, net_sources
 from netspec.cli.trained_net import Trained, load_trained, stored_normalization
+from netspec.compiler.c_backend.train_losses import LOSSES, LossName
 from netspec.diagnostics import NetspecError
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ def add_c_options(parser: argparse.ArgumentParser) -> None:
                        " and the parameters as an array")  # fmt: skip
     group.add_argument("--batch", type=positive, metavar="N",
                        help="c --train: the most images in a batch (default 32)")  # fmt: skip
+    group.add_argument("--loss", dest="train_loss", choices=tuple(LOSSES),
+                       help="c --train: the loss of a net with one output (default softmax)")  # fmt: skip
     group.add_argument("--example", action="store_true",
                        help="c --train: also write OUT_main.c, which trains on pictures in MNIST's"
                        " files")  # fmt: skip
@@ -61,6 +64,7 @@ def chosen_options(options: argparse.Namespace) -> list[str]:
         "--normalize": options.normalize_input,
         "--train": options.train,
         "--batch": options.batch is not None,
+        "--loss": options.train_loss is not None,
         "--example": options.example,
     }
     return [option for option, on in given.items() if on]
@@ -120,19 +124,22 @@ class CFile:
     def _training(self, header: str | None) -> CSource:
         from netspec.compiler.c_backend.train_file import TrainOptions, train_source
 
-        self._one_output_of_scores("--train")
-        double = self._options.dtype == "float64"
-        chosen = TrainOptions(self._options.batch or 32, header, double)
+        options = self._options
+        loss: LossName = options.train_loss if options.train_loss is not None else "softmax"
+        if options.example:
+            self._one_output_of_scores("--example")
+        elif options.train_loss is not None and len(self.net.graph.outputs) != 1:
+            message = f"{self.net.name} has several outputs: --loss needs one"
+            raise NetspecError.simple(codes.USAGE_TARGET, message)
+        chosen = TrainOptions(options.batch or 32, header, options.dtype == "float64", loss)
         return train_source(self.net.graph, self._model().parameters, chosen)
 
     def _example(self) -> str:
         from netspec.compiler.c_backend.train_example import example_main
-        from netspec.compiler.c_backend.train_file import ordered
 
         assert self._out is not None
-        graph, double = self.net.graph, self._options.dtype == "float64"
         in_file = self.source.weights is not None
-        return example_main(graph, ordered(graph), self._out.stem, double=double, in_file=in_file)
+        return example_main(self.net.graph, self._out.stem, in_file=in_file)
 
     def _one_output_of_scores(self, option: str) -> int:
         """Return how many classes a net with one input and one output has."""
@@ -241,8 +248,12 @@ def _require_together(options: argparse.Namespace) -> None:
     if wrong:
         message = f"{', '.join(wrong)}: for a file that predicts, without --train"
         raise NetspecError.simple(codes.USAGE_TARGET, message)
-    if (options.batch is not None or options.example) and not options.train:
-        raise NetspecError.simple(codes.USAGE_TARGET, "--batch and --example need --train")
+    training = options.batch is not None or options.train_loss is not None or options.example
+    if training and not options.train:
+        raise NetspecError.simple(codes.USAGE_TARGET, "--batch, --loss and --example need --train")
+    if options.example and options.train_loss not in (None, "softmax"):
+        message = "--example trains with --loss softmax"
+        raise NetspecError.simple(codes.USAGE_TARGET, message)
     if options.example and not options.header:
         raise NetspecError.simple(codes.USAGE_TARGET, "--example needs --header, which it includes")
 

@@ -54,7 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-torch", dest="torch", action="store_false", help="do not use PyTorch")
     parser.add_argument(
         "--c", action="store_true",
-        help="compile the C file too, with the C compiler of this machine, and compare its outputs",
+        help="compile the C files too, with the C compiler of this machine, and compare their numbers",
     )  # fmt: skip
     parser.add_argument(
         "--onnx", action="store_true",

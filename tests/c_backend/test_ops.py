@@ -5,6 +5,7 @@ The examples of many ops are one net with as many inputs and outputs, so that fe
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -15,8 +16,9 @@ from netspec.compiler.c_backend.emit import COptions
 from netspec.compiler.ops import registry
 from netspec.runtime.engine.reference import Reference
 from netspec.testing.op_examples import agreement, random_parameters
-from netspec.tools.agreement.case import draw_inputs
-from tests.helpers.c_programs import CLANG, CXX, GCC, SANITIZED, run_c
+from netspec.tools.agreement.case import draw_inputs, make_case
+from netspec.tools.agreement.numpy_trace import draw_masks, plan_unfused, trace_reference
+from tests.helpers.c_programs import CLANG, CXX, GCC, SANITIZED, run_c, run_training_c
 
 FIRST = [cls.examples[0] for cls in registry().values() if cls.examples]
 OTHERS = [example for cls in registry().values() for example in cls.examples[1:]]
@@ -60,6 +62,34 @@ class Case:
         assert not wrong
 
 
+class TrainingCase:
+    """The same in training, with gradients of all inputs and parameters."""
+
+    def __init__(self, examples) -> None:
+        self.examples = examples
+        self.graph = netspec.loads(net_of(examples)).graph
+        drawn = make_case(self.graph, batch=2, seed=7, training=True)
+        masks = draw_masks(self.graph, plan_unfused(self.graph, True), 2, 7)
+        self.trial = dataclasses.replace(drawn, masks=masks)
+        self.expected = trace_reference(self.graph, self.trial)
+
+    def check(self, compiler, dtype, folder) -> None:
+        found = run_training_c(self.graph, self.trial, compiler, folder, dtype)
+        wrong = {}
+        for item, array in found.items():
+            error = agreement(self.expected[item], array)
+            if not error <= TOLERANCE[dtype]:
+                wrong[item] = error
+        assert not wrong
+        assert {item.kind for item in found} >= {"output", "gradient"}
+
+
+@functools.cache
+def training_case(part: int) -> TrainingCase:
+    """Return a case in training, computed once; see `case`."""
+    return TrainingCase(FIRST if part < 0 else PARTS[part])
+
+
 @functools.cache
 def case(part: int) -> Case:
     """Return a case, computed once; part -1 is the first example of each op."""
@@ -70,14 +100,26 @@ def test_the_first_example_of_each_op_equals_the_reference(tmp_path):
     case(-1).check(GCC, "float64", tmp_path)
 
 
+def test_the_gradients_of_the_first_example_of_each_op_equal_the_reference(tmp_path):
+    training_case(-1).check(GCC, "float64", tmp_path)
+
+
+COMPILERS = [
+    (GCC, "float64"), (SANITIZED, "float64"), (SANITIZED, "float32"), (CLANG, "float32"),
+    (CXX, "float64"),
+]  # fmt: skip
+
+
 @pytest.mark.heavy
 @pytest.mark.parametrize("part", range(-1, len(PARTS)))
-@pytest.mark.parametrize(
-    ("compiler", "dtype"),
-    [(GCC, "float64"), (SANITIZED, "float64"), (SANITIZED, "float32"), (CLANG, "float32"),
-     (CXX, "float64")],
-    ids=str,
-)  # fmt: skip
+@pytest.mark.parametrize(("compiler", "dtype"), COMPILERS, ids=str)
+def test_the_gradients_of_every_example_equal_the_reference(part, compiler, dtype, tmp_path):
+    training_case(part).check(compiler, dtype, tmp_path)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("part", range(-1, len(PARTS)))
+@pytest.mark.parametrize(("compiler", "dtype"), COMPILERS, ids=str)
 def test_every_example_equals_the_reference(part, compiler, dtype, tmp_path):
     case(part).check(compiler, dtype, tmp_path)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,10 @@ import pytest
 
 from netspec.compiler.c_backend.emit import COptions, CSource, c_source
 from netspec.compiler.ir.graph import Graph
+from netspec.runtime.engine.reference import Reference
+from netspec.tools.agreement.c_trace import TrainingStep
+from netspec.tools.agreement.case import Trial
+from netspec.tools.agreement.quantities import Trace
 
 STRICT = ("-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror")
 
@@ -123,12 +127,73 @@ def _main(graph: Graph, source: CSource, options: COptions, batch: int) -> str:
         name=source.name,
         batch=batch,
         pointers=", ".join(pointers),
-        write="\n    ".join(
-            f"if (fwrite(y{i}, sizeof(REAL), {n}, out) != {n}) return 3;"
-            for i, n in enumerate(outs)
-        ),
+        write="\n    ".join(_write(f"y{i}", n) for i, n in enumerate(outs)),
     )
 
 
 def _read(array: str, count: int) -> str:
     return f"if (fread({array}, sizeof(REAL), {count}, in) != {count}) return 2;"
+
+
+TRAINING = """\
+#include <stdio.h>
+#include "net.h"
+static REAL {arrays};
+int main(void)
+{{
+    FILE *in = fopen("in", "rb"), *out = fopen("out", "wb");
+    {read}
+    {name}_forward({given}, {outputs}, {batch});
+    {name}_backward({given}, {slopes}{written}, {batch});
+    {write}
+    return fclose(in) || fclose(out);
+}}
+"""
+
+
+def run_training_c(
+    graph: Graph, case: Trial, compiler: Compiler, folder: Path, dtype: str
+) -> Trace:
+    """Compile a net to C that trains, and return what a forward and a backward pass compute.
+
+    The gradients of outputs are those of the reference's outputs.
+    """
+    step = TrainingStep(graph, case, dtype)
+    source = step.source("net.h")
+    assert source.header is not None
+    (folder / "net.h").write_text(source.header, "ascii")
+    (folder / "net.c").write_text(source.text, "ascii")
+    run = Reference(graph, case.parameters, training=True, masks=case.masks)
+    loss, loss_gradients = case.objective.reference(run.forward(case.inputs))
+    slopes = step.slopes(loss_gradients)
+    given = {"p": step.parameters} | _numbered("x", [*step.inputs.values(), *step.masks.values()])
+    outputs = _numbered("y", step.outputs.values())
+    ins = given | _numbered("d", slopes.values())
+    outs = outputs | {"g": step.gradients} | _numbered("w", step.input_gradients.values())
+    main = TRAINING.format(
+        arrays=", ".join(f"{name}[{max(1, a.size)}]" for name, a in (ins | outs).items()),
+        read="\n    ".join(_read(name, a.size) for name, a in ins.items()),
+        name=source.name, batch=case.batch, given=", ".join(given), outputs=", ".join(outputs),
+        slopes="".join(f"{name}, " for name in ins if name not in given),
+        written=", ".join(name for name in outs if name not in outputs),
+        write="\n    ".join(_write(name, a.size) for name, a in (outs | {"p": step.parameters}).items()),
+    )  # fmt: skip
+    (folder / "main.c").write_text(main, "ascii")
+    (folder / "in").write_bytes(b"".join(a.tobytes() for a in ins.values()))
+    program = compiler.build(folder, [folder / "net.c", folder / "main.c"], "program")
+    done = subprocess.run([str(program)], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"exit code {done.returncode}: {done.stderr[:4000]}"
+    read, at = np.frombuffer((folder / "out").read_bytes(), dtype), 0
+    for array in (*outs.values(), step.parameters):
+        array.flat[:] = read[at : at + array.size]
+        at += array.size
+    assert at == len(read)
+    return step.trace(loss, loss_gradients)
+
+
+def _numbered(letter: str, arrays: Iterable[Any]) -> dict[str, Any]:
+    return {f"{letter}{i}": array for i, array in enumerate(arrays)}
+
+
+def _write(array: str, count: int) -> str:
+    return f"if (fwrite({array}, sizeof(REAL), {count}, out) != {count}) return 3;"

@@ -47,6 +47,11 @@ def comment(text: str) -> str:
     return out.rstrip("\\")
 
 
+def without_comments(code: str) -> str:
+    """Return C without its comments."""
+    return re.sub(r"/\*.*?\*/", "", code, flags=re.DOTALL)
+
+
 def literal(text: str) -> str:
     """Return a text as a string literal of C, in UTF-8."""
     plain = re.compile(rb"[A-Za-z0-9 _.,:;+\-*/()\[\]{}<>=!@#&|~^$']")

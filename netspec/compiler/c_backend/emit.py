@@ -19,22 +19,22 @@ from netspec.compiler.c_backend.c_text import (
     declared,
     identifier,
     literal,
-    numbers,
 )
 from netspec.compiler.c_backend.calls import Calls, show
+from netspec.compiler.c_backend.definitions import array_texts, function, wrapped
 from netspec.compiler.c_backend.elementwise import ElementwiseFunctions
 from netspec.compiler.c_backend.folding import Constants
 from netspec.compiler.c_backend.kernel_call import c_call
 from netspec.compiler.c_backend.library import called, function_names, used_units
-from netspec.compiler.c_backend.memory import FileMemory, without_unread
+from netspec.compiler.c_backend.memory import (
+    FileMemory,
+    copied_results,
+    given_results,
+    without_unread,
+)
 from netspec.compiler.c_backend.normalized_input import InputScale, with_normalized_input
 from netspec.compiler.ir.graph import Graph
-from netspec.compiler.ir.plan import (
-    Buffer,
-    Operand,
-    Plan,
-    ViewStep,
-)
+from netspec.compiler.ir.plan import Buffer, Plan
 from netspec.compiler.numpy_backend.pipeline import make_plan
 from netspec.compiler.passes.bind_sizes import open_sizes
 from netspec.diagnostics import NetspecError
@@ -43,7 +43,6 @@ Array = NDArray[Any]
 
 # Constants of more bytes than this are a file of their own.
 LARGE = 1 << 20
-WIDTH = 100
 
 
 SPECIALISED = """\
@@ -153,21 +152,9 @@ class _File:
 
     def _given(self) -> dict[Buffer, str]:
         """Return the caller's pointers, by the buffers that they are."""
-        roots = {s.output: s.source for s in self.plan.forward if isinstance(s, ViewStep)}
-
-        def root(operand: Operand) -> Operand:
-            while isinstance(operand, Buffer) and operand in roots:
-                operand = roots[operand]
-            return operand
-
-        given: dict[Buffer, str] = {
-            buffer: self.inputs[name] for name, buffer in self.plan.inputs.items()
-        }
-        for name, buffer in self.plan.outputs.items():
-            source = root(buffer)
-            if isinstance(source, Buffer) and source not in self.constants:
-                given.setdefault(source, self.outputs[name])
-        return given
+        given = {buffer: self.inputs[name] for name, buffer in self.plan.inputs.items()}
+        taken = {*given, *self.constants}
+        return given | given_results(self.plan, self.plan.outputs, self.outputs, taken)
 
     def source(self) -> CSource:
         body = self._body()
@@ -320,11 +307,8 @@ class _File:
                 ["/* Where each array begins in the weights. */", "enum {", ",\n".join(lines), "};"]
             )
             yield "static const real *weights;"
-        else:
-            for array in self.memory.arrays:
-                yield array_text("real", array.name, numbers(array.values, double=self.double))
-        for table in self.memory.tables:
-            yield array_text("int", table.name, [str(int(v)) for v in table.values])
+        given = [] if self.memory.in_blob else self.memory.arrays
+        yield from array_texts(given, self.memory.tables, double=self.double)
 
     def _blob(self) -> bytes:
         order = np.dtype(np.float64 if self.double else np.float32).newbyteorder("<")
@@ -345,12 +329,7 @@ class _File:
         return re.sub(r"^static (?=void|real|int)", "SPECIALISED ", text, flags=re.MULTILINE)
 
     def _predict(self, body: Sequence[str]) -> str:
-        text = "\n".join(body)
-        unused = [n for n in self.inputs.values() if not re.search(rf"\b{n}\b", text)]
-        body = [*(f"(void){name};" for name in unused), *body]
-        lines = [f"    {line}" if line else "" for line in body]
-        head = f"void {self.name}_predict({self._arguments()})"
-        return "\n".join([*_wrapped(head), "{", *lines, "}"])
+        return function(f"void {self.name}_predict({self._arguments()})", body)
 
     def _predict_batch(self) -> str:
         steps = [(name, math.prod(self.graph.inputs[key])) for key, name in self.inputs.items()] + [
@@ -361,7 +340,7 @@ class _File:
         given += ["arena"] if self.options.extern_arena else []
         return "\n".join(
             [
-                *_wrapped(f"void {self.name}_predict_batch(int count, {self._arguments()})"),
+                *wrapped(f"void {self.name}_predict_batch(int count, {self._arguments()})"),
                 "{",
                 "    for (int n = 0; n < count; n++)",
                 f"        {self.name}_predict({', '.join(given)});",
@@ -404,34 +383,4 @@ class _File:
 
     def _body(self) -> list[str]:
         lines = self.calls.lines(self.plan.forward)
-        for name, buffer in self.plan.outputs.items():
-            pointer = self.memory.pointer(buffer)
-            if pointer != self.outputs[name]:
-                size = math.prod(buffer.shape)
-                lines += ["", *c_call("copy", pointer, self.outputs[name], size)]
-        return lines
-
-
-def array_text(kind: str, name: str, texts: Sequence[str]) -> str:
-    """Return a constant array."""
-    lines, line = [], "   "
-    for text in texts:
-        if len(line) + len(text) + 2 > WIDTH:
-            lines.append(line)
-            line = "   "
-        line += f" {text},"
-    head = f"static const {kind} {name}[{len(texts)}] = {{"
-    return "\n".join([head, *lines, line.rstrip(","), "};"])
-
-
-def _wrapped(head: str) -> list[str]:
-    """Return a function's head on as many lines as it needs."""
-    name, _, given = head.partition("(")
-    lines, line = [], f"{name}("
-    for i, part in enumerate(given.split(", ")):
-        if i and len(line) + len(part) + 2 > WIDTH:
-            lines.append(f"{line},")
-            line = " " * (len(name) + 1) + part
-        else:
-            line += f", {part}" if i else part
-    return [*lines, line]
+        return [*lines, *copied_results(self.memory, self.plan.outputs, self.outputs)]

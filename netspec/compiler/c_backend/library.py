@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from netspec.compiler.c_backend.c_text import without_comments
+
 FOLDER = Path(__file__).parent / "library"
 
 # Functions of <math.h> in the precision of `real`, which are called `real_exp` and so on.
@@ -51,7 +53,7 @@ def units(fast: bool = False) -> tuple[Unit, ...]:
 
 def called(code: str) -> frozenset[str]:
     """Return the names of the functions that C calls, comments aside."""
-    return frozenset(_CALLED.findall(re.sub(r"/\*.*?\*/", "", code, flags=re.DOTALL)))
+    return frozenset(_CALLED.findall(without_comments(code)))
 
 
 def _unit(text: str) -> Unit:

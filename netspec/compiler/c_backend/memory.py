@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from netspec.compiler.c_backend.c_text import Names
 from netspec.compiler.c_backend.folding import Constants
+from netspec.compiler.c_backend.kernel_call import c_call
 from netspec.compiler.ir.plan import (
     Argument,
     Buffer,
@@ -56,6 +57,7 @@ class FileMemory:
     Attributes:
         given: the pointers that the caller passes, by the buffers that they are.
         arrays, tables: the constant arrays of numbers and of whole numbers, in the order of use.
+        made: what they are called, by the name and the numbers that were asked for.
         in_blob: whether the numbers are in a file of their own.
         total: the numbers in the arena, without scratch memory.
         scratch_size: the most numbers that a kernel needs in between.
@@ -72,6 +74,7 @@ class FileMemory:
     in_blob: bool = False
     arrays: list[ConstantArray] = field(default_factory=list)
     tables: list[ConstantArray] = field(default_factory=list)
+    made: dict[tuple[str, bytes], str] = field(default_factory=dict)
     total: int = 0
     scratch_size: int = 0
     batch: int = 1
@@ -83,7 +86,6 @@ class FileMemory:
         self._roots = {
             step.output: step.source for step in self.plan.steps if isinstance(step, ViewStep)
         }
-        self._made: dict[tuple[str, bytes], str] = {}
         placed, self.total = plan_memory(self.plan).layout(self.batch, ALIGNMENT)
         self._offsets = placed
         self._places: dict[Buffer, str] = {}
@@ -137,10 +139,10 @@ class FileMemory:
 
     def _array(self, name: str, values: Array, arrays: list[ConstantArray]) -> str:
         key = (name, values.tobytes())
-        if key not in self._made:
-            self._made[key] = self.names.free(name.replace(".", "_"))
-            arrays.append(ConstantArray(self._made[key], values.reshape(-1)))
-        return self._made[key]
+        if key not in self.made:
+            self.made[key] = self.names.free(name.replace(".", "_"))
+            arrays.append(ConstantArray(self.made[key], values.reshape(-1)))
+        return self.made[key]
 
     def scratch(self, elements: int) -> str:
         """Return the pointer to memory for numbers in between."""
@@ -154,6 +156,41 @@ class FileMemory:
         if operand.name in self.parameters:
             return self.parameters[operand.name].shape
         return self.constants[operand].shape
+
+
+def given_results(
+    plan: Plan, results: Mapping[str, Buffer], names: Mapping[str, str], taken: Container[Operand]
+) -> dict[Buffer, str]:
+    """Return the pointers to results that can be written where the caller wants them, by buffer.
+
+    Args:
+        plan: the plan, with the views of buffers.
+        results: the buffers of the results, by name.
+        names: where the caller wants them.
+        taken: what is somewhere else already.
+    """
+    roots = {s.output: s.source for s in plan.steps if isinstance(s, ViewStep)}
+    given: dict[Buffer, str] = {}
+    for name, buffer in results.items():
+        source: Operand = buffer
+        while isinstance(source, Buffer) and source in roots:
+            source = roots[source]
+        if isinstance(source, Buffer) and source not in taken:
+            given.setdefault(source, names[name])
+    return given
+
+
+def copied_results(
+    memory: FileMemory, results: Mapping[str, Buffer], names: Mapping[str, str], count: str = ""
+) -> list[str]:
+    """Return the copies of results, of so many images, that are not where the caller wants them."""
+    lines = []
+    for name, buffer in results.items():
+        pointer, size = memory.pointer(buffer), math.prod(buffer.shape)
+        if pointer != names[name]:
+            many = f"{count} * {size}" if count else size
+            lines += ["", *c_call("copy", pointer, names[name], many)]
+    return lines
 
 
 def without_unread(steps: Sequence[Step], wanted: Sequence[Buffer]) -> list[Step]:

@@ -1,51 +1,42 @@
-"""Writes a C file that trains: the loss and its gradients, steps of optimizers, and predictions."""
+"""Writes a C file that trains: passes, the loss, steps of optimizers, and weights in files."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from netspec import codes
 from netspec.compiler.c_backend.c_text import Names, comment, declared, identifier, numbers
-from netspec.compiler.c_backend.calls import Calls, no_form, show
+from netspec.compiler.c_backend.calls import Calls, show
+from netspec.compiler.c_backend.definitions import array_text, array_texts, function, wrapped
 from netspec.compiler.c_backend.elementwise import ElementwiseFunctions
-from netspec.compiler.c_backend.emit import LARGE, Array, CSource, array_text, require_numbers
+from netspec.compiler.c_backend.emit import (
+    LARGE,
+    Array,
+    CSource,
+    require_numbers,
+)
 from netspec.compiler.c_backend.folding import Constants
 from netspec.compiler.c_backend.library import called, function_names, used_units
-from netspec.compiler.c_backend.loops import indented
-from netspec.compiler.c_backend.memory import FileMemory, Place, without_unread
+from netspec.compiler.c_backend.memory import (
+    ConstantArray,
+    FileMemory,
+    Place,
+    copied_results,
+    given_results,
+    without_unread,
+)
+from netspec.compiler.c_backend.templates import declarations, written
+from netspec.compiler.c_backend.tensors_file import tensors_parts
+from netspec.compiler.c_backend.train_losses import LossName, TrainLoss
 from netspec.compiler.ir.graph import Graph, Parameter
-from netspec.compiler.ir.plan import Buffer, KernelStep, Plan, ViewStep
+from netspec.compiler.ir.plan import Buffer, KernelStep, Plan
 from netspec.compiler.numpy_backend.pipeline import make_plan
 from netspec.diagnostics import NetspecError
-
-STEPS = """\
-/* Gradient descent with momentum, which the velocities hold: 0 to begin with. */
-void {name}_sgd_step(REAL *parameters, const REAL *gradients, REAL *velocities,
-{blank}              REAL rate, REAL momentum)
-{{
-    for (int i = 0; i < {upper}_TRAINED; i++) {{
-        velocities[i] = momentum * velocities[i] + gradients[i];
-        parameters[i] -= rate * velocities[i];
-    }}
-}}
-
-/* Adam (Kingma and Ba 2015). Its means and squares are 0 to begin with; steps count from 1. */
-void {name}_adam_step(REAL *parameters, const REAL *gradients, REAL *means, REAL *squares,
-{blank}               int step, REAL rate)
-{{
-    const double from_means = 1 - pow(0.9, step), from_squares = sqrt(1 - pow(0.999, step));
-    const real by = (real)((double)rate * from_squares / from_means);
-    const real least = (real)(1e-8 * from_squares);
-    for (int i = 0; i < {upper}_TRAINED; i++) {{
-        means[i] += (real)0.1 * (gradients[i] - means[i]);
-        squares[i] += (real)0.001 * (gradients[i] * gradients[i] - squares[i]);
-        parameters[i] -= by * means[i] / (real_sqrt(squares[i]) + least);
-    }}
-}}"""
 
 
 @dataclass(frozen=True)
@@ -56,38 +47,57 @@ class TrainOptions:
         batch: the most images in a batch.
         header: the name of the header that the declarations go to; None for none.
         double: whether the numbers are in double precision.
+        loss: the loss of a net with one output; None for no loss but the caller's.
+        seed: the seed of the random numbers that layers draw.
+        input_gradients: whether the backward pass writes the gradients of the inputs too.
+        masks_given: whether the caller passes what layers would draw.
     """
 
     batch: int = 32
     header: str | None = None
     double: bool = False
+    loss: LossName | None = "softmax"
+    seed: int = 0
+    input_gradients: bool = False
+    masks_given: bool = False
 
 
 def train_source(graph: Graph, parameters: Mapping[str, Array], options: TrainOptions) -> CSource:
-    """Return a net with one input and one output of scores in C that trains.
+    """Return a net in C that trains.
 
     Args:
         graph: a checked graph whose sizes are all known.
         parameters: the numbers to begin with, by name.
-        options: what the file is to be.
+        options: what the file is to be. A loss needs one output.
 
     Raises:
-        NetspecError: `compile/no-c` for each layer that has no form in C, for random numbers, for
-            open sizes, and for a net without parameters.
+        NetspecError: `compile/no-c` for each layer that has no form in C, for open sizes, and for a
+            net without parameters.
     """
     require_numbers(graph)
-    if not any(p.trainable for p in graph.parameters.values()):
+    if not options.input_gradients and not any(p.trainable for p in graph.parameters.values()):
         message = f"{graph.name} has no parameters to train"
         raise NetspecError.simple(codes.COMPILE_NO_C, message)
     return _TrainFile(graph, parameters, options).source()
 
 
 def ordered(graph: Graph) -> list[Parameter]:
-    """Return the parameters as they lie in the file's array: those that are trained come first, and
-    counts of batches are left out.
+    """Return the parameters as they lie in the file's array: the weights, what else is trained, the
+    statistics and the constants. Counts of batches are left out.
     """
     kept = [p for p in graph.parameters.values() if p.role != "counter"]
-    return sorted(kept, key=lambda p: not p.trainable)
+    return sorted(kept, key=lambda p: (p.role != "weight", not p.trainable, not p.is_saved))
+
+
+def sampled(plan: Plan) -> dict[str, Buffer]:
+    """Return the buffers that layers fill with random numbers, by the layers' names."""
+    return {
+        step.node: buffer
+        for step in plan.sample
+        if isinstance(step, KernelStep)
+        for buffer in step.writes
+        if isinstance(buffer, Buffer)
+    }
 
 
 class _TrainFile:
@@ -99,34 +109,36 @@ class _TrainFile:
         self.name = identifier(graph.name).lower().strip("_") or "net"
         self.upper = self.name.upper()
         taken = {"arena", "parameters", "gradients", "labels", "count", "loss", "n", "x", "y", "i"}
-        self.names = Names({*function_names(), *taken})
+        random = {"random_state", "random_step", "tensors", "tensors_header", "initial", "text"}
+        self.names = Names({*function_names(), *taken, *random, "scores", "dscores"})
+        self.order = ordered(graph)
         self.places = self._places()
         self.functions = ElementwiseFunctions(self.names, options.double)
-        ((_, self.image),) = ((key, self.names.free(key)) for key in graph.inputs)
-        ((_, self.scores),) = ((key, self.names.free(key)) for key in graph.outputs)
-        ((_, value),) = graph.outputs.items()
-        (self.classes,) = graph.shape_of(value)
-        self.trained = make_plan(graph, training=True)
-        self._require_no_draws()
+        self.arrays: list[ConstantArray] = []
+        self.tables: list[ConstantArray] = []
+        self.made: dict[tuple[str, bytes], str] = {}
+        self.inputs = {key: self.names.free(key) for key in graph.inputs}
+        self.outputs = {key: self.names.free(key) for key in graph.outputs}
+        self.trained = make_plan(graph, training=True, input_gradients=options.input_gradients)
         evaluated = make_plan(graph, training=False, backward=False)
         steps = without_unread(evaluated.forward, list(evaluated.outputs.values()))
         self.evaluated = dataclasses.replace(evaluated, forward=tuple(steps))
+        self.slopes = {key: self.names.free(f"d{key}") for key in self.trained.output_gradients}
+        self.wanted = {key: self.names.free(f"d{key}") for key in self.trained.input_gradients}
+        masks = sampled(self.trained) if options.masks_given else {}
+        self.masks = {key: self.names.free(f"mask_{key}") for key in masks}
+        self.loss = self._loss_of_output()
 
-    def _require_no_draws(self) -> None:
-        found = {
-            step.node: no_form(self.trained.nodes[step.node], f"{step.kernel}: random numbers")
-            for step in self.trained.sample
-            if isinstance(step, KernelStep)
-        }
-        if found:
-            raise NetspecError(tuple(found.values()))
-
-    def _ordered(self) -> list[Parameter]:
-        return ordered(self.graph)
+    def _loss_of_output(self) -> TrainLoss | None:
+        if self.options.loss is None or len(self.graph.outputs) != 1:
+            return None
+        (value,) = self.graph.outputs.values()
+        shape = self.graph.shape_of(value)
+        return TrainLoss(self.options.loss, shape) if shape else None
 
     def _places(self) -> dict[str, Place]:
         places, at = {}, 0
-        for p in self._ordered():
+        for p in self.order:
             name = self.names.free(f"P_{p.name.upper()}")
             places[p.name] = Place(name, at, tuple(p.shape))
             at += p.size
@@ -134,91 +146,136 @@ class _TrainFile:
 
     # -- the two programs
 
-    def _memory(self, plan: Plan, prefix: str, batch: int, scores: str, dscores: str) -> FileMemory:
-        roots = {s.output: s.source for s in plan.steps if isinstance(s, ViewStep)}
-        ((_, image),) = plan.inputs.items()
-        ((_, output),) = plan.outputs.items()
-        while output in roots:
-            source = roots[output]
-            assert isinstance(source, Buffer)
-            output = source
-        given = {image: self.image, output: scores}
-        given |= dict.fromkeys(plan.output_gradients.values(), dscores)
+    def _memory(
+        self, plan: Plan, prefix: str, batch: int, given: Mapping[Buffer, str]
+    ) -> FileMemory:
         return FileMemory(
-            plan, Constants({}), self.names, given, batch=batch, prefix=prefix,
-            parameters=self.places,
+            plan, Constants({}), self.names, dict(given), arrays=self.arrays, tables=self.tables,
+            made=self.made, batch=batch, parameters=self.places, prefix=prefix,
         )  # fmt: skip
+
+    def _single(self) -> FileMemory:
+        """Return the memory of the net in evaluation, which writes its outputs for the caller."""
+        plan = self.evaluated
+        given = self._given_inputs(plan)
+        given |= given_results(plan, plan.outputs, self.outputs, given)
+        return self._memory(plan, "AT", 1, given)
+
+    def _given_inputs(self, plan: Plan) -> dict[Buffer, str]:
+        return {buffer: self.inputs[key] for key, buffer in plan.inputs.items()}
+
+    def _of_batch(self, kept: Mapping[str, str]) -> FileMemory:
+        """Return the memory of the net in training, where backward reads the outputs once more."""
+        plan = self.trained
+        given = self._given_inputs(plan)
+        given |= {buffer: self.slopes[key] for key, buffer in plan.output_gradients.items()}
+        if self.masks:
+            given |= {buffer: self.masks[key] for key, buffer in sampled(plan).items()}
+        pointers = {key: f"arena + {name}" for key, name in kept.items()}
+        given |= given_results(plan, plan.outputs, pointers, given)
+        given |= given_results(plan, plan.input_gradients, self.wanted, given)
+        return self._memory(plan, "TRAIN", self.options.batch, given)
 
     def _calls(self, plan: Plan, memory: FileMemory, count: str = "") -> Calls:
         return Calls(self.graph, plan.nodes, memory, self.functions, self.options.double, count)
 
     def source(self) -> CSource:
-        batch = self.options.batch
-        training = self._memory(
-            self.trained, "TRAIN", batch, "arena + TRAIN_SCORES", "arena + TRAIN_DSCORES"
-        )
-        calls = self._calls(self.trained, training, "count")
-        both = calls.lines(self.trained.forward), calls.lines(self.trained.backward)
-        predicting = self._memory(self.evaluated, "AT", 1, self.scores, "")
-        predict = self._calls(self.evaluated, predicting).lines(self.evaluated.forward)
-        scores = [("TRAIN_SCORES", training.total),
-                  ("TRAIN_DSCORES", training.total + batch * self.classes)]  # fmt: skip
-        end = training.total + 2 * batch * self.classes
-        arena = max(end + training.scratch_size, predicting.total + predicting.scratch_size, 1)
-        places = [*predicting.places_in_arena(), *training.places_in_arena(), *scores]
-        if predicting.scratch_size:
-            places.append(("AT_SCRATCH", predicting.total))
+        plan = self.trained
+        kept = {key: self.names.free(f"TRAIN_{key.upper()}_KEPT") for key in plan.outputs}
+        training, single = self._of_batch(kept), self._single()
+        calls = self._calls(plan, training, "count")
+        forward = calls.lines((*(() if self.masks else plan.sample), *plan.forward))
+        backward = calls.lines(plan.backward)
+        forward += copied_results(training, plan.outputs, self.outputs, "count")
+        backward += copied_results(training, plan.input_gradients, self.wanted, "count")
+        predict = self._calls(self.evaluated, single).lines(self.evaluated.forward)
+        predict += copied_results(single, self.evaluated.outputs, self.outputs)
+        scores, end = self._score_places(training.total, plan, kept)
+        arena = max(end + training.scratch_size, single.total + single.scratch_size, 1)
+        places = [*single.places_in_arena(), *training.places_in_arena(), *scores]
+        if single.scratch_size:
+            places.append(("AT_SCRATCH", single.total))
         if training.scratch_size:
             places.append(("TRAIN_SCRATCH", end))
-        functions = [self._predict(predict), self._loss(*both), self._steps(), *self._initial()]
+        functions = [
+            function(self._predict_head(), predict),
+            function(self._forward_head(), forward),
+            function(self._backward_head(), backward),
+            *self._loss_function(),
+            written("optimizers", self.name),
+            *self._initial(),
+        ]
         return self._assembled(places, arena, functions)
 
-    def _predict(self, body: list[str]) -> str:
-        head = (
-            f"void {self.name}_predict(const REAL *parameters, const REAL *{self.image},"
-            f" REAL *{self.scores})"
+    def _score_places(
+        self, start: int, plan: Plan, kept: Mapping[str, str]
+    ) -> tuple[list[tuple[str, int]], int]:
+        """Return where outputs are, and scores with their gradients; and what lies behind them."""
+        sizes = {name: math.prod(plan.outputs[key].shape) for key, name in kept.items()}
+        if self.loss is not None:
+            sizes |= dict.fromkeys(("TRAIN_SCORES", "TRAIN_DSCORES"), math.prod(self.loss.shape))
+        places = []
+        for name, size in sizes.items():
+            places.append((name, start))
+            start += self.options.batch * size
+        return places, start
+
+    # -- functions
+
+    def _predict_head(self) -> str:
+        given = ["const REAL *parameters", *_read(self.inputs), *_written(self.outputs)]
+        return f"void {self.name}_predict({', '.join(given)})"
+
+    def _forward_head(self) -> str:
+        given = ["REAL *parameters", *_read(self.inputs), *_read(self.masks)]
+        return (
+            f"void {self.name}_forward({', '.join([*given, *_written(self.outputs)])}, int count)"
         )
-        return "\n".join([head, "{", *indented(body), "}"])
 
-    def _loss(self, forward: list[str], backward: list[str]) -> str:
-        loss = (
-            "const real loss = cross_entropy(arena + TRAIN_SCORES, labels, arena + TRAIN_DSCORES,"
-            f" count, {self.classes});"
-        )
-        body = [*forward, "", loss, "", "/* The gradients, from the last layer to the first. */",
-                *backward, "return loss;"]  # fmt: skip
-        return "\n".join([f"{self._loss_head()}", "{", *indented(body), "}"])
+    def _backward_head(self) -> str:
+        given = ["const REAL *parameters", *_read(self.inputs), *_read(self.masks)]
+        given += [*_read(self.slopes), "REAL *gradients", *_written(self.wanted), "int count"]
+        return f"void {self.name}_backward({', '.join(given)})"
 
-    def _loss_head(self) -> str:
-        start = f"REAL {self.name}_loss_and_grads("
-        given = (f"REAL *parameters, const REAL *{self.image}, const int *labels,",
-                 "int count, REAL *gradients)")  # fmt: skip
-        return f"{start}{given[0]}\n{' ' * len(start)}{given[1]}"
+    def _loss_head(self, loss: TrainLoss) -> str:
+        labels = ["const int *labels"] if loss.labels else []
+        given = ["REAL *parameters", *_read(self.inputs), *_read(self.masks), *labels, "int count"]
+        given += ["REAL *gradients", *_written(self.wanted)]
+        return f"REAL {self.name}_loss_and_grads({', '.join(given)})"
 
-    def _steps(self) -> str:
-        return STEPS.format(name=self.name, upper=self.upper, blank=" " * len(self.name))
+    def _loss_function(self) -> Iterator[str]:
+        if self.loss is None:
+            return
+        inputs = ", ".join(["parameters", *self.inputs.values(), *self.masks.values()])
+        wanted = "".join(f"{name}, " for name in self.wanted.values())
+        yield function(self._loss_head(self.loss), [
+            "real *scores = arena + TRAIN_SCORES, *dscores = arena + TRAIN_DSCORES;",
+            f"{self.name}_forward({inputs}, scores, count);",
+            f"const real loss = {self.loss.call('scores', 'dscores')};",
+            f"{self.name}_backward({inputs}, dscores, gradients, {wanted}count);",
+            "return loss;",
+        ])  # fmt: skip
 
     def _initial(self) -> Iterator[str]:
-        if self._in_file():
+        if self._in_file() or not self.order:
             return
         yield (
             f"void {self.name}_initial_parameters(REAL *parameters)\n{{\n"
             f"    copy(initial, parameters, {self.upper}_PARAMETERS);\n}}"
         )
 
+    def _saves(self) -> bool:
+        return any(p.is_saved for p in self.order)
+
     def _in_file(self) -> bool:
         return self._bytes() > LARGE
 
     def _bytes(self) -> int:
-        return sum(p.size for p in self._ordered()) * (8 if self.options.double else 4)
+        return sum(p.size for p in self.order) * (8 if self.options.double else 4)
 
     def _numbers(self) -> Array:
-        return np.concatenate(
-            [
-                np.zeros(0),
-                *(np.asarray(self.values[p.name], float).ravel() for p in self._ordered()),
-            ]
-        )
+        arrays = [np.asarray(self.values[p.name], float).ravel() for p in self.order]
+        return np.concatenate([np.zeros(0), *arrays])
 
     # -- the file
 
@@ -228,24 +285,29 @@ class _TrainFile:
         own = self.functions.texts()
         declarations = self._declarations(arena)
         header = self.options.header
-        enums = [
-            "enum {\n" + ",\n".join(f"    {name} = {at}" for name, at in pairs) + "\n};"
-            for pairs in ([(p.name, p.offset) for p in self.places.values()], places)
-        ]
+        units = used_units(called("\n".join([*own, *functions])), fast=False)
+        draws = any("random_bits" in unit.functions for unit in units)
         parts = [
-            self._head(arena), "#include <math.h>",
-            declarations if header is None else f'#include "{header}"', "typedef REAL real;",
-            f"/* Where each parameter begins. */\n{enums[0]}",
-            "/* Where values begin in the arena, when it predicts (AT) and when it trains (TRAIN). */"
-            f"\n{enums[1]}",
-            f"static real arena[{self.upper}_ARENA_NUMBERS];",
-        ]  # fmt: skip
-        if not self._in_file():
+            self._head(arena),
+            "#include <math.h>\n#include <stdint.h>" if draws else "#include <math.h>",
+            declarations if header is None else f'#include "{header}"',
+            "typedef REAL real;",
+        ]
+        offsets = [(p.name, p.offset) for p in self.places.values()]
+        parts += _enum("Where each parameter begins.", offsets)
+        about = "Where values begin in the arena, when it predicts (AT) and when it trains (TRAIN)."
+        parts += _enum(about, places)
+        parts.append(f"static real arena[{self.upper}_ARENA_NUMBERS];")
+        parts += [self._random_state()] if draws else []
+        if not self._in_file() and self.order:
             shown = numbers(self._numbers(), double=self.options.double)
             parts.append(array_text("real", "initial", shown))
-        units = used_units(called("\n".join([*own, *functions])), fast=False)
+        parts += array_texts(self.arrays, self.tables, double=self.options.double)
         parts += [unit.text for unit in units]
         parts += [*own, *functions]
+        if self._saves():
+            tensors = tensors_parts(self.graph, self.order, self.places, double=self.options.double)
+            parts.append(written("safetensors", self.name, **tensors))
         blob = self._numbers().astype("<f8" if self.options.double else "<f4").tobytes()
         guard = f"{self.upper}_H"
         return CSource(
@@ -260,6 +322,19 @@ class _TrainFile:
             sum(n.op.macs(*self.graph.shapes_into(n)) for n in self.graph.nodes),
         )
 
+    def _random_state(self) -> str:
+        """Return the state of the generator that a model of the same seed begins with."""
+        state = np.random.PCG64(np.random.SeedSequence([self.options.seed, 1])).state["state"]
+        shown = {
+            name: ", ".join(f"{half}u" for half in (number >> 64, number & (2**64 - 1)))
+            for name, number in (("state", state["state"]), ("step", state["inc"]))
+        }
+        return (
+            "/* The generator of random numbers, as halves of 64 bits, in its first state. */\n"
+            f"static uint64_t random_state[2] = {{{shown['state']}}};\n"
+            f"static const uint64_t random_step[2] = {{{shown['step']}}};"
+        )
+
     def _first(self) -> str:
         span = self.graph.span
         where = span.source.file_name if span is not None else self.graph.name
@@ -269,10 +344,13 @@ class _TrainFile:
         )
 
     def _head(self, arena: int) -> str:
-        ((given, shape),) = self.graph.inputs.items()
+        graph = self.graph
+        values = {key: graph.shape_of(value) for key, value in graph.outputs.items()}
         lines = [
-            self._first(), " *", f" * input  {comment(given)} {show(shape)}",
-            f" * output {self.classes} scores", " *",
+            self._first(), " *",
+            *(f" * input  {comment(key)} {show(shape)}" for key, shape in graph.inputs.items()),
+            *(f" * output {comment(key)} {show(shape)}" for key, shape in values.items()),
+            " *",
             f" * memory    {arena * (8 if self.options.double else 4):,} bytes, the arena, for"
             f" batches of up to {self.options.batch}", " */",
         ]  # fmt: skip
@@ -280,29 +358,57 @@ class _TrainFile:
 
     def _declarations(self, arena: int) -> str:
         name, upper = self.name, self.upper
-        trained = sum(p.size for p in self._ordered() if p.trainable)
+        whole = sum(p.size for p in self.order)
+        trained = sum(p.size for p in self.order if p.trainable)
+        decayed = sum(p.size for p in self.order if p.role == "weight")
+        saved = sum(p.size for p in self.order if p.is_saved)
         lines = [
             "/* The most images in a batch, and the numbers of the memory that values lie in. */",
             f"enum {{ {upper}_BATCH = {self.options.batch}, {upper}_ARENA_NUMBERS = {arena} }};",
-            "/* How many numbers the parameters are, and how many of them, the first, are trained. */",
-            f"enum {{ {upper}_PARAMETERS = {sum(p.size for p in self._ordered())},"
-            f" {upper}_TRAINED = {trained} }};",
+            "/* How many numbers the parameters are, and how many of them, the first, files of weights",
+            "   have, are trained, and are weights. */",
+            f"enum {{ {upper}_PARAMETERS = {whole}, {upper}_SAVED = {saved}, {upper}_TRAINED = {trained},"
+            f" {upper}_DECAYED = {decayed} }};",
             "",
         ]
-        if not self._in_file():
+        if not self._in_file() and self.order:
             lines += [f"void {name}_initial_parameters(REAL *parameters);", ""]
+        lines += ["/* Predicts for one image. */", *_declared(self._predict_head()), ""]
+        if self.loss is not None:
+            lines += [
+                f"/* Returns the loss of a batch, {self.loss.about}, and writes its gradients. Labels",
+                "   of -100 do not count. */" if self.loss.labels else "   */",
+                *_declared(self._loss_head(self.loss)),
+                "",
+            ]
         lines += [
-            "/* Predicts for one image. */",
-            f"void {name}_predict(const REAL *parameters, const REAL *{self.image},"
-            f" REAL *{self.scores});",
+            "/* For a loss of your own: the outputs of a batch in training, and then the gradients from",
+            "   those of the outputs. */",
+            *_declared(self._forward_head()),
+            *_declared(self._backward_head()),
             "",
-            "/* Returns the loss of a batch, the mean cross-entropy, and writes its gradients. */",
-            f"{self._loss_head()};",
-            "",
-            f"void {name}_sgd_step(REAL *parameters, const REAL *gradients, REAL *velocities,",
-            "    REAL rate, REAL momentum);",
-            f"void {name}_adam_step(REAL *parameters, const REAL *gradients, REAL *means,",
-            "    REAL *squares, int step, REAL rate);",
-            "",
+            *declarations("optimizers", name),
         ]
+        if self._saves():
+            lines += declarations("safetensors", name)
         return declared(lines, double=self.options.double)
+
+
+def _read(names: Mapping[str, str]) -> list[str]:
+    return [f"const REAL *{name}" for name in names.values()]
+
+
+def _written(names: Mapping[str, str]) -> list[str]:
+    return [f"REAL *{name}" for name in names.values()]
+
+
+def _declared(head: str) -> list[str]:
+    *first, last = wrapped(head)
+    return [*first, f"{last};"]
+
+
+def _enum(about: str, pairs: Sequence[tuple[str, int]]) -> list[str]:
+    if not pairs:
+        return []
+    lines = ",\n".join(f"    {name} = {at}" for name, at in pairs)
+    return [f"/* {about} */\nenum {{\n{lines}\n}};"]

@@ -55,7 +55,7 @@ def trace_sides(
         backward: whether the program as it runs includes the backward pass; by default in training.
         before: another batch to run through the programs first, so that numbers left over from it
             show.
-        c: whether the C file is compiled and run too, in evaluation.
+        c: whether the C file is compiled and run too.
         onnx: whether onnxruntime runs the ONNX model too, in evaluation and float32.
     """
     plans = {
@@ -72,7 +72,7 @@ def trace_sides(
         with one_thread():
             traces[PYTORCH] = trace_module(graph, module, case, dtype)
     sides = {REFERENCE: Side(REFERENCE, reference)}
-    if c and not case.training:
+    if c:
         from netspec.tools.agreement.c_trace import trace_c
 
         sides[C] = Side(C, trace_c(graph, case, dtype))

@@ -60,8 +60,7 @@ def verify(
         seed: the seed of the weights, the batch and the dropout masks.
         dtypes: `float64`, `float32` or both.
         torch: whether to compare the PyTorch module too.
-        c: whether to compare the C file too, compiled with the compiler of this machine, in
-            evaluation.
+        c: whether to compare the C files too, compiled with the compiler of this machine.
         onnx: whether to compare the ONNX model too, run by onnxruntime, in evaluation and float32.
         advance: called with a description of each comparison before it is made.
 

@@ -148,9 +148,72 @@ def join(call: KernelCall) -> list[str]:
     return lines
 
 
+def separate(call: KernelCall) -> list[str]:
+    """The two parts of what `join` makes."""
+    steps, size = call.shape(1)
+    lines = []
+    for index, start in ((1, 0), (2, size)):
+        axes = _axes((steps, size), (2 * size, 1), (size, 1))
+        lines += walk(call, (call.pointer(0), call.pointer(index)), axes, (start, 0))
+    return lines
+
+
+def stack(call: KernelCall) -> list[str]:
+    """One behind the other."""
+    states, size = range(1, len(call.step.arguments)), call.size(1)
+    whole = call.pointer(0)
+    return [
+        line
+        for i, index in enumerate(states)
+        for line in c_call("copy", call.pointer(index), _moved(whole, i * size), size)
+    ]
+
+
+def drop(call: KernelCall) -> list[str]:
+    """x times columns of a mask."""
+    steps, size = call.shape(0)
+    columns = call.shape(1)[-1]
+    axes = [Axis(steps, (size, columns)), Axis(size, (1, 1))]
+    return _scaled(call, axes, call.whole("start"))
+
+
+def scale_images(call: KernelCall) -> list[str]:
+    """x times a mask, which is repeated along the axes in which it has size 1."""
+    x, mask = call.shape(0), call.shape(1)
+    read = [0 if n == 1 else step for n, step in zip(mask, steps_of(mask), strict=True)]
+    return _scaled(call, _axes(x, steps_of(x), read))
+
+
+def _scaled(call: KernelCall, axes: Sequence[Axis], start: int = 0) -> list[str]:
+    left = merged(axes)
+
+    def body(names: list[str]) -> list[str]:
+        at, by = (
+            place([(n, a.steps[i]) for n, a in zip(names, left, strict=True)]) for i in (0, 1)
+        )
+        return [f"y[{at}] = x[{at}] * mask[{by}];"]
+
+    mask = f"const real *mask = {_moved(call.pointer(1), start)};"
+    return scope((call.pointer(0), call.pointer(2)), [mask, *nested(left, body)])
+
+
 def choose(call: KernelCall) -> list[str]:
     """The numbers of x at places along an axis."""
-    x, y, axis = call.shape(0), call.shape(2), call.whole("axis") - 1
+    lines = _chosen(call, call.shape(0), call.shape(2), "y[{at}] = x[{chosen}];")
+    lines = [f"const real *places = {call.pointer(1)};", *lines]
+    return scope((call.pointer(0), call.pointer(2)), lines)
+
+
+def choose_backward(call: KernelCall) -> list[str]:
+    """Added to the numbers that were chosen."""
+    lines = _chosen(call, call.shape(2), call.shape(1), "y[{chosen}] += x[{at}];")
+    lines = [f"const real *places = {call.pointer(0)};", *lines]
+    filled = c_call("fill", call.pointer(2), call.size(2), "0")
+    return [*filled, *scope((call.pointer(1), call.pointer(2)), lines)]
+
+
+def _chosen(call: KernelCall, x: tuple[int, ...], y: tuple[int, ...], does: str) -> list[str]:
+    axis = call.whole("axis") - 1
     read = [0 if i == axis else step for i, step in enumerate(steps_of(x))]
     left = merged([Axis(n, (a, b)) for n, a, b in zip(y, read, steps_of(y), strict=True)])
 
@@ -158,11 +221,20 @@ def choose(call: KernelCall) -> list[str]:
         fixed, at = (
             place([(n, a.steps[i]) for n, a in zip(names, left, strict=True)]) for i in (0, 1)
         )
-        chosen = f"place(places[{at}], {x[axis]}) * {steps_of(x)[axis]}"
-        return [f"y[{at}] = x[{chosen} + {fixed}];"]
+        found = f"place(places[{at}], {x[axis]}) * {steps_of(x)[axis]}"
+        return [does.format(at=at, chosen=f"{found} + {fixed}")]
 
-    lines = [f"const real *places = {call.pointer(1)};", *nested(left, body)]
-    return scope((call.pointer(0), call.pointer(2)), lines)
+    return nested(left, body)
+
+
+def embedding_backward(call: KernelCall) -> list[str]:
+    """The rows' sums over the batch."""
+    vocabulary, width = call.shape(2)
+    padding = call.option("padding")
+    return c_call(
+        "embedding_backward", *map(call.pointer, range(3)), call.rows(1, width), vocabulary, width,
+        -1 if padding is None else call.whole("padding"),
+    )  # fmt: skip
 
 
 def one_hot(call: KernelCall) -> list[str]:

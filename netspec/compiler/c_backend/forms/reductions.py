@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from netspec.compiler.c_backend.forms.copies import scope
-from netspec.compiler.c_backend.kernel_call import KernelCall
+from netspec.compiler.c_backend.kernel_call import KernelCall, c_call
 from netspec.compiler.c_backend.loops import Axis, merged, nested, place, steps_of
 
 
@@ -141,26 +142,78 @@ def _shared(call: KernelCall, share: str) -> list[str]:
     return scope((call.pointer(0), call.pointer(1)), nested(walk.kept, body))
 
 
-def _over(call: KernelCall, kind: str, walk: _Walk) -> list[str]:
-    passes, result = _PASSES[kind]
+def shared(call: KernelCall) -> list[str]:
+    """The gradient of a largest or smallest number, shared by those that are equal to it."""
+    same = _Pass("same", "0", "same += {x} == value[{w}];")
+    return _spread(call, "same_as", (same,), "{x} == value[{w}] ? dy[{w}] / same : 0", value=True)
+
+
+def logsumexp_backward(call: KernelCall) -> list[str]:
+    """dx = dy * exp(x - y)."""
+    return _spread(call, "share", (), "dy[{w}] * real_exp({x} - value[{w}])", value=True)
+
+
+def variance_backward(call: KernelCall) -> list[str]:
+    """dx = dy * 2 (x - mean) / (count - correction)."""
+    (mean, _), _ = _PASSES["variance"]
+    return _spread(call, "variance", (mean,), "dy[{w}] * 2 * ({x} - mean) / {less}", value=False)
+
+
+def nothing(call: KernelCall) -> list[str]:
+    """0 for each number."""
+    return c_call("fill", call.pointer(1), call.size(1), "0")
+
+
+def _spread(
+    call: KernelCall, kind: str, passes: tuple[_Pass, ...], result: str, *, value: bool
+) -> list[str]:
+    """Return loops that give each number of x a gradient, from x, dy and perhaps the reduced value."""
+    walk = _walk(call, call.shape(0), call.shape(1))
+    words = _words(call, kind, walk)
+
+    def body(names: list[str]) -> list[str]:
+        words["w"] = _written(walk, names)
+
+        def turn(inner: list[str]) -> list[str]:
+            at = _read(walk, names, inner)
+            return [f"y[{at}] = {result.format(x=f'x[{at}]', **words)};"]
+
+        return [
+            *(line for one in passes for line in _passed(one, walk, names, words)),
+            *nested(walk.over, turn, len(names)),
+        ]
+
+    last = 3 if value else 2
+    given = [f"const real *value = {call.pointer(1)};"] if value else []
+    given.append(f"const real *dy = {call.pointer(last - 1)};")
+    return scope((call.pointer(0), call.pointer(last)), [*given, *nested(walk.kept, body)])
+
+
+def _words(call: KernelCall, kind: str, walk: _Walk) -> dict[str, str]:
+    """Return what the texts of passes call numbers that are known."""
     count = math.prod(axis.size for axis in walk.over)
     words = {"n": f"(real){count}", "limit": "(sizeof(real) == 4 ? (real)3e38 : (real)1.7e308)"}
     if kind == "variance":
         words["less"] = f"(real){count - call.whole('correction')}"
+    return words
+
+
+def _passed(one: _Pass, walk: _Walk, names: list[str], words: Mapping[str, str]) -> list[str]:
+    """Return the lines of a pass over the numbers that make one of the result."""
+
+    def turn(inner: list[str]) -> list[str]:
+        return [one.turn.format(x=f"x[{_read(walk, names, inner)}]", **words)]
+
+    lines = [f"{one.kind} {one.name} = {one.start};", *nested(walk.over, turn, len(names))]
+    return [*lines, one.end.format(**words)] if one.end else lines
+
+
+def _over(call: KernelCall, kind: str, walk: _Walk) -> list[str]:
+    passes, result = _PASSES[kind]
+    words = _words(call, kind, walk)
 
     def body(names: list[str]) -> list[str]:
-        lines: list[str] = []
-        for one in passes:
-            turn = nested(
-                walk.over,
-                lambda inner, one=one: [  # type: ignore[misc]
-                    one.turn.format(x=f"x[{_read(walk, names, inner)}]", **words)
-                ],
-                len(names),
-            )
-            lines += [f"{one.kind} {one.name} = {one.start};", *turn]
-            if one.end:
-                lines.append(one.end.format(**words))
+        lines = [line for one in passes for line in _passed(one, walk, names, words)]
         return [*lines, f"y[{_written(walk, names)}] = {result.format(**words)};"]
 
     return scope((call.pointer(0), call.pointer(1)), nested(walk.kept, body))
@@ -200,6 +253,15 @@ def place_of_largest(call: KernelCall) -> list[str]:
 
 def running(call: KernelCall) -> list[str]:
     """Sums of all numbers up to each along an axis."""
+    return _running(call, "for (int m = 0; m < {size}; m++)")
+
+
+def running_backward(call: KernelCall) -> list[str]:
+    """Sums of all gradients from each on along an axis."""
+    return _running(call, "for (int m = {size} - 1; m >= 0; m--)")
+
+
+def _running(call: KernelCall, head: str) -> list[str]:
     x, axis = call.shape(0), call.whole("axis") - 1
     steps = steps_of(x)
     kept = merged([Axis(x[i], (steps[i],)) for i in range(len(x)) if i != axis])
@@ -207,11 +269,7 @@ def running(call: KernelCall) -> list[str]:
     def body(names: list[str]) -> list[str]:
         terms = [(n, each.steps[0]) for n, each in zip(names, kept, strict=True)]
         at = place([*terms, ("m", steps[axis])])
-        return [
-            "real sum = 0;",
-            f"for (int m = 0; m < {x[axis]}; m++)",
-            f"    y[{at}] = sum += x[{at}];",
-        ]
+        return ["real sum = 0;", head.format(size=x[axis]), f"    y[{at}] = sum += x[{at}];"]
 
     return scope(
         (call.pointer(0), call.pointer(1)),

@@ -14,15 +14,32 @@ from netspec.kernels.upsample import matrix_of
 
 def nearest(call: KernelCall) -> list[str]:
     """Each place repeated."""
-    x = call.shape(0)
+    return _nearest("nearest", call, call.shape(0))
+
+
+def nearest_backward(call: KernelCall) -> list[str]:
+    """The sum over the copies of each place."""
+    return _nearest("nearest_backward", call, call.shape(1))
+
+
+def _nearest(function: str, call: KernelCall, x: tuple[int, ...]) -> list[str]:
     return c_call(
-        "nearest", call.pointer(0), call.pointer(1), *volume(x[:-1], 1), x[-1],
+        function, call.pointer(0), call.pointer(1), *volume(x[:-1], 1), x[-1],
         *volume(call.ints("scale"), 1),
     )  # fmt: skip
 
 
 def resample(call: KernelCall) -> list[str]:
     """Axis by axis, with the places and weights that each output reads as tables."""
+    return _resampled(call, back=False)
+
+
+def resample_backward(call: KernelCall) -> list[str]:
+    """The same with the tables of the transposed matrices."""
+    return _resampled(call, back=True)
+
+
+def _resampled(call: KernelCall, *, back: bool) -> list[str]:
     x, y = call.shape(0), call.shape(1)
     count = len(x) - 1
     factors = cast("tuple[float | None, ...]", call.option("scale") or (None,) * count)
@@ -32,13 +49,14 @@ def resample(call: KernelCall) -> list[str]:
     halves += [f"{halves[0]} + {largest}"] if halves else []
     lines, source, shape = [], call.pointer(0), x
     for axis in range(count):
+        small, large = (y[axis], x[axis]) if back else (x[axis], y[axis])
         matrix = matrix_of(
-            x[axis], y[axis], mode=str(call.option("mode")),
+            small, large, mode=str(call.option("mode")),
             align_corners=bool(call.option("align_corners")), scale=factors[axis],
         )  # fmt: skip
-        at, weights = _taps(matrix)
+        at, weights = _taps(matrix.T if back else matrix)
         target = call.pointer(1) if axis == count - 1 else halves[axis % 2]
-        name = f"{call.step.node}.axis{axis + 1}"
+        name = f"{call.step.node}.{'back' if back else 'axis'}{axis + 1}"
         lines += c_call(
             "resample", source, call.memory.places(f"{name}.at", at),
             call.memory.constant(f"{name}.weights", weights), target,

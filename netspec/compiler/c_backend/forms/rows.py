@@ -6,9 +6,10 @@ import math
 
 import numpy as np
 
-from netspec.compiler.c_backend.forms.windows import blocks_of_eight, packed_filters
+from netspec.compiler.c_backend.forms.windows import BLOCK, blocks_of_eight, packed_filters
 from netspec.compiler.c_backend.kernel_call import KernelCall, c_call
 from netspec.compiler.c_backend.loops import Axis, merged, nested, place, steps_of
+from netspec.compiler.ir.plan import Buffer, Marker
 
 
 def linear(call: KernelCall) -> list[str]:
@@ -21,21 +22,52 @@ def linear(call: KernelCall) -> list[str]:
     )  # fmt: skip
 
 
-def projection(call: KernelCall) -> list[str] | None:
+def projection(call: KernelCall) -> list[str]:
     """The same, with a third of the weight and of the bias."""
+    third, (size, inputs) = _third(call, 1)
     weight, bias = call.values(1), call.values(2)
-    if weight is None or bias is None:
-        return None
-    third, size = call.whole("third"), len(weight) // 3
-    part = slice(third * size, (third + 1) * size)
-    what = ("query", "key", "value")[third]
-    added = call.memory.constant(f"{call.name(2)}.{what}", bias[part])
-    stored = call.memory.constant(f"{call.name(1)}.{what}", blocks_of_eight(weight[part]))
-    inputs = weight.shape[1]
+    if weight is not None and bias is not None:
+        part = slice(third * size, (third + 1) * size)
+        what = ("query", "key", "value")[third]
+        added = call.memory.constant(f"{call.name(2)}.{what}", bias[part])
+        stored = call.memory.constant(f"{call.name(1)}.{what}", blocks_of_eight(weight[part]))
+    else:
+        stored = call.memory.scratch(-(-size // BLOCK) * BLOCK * inputs)
+        added = moved(call.pointer(2), third * size)
+        own = moved(call.pointer(1), third * size * inputs)
+        call.before.extend(c_call("pack_filters", own, stored, size, inputs, 1, 1))
     return c_call(
         "linear", call.pointer(0), stored, added, call.pointer(3),
-        call.size(0) // inputs, inputs, size,
+        call.rows(0, inputs), inputs, size,
     )  # fmt: skip
+
+
+def projection_backward_input(call: KernelCall) -> list[str]:
+    """All rows of the batch, with a third of the weight."""
+    third, (size, inputs) = _third(call, 1)
+    return c_call(
+        "linear_backward_input", call.pointer(0), moved(call.pointer(1), third * size * inputs),
+        call.pointer(2), call.rows(0, size), inputs, size,
+    )  # fmt: skip
+
+
+def projection_backward_parameters(call: KernelCall) -> list[str]:
+    """The three thirds of weight and bias, each the sum over all rows of the batch."""
+    _, (size, inputs) = _third(call, 6)
+    lines = []
+    for third in range(3):
+        rows, x, dy = call.rows(third, inputs), call.pointer(third), call.pointer(3 + third)
+        dweight = moved(call.pointer(6), third * size * inputs)
+        dbias = moved(call.pointer(7), third * size)
+        lines += c_call("linear_backward_weight", x, dy, dweight, rows, inputs, size)
+        lines += c_call("sum_of_rows", dy, dbias, rows, size)
+    return lines
+
+
+def _third(call: KernelCall, index: int) -> tuple[int, tuple[int, int]]:
+    """Return which third of a weight is meant, and the sizes of a third."""
+    thrice, inputs = call.shape(index)
+    return call.whole("third") if "third" in call.step.options else 0, (thrice // 3, inputs)
 
 
 def matmul(call: KernelCall) -> list[str]:
@@ -47,18 +79,48 @@ def matmul(call: KernelCall) -> list[str]:
     )  # fmt: skip
 
 
+def matmul_backward_left(call: KernelCall) -> list[str]:
+    """One product after the other."""
+    *outer, rows, columns = call.shape(0)
+    return c_call(
+        "matmul_backward_left", *map(call.pointer, range(3)),
+        math.prod(outer), rows, call.shape(1)[-2], columns,
+    )  # fmt: skip
+
+
+def matmul_backward_right(call: KernelCall) -> list[str]:
+    """One product after the other."""
+    *outer, rows, inner = call.shape(0)
+    return c_call(
+        "matmul_backward_right", *map(call.pointer, range(3)),
+        math.prod(outer), rows, inner, call.shape(1)[-1],
+    )  # fmt: skip
+
+
 def attention(call: KernelCall) -> list[str]:
     """One query after the other."""
+    keys = call.shape(1)[-2]
+    pointers = (*map(call.pointer, range(7)), call.memory.scratch(keys))
+    return c_call("attention", *pointers, *_heads(call))
+
+
+def attention_backward(call: KernelCall) -> list[str]:
+    """One query after the other: its shares are computed again."""
+    keys = call.shape(1)[-2]
+    scratch = call.memory.scratch(2 * keys)
+    pointers = (*map(call.pointer, range(11)), scratch, f"{scratch} + {keys}")
+    return c_call("attention_backward", *pointers, *_heads(call))
+
+
+def _heads(call: KernelCall) -> tuple[int, ...]:
     *outer, queries, width = call.shape(0)
     keys, v_width = call.shape(2)[-2:]
     biases, masks = (
         math.prod(call.shape(index)[:-2]) if call.has(index) else 0 for index in (3, 4)
     )
     rows = call.shape(4)[-2] if call.has(4) else 1
-    return c_call(
-        "attention", *map(call.pointer, (0, 1, 2, 3, 4, 6)), call.memory.scratch(keys),
-        math.prod(outer), queries, keys, width, v_width, biases, masks, rows, call.whole("causal"),
-    )  # fmt: skip
+    whole = math.prod(outer)
+    return whole, queries, keys, width, v_width, biases, masks, rows, call.whole("causal")
 
 
 def softmax(call: KernelCall) -> list[str]:
@@ -89,10 +151,26 @@ def _along(function: str, call: KernelCall, arrays: int = 2) -> list[str]:
 
 def normalize(call: KernelCall) -> list[str] | None:
     """A call for each set of numbers that is normalized, in loops over the sets."""
-    split, over, affine = call.ints("split"), call.ints("over"), call.ints("affine")
-    walked, parameter = steps_of(split), _broadcast_steps(call, affine)
-    axes = [Axis(n, pair) for n, *pair in zip(split, walked, parameter, strict=True)]  # type: ignore[arg-type]
-    axes = [Axis(axis.size, tuple(axis.steps)) for axis in axes]
+    return _each_set(call, "normalize", (0, 2, 3, 4, 5, 6), call.real("eps"))
+
+
+def normalize_backward(call: KernelCall) -> list[str] | None:
+    """The same; what it adds to the gradients of weight and bias begins with 0."""
+    for index in (6, 7):
+        if call.has(index):
+            call.before.extend(c_call("fill", call.pointer(index), call.size(index), "0"))
+    return _each_set(call, "normalize_backward", (0, 1, 3, 4, 5, 6, 7, 8))
+
+
+def _each_set(
+    call: KernelCall, function: str, arguments: tuple[int, ...], *last: str
+) -> list[str] | None:
+    split, over = call.ints("split"), call.ints("over")
+    steps = {"weight": _parameter_steps(call), "image": steps_of(split)}
+    statistic = tuple(1 if i + 1 in over else n for i, n in enumerate(split))
+    steps["set"] = tuple(0 if i + 1 in over else step for i, step in enumerate(steps_of(statistic)))
+    walked = zip(steps["image"], steps["weight"], steps["set"], strict=True)
+    axes = [Axis(n, tuple(each)) for n, each in zip(split, walked, strict=True)]
     within = merged([axis for i, axis in enumerate(axes) if i + 1 in over])
     between = merged([axis for i, axis in enumerate(axes) if i + 1 not in over])
     if len(within) > 2:
@@ -100,25 +178,40 @@ def normalize(call: KernelCall) -> list[str] | None:
     one, two = [*within, Axis(1, (0, 0)), Axis(1, (0, 0))][:2]
 
     def body(names: list[str]) -> list[str]:
-        at = place([(n, axis.steps[0]) for n, axis in zip(names, between, strict=True)])
-        of = place([(n, axis.steps[1]) for n, axis in zip(names, between, strict=True)])
-        weight, bias = (call.pointer(i) for i in (2, 3))
+        def pointer(index: int) -> str:
+            if not call.has(index):
+                return "0"
+            of = _walked_as(call, index, split, statistic)
+            terms = [(n, axis.steps[of]) for n, axis in zip(names, between, strict=True)]
+            return moved(call.pointer(index), place(terms))
+
         return c_call(
-            "normalize", _moved(call.pointer(0), at), _moved(weight, of), _moved(bias, of),
-            _moved(call.pointer(4), at), one.size, *one.steps, two.size, *two.steps,
-            call.real("eps"),
+            function, *map(pointer, arguments), one.size, *one.steps[:2], two.size, *two.steps[:2],
+            *last,
         )  # fmt: skip
 
     return nested(between, body)
 
 
-def _moved(pointer: str, offset: str) -> str:
-    return pointer if "0" in (pointer, offset) else f"{pointer} + {offset}"
+def _walked_as(
+    call: KernelCall, index: int, split: tuple[int, ...], statistic: tuple[int, ...]
+) -> int:
+    """Return which step of an axis an argument has: that of an image, a parameter or a statistic."""
+    operand = call.operand(index)
+    if not (isinstance(operand, Buffer) and operand.batched):
+        return 1
+    return 2 if operand.shape == statistic != split else 0
 
 
-def _broadcast_steps(call: KernelCall, affine: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the step of a parameter along each axis of the split image: 0 where it is broadcast."""
-    index = next((i for i in (2, 3) if call.has(i)), None)
+def moved(pointer: str, offset: str | int) -> str:
+    """Return the pointer that lies behind another."""
+    return pointer if "0" in (pointer, str(offset)) else f"{pointer} + {offset}"
+
+
+def _parameter_steps(call: KernelCall) -> tuple[int, ...]:
+    affine = call.ints("affine")
+    found = (i for i in range(len(call.step.arguments)) if _is_parameter(call, i))
+    index = next(found, None)
     if index is None:
         return (0,) * len(affine)
     shape = call.shape(index)
@@ -130,10 +223,27 @@ def _broadcast_steps(call: KernelCall, affine: tuple[int, ...]) -> tuple[int, ..
     )
 
 
+def _is_parameter(call: KernelCall, index: int) -> bool:
+    operand = call.step.arguments[index]
+    if operand is None or isinstance(operand, Marker):
+        return False
+    return not (isinstance(operand, Buffer) and operand.batched)
+
+
 def local_response_norm(call: KernelCall) -> list[str]:
     """By the squares of neighbouring channels."""
     channels = call.shape(0)[-1]
     return c_call(
-        "local_response_norm", call.pointer(0), call.pointer(1), call.size(0) // channels, channels,
+        "local_response_norm", *map(call.pointer, range(3)), call.size(0) // channels, channels,
         call.whole("size"), call.real("alpha"), call.real("beta"), call.real("k"),
+    )  # fmt: skip
+
+
+def local_response_norm_backward(call: KernelCall) -> list[str]:
+    """The same."""
+    channels = call.shape(0)[-1]
+    return c_call(
+        "local_response_norm_backward", *map(call.pointer, range(5)),
+        call.size(0) // channels, channels,
+        call.whole("size"), call.real("alpha"), call.real("beta"),
     )  # fmt: skip

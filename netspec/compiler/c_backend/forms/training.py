@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from netspec.compiler.c_backend.forms.windows import pads, volume
+import math
+
+from netspec.compiler.c_backend.forms.windows import BLOCK, pads, spread, volume
 from netspec.compiler.c_backend.kernel_call import KernelCall, c_call
 
 
@@ -36,44 +38,50 @@ def sum_of_rows(call: KernelCall) -> list[str]:
     return c_call("sum_of_rows", call.pointer(0), call.pointer(1), call.rows(0, columns), columns)
 
 
-def conv_backward_weight(call: KernelCall) -> list[str] | None:
-    """Of signals and pictures, the sum over the batch."""
-    window = _window(call, call.shape(0), call.shape(1), call.shape(2)[2:])
-    if window is None:
-        return None
-    return c_call("conv_backward_weight", *map(call.pointer, range(3)), call.count, *window)
-
-
-def conv_backward_input(call: KernelCall) -> list[str] | None:
-    """Of signals and pictures."""
-    window = _window(call, call.shape(2), call.shape(0), call.shape(1)[2:])
-    if window is None:
-        return None
-    return c_call("conv_backward_input", *map(call.pointer, range(3)), *window)
-
-
-def _window(
-    call: KernelCall, x: tuple[int, ...], y: tuple[int, ...], kernel: tuple[int, ...]
-) -> tuple[int, ...] | None:
-    if len(x) == 4:
-        return None
-    return (
-        *volume(x[:-1], 1)[1:], x[-1], *volume(y[:-1], 1)[1:], y[-1], *volume(kernel, 1)[1:],
-        *volume(call.ints("stride"), 1)[1:], *pads(call)[::2][1:],
-        *volume(call.ints("dilation"), 1)[1:], call.whole("groups"),
+def conv_backward_weight(call: KernelCall) -> list[str]:
+    """The sum over the batch."""
+    return c_call(
+        "conv_backward_weight", *map(call.pointer, range(3)), call.count,
+        *_sizes(call, call.shape(0), call.shape(1)), call.shape(1)[-1],
+        *volume(call.shape(2)[2:], 1), *_window(call), call.whole("groups"),
     )  # fmt: skip
 
 
-def max_pool_backward(call: KernelCall) -> list[str] | None:
-    """Of signals and pictures."""
-    x, y = call.shape(0), call.shape(1)
-    if len(x) == 4:
-        return None
+def conv_backward_input(call: KernelCall) -> list[str]:
+    """A convolution of the gradient, or, with strides and of volumes, its transpose."""
+    filters, seen, *kernel = call.shape(1)
+    if any(step != 1 for step in call.ints("stride")) or len(kernel) == 3:
+        return spread(call, "0", 2)
+    groups, taps = call.whole("groups"), math.prod(kernel)
+    packed = call.memory.scratch(groups * -(-seen // BLOCK) * BLOCK * taps * filters // groups)
+    call.before.extend(
+        c_call("pack_filters_back", call.pointer(1), packed, filters, seen, taps, groups)
+    )
+    (_, high, wide), (_, row, column) = volume(tuple(kernel), 1), volume(call.ints("dilation"), 1)
+    _, top, left = pads(call)[::2]
+    (_, y_height, y_width), (_, height, width) = (
+        volume(call.shape(index)[:-1], 1) for index in (0, 2)
+    )
+    return c_call(
+        "conv", call.pointer(0), packed, "0", call.pointer(2),
+        y_height, y_width, filters, height, width, groups * seen, high, wide, 1, 1,
+        row * (high - 1) - top, column * (wide - 1) - left, row, column, groups,
+    )  # fmt: skip
+
+
+def _sizes(call: KernelCall, x: tuple[int, ...], y: tuple[int, ...]) -> tuple[int, ...]:
+    return (*volume(x[:-1], 1), x[-1], *volume(y[:-1], 1))
+
+
+def _window(call: KernelCall) -> tuple[int, ...]:
+    return (*volume(call.ints("stride"), 1), *pads(call)[::2], *volume(call.ints("dilation"), 1))
+
+
+def max_pool_backward(call: KernelCall) -> list[str]:
+    """One function for all ranks."""
     return c_call(
         "max_pool_backward", *map(call.pointer, range(4)),
-        *volume(x[:-1], 1)[1:], x[-1], *volume(y[:-1], 1)[1:],
-        *volume(call.ints("kernel"), 1)[1:], *volume(call.ints("stride"), 1)[1:],
-        *pads(call)[::2][1:], *volume(call.ints("dilation"), 1)[1:],
+        *_sizes(call, call.shape(0), call.shape(1)), *volume(call.ints("kernel"), 1), *_window(call),
     )  # fmt: skip
 
 
@@ -128,3 +136,16 @@ def fold_into(call: KernelCall) -> list[str]:
     """A batch norm in evaluation, folded into the layer before it."""
     filters = call.size(5)
     return c_call("fold_into", *map(call.pointer, range(6)), filters, call.size(0) // filters)
+
+
+def sample_mask(call: KernelCall) -> list[str]:
+    """What dropout leaves; nothing if the probability is 1."""
+    everything = f"{call.count} * {call.size(1)}"
+    if call.option("p") == 1:
+        return c_call("fill", call.pointer(1), everything, "0")
+    return c_call("sample_mask", call.pointer(1), everything, call.real("p"))
+
+
+def sample_normal(call: KernelCall) -> list[str]:
+    """Standard normal numbers."""
+    return c_call("sample_normal", call.pointer(1), f"{call.count} * {call.size(1)}")

@@ -43,6 +43,31 @@ def packed_filters(call: KernelCall, index: int, groups: int) -> str:
     return packed
 
 
+def packed_taps(call: KernelCall, index: int) -> str:
+    """Return the filters (O, C, ...) of a layer as (O, ..., C): a constant, or scratch memory that they
+    are copied to before.
+    """
+    weight = call.values(index)
+    if weight is not None:
+        return call.memory.constant(call.name(index), np.moveaxis(weight, 1, -1))
+    filters, channels, *kernel = call.shape(index)
+    packed = call.memory.scratch(call.size(index))
+    taps = math.prod(kernel)
+    call.before.extend(c_call("pack_taps", call.pointer(index), packed, filters, channels, taps))
+    return packed
+
+
+def _one_filter_each(call: KernelCall, index: int) -> str:
+    """Return the filters (C, 1, ...) of a depthwise layer as (..., C), as above."""
+    weight = call.values(index)
+    if weight is not None:
+        return call.memory.constant(call.name(index), np.moveaxis(weight[:, 0], 0, -1))
+    channels, taps = call.shape(index)[0], math.prod(call.shape(index)[2:])
+    packed = call.memory.scratch(call.size(index))
+    call.before.extend(c_call("transpose", call.pointer(index), packed, channels, taps))
+    return packed
+
+
 def volume(items: tuple[int, ...], one: int) -> tuple[int, ...]:
     """Return numbers for three axes, where those that a signal or a picture lacks are `one`."""
     return (one,) * (3 - len(items)) + items
@@ -54,27 +79,23 @@ def pads(call: KernelCall) -> tuple[int, ...]:
     return (0,) * (6 - len(given)) + given
 
 
-def conv(call: KernelCall) -> list[str] | None:
+def conv(call: KernelCall) -> list[str]:
     """A picture's filters in blocks of eight, or one for each channel, or those of a volume."""
     x, y = call.shape(0), call.shape(3)
-    weight, shape = call.values(1), call.shape(1)
+    shape = call.shape(1)
     (depth, height, width), (y_depth, y_height, y_width) = volume(x[:-1], 1), volume(y[:-1], 1)
     stride, dilation = volume(call.ints("stride"), 1), volume(call.ints("dilation"), 1)
     kernel = volume(shape[2:], 1)
     starts, groups = pads(call)[::2], call.whole("groups")
     if len(x) == 4:
-        if weight is None:
-            return None
-        filters = call.memory.constant(call.name(1), np.moveaxis(weight, 1, -1))
         return c_call(
-            "conv_volume", call.pointer(0), filters, call.pointer(2), call.pointer(3),
+            "conv_volume", call.pointer(0), packed_taps(call, 1), call.pointer(2), call.pointer(3),
             depth, height, width, x[-1], y_depth, y_height, y_width, y[-1],
             *kernel, *stride, *starts, *dilation, groups,
         )  # fmt: skip
-    if shape[1] == 1 and groups == shape[0] and weight is not None:
-        filters = call.memory.constant(call.name(1), np.moveaxis(weight[:, 0], 0, -1))
+    if shape[1] == 1 and groups == shape[0]:
         return c_call(
-            "depthwise_conv", call.pointer(0), filters, call.pointer(2), call.pointer(3),
+            "depthwise_conv", call.pointer(0), _one_filter_each(call, 1), *map(call.pointer, (2, 3)),
             height, width, x[-1], y_height, y_width,
             *kernel[1:], *stride[1:], *starts[1:], *dilation[1:],
         )  # fmt: skip
@@ -86,16 +107,17 @@ def conv(call: KernelCall) -> list[str] | None:
     )  # fmt: skip
 
 
-def conv_transpose(call: KernelCall) -> list[str] | None:
+def conv_transpose(call: KernelCall) -> list[str]:
     """One function for all ranks."""
-    x, y = call.shape(0), call.shape(3)
-    weight = call.values(1)
-    if weight is None:
-        return None
-    filters = call.memory.constant(call.name(1), np.moveaxis(weight, 1, -1))
+    return spread(call, call.pointer(2), 3)
+
+
+def spread(call: KernelCall, bias: str, target: int) -> list[str]:
+    """Each number of the first argument adds its products with the second to what it reaches."""
+    x, y = call.shape(0), call.shape(target)
     return c_call(
-        "conv_transpose", call.pointer(0), filters, call.pointer(2), call.pointer(3),
-        *volume(x[:-1], 1), x[-1], *volume(y[:-1], 1), y[-1], *volume(weight.shape[2:], 1),
+        "conv_transpose", call.pointer(0), packed_taps(call, 1), bias, call.pointer(target),
+        *volume(x[:-1], 1), x[-1], *volume(y[:-1], 1), y[-1], *volume(call.shape(1)[2:], 1),
         *volume(call.ints("stride"), 1), *pads(call)[::2], *volume(call.ints("dilation"), 1),
         call.whole("groups"),
     )  # fmt: skip
@@ -154,16 +176,36 @@ def adaptive_max_pool(call: KernelCall) -> list[str]:
     return _adaptive("adaptive_max_pool", call)
 
 
-def _adaptive(function: str, call: KernelCall) -> list[str]:
-    x, y = call.shape(0), call.shape(1)
+def adaptive_avg_pool_backward(call: KernelCall) -> list[str]:
+    """One function for all ranks."""
+    return _adaptive("adaptive_avg_pool_backward", call, 1, 0)
+
+
+def adaptive_max_pool_backward(call: KernelCall) -> list[str]:
+    """One function for all ranks."""
+    return _adaptive("adaptive_max_pool_backward", call, 0, 1)
+
+
+def _adaptive(function: str, call: KernelCall, of_x: int = 0, of_y: int = 1) -> list[str]:
+    x, y = call.shape(of_x), call.shape(of_y)
+    given = range(len(call.step.arguments))
     return c_call(
-        function, call.pointer(0), call.pointer(1), *volume(x[:-1], 1), x[-1], *volume(y[:-1], 1)
+        function, *map(call.pointer, given), *volume(x[:-1], 1), x[-1], *volume(y[:-1], 1)
     )
 
 
 def unfold(call: KernelCall) -> list[str]:
     """The windows of a picture as columns."""
-    height, width, channels = call.shape(0)
+    return _columns("unfold", call, call.shape(0))
+
+
+def fold(call: KernelCall) -> list[str]:
+    """The sums of the columns that read the same place."""
+    return _columns("fold", call, call.shape(1))
+
+
+def _columns(function: str, call: KernelCall, picture: tuple[int, ...]) -> list[str]:
+    height, width, channels = picture
     kernel, stride, dilation = call.ints("kernel"), call.ints("stride"), call.ints("dilation")
     top, bottom, left, right = call.ints("pad")
     sizes = zip(
@@ -171,16 +213,24 @@ def unfold(call: KernelCall) -> list[str]:
     )
     counts = [(size - d * (k - 1) - 1) // s + 1 for size, k, s, d in sizes]
     return c_call(
-        "unfold", call.pointer(0), call.pointer(1), height, width, channels, *counts,
+        function, call.pointer(0), call.pointer(1), height, width, channels, *counts,
         *kernel, *stride, top, left, *dilation,
     )  # fmt: skip
 
 
 def pad_edges(call: KernelCall) -> list[str]:
     """Padding from the picture itself."""
-    x, y = call.shape(0), call.shape(1)
+    return _edges("pad_edges", call, call.shape(0), call.shape(1))
+
+
+def pad_edges_backward(call: KernelCall) -> list[str]:
+    """The sums over the places that were filled from the same one."""
+    return _edges("pad_edges_backward", call, call.shape(1), call.shape(0))
+
+
+def _edges(function: str, call: KernelCall, x: tuple[int, ...], y: tuple[int, ...]) -> list[str]:
     mode = ("reflect", "replicate", "circular").index(str(call.option("mode")))
     return c_call(
-        "pad_edges", call.pointer(0), call.pointer(1), *volume(x[:-1], 1), x[-1],
+        function, call.pointer(0), call.pointer(1), *volume(x[:-1], 1), x[-1],
         *volume(y[:-1], 1), *pads(call)[::2], mode,
     )  # fmt: skip

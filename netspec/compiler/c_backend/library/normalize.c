@@ -1,7 +1,9 @@
 /* Normalizes the numbers x[i * step + j * step2], for i < count and j < count2: y has their mean
    taken off, is divided by their deviation, and is scaled and shifted by a weight and a bias of its
-   own for each (w_step apart), or for all. */
+   own for each (w_step apart), or for all. The mean and the inverse of the deviation go to `means` and
+   `inverses`, if these are not 0. */
 static void normalize(const real *x, const real *weight, const real *bias, real *y,
+                      real *means, real *inverses,
                       int count, int step, int w_step, int count2, int step2, int w_step2, real eps)
 {
     real mean = 0, variance = 0;
@@ -22,4 +24,8 @@ static void normalize(const real *x, const real *weight, const real *bias, real 
             const real normal = (x[at] - mean) * inverse;
             y[at] = normal * (weight ? weight[w] : 1) + (bias ? bias[w] : 0);
         }
+    if (means)
+        *means = mean;
+    if (inverses)
+        *inverses = inverse;
 }
