@@ -99,14 +99,15 @@ def pointer(array) -> ctypes.c_void_p:
 class Trained:
     """The functions of a C file that trains, in double precision, over the model's numbers."""
 
-    def __init__(self, net, folder: Path, **options) -> None:
+    def __init__(self, net, folder: Path, flags: tuple[str, ...] = (), **options) -> None:
         self.model = net.compile(dtype="float64", seed=1)
         self.order = ordered(net.graph)
         source = train_source(
             net.graph, self.model.parameters, TrainOptions(5, None, True, seed=1, **options)
         )
         (folder / "net.c").write_text(source.text, "ascii")
-        self.library = ctypes.CDLL(str(LIBRARY.build(folder, [folder / "net.c"], "net.so")))
+        compiler = Compiler(LIBRARY.command, (*LIBRARY.flags, *flags))
+        self.library = ctypes.CDLL(str(compiler.build(folder, [folder / "net.c"], "net.so")))
         self.name = source.name
         self.parameters = self.flat(self.model.parameters)
         self.gradients = np.full_like(self.parameters, np.nan)
@@ -339,6 +340,18 @@ int main(int argc, char **argv)
     return 0;
 }
 """
+
+
+def test_threads_change_no_bit(tmp_path):
+    """OpenMP, with as many threads as it likes."""
+    images, labels = batch(NETS["small"](), 5)
+    found = []
+    for flags in ((), ("-fopenmp",)):
+        (folder := tmp_path / "".join(["build", *flags])).mkdir()
+        ours = Trained(NETS["small"](), folder, flags)
+        loss = ours.loss_and_grads(images, labels)
+        found.append((loss, ours.gradients.tobytes(), ours.parameters.tobytes()))
+    assert found[0] == found[1]
 
 
 PICTURES = """

@@ -100,7 +100,17 @@ class Calls:
         self.memory.image = ""
         if found is None or not looped:
             return found
-        return [f"for (int n = 0; n < {self.count}; n++) {{", *indented(found), "}"]
+        loop = [f"for (int n = 0; n < {self.count}; n++) {{", *indented(found), "}"]
+        return ["PARALLEL", *loop] if _apart(call, found) else loop
+
+
+def _apart(call: KernelCall, lines: Sequence[str]) -> bool:
+    """Whether no image writes what another one reads or writes.
+
+    Scratch memory is written for each image, unless it was filled before the loop.
+    """
+    batched = all(isinstance(each, Buffer) and each.batched for each in call.step.writes)
+    return batched and (bool(call.before) or not any("_SCRATCH" in line for line in lines))
 
 
 def no_form(node: Node, kernel: str) -> Diagnostic:

@@ -23,10 +23,11 @@ class _Vector:
 
 @dataclass
 class ElementwiseFunctions:
-    """Makes the functions, and gives equal formulas the same one."""
+    """Makes the functions, and gives equal formulas the same one; threads may share their loops."""
 
     names: Names
     double: bool = False
+    threads: bool = False
     definitions: dict[tuple[object, ...], tuple[str, str]] = field(default_factory=dict)
 
     def texts(self) -> list[str]:
@@ -77,6 +78,8 @@ class ElementwiseFunctions:
         given += [f"int {x}_{what}" for x, kind in kinds.items() for what in _SIZES[kind]]
         head = f"static void {name}({', '.join([*given, 'int count'])})"
         loop = "    for (int i = 0; i < count; i++)"
+        if self.threads:
+            loop = f"    PARALLEL_IF_LARGE\n{loop}"
         if not statements:
             body = [loop, f"        y[i] = {value};"]
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -98,8 +99,31 @@ def parameters_of(function: str) -> tuple[tuple[CParameter, ...], ...]:
     return tuple(rows)
 
 
-def used_units(names: Iterable[str], *, fast: bool) -> list[Unit]:
-    """Return the units that define these functions, and all that they need, callees first."""
+PARALLEL = """\
+/* Loops that threads share, if the compiler has OpenMP: each number is made by one thread, in the same
+   order for any number of threads. */
+#ifdef _OPENMP
+#define PARALLEL _Pragma("omp parallel for schedule(static)")
+#define PARALLEL_IF_LARGE _Pragma("omp parallel for schedule(static) if (count > 16384)")
+#else
+#define PARALLEL
+#define PARALLEL_IF_LARGE
+#endif"""
+
+
+def without_threads(text: str) -> str:
+    """Return C without the words that share loops among threads."""
+    return re.sub(r"^ *PARALLEL\w*\n", "", text, flags=re.MULTILINE)
+
+
+def used_units(names: Iterable[str], *, fast: bool, threads: bool = False) -> list[Unit]:
+    """Return the units that define these functions, and all that they need, callees first.
+
+    Args:
+        names: the functions that are called.
+        fast: see `units`.
+        threads: whether loops are shared among threads, by what `PARALLEL` defines.
+    """
     maker = {name: unit for unit in units(fast) for name in unit.functions}
     order: dict[str, Unit] = {}
 
@@ -113,4 +137,6 @@ def used_units(names: Iterable[str], *, fast: bool) -> list[Unit]:
 
     for name in sorted(maker.keys() & set(names)):
         add(maker[name])
-    return list(order.values())
+    if threads:
+        return list(order.values())
+    return [dataclasses.replace(unit, text=without_threads(unit.text)) for unit in order.values()]

@@ -21,7 +21,7 @@ from netspec.compiler.c_backend.emit import (
     require_numbers,
 )
 from netspec.compiler.c_backend.folding import Constants
-from netspec.compiler.c_backend.library import called, function_names, used_units
+from netspec.compiler.c_backend.library import PARALLEL, called, function_names, used_units
 from netspec.compiler.c_backend.memory import (
     ConstantArray,
     FileMemory,
@@ -110,10 +110,10 @@ class _TrainFile:
         self.upper = self.name.upper()
         taken = {"arena", "parameters", "gradients", "labels", "count", "loss", "n", "x", "y", "i"}
         random = {"random_state", "random_step", "tensors", "tensors_header", "initial", "text"}
-        self.names = Names({*function_names(), *taken, *random, "scores", "dscores"})
+        self.names = Names({*function_names(), *taken, *random, "scores", "dscores", "PARALLEL"})
         self.order = ordered(graph)
         self.places = self._places()
-        self.functions = ElementwiseFunctions(self.names, options.double)
+        self.functions = ElementwiseFunctions(self.names, options.double, threads=True)
         self.arrays: list[ConstantArray] = []
         self.tables: list[ConstantArray] = []
         self.made: dict[tuple[str, bytes], str] = {}
@@ -285,13 +285,14 @@ class _TrainFile:
         own = self.functions.texts()
         declarations = self._declarations(arena)
         header = self.options.header
-        units = used_units(called("\n".join([*own, *functions])), fast=False)
+        units = used_units(called("\n".join([*own, *functions])), fast=False, threads=True)
         draws = any("random_bits" in unit.functions for unit in units)
         parts = [
             self._head(arena),
             "#include <math.h>\n#include <stdint.h>" if draws else "#include <math.h>",
             declarations if header is None else f'#include "{header}"',
             "typedef REAL real;",
+            PARALLEL,
         ]
         offsets = [(p.name, p.offset) for p in self.places.values()]
         parts += _enum("Where each parameter begins.", offsets)

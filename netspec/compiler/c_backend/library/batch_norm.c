@@ -5,6 +5,7 @@ static void batch_statistics(const real *x, const real *weight, const real *bias
                              real *mean, real *inverse_std, real *scale, real *shift,
                              int rows, int channels, real eps, real momentum)
 {
+    PARALLEL
     for (int c = 0; c < channels; c++) {
         real sum = 0, squares = 0;
         for (int r = 0; r < rows; r++)
@@ -56,6 +57,7 @@ static void batch_norm_backward(const real *x, const real *dy, const real *weigh
                                 real *dy_scale, real *x_scale, real *dx_shift,
                                 int rows, int channels)
 {
+    PARALLEL
     for (int c = 0; c < channels; c++) {
         real sum = 0, with_x = 0;
         for (int r = 0; r < rows; r++) {

@@ -66,6 +66,7 @@ static void conv_backward_weight(const real *x, const real *dy, real *dweight,
 {
     const int seen = channels / groups, made = filters / groups;
     const int plane = kernel_h * kernel_w, taps = kernel_d * plane, blocks = (made + 7) / 8;
+    PARALLEL
     for (int block = 0; block < groups * blocks; block++) {
         const int g = block / blocks, o = block % blocks * 8;
         const int high = made - o < 8 ? made - o : 8;

@@ -3,6 +3,7 @@
 static void linear(const real *x, const real *weight, const real *bias, real *y,
                    int rows, int inputs, int outputs)
 {
+    PARALLEL
     for (int o = 0; o < outputs; o += 8) {
         const real *block = weight + o * inputs, *added = bias ? bias + o : 0;
         real sums[4 * 8];

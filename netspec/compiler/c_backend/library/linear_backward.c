@@ -2,12 +2,14 @@
 static void linear_backward_weight(const real *x, const real *dy, real *dweight,
                                    int rows, int inputs, int outputs)
 {
-    for (int o = 0; o < outputs; o++, dweight += inputs) {
+    PARALLEL
+    for (int o = 0; o < outputs; o++) {
+        real *sums = dweight + o * inputs;
         for (int i = 0; i < inputs; i++)
-            dweight[i] = 0;
+            sums[i] = 0;
         for (int r = 0; r < rows; r++)
             for (int i = 0; i < inputs; i++)
-                dweight[i] += dy[r * outputs + o] * x[r * inputs + i];
+                sums[i] += dy[r * outputs + o] * x[r * inputs + i];
     }
 }
 
@@ -15,11 +17,13 @@ static void linear_backward_weight(const real *x, const real *dy, real *dweight,
 static void linear_backward_input(const real *dy, const real *weight, real *dx,
                                   int rows, int inputs, int outputs)
 {
-    for (int r = 0; r < rows; r++, dy += outputs, dx += inputs) {
+    PARALLEL
+    for (int r = 0; r < rows; r++) {
+        real *sums = dx + r * inputs;
         for (int i = 0; i < inputs; i++)
-            dx[i] = 0;
+            sums[i] = 0;
         for (int o = 0; o < outputs; o++)
             for (int i = 0; i < inputs; i++)
-                dx[i] += dy[o] * weight[o * inputs + i];
+                sums[i] += dy[r * outputs + o] * weight[o * inputs + i];
     }
 }
