@@ -1,0 +1,125 @@
+"""The C file on other machines: a Cortex-M4 without an operating system, and WebAssembly in node."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import netspec
+from netspec.compiler.c_backend.emit import COptions, c_source
+from netspec.testing.op_examples import agreement
+
+HERE = Path(__file__).parent / "small_machines"
+NETWORKS = Path(__file__).parents[2] / "networks"
+M4 = ("-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard")
+MACHINE = ("-M", "mps2-an386", "-nographic", "-semihosting-config", "enable=on,target=native")
+WASM = ("-nostdlib", "-mexec-model=reactor", "-Wl,--no-entry", "-Wl,--export=__heap_base")
+# Sequences with exp and tanh, so that the library of the machine is used.
+SPEAKS = """
+net Speaks {
+    input x: [6, 4]
+    output x -> layer_norm -> lstm(5) -> gelu -> reshape([30]) -> linear(10) -> softmax
+}
+"""
+NETS = {
+    "lenet": lambda: netspec.load(NETWORKS / "lenet.net"),
+    "speaks": lambda: netspec.loads(SPEAKS),
+}
+
+
+def require(*tools: str) -> None:
+    for tool in tools:
+        if shutil.which(tool) is None:
+            pytest.skip(f"there is no {tool}")
+
+
+@functools.cache
+def prepared(name: str):
+    """Return a net's C file, an input, and what the NumPy program predicts."""
+    net = NETS[name]()
+    model = net.compile(seed=3)
+    ((shape),) = net.graph.inputs.values()
+    x = np.random.default_rng(5).standard_normal((1, *shape)).astype("f")
+    source = c_source(net.graph, model.parameters, COptions("net.h"))
+    return source, x[0].ravel(), model.forward(x)[0]
+
+
+def done(command, folder: Path, **options) -> str:
+    finished = subprocess.run(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+        timeout=300, **options,
+    )  # fmt: skip
+    assert finished.returncode == 0, finished.stdout[:3000]
+    return finished.stdout
+
+
+def write(source, folder: Path) -> None:
+    (folder / "net.c").write_text(source.text, "ascii")
+    (folder / "net.h").write_text(source.header, "ascii")
+
+
+def promised_stack(text: str) -> int:
+    """Return the bytes of stack that a file's header allows."""
+    found = re.search(r"less than 1 KB for each function, and no more than (\w+) calls", text)
+    assert found is not None
+    return 1024 * ("one", "two", "three", "four").index(found[1]) + 1024
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("name", NETS)
+def test_a_cortex_m4_predicts_the_same_within_its_stack(name, tmp_path):
+    require("arm-none-eabi-gcc", "qemu-system-arm")
+    source, x, expected = prepared(name)
+    write(source, tmp_path)
+    numbers = ",".join(f"{float(value):.9e}f" for value in x)
+    options = [
+        f"-DINPUT={numbers}",
+        f"-DOUTPUTS={expected.size}",
+        f"-DPREDICT={source.name}_predict",
+    ]
+    files = [HERE / "m4.c", "net.c", "-T", HERE / "m4.ld", "-I", tmp_path]
+    libraries = ["-nostartfiles", "--specs=nosys.specs", "-lm"]
+    done(
+        [
+            "arm-none-eabi-gcc",
+            *M4,
+            "-O2",
+            "-std=gnu99",
+            *options,
+            *files,
+            *libraries,
+            "-o",
+            "net.elf",
+        ],
+        tmp_path,
+    )
+    said = done(["qemu-system-arm", *MACHINE, "-kernel", "net.elf"], tmp_path).split()
+    stack, *bits = (int(line, 16) for line in said)
+    found = np.array([struct.unpack("f", struct.pack("I", each))[0] for each in bits])
+    assert agreement(expected, found) <= 1e-4
+    assert 0 < stack <= promised_stack(source.text)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("name", NETS)
+def test_webassembly_predicts_the_same(name, tmp_path):
+    require("clang", "wasm-ld", "node")
+    if not list(Path("/usr").glob("lib/wasm32-wasi/libm.a")):
+        pytest.skip("there is no wasi-libc")
+    source, x, expected = prepared(name)
+    write(source, tmp_path)
+    export = f"-Wl,--export={source.name}_predict"
+    command = ["clang", "--target=wasm32-wasi", "-O2", *WASM, export, "net.c", "-lm", "-lc"]
+    done([*command, "-o", "net.wasm"], tmp_path)
+    given = json.dumps([float(value) for value in x])
+    function = [f"{source.name}_predict", str(expected.size)]
+    said = done(["node", HERE / "run.mjs", *function], tmp_path, input=given)
+    assert agreement(expected, np.array(json.loads(said))) <= 1e-4
