@@ -233,6 +233,35 @@ def test_a_name_is_refused_or_compiles_and_runs_in_both_backends(way, share):
     assert compiled > 40 // SHARES
 
 
+# Layers without parameters are numbered in a class; labels, arguments and values are the file's.
+NUMBERED = {
+    "labels": "OUT x -> dropout1: conv(3, 1) -> dropout(0.1) -> instance_norm1: conv(2, 1)"
+    " -> instance_norm }",
+    "layers with and without parameters": "OUT x -> instance_norm -> instance_norm(affine = true)"
+    " -> instance_norm }",
+    "a word": "y = x -> dropout(0.5)\n x = x -> {t}: conv(3, 1) -> dropout(0.1)\n OUT x + y }",
+    "what counts them": "for i in range(n) { x = x + (x -> dropout(0.1) -> conv(3 * dropout_count, 1)) }"
+    "\n OUT x }",
+    "a value": "conv_count = x -> relu\n for i in range(n) { y = x -> dropout(0.1) -> conv(3, 1)\n"
+    " x = y + conv_count }\n OUT x }",
+    "a container in a loop": "for i in range(n) { x = x + (x -> {i}.dropout1: conv(3, 1)"
+    " -> dropout(0.1)) }\n OUT x }",
+}
+
+
+@pytest.mark.parametrize("place", ["net", "block"])
+@pytest.mark.parametrize("way", NUMBERED)
+def test_the_number_of_a_layer_is_no_name_of_the_file(way, place):
+    if place == "net":
+        head = 'net N(n = 2, t = "dropout2", dropout_count = 1) { input x: [3, 4, 4]\n '
+        text = head + NUMBERED[way].replace("OUT", "output")
+    else:
+        text = "block B(n, t, dropout_count) x { " + NUMBERED[way].replace("OUT", "return")
+        uses = 'x -> B(2, "dropout2", 1) -> conv(3, 1) -> B(1, "a", 1)'
+        text += f"\nnet N {{ input x: [3, 4, 4]\n output {uses} }}"
+    check_equal(netspec.loads(text), batch=2)
+
+
 @pytest.mark.parametrize("place", ["net N", "block B"])
 def test_a_shared_layer_has_no_name_of_a_module(place):
     """A label cannot have such a name either: it would hide a method in the generated class."""

@@ -467,6 +467,7 @@ class Counted:
         self.running: set[str] = set()
         self.numbers: dict[str, int] = {}
         self.counted: set[str] = set()
+        self._stems = _free_stems(body)
         self._number(body, {}, set())
 
     def is_numbered(self, step: Placed) -> bool:
@@ -475,43 +476,79 @@ class Counted:
             return False
         return step.held or (step.has_module and not self.layout.is_chain)
 
+    def stem(self, step: Placed) -> str:
+        """The name of a numbered layer before its number."""
+        return step.kind if step.held else self._stems.get(step.kind, step.kind)
+
+    def is_counted(self, step: Placed) -> bool:
+        """Whether a layer's number depends on arguments."""
+        return self.stem(step) in self.counted
+
     def _number(self, suite: Suite, counts: dict[str, int], unsure: set[str]) -> None:
         for step in suite.steps or ():
             if isinstance(step, Placed) and self.is_numbered(step):
-                counts[step.kind] = counts.get(step.kind, 0) + 1
-                self.names[step] = f"{step.kind}{counts[step.kind]}"
-                self.counted |= unsure & {step.kind}
+                stem = self.stem(step)
+                counts[stem] = counts.get(stem, 0) + 1
+                self.names[step] = f"{stem}{counts[stem]}"
+                self.counted |= unsure & {stem}
             elif isinstance(step, Loop):
-                self.counted |= {p.kind for p in placed_in(step) if self.is_numbered(p)}
+                self.counted |= {self.stem(p) for p in placed_in(step) if self.is_numbered(p)}
             elif isinstance(step, Branch):
                 ends = []
                 for case in step.cases:
                     end = dict(counts)
                     self._number(case, end, unsure)
                     ends.append(end)
-                kinds = {kind for end in ends for kind in end}
-                unsure |= {k for k in kinds if len({end.get(k, 0) for end in ends}) > 1}
-                counts |= {k: max(end.get(k, 0) for end in ends) for k in kinds}
+                stems = {stem for end in ends for stem in end}
+                unsure |= {s for s in stems if len({end.get(s, 0) for end in ends}) > 1}
+                counts |= {s: max(end.get(s, 0) for end in ends) for s in stems}
 
     def start(self, step: Loop | Branch, depth: int) -> list[str]:
         """Start to count before the first statement in which a kind is counted."""
         lines = []
         for placed in placed_in(step):
-            kind = placed.kind
-            if self.is_numbered(placed) and kind in self.counted - self.running:
-                self.running.add(kind)
-                lines += statement(f"{kind}_count = {self.numbers.get(kind, 0)}", depth)
+            stem = self.stem(placed)
+            if self.is_numbered(placed) and stem in self.counted - self.running:
+                self.running.add(stem)
+                counter = self.layout.counter(stem)
+                lines += statement(f"{counter} = {self.numbers.get(stem, 0)}", depth)
         return lines
 
     def name(self, step: Placed, depth: int) -> tuple[str, list[str]]:
         """The name of a layer, and the statement that counts it."""
-        kind = step.kind
-        if kind in self.running:
-            return f"{kind}{{{kind}_count}}", statement(f"{kind}_count += 1", depth)
-        if kind not in self.counted:
+        stem = self.stem(step)
+        if stem in self.running:
+            counter = self.layout.counter(stem)
+            return f"{stem}{{{counter}}}", statement(f"{counter} += 1", depth)
+        if stem not in self.counted:
             return self.names[step], []
-        self.numbers[kind] = self.numbers.get(kind, 0) + 1
-        return f"{kind}{self.numbers[kind]}", []
+        self.numbers[stem] = self.numbers.get(stem, 0) + 1
+        return f"{stem}{self.numbers[stem]}", []
+
+
+def _free_stems(body: Suite) -> dict[str, str]:
+    """What layers that the file gives no name are called before their number, where a label may have it.
+
+    A label whose beginning depends on arguments is seen to by `Layout.check`.
+    """
+    placed = [p for step in body.steps or () for p in placed_in(step)]
+    labels = {p.label[0] for p in placed if p.label is not None}
+    stems: dict[str, str] = {}
+    for kind in {p.kind for p in placed if p.label is None and not p.held and p.has_module}:
+        stem = kind
+        while any(_may_be_numbered(label, stem) for label in labels):
+            stem += "_"
+        if stem != kind:
+            stems[kind] = stem
+    return stems
+
+
+def _may_be_numbered(label: str, stem: str) -> bool:
+    """Whether a label can be a stem and a number."""
+    start, brace, _ = label.partition("{")
+    if not brace:
+        return re.fullmatch(rf"{re.escape(stem)}\d+", label) is not None
+    return bool(start) and (stem.startswith(start) or start.startswith(stem))
 
 
 # ------------------------------------------------------------------------------------- what is read

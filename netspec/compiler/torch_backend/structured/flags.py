@@ -86,7 +86,7 @@ def _made_in(case: Suite, layout: Layout, counted: Counted) -> str | None:
                 return container.prefix[0]
         if isinstance(step, Placed) and step.has_module and layout.is_outside(step):
             name = counted.names.get(step, "") if step.label is None else ".".join(step.label)
-            return name if name.isidentifier() and step.kind not in counted.counted else None
+            return name if name.isidentifier() and not counted.is_counted(step) else None
     return None
 
 

@@ -334,8 +334,10 @@ class Forward:
             if item in self.flags:
                 return []
             return [said(condition).name for condition in item.later]
-        if not isinstance(item, _Call) or item.container is not None:
+        if not isinstance(item, _Call):
             return []
+        if item.container is not None:
+            return list(braced("".join(self._later_prefix(item.container))))
         texts: list[str] = []
         for step in item.steps:
             if step.later is not None and len(item.steps) == 1:

@@ -99,6 +99,7 @@ class Layout:
         self.containers: dict[Prefix, Container] = {}
         self._homes: dict[int, Container] = {}
         self._names = set(names)
+        self._counters: dict[str, str] = {}
         self._sites = [s for s in _sites(body, (), ()) if is_chain or s.step.has_module]
         top = [s.step.label[0] for s in self._sites if s.step.label and len(s.step.label) == 1]
         self.root = Container((), "self", body, 0, len(body.steps or ()), _numbers(top))
@@ -206,7 +207,15 @@ class Layout:
         if all(map(is_attribute, prefix)):
             return ".".join(("self", *prefix))
         stem = re.sub(r"\{[^{}]*\}|[^A-Za-z_]", "", prefix[-1]).strip("_")
-        name = safe_name(stem or "part")
+        return self._free_name(safe_name(stem or "part"))
+
+    def counter(self, stem: str) -> str:
+        """The name of the variable that counts layers: one that nothing in the file has."""
+        if stem not in self._counters:
+            self._counters[stem] = self._free_name(f"{stem}_count")
+        return self._counters[stem]
+
+    def _free_name(self, name: str) -> str:
         while name in self._names:
             name += "_"
         self._names.add(name)
@@ -261,6 +270,7 @@ class Layout:
         Raises:
             NotStructuredError: where they differ.
         """
+        self._require_no_number(placements)
         loops = {id(site.step): site for site in self._sites}
         counts: dict[str, int] = {}
         children: dict[tuple[object, ...], set[str]] = {}
@@ -291,6 +301,14 @@ class Layout:
                 raise NotStructuredError
             names.add(last)
         if len(set(made.values())) != len(made):
+            raise NotStructuredError
+
+    def _require_no_number(self, placements: Sequence[Placement]) -> None:
+        """Check that no label out of a word is the number of a layer that the file gives no name."""
+        kinds = {s.step.kind for s in self._sites if s.step.label is None and not s.step.held}
+        numbered = re.compile(rf"({'|'.join(kinds)})_*\d+")
+        worded = (p for p in placements if p.step.label and p.step.label[0].startswith("{"))
+        if kinds and any(numbered.fullmatch(p.path.partition(".")[0]) for p in worded):
             raise NotStructuredError
 
 

@@ -102,7 +102,7 @@ class StructuredClass:
             last = [p for p in alike if p.kind == place.kind and not p.again][-1]
             if last is not place or place not in (self.net.body.steps or ()):
                 raise NotStructuredError
-            return (f"{place.kind}{{{place.kind}_count}}",)
+            return (f"{place.kind}{{{self.net.text.layout.counter(place.kind)}}}",)
         return (self.writer.counted.names[place],)
 
     def _reach(self, path: tuple[str, ...]) -> str:
