@@ -302,3 +302,59 @@ def change_jpeg(rng: random.Random, raw: bytes) -> bytes:
     else:
         return change_bytes(rng, raw)
     return bytes(data)
+
+
+# ------------------------------------------------------------------------------------ ONNX models
+
+
+def change_onnx(rng: random.Random, model: Any) -> bytes:
+    """Return a model with other numbers, operators, sizes and wires in some places."""
+    graph = model.graph
+    wires = [wire for node in graph.node for wire in node.output]
+    wires += [tensor.name for tensor in graph.initializer] + [""]
+    sizes = [number for number in NUMBERS if -(2**63) <= number < 2**63] + [1000, 100_000]
+    for _ in range(rng.choice([1, 1, 2, 5])):
+        node, tensor = rng.choice(graph.node), rng.choice(graph.initializer)
+        what = rng.random()
+        if what < 0.15:
+            node.op_type = rng.choice([rng.choice(graph.node).op_type, *_OPERATORS])
+        elif what < 0.35 and node.input:
+            node.input[rng.randrange(len(node.input))] = rng.choice(wires)
+        elif what < 0.4:
+            node.input.append(rng.choice(wires))
+        elif what < 0.5 and node.attribute:
+            del node.attribute[rng.randrange(len(node.attribute))]
+        elif what < 0.65 and node.attribute:
+            attribute = rng.choice(node.attribute)
+            attribute.i = rng.choice(sizes)
+            if attribute.ints:
+                attribute.ints[rng.randrange(len(attribute.ints))] = rng.choice(sizes)
+        elif what < 0.75:
+            tensor.dims.append(rng.choice(sizes))
+        elif what < 0.8:
+            tensor.data_type = rng.randrange(25)
+        elif what < 0.85:
+            text = rng.choice(TEXTS).encode("utf-8", "replace").decode().replace("\0", "0")
+            node.name = tensor.name = text
+        elif what < 0.9:
+            tensor.raw_data = change_bytes(rng, tensor.raw_data)
+        elif what < 0.95:
+            graph.node.extend([node] * rng.choice([1, 300]))
+        else:
+            rng.choice(graph.input).type.tensor_type.shape.dim.add().dim_value = rng.choice(sizes)
+    content: bytes = model.SerializeToString()
+    return content
+
+
+_OPERATORS = [
+    "Expand",
+    "Tile",
+    "Range",
+    "Pad",
+    "ConstantOfShape",
+    "Loop",
+    "If",
+    "Resize",
+    "Gather",
+    "Own",
+]

@@ -1,5 +1,5 @@
-"""A fuzzer for all kinds of files except `.net`: recipes, weights, data sets, pictures and run
-folders.
+"""A fuzzer for all kinds of files except `.net`: recipes, weights, data sets, pictures, run folders,
+tokenizers and models of other tools.
 
     python -m tests.helpers.fuzz_files --seconds 1800 --seed 0 --out found/
 
@@ -36,12 +36,14 @@ import netspec
 from netspec.cli import FAILED, WRONG_USE, main
 from netspec.diagnostics import NetspecError, render, to_json
 from netspec.export.weights_file import read_tensors
+from netspec.imports.onnx.front import read_onnx
 from netspec.runtime.data import cifar as cifar_file
 from netspec.runtime.data import idx as idx_file
 from netspec.runtime.data import load
 from netspec.runtime.data.files import DownloadError
 from netspec.runtime.data.input_normalization import Normalization
 from netspec.runtime.data.pictures import read_picture
+from netspec.runtime.data.vocabularies import fixed_vocabulary, from_json
 from netspec.runtime.inference.predict import read_pictures
 from netspec.runtime.runs.checkpoint import LAST, Checkpoint, checkpoint_bytes, load_checkpoint
 from netspec.runtime.runs.options import OPTIONS
@@ -256,6 +258,109 @@ def pickle_operations(stream: io.BytesIO) -> Iterable[object]:
     import pickletools
 
     return pickletools.genops(stream)
+
+
+def listed_weights(safe: Kind) -> Kind:
+    """Two files for the verb `weights`: one of them is good, or both are changed."""
+    (good,) = safe.good.values()
+
+    def mutate(rng: random.Random) -> Files:
+        changed = [next(iter(safe.mutate(rng).values())) for _ in range(2)]
+        return {"a.safetensors": changed[0], "b.safetensors": rng.choice([good, changed[1]])}
+
+    def use(folder: Path, rng: random.Random) -> Iterable[str]:
+        files = [str(folder / "a.safetensors"), str(folder / "b.safetensors")]
+        renamed = rng.choice([[], [], ["--rename", r"(.*)\.weight=\1.kernel"]])
+        shown = rng.choice([[], ["--format", "json"]])
+        return _command(["weights", *files[: rng.choice([1, 2])], *renamed, *shown], same=True)
+
+    return Kind({"a.safetensors": good, "b.safetensors": good}, mutate, use, weight=2)
+
+
+# ------------------------------------------------------------------------------------- tokenizers
+
+TEXT = "the cat sat on the mat, Gr\u00fc\u00dfe \U0001f600 aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!\n" * 20
+_PATTERNS = [
+    "(a+)+$",
+    "(a|a)*b",
+    "a{1,1000}{1,1000}",
+    "(",
+    "",
+    ".*",
+    "(?<=a)b",
+    "\\p{L}+",
+    "(.*)*x",
+]
+
+
+def tokenizers() -> Kind | None:
+    try:
+        from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    except ImportError:
+        return None
+    pairs = Tokenizer(models.BPE())
+    pairs.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    pairs.decoder = decoders.ByteLevel()
+    words = Tokenizer(models.WordLevel({"the": 0, "cat": 1, "<unk>": 2}, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.Split(" ", "isolated")
+    pairs.add_tokens(sorted(pre_tokenizers.ByteLevel.alphabet()))
+    good = [json.loads(made.to_str()) for made in (pairs, words)]
+
+    def mutate(rng: random.Random) -> Files:
+        changed = change.change_json(rng, rng.choice(good))
+        if rng.random() < 0.3 and isinstance(changed, dict):
+            pattern = {"Regex": rng.choice(_PATTERNS)}
+            split = {"type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": False}
+            changed["pre_tokenizer"] = split
+        raw = change.to_json(changed)
+        return {"tokenizer.json": change.change_bytes(rng, raw) if rng.random() < 0.2 else raw}
+
+    def use(folder: Path, rng: random.Random) -> None:
+        found = fixed_vocabulary(str(folder / "tokenizer.json"))
+        again = from_json(found.to_json())
+        tokens = again.encode(TEXT, "a text")
+        assert len(again.names()) == again.size
+        decoder = again.decoder(tokens[:3])
+        "".join([*(decoder.next(int(token)) for token in tokens[3:40]), decoder.end()])
+
+    return Kind({"tokenizer.json": change.to_json(good[0])}, mutate, use)
+
+
+# ------------------------------------------------------------------------------------ ONNX models
+
+IMPORTED = """\
+net Small {
+    input image: [3, 8, 8]
+    x = image -> conv(4, 3, pad = 1) -> batch_norm -> relu -> max_pool(2) -> reshape([4, 16])
+    y = x -> permute([2, 1]) -> layer_norm -> linear(6) -> gelu -> slice(1, 0, 8) -> lstm(5) -> mean(1)
+    output y -> linear(3) -> softmax
+}
+"""
+
+
+def onnx_models() -> Kind | None:
+    try:
+        import onnx
+    except ImportError:
+        return None
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "net.onnx"
+        netspec.loads(IMPORTED).compile().to_onnx(path)
+        good = path.read_bytes()
+
+    def mutate(rng: random.Random) -> Files:
+        if rng.random() < 0.3:
+            return {"net.onnx": change.change_bytes(rng, good)}
+        return {"net.onnx": change.change_onnx(rng, onnx.load_from_string(good))}
+
+    def use(folder: Path, rng: random.Random) -> Iterable[str]:
+        if rng.random() < 0.8:
+            read_onnx(folder / "net.onnx")
+            return []
+        out = ["-o", str(folder / "net.net"), "--weights-out", str(folder / "w.safetensors")]
+        return _command(["import", "onnx", str(folder / "net.onnx"), *out])
+
+    return Kind({"net.onnx": good}, mutate, use, weight=3)
 
 
 # ------------------------------------------------------------------------------------- data sets
@@ -590,13 +695,18 @@ def _bounded(facts: Any) -> Any:
     return facts
 
 
-def _command(arguments: list[str]) -> list[str]:
-    """Run a command line, and return the codes of the errors that it prints."""
+def _command(arguments: list[str], *, same: bool = False) -> list[str]:
+    """Run a command line, and return the codes of the errors that it prints.
+
+    Args:
+        arguments: the words.
+        same: whether it also fails, without an error, if two files differ.
+    """
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = main(arguments)
     assert code in (0, FAILED, WRONG_USE), f"{arguments}: exit code {code}\n{err.getvalue()}"
-    assert not code or "error" in err.getvalue(), f"{arguments}: {code} {err.getvalue()}"
+    assert not code or same or "error" in err.getvalue(), f"{arguments}: {code} {err.getvalue()}"
     assert len(out.getvalue()) + len(err.getvalue()) < 200_000, f"{arguments}: much is printed"
     assert "\x1b" not in out.getvalue() + err.getvalue(), f"{arguments}: an escape"
     assert "out of memory" not in err.getvalue(), err.getvalue()
@@ -623,11 +733,13 @@ class FilesOfAnyKind:
         warnings.simplefilter("ignore")
         logging.disable(logging.CRITICAL)
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            safe = safetensors()
             made: dict[str, Kind | None] = {
-                "recipe": recipes(), "safetensors": safetensors(), "pth": checkpoints(True),
+                "recipe": recipes(), "safetensors": safe, "pth": checkpoints(True),
                 "old-pth": checkpoints(False), "npz": npz(), "npy": npy(), "idx": idx(),
                 "cifar": cifar(), "picture": pictures(), "classes": class_folders(),
-                "run": run_folders(),
+                "run": run_folders(), "weights": listed_weights(safe), "tokenizer": tokenizers(),
+                "onnx": onnx_models(),
             }  # fmt: skip
         self.kinds = {name: kind for name, kind in made.items() if kind is not None}
         self.seconds = self._try_the_good_ones()

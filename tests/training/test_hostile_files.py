@@ -554,6 +554,27 @@ def test_a_picture_of_another_size_is_not_decoded(tmp_path) -> None:
     assert time.process_time() - start < 0.1
 
 
+@pytest.mark.heavy
+@pytest.mark.parametrize("rotated", [False, True])
+def test_the_largest_pictures_take_no_more_than_they_may(tmp_path, monkeypatch, rotated) -> None:
+    """A file that is as large as its pixels is gone once these are decoded."""
+    image = pytest.importorskip("PIL.Image")
+    from netspec.runtime.data import pictures
+
+    exif, side = image.Exif(), 8000
+    if rotated:
+        exif[0x0112] = 6
+    image.new("RGB", (side, side)).save(tmp_path / "a.png", compress_level=0, exif=exif)
+    size = (tmp_path / "a.png").stat().st_size
+    assert 3 * side * side < size < pictures.MAX_BYTES
+    assert pictures.MAX_PIXELS / (side * side) < 1.01
+    with within_bounds(MEGABYTES, seconds=20):
+        assert read_picture(tmp_path / "a.png").shape == (3, side, side)
+    monkeypatch.setattr(pictures, "MAX_PIXELS", side * side - 1)
+    with refused("data/bad-file", "the limit is"):
+        read_picture(tmp_path / "a.png")
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 def test_a_picture_is_turned_and_read_in_bands_as_pillow_does(

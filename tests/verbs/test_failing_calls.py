@@ -4,6 +4,7 @@ reported.
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -38,7 +39,18 @@ WRITERS = {
     "numpy": Writer("compile tiny.net --target numpy -o out.py", ("out.py",)),
     "standalone": Writer("compile tiny.net --target numpy --standalone -o out.py", ("out.py",)),
     "torch": Writer("compile tiny.net --target torch -o out.py", ("out.py",)),
+    "c": Writer(
+        "compile tiny.net --target c --train --header --example -o out.c",
+        ("out.c", "out.h", "out_main.c"),
+    ),
+    "onnx": Writer("compile tiny.net --target onnx -o out.onnx", ("out.onnx",)),
+    "picture": Writer("draw tiny.net -o out.svg", ("out.svg",)),
+    "page": Writer("draw tiny.net -o out.html", ("out.html",)),
+    "import": Writer(
+        "import onnx tiny.onnx -o out.net --weights-out w.safetensors", ("out.net", "w.safetensors")
+    ),
     "fmt": Writer("fmt crooked.net", ("crooked.net",), "source"),
+    "shapes": Writer("fmt --shapes crooked.net", ("crooked.net",), "source"),
     "fix": Writer("check --fix wrong.net", ("wrong.net",), "source"),
     "new": Writer("new threelayer", ("threelayer.net", "threelayer.toml"), "nothing"),
     "weights": Writer(f"{TRAIN} --out w.safetensors", ("w.safetensors",)),
@@ -58,6 +70,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         assert main([*TRAIN.split(), "--out", "run"]) == 0
+        if importlib.util.find_spec("onnx") is not None:
+            assert main("compile tiny.net --target onnx -o tiny.onnx".split()) == 0
     return folder
 
 
@@ -136,7 +150,8 @@ def check_run(run: Run, place: Path, about: str) -> None:
 
 
 # Every call fails once for the quick ones, and for all of them where time does not matter.
-QUICK = ("numpy", "fmt", "fix", "new")
+QUICK = ("numpy", "c", "picture", "fmt", "fix", "new")
+LIBRARIES = {"curves": "matplotlib", "doctor": "matplotlib", "onnx": "onnx", "import": "onnx"}
 CASES = [
     *((name, 1 if name in QUICK else 9) for name in WRITERS),
     *(pytest.param(name, 1, marks=pytest.mark.heavy) for name in WRITERS if name not in QUICK),
@@ -147,12 +162,14 @@ CASES = [
 def test_a_call_that_fails_leaves_the_old_file_or_the_new(
     run: Run, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, every: int
 ) -> None:
-    if name in ("curves", "doctor"):
-        pytest.importorskip("matplotlib")
+    if name in LIBRARIES:
+        pytest.importorskip(LIBRARIES[name])
+    if name == "import":
+        pytest.importorskip("onnxruntime")
     assert check_each_call(run, made, tmp_path, monkeypatch, name, every) >= 5
 
 
-@pytest.mark.parametrize("name", ["numpy", "fmt", "fix", "weights"])
+@pytest.mark.parametrize("name", ["numpy", "c", "picture", "fmt", "shapes", "fix", "weights"])
 def test_a_file_is_on_disk_before_it_takes_the_place_of_another(
     run: Run, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -161,4 +178,7 @@ def test_a_file_is_on_disk_before_it_takes_the_place_of_another(
     with failing(place) as calls:
         assert run(*WRITERS[name].command.split()).code == 0
     kinds = [call.split()[0] for call in calls.made]
-    assert "fsync" in kinds[: kinds.index("replace")]
+    replaced = [at for at, kind in enumerate(kinds) if kind == "replace"]
+    assert len(replaced) == len(WRITERS[name].written)
+    for before, at in zip([0, *replaced], replaced, strict=False):
+        assert "fsync" in kinds[before:at]

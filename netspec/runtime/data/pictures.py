@@ -26,13 +26,13 @@ SUFFIXES = (".png", ".jpg", ".jpeg")
 _FORMATS = ("PNG", "JPEG")
 # Pillow's modes with up to 8 bits per channel; `1` is black and white, `P` has a palette.
 _GREY, _COLOURED = ("1", "L", "LA"), ("P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
-# A file of a few kilobytes can claim any size. 64 million pixels are more than cameras have.
+# A file of a few kilobytes can claim any size. The largest of a telephone has 9248 x 6936 pixels.
 # Reading a picture takes seven bytes for each pixel, and eight if it is rotated, or stretched and
-# not RGB.
-MAX_PIXELS = 1 << 26
+# not RGB; while it is decoded, four, and the file. With both limits none takes more than 500 MB.
+MAX_PIXELS = 64_500_000
 # How many pixels are converted to numbers at a time.
 _BAND = 1 << 21
-MAX_BYTES = 1 << 28
+MAX_BYTES = 7 << 25
 # What to do with a picture of the wrong size: report an error (False); stretch it by bilinear
 # interpolation (True); or resize it so that the shorter side has this many pixels and cut out the
 # middle, like torchvision's `Resize(N)` and `CenterCrop`. The last is done to every picture,
@@ -93,10 +93,8 @@ def read_picture(
         if len(content) > MAX_BYTES:
             raise UnsoundFileError(f"it is larger than {MAX_BYTES >> 20} MiB")
         check_parts(content)
-        with (
-            warnings.catch_warnings(),
-            image_module.open(io.BytesIO(content), formats=_FORMATS) as image,
-        ):
+        stream = io.BytesIO(content)
+        with warnings.catch_warnings(), image_module.open(stream, formats=_FORMATS) as image:
             # Pillow's warning about large pictures; the limit below is an error.
             warnings.simplefilter("ignore")
             width, height = image.size
@@ -110,7 +108,10 @@ def read_picture(
             # A camera's rotation may swap the two sides.
             if resize is False and size not in (None, (height, width), (width, height)):
                 raise _other_size(path, image.size, size)
+            del content
             with _DECODED.room_for(width * height):
+                image.load()
+                stream.close()  # nobody reads it again, and it may be large
                 return _as_array(path, image, channels, size, resize)
     except NetspecError:
         raise
