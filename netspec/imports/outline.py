@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from netspec.imports.number_lists import Counting
+from netspec.imports.value_names import Names
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -35,13 +38,33 @@ class Copy:
 
 
 @dataclass(frozen=True, slots=True)
+class CountingTable:
+    """A list of numbers that count: loops over the counters, with a range for the last axis.
+
+    `first` is the name of the range's first number.
+    """
+
+    name: str
+    first: str
+    counters: tuple[str, ...]
+    counting: Counting
+
+    @classmethod
+    def of(cls, name: str, counting: Counting, names: Names) -> CountingTable:
+        """Return the loops for a list, with counters whose names are free."""
+        counters = [names.word(c) for _, c in zip(counting.axes[1:], "ijkm", strict=False)]
+        return cls(name, names.word("first"), tuple(counters), counting)
+
+
+@dataclass(frozen=True, slots=True)
 class Declaration:
-    """`parameter name: [shape] = initial`."""
+    """`parameter name: [shape] = initial`, where the initial list may be made by loops before."""
 
     kind: str
     name: str
     shape: str
     initial: str
+    table: CountingTable | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +95,7 @@ class Loop:
     body: tuple[Statement, ...]
 
 
-Statement = Step | Copy | Declaration | SharedLayer | When | Loop
+Statement = Step | Copy | Declaration | CountingTable | SharedLayer | When | Loop
 
 
 @dataclass(frozen=True, slots=True)

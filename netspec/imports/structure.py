@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from netspec.imports.blocks.items import Definition
 from netspec.imports.blocks.lined_up import ValueShapes
-from netspec.imports.blocks.template import define, net_template
+from netspec.imports.blocks.template import Blocks
 from netspec.imports.call_tree import ModuleCall, call_tree
 from netspec.imports.imported_net import ImportedNet
 from netspec.imports.loops import with_loops
@@ -24,18 +23,15 @@ def structured(net: ImportedNet) -> Outline:
     shapes: ValueShapes = {i.name: i.shape for i in net.inputs}
     shapes |= {node.value: node.shape for node in net.nodes}
     shapes |= {tensor.value: tensor.shape for tensor in net.tensors}
-    definitions: dict[ModuleCall, Definition] = {}
+    found = Blocks(net.name, [i.name for i in net.inputs], shapes)
     blocks: list[BlockOutline] = []
-    taken = {net.name}
     for kind in _inner_first(root):
         calls = [call for call in root.calls() if call.kind == kind]
-        made = define(kind, calls, definitions, shapes, taken)
-        for definition in made:
-            blocks.append(definition.outline)
-            definitions.update(dict.fromkeys(definition.calls, definition))
+        made = found.define(kind, calls)
+        blocks += made
         if not made:
             root.splice(calls)
-    body = net_template(root, definitions, shapes)
+    body = found.net(root)
     outputs = tuple(
         ("" if len(net.outputs) == 1 or name == "output" else name, body.results[i])
         for i, name in enumerate(net.outputs)

@@ -12,6 +12,7 @@ from netspec.diagnostics import Source
 from netspec.imports.outline import (
     BlockOutline,
     Copy,
+    CountingTable,
     Declaration,
     Loop,
     Outline,
@@ -117,9 +118,12 @@ class _Body:
             elif isinstance(statement, Copy):
                 found.append(_assigned(statement.target, statement.source))
             elif isinstance(statement, Declaration):
+                found += _table(statement.table) if statement.table is not None else []
                 found.append(
                     f"{statement.kind} {statement.name}: {statement.shape} = {statement.initial}"
                 )
+            elif isinstance(statement, CountingTable):
+                found += _table(statement)
             elif isinstance(statement, SharedLayer):
                 layer = Step(
                     (), statement.callee, (), statement.arguments, "", "", statement.by_place
@@ -169,6 +173,26 @@ class _Body:
             if isinstance(statement, (Step, Copy)) and name in _targets(statement):
                 return False
         return any(name in names for names in after)
+
+
+def _table(table: CountingTable) -> list[str]:
+    """Return the loops that make a list of numbers which count."""
+    *outer, (size, step) = table.counting.axes
+    lines = [f"{table.name} = []"]
+    terms = [str(table.counting.start)] if table.counting.start else []
+    for counter, (count, stride) in zip(table.counters, outer, strict=True):
+        lines.append(f"for {counter} in range({count}) {{")
+        times = counter if abs(stride) == 1 else f"{abs(stride)} * {counter}"
+        terms += ["-" if stride < 0 else "+", times] if stride else []
+    first = " ".join(terms).removeprefix("+ ") or "0"
+    if step:
+        lines.append(f"{table.first} = {first}")
+        end = f"{table.first} {'-' if step < 0 else '+'} {size * abs(step)}"
+        by = "" if step == 1 else f", {step}"
+        lines.append(f"{table.name} = {table.name} + range({table.first}, {end}{by})")
+    else:
+        lines.append(f"{table.name} = {table.name} + [{first}] * {size}")
+    return [*lines, *["}"] * len(outer)]
 
 
 def _targets(statement: Step | Copy) -> tuple[str, ...]:

@@ -30,6 +30,12 @@ class Names:
         self.take(name)
         return name
 
+    def word(self, base: str) -> str:
+        """Return a name for a constant, with a number behind it if need be, and use it."""
+        name = base if self.is_free(base) else self._numbered(base)
+        self.take(name)
+        return name
+
     def _numbered(self, base: str) -> str:
         number = 2
         while not self.is_free(f"{base}{number}"):

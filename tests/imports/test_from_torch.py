@@ -182,6 +182,55 @@ class OwnParameter(nn.Module):
         return (x * self.scale)[:, 0]
 
 
+class Masked(nn.Module):
+    """Comparisons, choices by them, and places from a table that is computed of nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(5, 3))
+
+    def forward(self, x: Any) -> Any:
+        bias = self.table[(torch.arange(4)[:, None] - torch.arange(4)).abs()]  # [4, 4, 3]
+        y = torch.where((x > 0) & (x != 1), x, -x).masked_fill(x <= -1, -1.0)
+        above = (y >= 1).to(x.dtype).mean(-1, keepdim=True)
+        return (y @ y.transpose(1, 2) + above)[:, :, :, None] * bias
+
+
+class Windows(nn.Module):
+    """Attention in shifted windows: a mask of 48 x 16 x 16 numbers that no file would hold."""
+
+    def __init__(self, shift: int) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(8, 24)
+        self.shift = shift
+
+    def forward(self, x: Any) -> Any:
+        side, heads = 4, 2
+        (n, h, w, c), area = x.shape, side * side
+        if self.shift:
+            x = torch.roll(x, (-self.shift, -self.shift), (1, 2))
+        x = x.view(n, h // side, side, w // side, side, c)
+        x = x.permute(0, 1, 3, 2, 4, 5).reshape(-1, area, c)
+        q, k, v = self.qkv(x).view(-1, area, 3, heads, c // heads).permute(2, 0, 3, 1, 4).unbind(0)
+        scores = q @ k.transpose(-2, -1)
+        if self.shift:
+            zones = x.new_zeros((h, w))
+            zones[-self.shift :, :] = 1
+            zones[:, -self.shift :] += 2
+            zones = zones.view(h // side, side, w // side, side).permute(0, 2, 1, 3)
+            zones = zones.reshape(-1, area)
+            apart = zones.unsqueeze(1) - zones.unsqueeze(2)
+            apart = apart.masked_fill(apart != 0, -100.0).masked_fill(apart == 0, 0.0)
+            scores = scores.view(n, -1, heads, area, area) + apart[None, :, None]
+            scores = scores.view(-1, heads, area, area)
+        x = (
+            (scores.softmax(-1) @ v)
+            .transpose(1, 2)
+            .reshape(-1, h // side, w // side, side, side, c)
+        )
+        return x.permute(0, 1, 3, 2, 4, 5).reshape(n, h, w, c)
+
+
 class Attentive(nn.Module):
     """A block twice, whose second call reads sizes that the first one computed."""
 
@@ -208,6 +257,11 @@ class Mixed(nn.Module):
 
 WRITTEN = {
     "attention twice": (lambda: nn.Sequential(Attentive(), Attentive()), (torch.randn(2, 5, 8),)),
+    "comparisons, and a table of places": (Masked, (torch.randn(2, 4, 4),)),
+    "windows with a mask": (
+        lambda: nn.Sequential(Windows(0), Windows(1), Windows(0), Windows(1)),
+        (torch.randn(2, 32, 24, 8),),
+    ),
     "a module called `block`": (
         lambda: nn.Sequential(Mixed(4), Mixed(5), Mixed(4)),
         (torch.randn(2, 6),),

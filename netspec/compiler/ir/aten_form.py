@@ -29,7 +29,10 @@ class AtenTensor:
         rank: how many axes it has in PyTorch.
         first: the netspec axis that PyTorch's axis 0 is: 0 for a batch, 1 for a tensor that is the
             same for every image, or whose batch holds windows of the images.
+        batch: PyTorch's axis of the batch, or of its windows.
         stored: the name in the state dict, if it is a parameter or a buffer.
+        is_condition: whether it stands for booleans that were computed: it is above 0 where they
+            are true.
     """
 
     value: str
@@ -37,6 +40,8 @@ class AtenTensor:
     rank: int
     first: int
     stored: str = ""
+    is_condition: bool = False
+    batch: int = 0
 
     def axis(self, number: int) -> int:
         """Return an axis of PyTorch as netspec counts it: 1 is the first one behind the batch.
@@ -44,10 +49,12 @@ class AtenTensor:
         Raises:
             NoNetspecFormError: if it is the axis of the batch.
         """
-        at = number % self.rank + self.first if self.rank else 0
-        if at < 1:
+        at = number % self.rank if self.rank else 0
+        if self.first:
+            return at + 1
+        if at == self.batch:
             raise NoNetspecFormError("it goes over the images of the batch")
-        return at
+        return at if at > self.batch else at + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,15 +130,10 @@ class AtenCall:
         return replace(x, rank=x.rank + 1).axis(self.whole(name))
 
     def order(self, numbers: tuple[int, ...]) -> tuple[int, ...]:
-        """Return an order of all axes of `self`, as netspec writes it.
-
-        Raises:
-            NoNetspecFormError: if the batch does not stay in front.
-        """
+        """Return an order of all axes of `self`, as netspec writes it."""
         x = self.tensor("self")
-        ends = [number % x.rank + x.first for number in numbers]
-        self.require(x.first == 1 or ends[:1] == [0], "it moves the axis of the batch")
-        return tuple(ends) if x.first else tuple(ends[1:])
+        kept = (n for n in numbers if x.first or n % x.rank != x.batch)
+        return tuple(x.axis(number) for number in kept)
 
     def swapped(self, one: int, other: int) -> tuple[int, ...]:
         """Return the order of the axes of `self` in which two have changed places."""
@@ -188,10 +190,14 @@ class Always:
 
 @dataclass(frozen=True, slots=True)
 class Then:
-    """An op that follows, on the value of the one before: its name and attributes."""
+    """An op on the value of the one before: its name and attributes.
+
+    `only_shapes` says that it does nothing where the shape stays.
+    """
 
     op: str
     attributes: Mapping[str, Taken] = field(default_factory=dict)
+    only_shapes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,8 +212,13 @@ class AtenForm:
         parameters: the op's own names, with the arguments that are its stored tensors.
         attributes: the op's attributes, with the name of the argument or what computes it.
         unless: raises for calls that the op cannot express.
+        before: ops on a value before it is read, by the argument.
         then: ops that follow.
         only_shapes: whether it does nothing where the shape stays.
+        does_nothing: tells calls that leave the first value as it is.
+        gives_condition: whether the result is above 0 where PyTorch's boolean is true.
+        reads_conditions: whether it takes such values for booleans.
+        moves_batch: whether the batch may be any axis of the first value.
     """
 
     operators: tuple[str, ...]
@@ -215,8 +226,13 @@ class AtenForm:
     parameters: Mapping[str, str] = field(default_factory=dict)
     attributes: Mapping[str, str | Taken] = field(default_factory=dict)
     unless: Callable[[AtenCall], None] | None = None
+    before: Mapping[str, tuple[Then, ...]] = field(default_factory=dict)
     then: tuple[Then, ...] = ()
     only_shapes: bool = False
+    does_nothing: Callable[[AtenCall], bool] | None = None
+    gives_condition: bool = False
+    reads_conditions: bool = False
+    moves_batch: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,3 +253,13 @@ class ModuleForm:
     inputs: int = 1
     attributes: Mapping[str, str | Taken] = field(default_factory=dict)
     unless: Callable[[AtenCall], None] | None = None
+
+
+def both_compared(call: AtenCall) -> None:
+    """Require that `self` and `other` are conditions.
+
+    Raises:
+        NoNetspecFormError: if one of them is none.
+    """
+    compared = all(call.tensor(name).is_condition for name in ("self", "other"))
+    call.require(compared, "only for what was compared")

@@ -360,10 +360,14 @@ class EquationOf(Kind):
 
 @dataclass(eq=False, repr=False)
 class IntList(Kind):
-    """A list of whole numbers of at least `minimum`; one may be -1 where there is a `wildcard`."""
+    """A list of whole numbers of at least `minimum`; one may be -1 where there is a `wildcard`.
+
+    `are_sizes` says that they are sizes of axes, which may follow from those of other values.
+    """
 
     minimum: int = 0
     wildcard: bool = False
+    are_sizes: bool = False
 
     def convert(self, value: object) -> tuple[int, ...]:
         """Return the numbers. A single number is a list of one."""

@@ -20,9 +20,17 @@ class Dropout(Op):
     onnx_ends = ("Dropout",)
     storage = Storage.KEPT
     aten = (
-        AtenForm(("dropout",), ("input", "self"), attributes={"p": "p"}),
         AtenForm(
-            ("feature_dropout",), ("input",), attributes={"p": "p", "by_channel": Always(True)}
+            ("dropout",),
+            ("input", "self"),
+            attributes={"p": "p"},
+            does_nothing=lambda call: call["p"] == 0,
+        ),
+        AtenForm(
+            ("feature_dropout",),
+            ("input",),
+            attributes={"p": "p", "by_channel": Always(True)},
+            does_nothing=lambda call: call["p"] == 0,
         ),
     )
     examples = (

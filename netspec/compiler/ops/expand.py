@@ -15,7 +15,9 @@ class Expand(Op):
     y = x at each repetition: dL/dx = the sum of dL/dy over the repetitions.
     """
 
-    sizes: tuple[int, ...] = attribute(IntList(-1), "the shape of one image; -1: as it is")
+    sizes: tuple[int, ...] = attribute(
+        IntList(-1, are_sizes=True), "the shape of one image; -1: as it is"
+    )
 
     name = "expand"
     onnx_ends = ("Expand",)

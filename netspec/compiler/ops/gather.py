@@ -1,10 +1,49 @@
 """Numbers chosen by their places."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 
+from netspec.compiler.ir.aten_form import AtenCall, AtenTensor, NoNetspecFormError
 from netspec.compiler.ir.contract import *
 
 GATHER = Code.error("shape/gather", "places of another shape than the value that they choose from")
+
+
+Indexed = Callable[[AtenCall], tuple[int, Shape]]
+
+
+def _indexed(call: AtenCall) -> tuple[int, Shape]:
+    """Return the axis that `x[places]` or `x[:, places]` chooses along, and the shape of the places.
+
+    Raises:
+        NoNetspecFormError: if it chooses along several axes, or by what is no whole number.
+    """
+    given = call.arguments.get("indices")
+    items = given if isinstance(given, tuple) else (call.arguments.get("indices.0"),)
+    if "indices.1" in call.arguments or sum(item is not None for item in items) != 1:
+        raise NoNetspecFormError("it chooses along several axes at once")
+    dim = next(i for i, item in enumerate(items) if item is not None)
+    places = items[dim]
+    if not isinstance(places, AtenTensor) or places.is_condition or places.first == 0:
+        raise NoNetspecFormError("its places are no table of whole numbers")
+    return call.tensor("self").axis(dim), places.shape
+
+
+def _along(indexed: Indexed) -> tuple[Then, ...]:
+    """Return what makes a table of places as long as the value along all other axes."""
+
+    def shapes(call: AtenCall) -> tuple[Shape, Shape]:
+        axis, places = indexed(call)
+        x = call.tensor("self").shape
+        count = math.prod(size for size in places if isinstance(size, int))
+        front, behind = x[: axis - 1], x[axis:]
+        ones = (1,) * len(front), (1,) * len(behind)
+        return (*ones[0], count, *ones[1]), (*front, count, *behind)
+
+    return (
+        Then("reshape", {"sizes": lambda call: shapes(call)[0]}, only_shapes=True),
+        Then("expand", {"sizes": lambda call: shapes(call)[1]}, only_shapes=True),
+    )
 
 
 @register
@@ -24,6 +63,19 @@ class Gather(Op):
     aten = (
         AtenForm(
             ("gather",), ("self", "index"), attributes={"axis": lambda call: call.axis("dim")}
+        ),
+        AtenForm(
+            ("index_select",),
+            ("self", "index"),
+            attributes={"axis": lambda call: call.axis("dim")},
+            before={"index": _along(lambda call: (call.axis("dim"), call.tensor("index").shape))},
+        ),
+        AtenForm(
+            ("index",),
+            ("self", "indices"),
+            attributes={"axis": lambda call: _indexed(call)[0]},
+            before={"indices": _along(_indexed)},
+            then=(Then("reshape", {"sizes": lambda call: call.shape}, only_shapes=True),),
         ),
     )
     examples = (

@@ -1,5 +1,6 @@
 """The larger of two."""
 
+from netspec.compiler.ir.aten_form import both_compared
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.arithmetic import ArithmeticOp
 
@@ -22,6 +23,13 @@ class Maximum(ArithmeticOp):
     aten = (
         AtenForm(("maximum",), ("self", "other")),
         AtenForm(("clamp_min",), ("self", "min")),
+        AtenForm(
+            ("logical_or", "bitwise_or", "__or__"),
+            ("self", "other"),
+            unless=both_compared,
+            gives_condition=True,
+            reads_conditions=True,
+        ),
     )
     examples = (
         Example("maximum", ((5,), (5,))),

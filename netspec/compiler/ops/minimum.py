@@ -1,5 +1,6 @@
 """The smaller of two."""
 
+from netspec.compiler.ir.aten_form import both_compared
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.arithmetic import ArithmeticOp
 
@@ -21,6 +22,13 @@ class Minimum(ArithmeticOp):
     aten = (
         AtenForm(("minimum",), ("self", "other")),
         AtenForm(("clamp_max",), ("self", "max")),
+        AtenForm(
+            ("logical_and", "bitwise_and", "__and__"),
+            ("self", "other"),
+            unless=both_compared,
+            gives_condition=True,
+            reads_conditions=True,
+        ),
     )
     examples = (
         Example("minimum", ((1, 2), (3, 2))),

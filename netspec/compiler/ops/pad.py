@@ -43,10 +43,12 @@ class Pad(Op):
                 "value": lambda call: call["value"] or 0.0,
                 "mode": "mode",
             },
+            does_nothing=lambda call: not any(call.numbers("pad")),
         ),
         AtenForm(
             ("constant_pad_nd",),
             attributes={"pad": lambda call: call.frame("pad"), "value": "value"},
+            does_nothing=lambda call: not any(call.numbers("pad")),
         ),
     )
     examples = (

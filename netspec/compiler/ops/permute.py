@@ -24,7 +24,11 @@ class Permute(Op):
     storage = Storage.ANY
     moves_axes = True
     aten = (
-        AtenForm(("permute",), attributes={"axes": lambda call: call.order(call.numbers("dims"))}),
+        AtenForm(
+            ("permute",),
+            attributes={"axes": lambda call: call.order(call.numbers("dims"))},
+            moves_batch=True,
+        ),
         AtenForm(
             ("transpose", "swapaxes"),
             attributes={
@@ -32,6 +36,7 @@ class Permute(Op):
                     *(call.whole(name) for name in list(call.arguments)[1:3])
                 )
             },
+            moves_batch=True,
         ),
     )
     examples = (

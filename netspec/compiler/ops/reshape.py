@@ -17,7 +17,7 @@ class Reshape(Op):
     """
 
     sizes: tuple[int, ...] = attribute(
-        IntList(1, wildcard=True), "the shape of one image; one size may be -1"
+        IntList(1, wildcard=True, are_sizes=True), "the shape of one image; one size may be -1"
     )
 
     name = "reshape"

@@ -55,6 +55,7 @@ class Slice(Op):
                 "stop": lambda call: call.whole("index") + 1 or None,
             },
             then=(Then("squeeze", {"axes": lambda call: call.axis("dim")}),),
+            moves_batch=True,
         ),
         AtenForm(
             ("chunk", "split", "split_with_sizes", "tensor_split"),
@@ -63,6 +64,7 @@ class Slice(Op):
                 "start": lambda call: call.part_ends("dim")[0],
                 "stop": lambda call: call.part_ends("dim")[1],
             },
+            moves_batch=True,
         ),
         AtenForm(
             ("unbind",),
@@ -72,6 +74,7 @@ class Slice(Op):
                 "stop": lambda call: call.part + 1,
             },
             then=(Then("squeeze", {"axes": lambda call: call.axis("dim")}),),
+            moves_batch=True,
         ),
     )
     examples = (

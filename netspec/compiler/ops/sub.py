@@ -3,6 +3,9 @@
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.arithmetic import ArithmeticOp
 
+# 1 where a condition does not hold, else 0.
+_NOT = Then("where", {"then": Always(0), "otherwise": Always(1)})
+
 
 @register
 class Sub(ArithmeticOp):
@@ -18,6 +21,7 @@ class Sub(ArithmeticOp):
     onnx_ends = ("Sub",)
     arity = 2
     number_places = ("left", "right")
+    # Comparisons are differences that are above 0 where they hold.
     aten = (
         AtenForm(
             ("sub",),
@@ -25,6 +29,35 @@ class Sub(ArithmeticOp):
             unless=lambda call: call.require(
                 call.arguments.get("alpha", 1) == 1, "`alpha` is not 1"
             ),
+        ),
+        AtenForm(
+            ("gt",),
+            ("self", "other"),
+            does_nothing=lambda call: call["other"] == 0,
+            gives_condition=True,
+        ),
+        AtenForm(("lt",), ("other", "self"), gives_condition=True),
+        AtenForm(("ge",), ("other", "self"), then=(_NOT,), gives_condition=True),
+        AtenForm(
+            ("le",),
+            ("self", "other"),
+            then=(_NOT,),
+            does_nothing=lambda call: call["other"] == 0,
+            gives_condition=True,
+        ),
+        AtenForm(
+            ("ne",),
+            ("self", "other"),
+            then=(Then("abs"),),
+            does_nothing=lambda call: call["other"] == 0,
+            gives_condition=True,
+        ),
+        AtenForm(
+            ("eq",),
+            ("self", "other"),
+            then=(Then("abs"), _NOT),
+            does_nothing=lambda call: call["other"] == 0,
+            gives_condition=True,
         ),
     )
     examples = (

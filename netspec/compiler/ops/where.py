@@ -20,6 +20,27 @@ class Where(ArithmeticOp):
     onnx_ends = ("Where",)
     arity = 3
     number_places = ("", "then", "otherwise")
+    aten = (
+        AtenForm(("where",), ("condition", "self", "other"), reads_conditions=True),
+        AtenForm(("masked_fill",), ("mask", "value", "self"), reads_conditions=True),
+        AtenForm(
+            ("to", "_to_copy", "type_as"),
+            attributes={"then": Always(1), "otherwise": Always(0)},
+            unless=lambda call: call.require(
+                call.tensor("self").is_condition, "only for what was compared"
+            ),
+            reads_conditions=True,
+        ),
+        AtenForm(
+            ("logical_not", "bitwise_not"),
+            attributes={"then": Always(0), "otherwise": Always(1)},
+            unless=lambda call: call.require(
+                call.tensor("self").is_condition, "only for what was compared"
+            ),
+            gives_condition=True,
+            reads_conditions=True,
+        ),
+    )
     examples = (
         Example("where", ((5,), (5,), (5,))),
         Example("where(otherwise = 0.5)", ((3, 1), (3, 2))),

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from netspec.compiler.parse.tree_builder import KEYWORDS
-from netspec.imports.blocks.lined_up import LinedUp, Slot
+from netspec.imports.blocks.items import Item
+from netspec.imports.blocks.lined_up import CannotMergeError, LinedUp, Slot
+from netspec.imports.blocks.tables import Tables
 from netspec.imports.outline import Argument
 
 # Names for arguments whose attribute is a single letter, or says too little in a block's head.
@@ -16,6 +18,9 @@ _SPELT_OUT = {"p": "rate", "k": "offset"}
 # From which number on a size may be written by the sizes of the block's input.
 _LEAST_SIZE = 8
 _MOST_TIMES = 16
+# How the sizes of an input are called: where a constant is a number of channels, and in a shape.
+_USUAL_AXES = ((0, "channels"), (-1, "features"))
+_ANY_AXIS = ((0, "shape[0]"), (-1, "features"), (1, "shape[1]"), (2, "shape[2]"))
 
 
 @dataclass(slots=True, eq=False)
@@ -29,14 +34,37 @@ class NewArgument:
     name: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Following:
+    """A constant that follows from an argument, `{} * 4`; from none, a text of its own."""
+
+    text: str
+    argument: NewArgument | None = None
+
+    def __str__(self) -> str:
+        return self.text.format(self.argument.name) if self.argument is not None else self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A constant with numbers in it that are worked out one by one."""
+
+    text: str
+    numbers: tuple[Following, ...]
+
+    def __str__(self) -> str:
+        return self.text.format(*map(str, self.numbers))
+
+
 class Expressions:
     """What each constant of the calls is: a literal, an argument, or worked out from others."""
 
-    def __init__(self, lined_up: LinedUp) -> None:
+    def __init__(self, lined_up: LinedUp, tables: Tables) -> None:
         self._lined_up = lined_up
+        self._tables = tables
         self._new: list[NewArgument] = []
-        self._found: dict[tuple[int, str], str | tuple[NewArgument, str]] = {}
-        self._conditions: dict[frozenset[int], str | tuple[NewArgument, str]] = {}
+        self._found: dict[tuple[int, str], Following | Filled] = {}
+        self._conditions: dict[frozenset[int], Following] = {}
         # Names that must keep their values: constants ask for their sizes, or they are inputs.
         self.pinned: set[str] = set() if lined_up.is_block else set(lined_up.inputs)
         self._declared = {slot.key[1] for slot in lined_up.slots if slot.is_declaration}
@@ -57,18 +85,14 @@ class Expressions:
 
     def text(self, slot: Slot, name: str) -> str:
         """Return a constant as text."""
-        return self._text(self._found[id(slot), name])
-
-    @staticmethod
-    def _text(found: str | tuple[NewArgument, str]) -> str:
-        return found if isinstance(found, str) else found[1].format(found[0].name)
+        return str(self._found[id(slot), name])
 
     def condition(self, variants: frozenset[int]) -> str:
         """Return the condition under which a call is of one of these variants; empty if always."""
         if variants not in self._conditions:
             self._condition(variants)
             self._name_arguments()
-        return self._text(self._conditions[variants])
+        return str(self._conditions[variants])
 
     def arguments(self) -> tuple[Argument, ...]:
         """Return the arguments, those with a default last."""
@@ -87,13 +111,16 @@ class Expressions:
 
     # -- finding
 
-    def _expression(self, slot: Slot, name: str) -> str | tuple[NewArgument, str]:
+    def _expression(self, slot: Slot, name: str) -> Following | Filled:
         values = self._lined_up.values(slot, name)
         known = {value for value in values if value is not None}
-        if len(known) == 1:
-            by_others = [new for new in self._new if None in values and _same(new.values, values)]
-            return (by_others[0], "{}") if by_others else known.pop()
         item = next(iter(slot.items.values()))
+        if len(known) == 1:
+            passed = self._passed(slot, next(iter(known)), item if name == "initial" else None)
+            if passed is not None:
+                return passed
+            by_others = [new for new in self._new if None in values and _same(new.values, values)]
+            return Following("{}", by_others[0]) if by_others else Following(known.pop())
         default = item.defaults.get(name)
         for new in self._new:
             if _agree(new.values, values):
@@ -102,7 +129,7 @@ class Expressions:
                 ]
                 if new.default is not None and default != new.default:
                     new.default = None if default is None else new.default
-                return new, "{}"
+                return Following("{}", new)
         sizes = [_whole(value) for value in values]
         if all(
             size is not None or value is None for size, value in zip(sizes, values, strict=True)
@@ -110,31 +137,84 @@ class Expressions:
             worked_out = self._by_input(sizes) or self._by_argument(sizes)
             if worked_out:
                 return worked_out
+        filled = self._filled(slot, name)
+        if filled is not None:
+            return filled
         counts = Counter(value for value in values if value is not None)
         if default is not None and default not in known:
             most, times = counts.most_common(1)[0]
             default = most if 2 * times > len(values) else None
         made = NewArgument(_SPELT_OUT.get(name, name), slot, list(values), default)
         self._new.append(made)
-        return made, "{}"
+        return Following("{}", made)
 
-    def _by_input(self, sizes: list[int | None]) -> str:
+    def _passed(self, slot: Slot, value: str, item: Item | None) -> Following | None:
+        """Return the argument for a list that the net makes once, if the constant is one."""
+        if not self._lined_up.is_block:
+            return None
+        if item is not None and item.counting is not None:
+            value = self._tables.name(item.counting)
+        if value not in self._tables.names:
+            return None
+        values: list[str | None] = [value] * len(self._lined_up.calls)
+        for new in self._new:
+            if new.values == values:
+                return Following("{}", new)
+        made = NewArgument(value, slot, values)
+        self._new.append(made)
+        return Following("{}", made)
+
+    def _filled(self, slot: Slot, name: str) -> Filled | None:
+        """Return a constant with its numbers worked out one by one, if its calls have one form."""
+        patterns = self._lined_up.patterns(slot, name)
+        held = [pattern for pattern in patterns if pattern is not None]
+        forms = {(pattern.text, len(pattern.numbers), pattern.rest) for pattern in held}
+        if len(forms) != 1 or not held[0].numbers:
+            return None
+        ((text, count, rest),) = forms
+        numbers: list[Following | None] = []
+        for i in range(count):
+            column = [None if p is None else p.numbers[i] for p in patterns]
+            numbers.append(self._number(column, in_sum=" * {" in text))
+        unknown = [i for i, number in enumerate(numbers) if number is None]
+        if len(unknown) == 1 and rest:
+            numbers[unknown[0]] = Following(rest)
+        found = [number for number in numbers if number is not None]
+        return Filled(text, tuple(found)) if len(found) == count else None
+
+    def _number(self, column: list[int | None], *, in_sum: bool) -> Following | None:
+        """Return a number in a constant: equal in all calls, or worked out."""
+        known = {number for number in column if number is not None}
+        if len(known) == 1:
+            return Following(str(known.pop()))
+        found = self._by_input(column, _ANY_AXIS, least=2) or self._by_argument(column)
+        if found is not None and in_sum:
+            return replace(found, text=f"({found.text})") if " " in found.text else found
+        return found
+
+    def _by_input(
+        self,
+        sizes: list[int | None],
+        axes: Sequence[tuple[int, str]] = _USUAL_AXES,
+        least: int = _LEAST_SIZE,
+    ) -> Following | None:
         """Return a size by those of an input, such as `4 * x.channels`."""
         given = [size for size in sizes if size is not None]
-        if not given or min(given) < _LEAST_SIZE:
-            return ""
+        if not given or min(given) < least:
+            return None
         for i, name in enumerate(self._lined_up.inputs):
             shapes = self._lined_up.input_shapes(i)
-            for axis, word in ((0, "channels"), (-1, "features")):
-                if any(not shape for shape in shapes):
+            for axis, word in axes:
+                if any(len(shape) <= max(axis, 0) for shape in shapes):
                     continue
-                found = _ratio(sizes, [shape[axis] for shape in shapes])
+                base = [shape[axis] for shape in shapes]
+                found = _ratio(sizes, base) or (axes is _ANY_AXIS and _less(sizes, base))
                 if found:
                     self.pinned.add(name)
-                    return found.format(f"{name}.{word}")
-        return ""
+                    return Following(found.format(f"{name}.{word}"))
+        return None
 
-    def _by_argument(self, sizes: list[int | None]) -> tuple[NewArgument, str] | None:
+    def _by_argument(self, sizes: list[int | None]) -> Following | None:
         for new in self._new:
             if any(v is None and s is not None for v, s in zip(new.values, sizes, strict=True)):
                 continue
@@ -148,7 +228,7 @@ class Expressions:
                 continue
             found = _ratio(sizes, [h or 0 for h in held])
             if found:
-                return new, found
+                return Following(found, new)
         return None
 
     # -- conditions
@@ -157,34 +237,42 @@ class Expressions:
         if variants in self._conditions:
             return
         if len(variants) == self._lined_up.variants:
-            self._conditions[variants] = ""
+            self._conditions[variants] = Following("")
             return
         wanted = self._lined_up.present(variants)
         other = frozenset(range(self._lined_up.variants)) - variants
         if other in self._conditions:
-            text = self._conditions[other]
-            if isinstance(text, tuple) and text[1] == "{}":
-                self._conditions[variants] = text[0], "not {}"
+            opposite = self._conditions[other]
+            if opposite.argument is not None and opposite.text == "{}":
+                self._conditions[variants] = Following("not {}", opposite.argument)
                 return
         for text, holds in self._candidates():
             if holds == wanted:
-                self._conditions[variants] = text
+                self._conditions[variants] = Following(text)
                 self._pin(text)
                 return
+        self._conditions[variants] = Following("{}", self._flag(variants, wanted))
+
+    def _flag(self, variants: frozenset[int], wanted: Sequence[bool]) -> NewArgument:
+        """Return an argument that says whether a call is of one of these variants.
+
+        Raises:
+            CannotMergeError: if no item tells these calls from the others.
+        """
+        values: list[str | None] = ["true" if holds else "false" for holds in wanted]
         for new in self._new:
-            flags = ["true" if wanted_here else "false" for wanted_here in wanted]
-            if new.values == flags:
-                self._conditions[variants] = new, "{}"
-                return
-        slot = next(s for s in self._lined_up.slots if frozenset(s.items) == variants)
+            if new.values == values:
+                return new
+        slot = next((s for s in self._lined_up.slots if frozenset(s.items) == variants), None)
+        if slot is None:
+            raise CannotMergeError
         base = identifier(slot.key[1].split(".")[0]) or f"has_{slot.key[0].lstrip('=')}"
         if base in {new.name for new in self._new} | self._declared:
             base = f"has_{base}"
-        values: list[str | None] = ["true" if holds else "false" for holds in wanted]
         most = "true" if 2 * sum(wanted) > len(wanted) else "false"
         made = NewArgument(base, slot, values, most)
         self._new.append(made)
-        self._conditions[variants] = made, "{}"
+        return made
 
     def _pin(self, text: str) -> None:
         self.pinned.update(name for name in self._lined_up.inputs if f"{name}." in text)
@@ -276,3 +364,11 @@ def _ratio(sizes: Sequence[int | None], base: Sequence[int]) -> str:
     if 1 < over <= _MOST_TIMES and all(s == b // over for s, b in pairs):
         return f"{{}} // {over}"
     return ""
+
+
+def _less(sizes: Sequence[int | None], base: Sequence[int]) -> str:
+    """Return how sizes are others less a number: `{} - 7`; empty if they are not."""
+    differences = {b - s for s, b in zip(sizes, base, strict=True) if s is not None}
+    given = {s for s in sizes if s is not None}
+    difference = differences.pop() if len(differences) == 1 else 0
+    return f"{{}} - {difference}" if difference > 0 and len(given) > 1 else ""

@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from netspec.compiler.ir.attributes import Kind, WrongValueError
+from netspec.compiler.ir.attributes import IntList, Kind, WrongValueError
 from netspec.compiler.ops import registry
 from netspec.imports.call_tree import ModuleCall
 from netspec.imports.imported_net import ImportedNode, ImportedTensor
+from netspec.imports.number_lists import Counting, counting, plain_list, runs
 from netspec.imports.outline import BlockOutline
 
 # How the declaration of a layer that is called again begins, among the items.
@@ -35,6 +36,21 @@ class Ref:
     part: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A constant that is made of numbers which may be worked out one by one.
+
+    Attributes:
+        text: the constant, with `{0}`, `{1}` for the numbers.
+        numbers: the numbers.
+        rest: what may stand for one of them, if it follows from the others.
+    """
+
+    text: str
+    numbers: tuple[int, ...]
+    rest: str = ""
+
+
 @dataclass(slots=True, eq=False)
 class Item:
     """An item of one call, with its values told apart from those of other calls."""
@@ -49,6 +65,15 @@ class Item:
     tensor: ImportedTensor | None = None
     values: tuple[str, ...] = ()
     labels: frozenset[str] = frozenset()  # that its constants name
+    patterns: Mapping[str, Pattern] = field(default_factory=dict)
+    counting: Counting | None = None  # how the initial numbers of a tensor count
+
+    lists: frozenset[str] = frozenset()  # constants that are lists, one number an axis
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """How long its lists are: the same for all items of one block."""
+        return tuple(self.constants[name].count(",") for name in sorted(self.lists))
 
     @property
     def key(self) -> tuple[str, str, int, int]:
@@ -97,10 +122,17 @@ def items_of(
 
 def _tensor_item(tensor: ImportedTensor, prefix: str) -> Item:
     own = tensor.name.removeprefix(prefix)
-    initial = tensor.initial if isinstance(tensor.initial, str) else written(tensor.initial)
+    initial = tensor.initial if isinstance(tensor.initial, str) else runs(tensor.initial).written()
     constants = {f"size{i}": str(size) for i, size in enumerate(tensor.stored)}
     constants["initial"] = initial
-    return Item(f"={tensor.kind}", own, 1, constants, (), tensor=tensor)
+    patterns, counts = {}, None
+    if not isinstance(tensor.initial, str):
+        found = runs(tensor.initial)
+        patterns["initial"] = Pattern(found.text, found.counts)
+        counts = counting(tensor.initial)
+    return Item(
+        f"={tensor.kind}", own, 1, constants, (), tensor=tensor, patterns=patterns, counting=counts
+    )
 
 
 def _call_item(
@@ -117,7 +149,7 @@ def _call_item(
 
 def _node_item(node: ImportedNode, prefix: str, refs: tuple[Ref, ...]) -> Item:
     op = registry()[node.op]
-    constants, defaults, required = {}, {}, []
+    constants, defaults, required, patterns, lists = {}, {}, [], {}, []
     for name, declared in op.attributes().items():
         kind = op.kind(name)
         default = declared.default
@@ -128,12 +160,18 @@ def _node_item(node: ImportedNode, prefix: str, refs: tuple[Ref, ...]) -> Item:
             required.append(name)
         value = node.attributes.get(name, default if has_default else None)
         constants[name] = shown(kind, value)
+        if isinstance(kind, IntList):
+            lists.append(name)
+        if isinstance(kind, IntList) and kind.are_sizes and isinstance(value, tuple):
+            places = ", ".join(f"{{{i}}}" for i in range(len(value)))
+            patterns[name] = Pattern(f"[{places}]", value, "-1" if kind.wildcard else "")
     label = node.label.removeprefix(prefix) if node.label else ""
     others = {n: f for n, f in node.parameters.items() if f != f"{node.label}.{n}"}
     ties = {own: full.removeprefix(prefix) for own, full in others.items()}
     return Item(
         node.op, label, 1, constants | ties, refs, tuple(required), defaults,
-        labels=frozenset(tie.partition(".")[0] for tie in ties.values()),
+        labels=frozenset(tie.partition(".")[0] for tie in ties.values()), patterns=patterns,
+        lists=frozenset(lists),
     )  # fmt: skip
 
 
@@ -149,7 +187,7 @@ def shown(kind: Kind, value: object) -> str:
     try:
         text = kind.show(kind.convert(given))
     except (WrongValueError, TypeError, ValueError):
-        return written(value)
+        return plain_list(value)
     return text
 
 
@@ -158,14 +196,3 @@ def _as_list(value: object) -> object:
     if isinstance(value, tuple) and value and all(isinstance(v, tuple) for v in value):
         return tuple(_as_list(v) if len(set(v)) > 1 else v for v in value)
     return value
-
-
-def written(value: object) -> str:
-    """Return a constant as the language writes it."""
-    if isinstance(value, (tuple, list)):
-        return "[" + ", ".join(map(written, value)) + "]"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if value is None:
-        return "none"
-    return f'"{value}"' if isinstance(value, str) else repr(value)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 from netspec.compiler.ir.graph import Shape
-from netspec.imports.blocks.items import Definition, Item, Ref, items_of
+from netspec.imports.blocks.items import Definition, Item, Pattern, Ref, items_of
 from netspec.imports.call_tree import ModuleCall
 
 ValueShapes = dict[str, Shape]
@@ -51,7 +51,7 @@ class LinedUp:
         per_call: list[list[Item]] = []
         for call in calls:
             items, results = items_of(call, inner)
-            key = (tuple((i.key, i.refs) for i in items), results)
+            key = (tuple((i.key, i.refs, i.lengths) for i in items), results)
             if key not in known:
                 known[key] = len(self._variants)
                 self._variants.append((items, results))
@@ -84,6 +84,8 @@ class LinedUp:
                     merged += slots[a:b]
                     merged += [Slot(item.key, {number: item}) for item in items[c:d]]
             slots = merged
+        if any(len({item.lengths for item in slot.items.values()}) > 1 for slot in slots):
+            raise CannotMergeError
         self._slots = slots
         self._slot_of = [
             {
@@ -107,14 +109,23 @@ class LinedUp:
 
     def values(self, slot: Slot, name: str) -> list[str | None]:
         """Return a constant in each call; None where a call lacks the item."""
-        found: list[str | None] = []
+        found = self._of_calls(slot)
+        return [None if item is None else item.constants.get(name) for item in found]
+
+    def patterns(self, slot: Slot, name: str) -> list[Pattern | None]:
+        """Return the pattern of a constant in each call; None where a call lacks the item."""
+        found = self._of_calls(slot)
+        return [None if item is None else item.patterns.get(name) for item in found]
+
+    def _of_calls(self, slot: Slot) -> list[Item | None]:
+        found: list[Item | None] = []
         for call, variant in enumerate(self._variant_of):
             item = slot.items.get(variant)
             if item is None:
                 found.append(None)
                 continue
             at = next(i for i, x in enumerate(self._variants[variant][0]) if x is item)
-            found.append(self._per_call[call][at].constants.get(name))
+            found.append(self._per_call[call][at])
         return found
 
     def present(self, variants: Iterable[int]) -> list[bool]:

@@ -10,15 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from netspec.compiler.ops import registry
 from netspec.imports.blocks.expressions import Expressions
 from netspec.imports.blocks.items import Definition, items_of
 from netspec.imports.blocks.lined_up import CannotMergeError, LinedUp, ValueShapes
-from netspec.imports.blocks.writing import Writing, Written
+from netspec.imports.blocks.tables import Tables
+from netspec.imports.blocks.writing import Writing
 from netspec.imports.call_tree import ModuleCall
-from netspec.imports.outline import Argument, BlockOutline, Statement
+from netspec.imports.outline import BlockOutline, Statement
 from netspec.imports.value_names import Names
 
 
@@ -30,111 +30,119 @@ class Body:
     results: tuple[str, ...]
 
 
-def define(
-    kind: str,
-    calls: Sequence[ModuleCall],
-    inner: Mapping[ModuleCall, Definition],
-    shapes: ValueShapes,
-    taken: set[str],
-) -> list[Definition]:
-    """Return the blocks for the calls of a class: one, if they can share it.
+class Blocks:
+    """The blocks of a net, found class by class, the inner ones first."""
 
-    There is none if no two calls are alike: they had better lie in their parents.
-    """
-    groups: list[Sequence[ModuleCall]] = [calls]
-    try:
-        return [_definition(_free_name(kind, taken, keep=True), calls, inner, shapes, taken)]
-    except CannotMergeError:
+    def __init__(self, net_name: str, inputs: Sequence[str], shapes: ValueShapes) -> None:
+        self._taken = {net_name}
+        self._shapes = shapes
+        self._tables = Tables(inputs)
+        self._of_calls: dict[ModuleCall, Definition] = {}
+
+    def define(self, kind: str, calls: Sequence[ModuleCall]) -> list[BlockOutline]:
+        """Return the blocks for the calls of a class: one, if they can share it.
+
+        There is none if no two calls are alike: they had better lie in their parents.
+        """
+        try:
+            templates = [_Template(calls, self._of_calls, self._shapes, self._tables)]
+        except CannotMergeError:
+            variants = self._variants(calls)
+            if all(len(alike) == 1 and not alike[0].tensors for alike in variants):
+                return []
+            templates = self._groups(variants)
+        found = []
+        for template in templates:
+            definition = template.definition(self._free_name(kind))
+            self._of_calls.update(dict.fromkeys(definition.calls, definition))
+            found.append(definition.outline)
+        return found
+
+    def net(self, root: ModuleCall) -> Body:
+        """Return the statements of the net itself."""
+        template = _Template([root], self._of_calls, self._shapes, self._tables, list(root.inputs))
+        statements, results = template.statements(), template.results()
+        return Body((*self._tables.read_by(statements), *statements), results)
+
+    def _variants(self, calls: Sequence[ModuleCall]) -> list[list[ModuleCall]]:
         variants: dict[object, list[ModuleCall]] = {}
         for call in calls:
-            items, results = items_of(call, inner)
-            key = (tuple((i.key, i.refs) for i in items), results, len(call.inputs))
+            items, results = items_of(call, self._of_calls)
+            key = (tuple((i.key, i.refs, i.lengths) for i in items), results, len(call.inputs))
             variants.setdefault(key, []).append(call)
-        groups = list(variants.values())
-        if all(len(group) == 1 and not group[0].tensors for group in groups):
-            return []
-    return [
-        _definition(_free_name(kind, taken, keep=True), group, inner, shapes, taken)
-        for group in groups
-    ]
+        return list(variants.values())
 
+    def _groups(self, variants: Sequence[Sequence[ModuleCall]]) -> list[_Template]:
+        """Return templates for as many variants each as can share one."""
+        groups: list[_Template] = []
+        for alike in variants:
+            for i, group in enumerate(groups):
+                try:
+                    both = [*group.calls, *alike]
+                    groups[i] = _Template(both, self._of_calls, self._shapes, self._tables)
+                    break
+                except CannotMergeError:
+                    continue
+            else:
+                groups.append(_Template(alike, self._of_calls, self._shapes, self._tables))
+        return groups
 
-def net_template(
-    root: ModuleCall, inner: Mapping[ModuleCall, Definition], shapes: ValueShapes
-) -> Body:
-    """Return the statements of the net itself."""
-    template = _Template([root], inner, shapes, list(root.inputs), noted=True)
-    return Body(template.statements(), template.results())
-
-
-def _free_name(kind: str, taken: set[str], *, keep: bool) -> str:
-    name = re.sub(r"\W|_", "", kind) or "Block"
-    name = name[0].upper() + name[1:]
-    if not name[0].isalpha():
-        name = f"Block{name}"
-    if name in registry():
-        name = f"{name}Block"
-    found, count = name, 1
-    while found in taken:
-        count += 1
-        found = f"{name}{count}"
-    if keep:
-        taken.add(found)
-    return found
-
-
-def _definition(
-    name: str,
-    calls: Sequence[ModuleCall],
-    inner: Mapping[ModuleCall, Definition],
-    shapes: ValueShapes,
-    taken: set[str],
-) -> Definition:
-    counts = {(len(call.inputs), len(call.outputs)) for call in calls}
-    if len(counts) > 1:
-        taken.discard(name)
-        raise CannotMergeError
-    ((inputs, _),) = counts
-    names = ["x"] if inputs == 1 else [f"x{i + 1}" for i in range(inputs)]
-    try:
-        template = _Template(calls, inner, shapes, names)
-        body = template.statements()
-    except CannotMergeError:
-        taken.discard(name)
-        raise
-    outline = BlockOutline(name, template.arguments(), tuple(names), body, template.results())
-    return Definition(outline, calls, template.given())
+    def _free_name(self, kind: str) -> str:
+        name = re.sub(r"\W|_", "", kind) or "Block"
+        name = name[0].upper() + name[1:]
+        if not name[0].isalpha():
+            name = f"Block{name}"
+        if name in registry():
+            name = f"{name}Block"
+        found, count = name, 1
+        while found in self._taken:
+            count += 1
+            found = f"{name}{count}"
+        self._taken.add(found)
+        return found
 
 
 class _Template:
-    """The body that several calls share."""
+    """The body that several calls share.
+
+    Raises:
+        CannotMergeError: if they are too different.
+    """
 
     def __init__(
         self,
         calls: Sequence[ModuleCall],
         inner: Mapping[ModuleCall, Definition],
         shapes: ValueShapes,
-        names: list[str],
-        *,
-        noted: bool = False,
+        tables: Tables,
+        names: list[str] | None = None,
     ) -> None:
-        self._calls = calls
-        self._noted = noted
-        self._lined_up = LinedUp(calls, inner, shapes, names)
-        self._expressions = Expressions(self._lined_up)
-        labels = {label for item in self._lined_up.items for label in item.labels}
-        labels |= {slot.key[1] for slot in self._lined_up.slots if slot.is_declaration}
-        self._names = Names({*names, *labels, *(a.name for a in self.arguments())})
+        """Line up the calls of a class; with `names` of its inputs, the net itself."""
+        counts = {(len(call.inputs), len(call.outputs)) for call in calls}
+        if len(counts) > 1:
+            raise CannotMergeError
+        ((inputs, _),) = counts
+        noted = names is not None
+        if names is None:
+            names = ["x"] if inputs == 1 else [f"x{i + 1}" for i in range(inputs)]
+        self.calls = calls
+        lined_up = LinedUp(calls, inner, shapes, names)
+        self._inputs = names
+        self._expressions = Expressions(lined_up, tables)
+        labels = {label for item in lined_up.items for label in item.labels}
+        labels |= {slot.key[1] for slot in lined_up.slots if slot.is_declaration}
+        arguments = {a.name for a in self._expressions.arguments()}
+        used = Names({*names, *labels, *arguments, *tables.names})
+        self._written = Writing(lined_up, self._expressions, used, noted=noted).write()
 
-    def arguments(self) -> tuple[Argument, ...]:
-        """Return the arguments of the block."""
-        return self._expressions.arguments()
-
-    def given(self) -> dict[ModuleCall, dict[str, str]]:
-        """Return what each call gives for them."""
-        return {call: self._expressions.given(i) for i, call in enumerate(self._calls)}
-
-    # -- statements
+    def definition(self, name: str) -> Definition:
+        """Return the block."""
+        arguments = self._expressions.arguments()
+        outline = BlockOutline(
+            name, arguments, tuple(self._inputs), self._written.statements, self._written.results
+        )
+        given = {call: self._expressions.given(i) for i, call in enumerate(self.calls)}
+        return Definition(outline, self.calls, given)
 
     def statements(self) -> tuple[Statement, ...]:
         """Return the statements."""
@@ -143,7 +151,3 @@ class _Template:
     def results(self) -> tuple[str, ...]:
         """Return the names of the results."""
         return self._written.results
-
-    @cached_property
-    def _written(self) -> Written:
-        return Writing(self._lined_up, self._expressions, self._names, noted=self._noted).write()

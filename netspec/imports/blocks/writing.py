@@ -8,9 +8,18 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from netspec.imports.blocks.expressions import Expressions, identifier
-from netspec.imports.blocks.items import SHARED, Item, Ref, written
+from netspec.imports.blocks.items import SHARED, Item, Ref
 from netspec.imports.blocks.lined_up import CannotMergeError, LinedUp, Slot
-from netspec.imports.outline import Copy, Declaration, SharedLayer, Statement, Step, When
+from netspec.imports.number_lists import Counting, plain_list
+from netspec.imports.outline import (
+    Copy,
+    CountingTable,
+    Declaration,
+    SharedLayer,
+    Statement,
+    Step,
+    When,
+)
 from netspec.imports.value_names import Names
 
 
@@ -212,7 +221,7 @@ class Writing:
         note = ""
         if self._noted and count == 1:
             shape = self._lined_up.shape_of(slot, 0)
-            note = written(shape) if shape is not None else ""
+            note = plain_list(shape) if shape is not None else ""
         return Step(targets, callee, names, arguments, label, note, len(item.required))
 
     def _declaration(self, at: int, slot: Slot, item: Item) -> Statement:
@@ -223,7 +232,16 @@ class Writing:
         self._names.take(name)
         text = self._expressions.text
         sizes = [text(slot, name) for name in item.constants if name != "initial"]
-        return Declaration(kind, name, f"[{', '.join(sizes)}]", text(slot, "initial"))
+        initial, counts = text(slot, "initial"), self._counting(slot, item)
+        if counts is None:
+            return Declaration(kind, name, f"[{', '.join(sizes)}]", initial)
+        table = CountingTable.of(self._names.word("numbers"), counts, self._names)
+        return Declaration(kind, name, f"[{', '.join(sizes)}]", table.name, table)
+
+    def _counting(self, slot: Slot, item: Item) -> Counting | None:
+        """Return how the numbers of a tensor count, if they are written here."""
+        is_here = self._expressions.text(slot, "initial") == item.constants["initial"]
+        return item.counting if is_here else None
 
     def _arguments(self, slot: Slot, item: Item) -> tuple[tuple[str, str], ...]:
         found = []

@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from netspec.compiler.ir.aten_form import (
@@ -19,8 +19,10 @@ from netspec.compiler.ir.aten_form import (
     AtenTensor,
     ModuleForm,
     NoNetspecFormError,
+    Then,
 )
 from netspec.compiler.ir.op import Op
+from netspec.compiler.ops import registry
 from netspec.imports.aten_table import AtenTable
 from netspec.imports.imported_net import (
     Constant,
@@ -32,6 +34,7 @@ from netspec.imports.imported_net import (
     Problem,
     Scope,
 )
+from netspec.imports.number_lists import numbers_length
 from netspec.runtime.models.torch_build import require_torch
 
 if TYPE_CHECKING:
@@ -50,15 +53,25 @@ _SAME_VALUE = frozenset(
 # Operators that read only the kind of a tensor.
 _LIKE = frozenset("new_zeros new_ones new_full new_empty".split())
 _CONTAINERS = "torch.nn.modules.container."
+# Up to how many characters a table's numbers are written out, if layers could compute it.
+_SHORT = 120
+# Of how many numbers the spread is known to two digits.
+_MANY = 20_000
 # The most numbers that a constant in the text has.
 _MOST_NUMBERS = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A tensor that depends on no input and no parameter."""
+    """A tensor that depends on no input and no parameter.
+
+    Attributes:
+        tensor: its numbers.
+        source: the node that computes it from others of the kind, unless that changes one in place.
+    """
 
     tensor: torch.Tensor
+    source: fx.Node | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +145,8 @@ class _Reader:
     _storage: dict[fx.Node, fx.Node] = field(default_factory=dict)
     _inside: dict[fx.Node, str] = field(default_factory=dict)
     _names: set[str] = field(default_factory=set)
+    _constants: dict[fx.Node, AtenTensor] = field(default_factory=dict)
+    _shapes: dict[str, Shape] = field(default_factory=dict)
 
     # -- the graph
 
@@ -196,14 +211,17 @@ class _Reader:
         if not hasattr(value, "shape"):
             self.env[node] = value
             return
-        shape, first = self._layout(value)
+        found = self._layout(value)
         self._names.add(name)
         holds: NumberType = "real"
         if not value.dtype.is_floating_point:
             holds = "bool" if str(value.dtype) == "torch.bool" else "int"
-        self.inputs.append(ImportedInput(name, shape, holds))
-        self.env[node] = AtenTensor(name, shape, len(value.shape), first)
-        if first:
+        self.inputs.append(ImportedInput(name, found.shape, holds))
+        self._shapes[name] = found.shape
+        self.env[node] = replace(found, value=name)
+        if found.batch:
+            self._problem(node, "input", f"the batch is not the first axis of `{name}`")
+        elif found.first:
             self._problem(
                 node, "input", f"the code works only for the batch of `{name}` in the example"
             )
@@ -256,7 +274,8 @@ class _Reader:
             return False
         target = self.module.get_submodule(path)
         value = results[0].meta["val"]
-        shape, first = self._layout(value)
+        found = self._layout(value)
+        shape = found.shape
         inputs = [self.env[n] for n in given] * (form.inputs if len(given) == 1 else 1)
         attributes = AtenCall(_Members(target), shape)
         try:
@@ -277,7 +296,7 @@ class _Reader:
         for n in call:  # sizes that are computed in a module are read by later ones, too
             inner = n.meta.get("val")
             self.env[n] = _FAILED if _tensors(inner) else inner
-        self.env[results[0]] = AtenTensor(made, shape, len(value.shape), first)
+        self.env[results[0]] = replace(found, value=made)
         return True
 
     # -- one operator
@@ -350,7 +369,12 @@ class _Reader:
         options = {key: value for key, value in options.items() if key != "device"}
         with torch.no_grad():
             found = node.target(*arguments, **options)
-        results = [_Known(t) for t in found] if isinstance(found, (list, tuple)) else _Known(found)
+        source = node if refs and not name.endswith("_") else None
+        results = (
+            [_Known(t) for t in found]
+            if isinstance(found, (list, tuple))
+            else _Known(found, source)
+        )
         self.env[node] = results
         return True
 
@@ -395,7 +419,7 @@ class _Reader:
         arguments = self._arguments(node, schema)
         value = node.meta["val"]
         parts = value if isinstance(value, (list, tuple)) else [value]
-        shapes = tuple(self._layout(part)[0] for part in parts)
+        shapes = tuple(self._layout(part).shape for part in parts)
         reasons = []
         for op, form in forms:
             try:
@@ -417,28 +441,79 @@ class _Reader:
             return _FAILED
         if form.unless is not None:
             form.unless(call)
-        inputs = list(self._operands(form, call))
-        shape, first = self._layout(value)
-        if form.only_shapes and inputs:
-            x = self._of_stored(inputs[0]) if isinstance(inputs[0], AtenTensor) else None
-            if x is not None and x.shape == shape:
-                return AtenTensor(x.value, shape, len(value.shape), first)
+        inputs = [
+            self._prepared(node, given, form.before.get(name, ()), call)
+            for name, given in self._operands(form, call)
+        ]
+        found = self._layout(value)
+        shape = found.shape
+        is_condition = form.gives_condition or self._moves_condition(op, form, inputs)
+        found = replace(found, is_condition=is_condition)
+        batches = [x.batch for x in (*inputs, found) if isinstance(x, AtenTensor)]
+        if any(batches) and not form.moves_batch:
+            raise NoNetspecFormError("the batch is not its first axis")
+        if form.only_shapes and inputs and isinstance(inputs[0], AtenTensor):
+            x = self._of_stored(inputs[0])
+            if x.shape == shape:
+                return replace(found, value=x.value)
         parameters, label = self._parameters(node, form, call)
-        taken = {name: _taken(how, call) for name, how in form.attributes.items()}
+        does_nothing = form.does_nothing is not None and form.does_nothing(call)
+        given = {} if does_nothing else form.attributes
+        taken = {name: _taken(how, call) for name, how in given.items()}
         values = self._aligned(node, op, inputs, taken, len(shape), len(value.shape))
-        if (
+        is_join_of_one = (
             op.arity is None
             and len(values) == 1
             and not any(taken.get(n) for n in op.number_places)
-        ):
-            return AtenTensor(values[0], shape, len(value.shape), first)
-        path = _path(node)
-        middle = shape
-        made = self._append(node, op.name, taken, values, middle, parameters, label, path, part)
+        )
+        made = values[0] if values else ""
+        if not is_join_of_one and not does_nothing:
+            own = self._shape_of(op, taken, values) if form.then else shape
+            path = _path(node)
+            made = self._append(node, op.name, taken, values, own, parameters, label, path, part)
         for then in form.then:
-            attributes = {name: how(call) for name, how in then.attributes.items()}
-            made = self._append(node, then.op, attributes, [made], shape, {}, "", path, part)
-        return AtenTensor(made, shape, len(value.shape), first)
+            made = self._then(node, then, call, made, part)
+        return replace(found, value=made)
+
+    def _shape_of(
+        self, op: type[Op], attributes: Mapping[str, object], values: Sequence[str]
+    ) -> Shape:
+        given = {name: op.kind(name).convert(v) for name, v in attributes.items() if v is not None}
+        return op(**given).shape(*(self._shapes[value] for value in values))
+
+    @staticmethod
+    def _moves_condition(op: type[Op], form: AtenForm, inputs: Sequence[object]) -> bool:
+        """Return whether the result is a condition because a value is one.
+
+        Raises:
+            NoNetspecFormError: if the op would compute with it.
+        """
+        given = [x for x in inputs if isinstance(x, AtenTensor) and x.is_condition]
+        if not given or form.reads_conditions:
+            return False
+        if not op.only_moves:
+            raise NoNetspecFormError("it computes with booleans: `where` makes numbers of them")
+        return True
+
+    def _prepared(
+        self, node: fx.Node, given: object, before: Sequence[Then], call: AtenCall
+    ) -> object:
+        """Return a value as an op reads it, behind what is done with it before."""
+        if not before or not isinstance(given, AtenTensor):
+            return given
+        x = self._of_stored(given)
+        value = x.value
+        for then in before:
+            value = self._then(node, then, call, value)
+        return replace(x, value=value, shape=self._shapes[value])
+
+    def _then(self, node: fx.Node, then: Then, call: AtenCall, value: str, part: int = 0) -> str:
+        """Append an op on one value."""
+        attributes = {name: how(call) for name, how in then.attributes.items()}
+        shape = self._shape_of(registry()[then.op], attributes, [value])
+        if then.only_shapes and shape == self._shapes[value]:
+            return value
+        return self._append(node, then.op, attributes, [value], shape, {}, "", _path(node), part)
 
     def _arguments(self, node: fx.Node, schema: Any) -> dict[str, object]:
         """Return the arguments by the schema's names. Lists of tensors get a number each."""
@@ -478,14 +553,19 @@ class _Reader:
             return tuple(self._argument(item, name) for item in given)
         return _fixed(given)
 
-    def _operands(self, form: AtenForm, call: AtenCall) -> Iterable[object]:
+    def _operands(self, form: AtenForm, call: AtenCall) -> Iterable[tuple[str, object]]:
+        """Yield the values of a call, each with the name of the argument."""
         for name in form.inputs:
+            given = call.arguments.get(name)
+            if isinstance(given, tuple):  # a list with tensors and None in it
+                yield from ((name, item) for item in given if isinstance(item, AtenTensor))
+                continue
             if name in call.arguments:
-                yield call.arguments[name]
+                yield name, given
                 continue
             for j in range(len(call.arguments)):
                 if f"{name}.{j}" in call.arguments:
-                    yield call.arguments[f"{name}.{j}"]
+                    yield name, call.arguments[f"{name}.{j}"]
 
     def _parameters(
         self, node: fx.Node, form: AtenForm, call: AtenCall
@@ -586,6 +666,7 @@ class _Reader:
             self.tensors[value] = ImportedTensor(
                 value, x.stored, kind, x.shape, shape, _initial(held, kind), self._owner(x.stored)
             )
+            self._shapes[value] = shape
             self.used.add(x.stored)
         return AtenTensor(value, shape, x.rank, 0 if leads else 1)
 
@@ -608,47 +689,75 @@ class _Reader:
         return ()
 
     def _constant(self, known: _Known, node: fx.Node) -> AtenTensor:
-        tensor = known.tensor
-        value = node.name
-        if value not in self.tensors:
-            if tensor.numel() > _MOST_NUMBERS:
-                raise NoNetspecFormError(
-                    f"it reads a table of {tensor.numel():,} computed numbers, and a file may hold"
-                    f" {_MOST_NUMBERS:,}: register it as a buffer"
-                )
-            if str(tensor.dtype) == "torch.bool":
-                raise NoNetspecFormError("it reads a table of booleans: numbers 0 and 1 can be")
-            shape = tuple(tensor.shape)
-            self.tensors[value] = ImportedTensor(
-                value,
-                _snake(value),
-                "constant",
-                shape,
-                shape,
-                _nested(tensor),
-                _scopes(node, self.module),
-            )
-        found = self.tensors[value]
-        return AtenTensor(value, found.shape, len(found.shape), 1)
-
-    def _layout(self, value: Any) -> tuple[Shape, int]:
-        """Return a tensor's shape for one image, and the netspec axis of its axis 0.
+        """Return a computed table as a value: its numbers, or the layers that compute it again.
 
         Raises:
-            NoNetspecFormError: if the batch is not in front.
+            NoNetspecFormError: if it has too many numbers, and no layers compute it.
+        """
+        if node not in self._constants:
+            self._constants[node] = self._computed_again(known) or self._written_out(known, node)
+        return self._constants[node]
+
+    def _computed_again(self, known: _Known) -> AtenTensor | None:
+        """Append the layers that compute a table; None for one that is better written out."""
+        numbers = known.tensor.numel()
+        is_long = numbers > _MOST_NUMBERS or numbers_length(_nested(known.tensor)) > _SHORT
+        if known.source is None or not is_long:
+            return None
+        schema = known.source.target._schema
+        name = schema.name.partition("::")[2]
+        before = len(self.nodes), dict(self.tensors), dict(self._constants)
+        try:
+            if name in _SAME_VALUE:
+                return self._constant(self.env[known.source.args[0]], known.source.args[0])
+            found = self._translated(known.source, f"{name}.{schema.overload_name}", schema)
+        except NoNetspecFormError:
+            found = None
+        if isinstance(found, AtenTensor):
+            return found
+        del self.nodes[before[0] :]
+        self.tensors, self._constants = before[1:]
+        return None
+
+    def _written_out(self, known: _Known, node: fx.Node) -> AtenTensor:
+        tensor = known.tensor
+        if tensor.numel() > _MOST_NUMBERS:
+            raise NoNetspecFormError(
+                f"it reads a table of {tensor.numel():,} computed numbers, and a file may hold"
+                f" {_MOST_NUMBERS:,}: register it as a buffer"
+            )
+        is_condition = str(tensor.dtype) == "torch.bool"
+        shape = tuple(tensor.shape)
+        value = self._free(node.name)
+        self._shapes[value] = shape
+        self.tensors[value] = ImportedTensor(
+            value, assigned_name(_place(node)) or re.sub(r"_\d+$", "", _snake(node.name)), "constant",
+            shape, shape, _nested(tensor.int() if is_condition else tensor),
+            _scopes(node, self.module),
+        )  # fmt: skip
+        return AtenTensor(value, shape, len(shape), 1, is_condition=is_condition)
+
+    def _layout(self, value: Any) -> AtenTensor:
+        """Return a tensor without its name: its shape for one image, and where the batch is.
+
+        Raises:
+            NoNetspecFormError: if no axis is the batch, or a multiple of it, or several are.
         """
         sizes = list(value.shape)
-        if any(not isinstance(size, int) for size in sizes[1:]):
-            raise NoNetspecFormError("the batch is not its first axis")
-        if not sizes or isinstance(sizes[0], int):
-            return tuple(sizes), 1
-        expression = sizes[0].node.expr
+        opens = [at for at, size in enumerate(sizes) if not isinstance(size, int)]
+        if not opens:
+            return AtenTensor("", tuple(sizes), len(sizes), 1)
+        if len(opens) > 1:
+            raise NoNetspecFormError("several of its axes depend on the batch")
+        (batch,) = opens
+        expression = sizes[batch].node.expr
         symbols = list(expression.free_symbols)
         share = expression / symbols[0] if len(symbols) == 1 else None
         if share is None or not share.is_integer or share.free_symbols:
-            raise NoNetspecFormError("its first axis is not a multiple of the batch")
-        count = int(share)
-        return (tuple(sizes[1:]), 0) if count == 1 else ((count, *sizes[1:]), 1)
+            raise NoNetspecFormError("an axis is not a multiple of the batch")
+        count = (int(share),) if int(share) > 1 else ()
+        shape = (*sizes[:batch], *count, *sizes[batch + 1 :])
+        return AtenTensor("", shape, len(sizes), len(count), batch=batch)
 
     def _append(
         self,
@@ -663,6 +772,7 @@ class _Reader:
         part: int = 0,
     ) -> str:
         value = self._free(f"{node.name}_{part}" if part else node.name)
+        self._shapes[value] = shape
         scopes = _scopes(node, self.module)
         scopes = tuple(s for s in scopes if not label or s.path != label)
         self.nodes.append(
@@ -803,6 +913,15 @@ def _place(node: fx.Node) -> Place | None:
     return Place(file, int(line), text.strip())
 
 
+_ASSIGNMENT = re.compile(r"([A-Za-z_]\w*) = ")
+
+
+def assigned_name(place: Place | None) -> str:
+    """Return the name that a line of Python gives its value; empty if it gives none."""
+    found = _ASSIGNMENT.match(place.text) if place is not None else None
+    return found[1] if found else ""
+
+
 def _snake(name: str) -> str:
     return re.sub(r"\W", "_", name)
 
@@ -826,4 +945,5 @@ def _initial(tensor: torch.Tensor, kind: str) -> Any:
         return {0: "zeros", 1: "ones"}.get(first, f"constant({_plain(first)})")
     if kind == "buffer" and tensor.numel() <= _MOST_NUMBERS:
         return _nested(tensor)
-    return f"normal({float(tensor.detach().float().std()):.2g})"
+    digits = 2 if tensor.numel() >= _MANY else 1  # what the spread of so many numbers tells
+    return f"normal({float(tensor.detach().float().std()):.{digits}g})"
