@@ -41,7 +41,7 @@ def runs(numbers: Numbers) -> Runs:
     return Runs(_runs(numbers, counts), tuple(counts))
 
 
-def plain_list(value: Constant | Numbers) -> str:
+def plain_list(value: object) -> str:
     """Return a constant, number by number."""
     if isinstance(value, (tuple, list)):
         return "[" + ", ".join(map(plain_list, value)) + "]"

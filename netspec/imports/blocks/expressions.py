@@ -18,6 +18,7 @@ _SPELT_OUT = {"p": "rate", "k": "offset"}
 # From which number on a size may be written by the sizes of the block's input.
 _LEAST_SIZE = 8
 _MOST_TIMES = 16
+_MOST_IN_SHAPES = 256
 # How the sizes of an input are called: where a constant is a number of channels, and in a shape.
 _USUAL_AXES = ((0, "channels"), (-1, "features"))
 _ANY_AXIS = ((0, "shape[0]"), (-1, "features"), (1, "shape[1]"), (2, "shape[2]"))
@@ -130,13 +131,9 @@ class Expressions:
                 if new.default is not None and default != new.default:
                     new.default = None if default is None else new.default
                 return Following("{}", new)
-        sizes = [_whole(value) for value in values]
-        if all(
-            size is not None or value is None for size, value in zip(sizes, values, strict=True)
-        ):
-            worked_out = self._by_input(sizes) or self._by_argument(sizes)
-            if worked_out:
-                return worked_out
+        worked_out = self._worked_out(values, item)
+        if worked_out is not None:
+            return worked_out
         filled = self._filled(slot, name)
         if filled is not None:
             return filled
@@ -144,9 +141,22 @@ class Expressions:
         if default is not None and default not in known:
             most, times = counts.most_common(1)[0]
             default = most if 2 * times > len(values) else None
-        made = NewArgument(_SPELT_OUT.get(name, name), slot, list(values), default)
+        base = _SPELT_OUT.get(name, name.rstrip("0123456789"))
+        made = NewArgument(base, slot, list(values), default)
         self._new.append(made)
         return Following("{}", made)
+
+    def _worked_out(self, values: Sequence[str | None], item: Item) -> Following | None:
+        """Return a whole number as it follows from an input's sizes, or from an argument."""
+        sizes = [_whole(value) for value in values]
+        if any(
+            size is None and value is not None for size, value in zip(sizes, values, strict=True)
+        ):
+            return None
+        found = self._by_input(sizes) or self._by_argument(sizes)
+        if found is None and item.tensor is not None:
+            found = self._by_input(sizes, _ANY_AXIS, least=2)
+        return found
 
     def _passed(self, slot: Slot, value: str, item: Item | None) -> Following | None:
         """Return the argument for a list that the net makes once, if the constant is one."""
@@ -208,7 +218,10 @@ class Expressions:
                 if any(len(shape) <= max(axis, 0) for shape in shapes):
                     continue
                 base = [shape[axis] for shape in shapes]
-                found = _ratio(sizes, base) or (axes is _ANY_AXIS and _less(sizes, base))
+                if axes is _ANY_AXIS:
+                    found = _ratio(sizes, base, _MOST_IN_SHAPES) or _less(sizes, base)
+                else:
+                    found = _ratio(sizes, base)
                 if found:
                     self.pinned.add(name)
                     return Following(found.format(f"{name}.{word}"))
@@ -350,7 +363,7 @@ def _same(one: Sequence[str | None], other: Sequence[str | None]) -> bool:
     return all(b is None or a == b for a, b in zip(one, other, strict=True))
 
 
-def _ratio(sizes: Sequence[int | None], base: Sequence[int]) -> str:
+def _ratio(sizes: Sequence[int | None], base: Sequence[int], most: int = _MOST_TIMES) -> str:
     """Return how sizes follow from others: `{}`, `{} * 4` or `{} // 4`; empty if they do not."""
     pairs = [(s, b) for s, b in zip(sizes, base, strict=True) if s is not None]
     if not pairs or any(not isinstance(b, int) or b < 1 for _, b in pairs):
@@ -359,9 +372,9 @@ def _ratio(sizes: Sequence[int | None], base: Sequence[int]) -> str:
         return "{}"
     s, b = pairs[0]
     times, over = s // b, b // s if s else 0
-    if 1 < times <= _MOST_TIMES and all(s == b * times for s, b in pairs):
+    if 1 < times <= most and all(s == b * times for s, b in pairs):
         return f"{{}} * {times}"
-    if 1 < over <= _MOST_TIMES and all(s == b // over for s, b in pairs):
+    if 1 < over <= most and all(s == b // over for s, b in pairs):
         return f"{{}} // {over}"
     return ""
 
