@@ -20,6 +20,8 @@ _GUIDES = {
     "docs/coming-from.md": "Coming from ...",
     "docs/course.md": "CS231n",
     "docs/language.md": "Language",
+    "docs/layers.md": "Table of layers",
+    "docs/command-line.md": "Command line",
     "docs/check.md": "Check",
     "docs/summarize.md": "Summarize and draw",
     "editors/README.md": "Editors",

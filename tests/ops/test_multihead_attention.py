@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 
 
 def test_the_layer_is_what_the_block_of_the_documentation_spells_out():
-    text = (ROOT / "docs/language.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/layers.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```net\n(block MultiheadAttention.*?)```", text, re.DOTALL)
     spelled = netspec.loads(block).graph
     layer = netspec.loads(block.replace(": MultiheadAttention(", ": multihead_attention(")).graph

@@ -58,13 +58,18 @@ PAGES = (
     "docs/python.md",
     "docs/stable.md",
     "docs/language.md",
+    "docs/layers.md",
+    "docs/command-line.md",
     "docs/add-an-op.md",
     "docs/course.md",
     "docs/serving.md",
     "docs/onnx.md",
 )
 FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-LANGUAGE = (ROOT / "docs/language.md").read_text("utf-8")
+LANGUAGE, LAYERS, CHECK, SUMMARIZE, COMMANDS = (
+    (ROOT / f"docs/{name}.md").read_text("utf-8")
+    for name in ("language", "layers", "check", "summarize", "command-line")
+)
 
 
 @dataclass(frozen=True)
@@ -242,18 +247,30 @@ def attribute_rows(op: type[Op]) -> list[str]:
 @pytest.mark.parametrize("op", registry().values(), ids=lambda op: op.name)
 def test_the_tables_say_what_a_layer_is(op: type[Op]) -> None:
     rows = [layer_row(op), *attribute_rows(op)]
-    missing = [row for row in rows if row not in LANGUAGE.splitlines()]
+    missing = [row for row in rows if row not in LAYERS.splitlines()]
     if len(missing) == len(rows):
         # A new op is one new file, so what the docs lack is a warning and not a failure.
-        warnings.warn("docs/language.md lacks\n" + "\n".join(missing), stacklevel=1)
+        warnings.warn("docs/layers.md lacks\n" + "\n".join(missing), stacklevel=1)
     else:
         assert not missing
 
 
 def test_the_tables_name_no_layer_that_is_gone() -> None:
-    section = LANGUAGE.partition("## Layers")[2].partition("## Limits")[0]
-    named = set(re.findall(r"^\| `(\w+)", section, re.MULTILINE))
-    assert named <= set(registry())
+    named = re.findall(r"^\| `(\w+)(?:\(.*\))?` \| [^`]", LAYERS, re.MULTILINE)
+    assert len(named) == len(set(named))
+    assert set(named) <= set(registry())
+    section = LANGUAGE.partition("## Layers")[2].partition("\n## ")[0]
+    listed = [
+        name
+        for row in re.findall(r"^\| [a-z].* \| (.*) \|$", section, re.MULTILINE)
+        for name in re.findall(r"`(\w+)`", row)
+    ]
+    assert listed == named
+
+
+def test_the_language_is_read_in_an_evening() -> None:
+    assert len(LANGUAGE.split()) <= 6_500
+    assert len((ROOT / "netspec/grammar.lark").read_text("utf-8").splitlines()) <= 100
 
 
 LIMITS = (
@@ -300,16 +317,16 @@ def test_the_kinds_of_attributes_are_complete() -> None:
 
 @pytest.mark.parametrize(("verb", "about"), cli.VERBS.items())
 def test_every_verb_is_in_the_reference(verb: str, about: str) -> None:
-    assert f"| `{verb}` | {about} |" in LANGUAGE.splitlines()
+    assert f"| `{verb}` | {about} |" in COMMANDS.splitlines()
 
 
 @pytest.mark.parametrize("column", COLUMNS)
 def test_every_column_of_a_summary_is_in_the_reference(column: str) -> None:
-    assert re.search(rf"^\| `{column}` \|", LANGUAGE, re.MULTILINE)
+    assert re.search(rf"^\| `{column}` \|", SUMMARIZE, re.MULTILINE)
 
 
 def test_every_warning_is_in_the_reference() -> None:
-    section = LANGUAGE.partition("## Warnings")[2].partition("## Layers")[0]
+    section = CHECK.partition("## Warnings")[2].partition("\n## ")[0]
     found = re.findall(r"^\| `([a-z]+/[a-z-]+)`", section, re.MULTILINE)
     assert set(found) <= set(explanations())
     bad = (ROOT / "tests/language/bad").glob("*.txt")
