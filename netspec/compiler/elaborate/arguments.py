@@ -69,6 +69,9 @@ class Arguments:
         bound = Bound()
         unclear = self._sort_positional(op, call, given, bound)
         named = {argument.name.id for argument in call.arguments if argument.name is not None}
+        if op.number_places and len(bound.positional) > 1 and not (given or bound.inputs):
+            self._numbers_alone(op, call, bound)
+            return bound
         order = iter(_order(op, bound, named))
         for argument in call.arguments:
             if argument.name is not None:
@@ -104,6 +107,18 @@ class Arguments:
                 bound.places[argument] = given + len(bound.inputs) + len(constants)
                 constants[argument] = value
         return unclear
+
+    def _numbers_alone(self, op: type[Op], call: syntax.Call, bound: Bound) -> None:
+        """Report arithmetic on values that got numbers alone, such as `maximum(1, 2)`."""
+        message = f"`{op.name}` works on values of the net, and got numbers alone"
+        function = other_frameworks.OF_NUMBERS.get(op.name)
+        hints: tuple[Hint, ...] = ()
+        if function is not None:
+            text = call.span.text.replace(call.callee.span.text, function, 1)
+            hints = (Hint(f"of numbers it is {quoted(text)}", (Edit(call.callee.span, function),)),)
+        self.reporter.report(codes.CALL_INPUTS, message, call.span, hints=hints)
+        bound.inputs.append(UNKNOWN)
+        bound.ok = False
 
     def _bind_positional(
         self,

@@ -158,7 +158,7 @@ class Expressions:
     def _binary(
         self, op: str, left: Value, right: Value, span: Span, sides: tuple[Span, Span]
     ) -> Value:
-        if op == "+" and (joined := self._joined(left, right, span)) is not None:
+        if op == "+" and (joined := self._joined(left, right, span, sides)) is not None:
             return joined
         left, right = self._side(op, left, sides[0]), self._side(op, right, sides[1])
         if isinstance(left, Unknown) or isinstance(right, Unknown):
@@ -167,9 +167,20 @@ class Expressions:
             return self._arithmetic(op, left, right, span, sides)
         return constants.arithmetic(op, left, right)
 
-    def _joined(self, left: Value, right: Value, span: Span) -> TensorList | None:
+    def _joined(
+        self, left: Value, right: Value, span: Span, places: tuple[Span, Span]
+    ) -> TensorList | None:
         """Return two lists as one, if one of them holds values, and the other does or is empty."""
         sides = (left, right)
+        if any(side == () or isinstance(side, TensorList) for side in sides):
+            for side, place in zip(sides, places, strict=True):
+                if isinstance(side, Tensor):
+                    texts = [f"[{p.text}]" if p is place else p.text for p in places]
+                    edit = Edit(place, f"[{place.text}]")
+                    hint = Hint(f"a list of it is joined: {quoted(' + '.join(texts))}", (edit,))
+                    message = f"{quoted(place.text)} is one value, and the other side a list"
+                    self.reporter.report(codes.VALUE_OPERATOR, message, span, hints=(hint,))
+                    return TensorList((*_items(left), *_items(right)))
         if not any(isinstance(side, TensorList) for side in sides):
             return None
         if any(isinstance(side, tuple) and side for side in sides):
@@ -312,13 +323,14 @@ class Expressions:
                     assert isinstance(kept, (tuple, range))
                     value = TensorList(tuple(value.items[at] for at in kept))  # type: ignore[index]
                     continue
+                if isinstance(value, Tensor):
+                    raise _no_items(start or 0, stop)
                 value = constants.cut(value, start, stop)
         return value
 
     def _item(self, value: Value, at: Constant | Unknown) -> Value:
         if isinstance(value, Tensor):
-            help = "`x -> slice(axis = 1, start = 0, stop = 1)` takes a part of an axis"
-            raise ConstantError(codes.CONSTANT_TYPE, "a value has no items", help)
+            raise _no_items(0, 1)
         if isinstance(at, Unknown):
             return UNKNOWN
         if isinstance(value, Tensors) and isinstance(at, int):
@@ -479,3 +491,17 @@ _EVALUATORS: dict[type, Callable[[Expressions, Any], Value]] = {
     syntax.Call: Expressions._call,
     syntax.Pipeline: Expressions._pipeline,
 }
+
+
+def _no_items(start: Constant, stop: Constant) -> ConstantError:
+    """Return the error for an item or a part of a value."""
+    end = "" if stop is None else f", stop = {stop}"
+    help = f"`x -> slice(axis = 1, start = {start}{end})` takes a part of an axis"
+    return ConstantError(codes.CONSTANT_TYPE, "a value has no items", help)
+
+
+def _items(value: Value) -> tuple[Tensor | Unknown, ...]:
+    """Return the values of a list, or a value as the only one."""
+    if isinstance(value, TensorList):
+        return value.items
+    return (value,) if isinstance(value, Tensor) else ()

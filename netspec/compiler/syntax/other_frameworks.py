@@ -73,6 +73,8 @@ ABSENT = {
 }  # fmt: skip
 # Python functions of several numbers, and the layers that do the same for several values.
 OF_SEVERAL_VALUES = {"max": "maximum(a, b)", "min": "minimum(a, b)", "sum": "add(a, b)"}
+# Functions of numbers, by the layers that do the same with values.
+OF_NUMBERS = {"maximum": "max", "minimum": "min"}
 # Layers that are written here as several layers.
 SEVERAL = {"layernorm2d": "permute([2, 3, 1]) -> layer_norm(axes = 1) -> permute([3, 1, 2])"}
 _LOSSES = frozenset(

@@ -7,7 +7,7 @@ from typing import TypeVar
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ir.elementwise_op import chain_rule, operand_names
 from netspec.compiler.ir.expression import lift, variables
-from netspec.compiler.ops.families.function import whole
+from netspec.compiler.ir.torch_formula import whole
 
 T = TypeVar("T")
 
@@ -158,6 +158,12 @@ def _advice(inputs: Sequence[Shape]) -> str | None:
         if len(shape) == 1 and len(longest) > 1 and not shape[0] - longest[0]:
             ones = [shape[0], *(1 for _ in longest[1:])]
             return f"`reshape({ones})` makes of {show_shape(shape)} a number for each channel"
+    for shape in inputs:
+        lacking = len(longest) - len(shape)
+        wide = (*(1 for _ in range(lacking)), *shape)
+        if lacking and None not in map(_common, zip(wide, longest, strict=True)):
+            steps = " -> ".join(["unsqueeze(1)"] * lacking)
+            return f"`{steps}` turns {show_shape(shape)} into {show_shape(wide)}, which fits"
     return "sizes of 1 are repeated: `reshape` gives a value the axes that it lacks"
 
 
