@@ -53,6 +53,7 @@ COMPILE_HALF = Code.error("compile/half", "a weight that is too large for half p
 COMPILE_NO_C = Code.error("compile/no-c", "something in a net that a C file cannot have")
 COMPILE_NO_COMPILER = Code.error("compile/no-compiler", "there is no C compiler")
 COMPILE_NO_ONNX = Code.error("compile/no-onnx", "a layer that has no ONNX form")
+COMPILE_NO_TORCH = Code.error("compile/no-torch", "a layer that has no form in PyTorch")
 COMPILE_OPSET = Code.error("compile/opset", "a version of ONNX's operators that is not written")
 COMPILE_PASS = Code.error("compile/pass", "there is no compiler pass with this name")
 COMPILE_SHARED_BLOCK = Code.error(

@@ -156,8 +156,12 @@ def _run(run: Callable[[argparse.Namespace], int], options: argparse.Namespace) 
         print("error: out of memory", file=sys.stderr)
         return FAILED
     except Exception as error:
-        from netspec.cli.common import tell
+        from netspec.cli.common import report, tell
+        from netspec.compiler.parse.op_files import op_failure
 
+        if (failure := op_failure(error)) is not None:
+            report([failure], options)
+            return FAILED
         tell(
             f"internal error, please report{where_to_report()}: {type(error).__name__}: {error}\n"
             "set NETSPEC_DEBUG=1 to see where"

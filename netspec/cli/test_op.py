@@ -63,7 +63,8 @@ def _file(given: str) -> OpFile:
 
 
 def _line(finding: Finding) -> str:
-    verdict = "FAILED" if finding.failures else "ok" if finding.runs else "-"
-    passed = finding.runs - len(finding.failures)
+    runs = finding.runs - sum(finding.skipped.values())
+    verdict = "FAILED" if finding.failures else "ok" if runs else "-"
+    passed = runs - len(finding.failures)
     skipped = f" ({'; '.join(finding.skipped)})" if finding.skipped else ""
-    return f"{verdict:<7} {finding.check}: {passed} of {finding.runs}{skipped}"
+    return f"{verdict:<7} {finding.check}: {passed} of {runs}{skipped}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import operator
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -15,9 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from netspec.compiler.ir.graph import Graph
-from netspec.compiler.ir.op import BadExample, Example, Op, P, Torch, Training, X
+from netspec.compiler.ir.op import BadExample, Example, NoTorchFormError, Op, P, Torch, Training, X
 from netspec.compiler.ir.sizes import Size
 from netspec.compiler.numpy_backend.lower import lower
+from netspec.compiler.parse.op_files import place_in_ops
 from netspec.compiler.torch_backend.expressions import OPERATORS
 from netspec.diagnostics import NetspecError
 from netspec.net import loads
@@ -175,7 +177,10 @@ def check_pytorch(case: ExampleCase, training: bool) -> None:
 
     graph, parameters, inputs, dy = case.data()
     ours = run_program(graph, parameters, inputs, dy, training=training)
-    expression = graph.nodes[0].op.torch(*case.example.inputs)
+    try:
+        expression = graph.nodes[0].op.torch(*case.example.inputs)
+    except NoTorchFormError as error:
+        raise Skipped(str(error)) from None
     inner, module = expression.module, None
     path = graph.nodes[0].name
     state = {name.removeprefix(path + "."): torch.tensor(a) for name, a in parameters.items()}
@@ -188,7 +193,7 @@ def check_pytorch(case: ExampleCase, training: bool) -> None:
         loose = {name: tensor.requires_grad_() for name, tensor in state.items()}
     x = [torch.tensor(a, requires_grad=True) for a in inputs.values()]
     with SharedMasks(torch.tensor(mask) for mask in ours.masks.values()):
-        y = _torch_call(torch, expression, x, module, loose, training=training)
+        y = torch_call(torch, expression, x, module, loose, training=training)
     if y.requires_grad:
         y.backward(torch.tensor(dy["output"]))
 
@@ -207,7 +212,7 @@ def check_pytorch(case: ExampleCase, training: bool) -> None:
         compare(name, ours.parameters[f"{path}.{name}"], b, 1e-11)
 
 
-def _torch_call(
+def torch_call(
     torch: Any,
     expression: Torch,
     inputs: list[Any],
@@ -224,7 +229,7 @@ def _torch_call(
         if isinstance(argument, P):
             return parameters[argument.name]
         if isinstance(argument, Torch):
-            return _torch_call(torch, argument, inputs, module, parameters, training=training)
+            return torch_call(torch, argument, inputs, module, parameters, training=training)
         if isinstance(argument, Training):
             return training
         if isinstance(argument, tuple):
@@ -266,13 +271,13 @@ class Finding(NamedTuple):
     Attributes:
         check: what was to hold, in words.
         runs: how often it was checked: for each example, mode and batch.
-        skipped: the reasons why some runs did not apply.
+        skipped: the reasons why some of the runs did not apply, and how many each was for.
         failures: what did not hold: the call, and the difference.
     """
 
     check: str
     runs: int
-    skipped: tuple[str, ...]
+    skipped: Mapping[str, int]
     failures: tuple[str, ...]
 
 
@@ -307,16 +312,16 @@ _Run = tuple[str, Callable[[], None]]
 
 
 def _finding(check: str, runs: Sequence[tuple[str, Callable[[], None]]]) -> Finding:
-    skipped: dict[str, None] = {}
+    skipped: Counter[str] = Counter()
     failures = []
     for name, run in runs:
         try:
             run()
         except Skipped as reason:
-            skipped[str(reason)] = None
+            skipped[str(reason)] += 1
         except NetspecError as error:
             failures.append(f"{name}: {error}")
         except Exception as error:  # whatever the op's own code raises
             kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
-            failures.append(f"{name}: {kind}{error}")
-    return Finding(check, len(runs), tuple(skipped), tuple(failures))
+            failures.append(f"{name}: {kind}{error}{place_in_ops(error)}")
+    return Finding(check, len(runs), skipped, tuple(failures))

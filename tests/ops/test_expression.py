@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netspec.compiler.ir.elementwise_op import ElementwiseOp
+from netspec.compiler.ir.elementwise_op import ElementwiseOp, operand_names
 from netspec.compiler.ir.expression import (
     FUNCTIONS,
     Apply,
@@ -24,6 +24,8 @@ from netspec.compiler.ir.expression import (
     exp,
     log,
     logical_and,
+    maximum,
+    minimum,
     np_errstate,
     numpy_function,
     product,
@@ -33,11 +35,14 @@ from netspec.compiler.ir.expression import (
     walk,
     where,
 )
+from netspec.compiler.ir.op import X
 from netspec.compiler.ir.plan import Buffer, ElementwiseStep, Operand
+from netspec.compiler.ir.torch_formula import torch_formula
 from netspec.compiler.numpy_backend.emit_elementwise import emit, row_width
 from netspec.compiler.ops import registry
 from netspec.kernels import elementwise, erf
 from netspec.kernels.with_numexpr import NumexprFunction
+from netspec.testing.op_checks import torch_call
 from netspec.testing.op_examples import graph_of
 
 # The stored shape of an image, and the operands: two pictures and two channel vectors.
@@ -330,3 +335,58 @@ def test_large_numbers_are_no_trouble(cls, example, emitter):
             got = run_step(step, values, "float32")
         expected = np.broadcast_to(evaluate(formula, exact), got.shape)
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+
+
+# ----------------------------------------------------------------------------------------- PyTorch
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        *(_function(name, *map(Var, "ab"[: f.text.count("{}")])) for name, f in FUNCTIONS.items()
+          if f.text.count("{}") < 3 and name != "logical_and"),
+        where(logical_and(Var("a") > 0, Var("b") < 0.5), Var("a"), exp(Const(0.5))),
+        where(Var("a") < Var("b"), 0.1, 2) * minimum(2, Var("a")),
+        Const(1.0) - 3 * maximum(minimum(Var("a"), 0.3), -0.1),
+        Var("b"),
+        Const(0.1),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_formula_is_the_same_in_pytorch(formula: Expression) -> None:
+    torch = pytest.importorskip("torch")
+    arrays = {name: np.random.default_rng(i).uniform(0.1, 1, (2, 3)) for i, name in enumerate("ab")}
+    written = torch_formula(formula, {"a": X(0), "b": X(1)})
+    given = [torch.tensor(array) for array in arrays.values()]
+    found = torch_call(torch, written, given, None, {}, training=True)
+    assert found.shape == (2, 3)
+    assert found.dtype == (torch.bool if is_boolean(formula) else torch.float64)
+    np.testing.assert_allclose(
+        found.numpy(), np.broadcast_to(evaluate(formula, arrays), (2, 3)), rtol=1e-14
+    )
+
+
+def is_boolean(formula: Expression) -> bool:
+    return isinstance(formula, Apply) and FUNCTIONS[formula.function].boolean
+
+
+@pytest.mark.parametrize(
+    "op",
+    [op for op in registry().values() if issubclass(op, ElementwiseOp) and not op.parameter_names],
+    ids=lambda op: op.name,
+)
+def test_the_formula_of_an_op_is_what_pytorch_computes(op: type[ElementwiseOp]) -> None:
+    torch = pytest.importorskip("torch")
+    for example in op.examples:
+        node = graph_of(example.call, example.inputs).nodes[0]
+        operands = {name: X(i) for i, name in enumerate(operand_names(len(example.inputs)))}
+        assert isinstance(node.op, ElementwiseOp)
+        written = torch_formula(node.op.value(*map(Var, operands)), operands)
+        rng = np.random.default_rng(0)
+        arrays = [rng.uniform(0.1, 1, (2, *shape)) for shape in example.inputs]
+        given = [torch.tensor(array) for array in arrays]
+        ours, theirs = (
+            torch_call(torch, form, given, None, {}, training=True)
+            for form in (written, node.op.torch(*example.inputs))
+        )
+        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-12, atol=1e-12)

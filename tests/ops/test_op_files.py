@@ -279,6 +279,105 @@ def test_test_op_finds_what_is_wrong(write, run: Run):
     assert "it has twice" in done.err
 
 
+# An op that has no form in PyTorch, and a parameter.
+PLAIN = """
+    from netspec.compiler.ir.contract import *
+
+    @register
+    class Twice(Op):
+        \"\"\"Twice a number, and a learned one: y = 2 x + w.\"\"\"
+
+        name = "twice"
+        parameter_names = ("weight",)
+        examples = (Example("twice", ((4,),)),)
+
+        def parameters(self, *inputs):
+            return (ParameterSpec("weight", inputs[0], Zeros(), "weight"),)
+
+        def forward(self, run, x):
+            return 2 * x + run.parameters["weight"]
+
+        def backward(self, run, dy, x):
+            run.gradients["weight"] = dy.sum(axis=0)
+            return (2 * dy,)
+
+        def lower(self, to):
+            w = to.parameter_view("weight", to.x[0].shape)
+            to.elementwise(to.out, 2 * Var("x") + Var("w"), x=to.x[0], w=w)
+
+        def lower_backward(self, to):
+            gradient = to.parameter_gradient("weight")
+            to.call(
+                "broadcast_sums.backward", None, to.dy, gradient, to.scratch, writes=[gradient],
+                scratch=to.needs("broadcast_sums.scratch_size", to.out.shape), after=1,
+            )
+            dx = to.gradient_buffer(0)
+            to.elementwise(dx, 2 * Var("dy"), dy=to.dy)
+            to.gradient(0, dx)
+    """
+
+
+def test_a_formula_needs_no_other_form_in_pytorch(write: Write, run: Run) -> None:
+    pytest.importorskip("torch")
+    text = OP.partition("        def torch(")[0].replace('torch_function = "torch.mul"\n', "\n")
+    text = text.format(name="twice", before="", slope="Const(2.0)")
+    path = write(text.replace("2 * x[0]", "maximum(x[0], -1e9) * exp(Const(0.0)) * 2"), "my_ops.py")
+    done = run("test-op", path)
+    assert done.code == 0, done.out
+    assert "ok      the program equals PyTorch: 2 of 2" in done.out
+    net = write('use "my_ops.py"\nnet A { input x: [4]\n output x -> linear(3) -> twice }')
+    done = run("compile", net, "--target", "torch", "--ops", path)
+    assert "return torch.clamp(out, min=-1000000000) * 1 * 2" in done.out
+    assert run("verify", net, "--ops", path).code == 0
+
+
+def test_what_has_no_form_in_pytorch_says_so(write: Write, run: Run) -> None:
+    pytest.importorskip("torch")
+    path = write(PLAIN, "my_ops.py")
+    done = run("test-op", path)
+    assert done.code == 0, done.out
+    assert "ok      the program equals the reference: 6 of 6" in done.out
+    assert "-       the program equals PyTorch: 0 of 0 (`twice` has no form" in done.out
+    net = write('use "my_ops.py"\nnet A { input x: [4]\n output x -> twice -> twice }')
+    for verb in (["verify", net], ["compile", net, "--target", "torch"]):
+        done = run(*verb, "--ops", path)
+        assert done.code == 1
+        assert done.err.count("error[compile/no-torch]") == 2
+        assert "test.net:3:" in done.err
+    assert run("verify", net, "--ops", path, "--no-torch").code == 0
+    tied = write(
+        'use "my_ops.py"\nnet A { input x: [4]\n output x -> a: twice -> twice(weight = a.weight) }'
+    )
+    done = run("check", tied, "--ops", path)
+    assert "error[layer/tied]: the `weight` of this `twice` must be its own" in done.err
+
+
+def test_an_op_that_lacks_a_member_is_refused(write: Write, run: Run) -> None:
+    path = write(PLAIN.replace("def lower_backward", "def _lower_backward"), "my_ops.py")
+    done = run("test-op", path)
+    assert done.code == 1
+    assert "error[use/file]: my_ops.py: Twice needs `lower_backward`" in done.err
+    text = PLAIN.replace("(Op)", "(ElementwiseOp)").replace(
+        '"twice"\n', '"twice"\n        arity = 2\n'
+    )
+    done = run("test-op", write(text, "b.py"))
+    assert "b.py: Twice needs `derivatives`, `value`, `unequal`" in done.err
+
+
+def test_an_op_that_fails_in_use_says_where(write: Write, run: Run) -> None:
+    text = PLAIN.replace("return (ParameterSpec(", "return (Undefined(")
+    path = write(text, "fails.py")
+    line = 1 + text.splitlines().index(
+        '            return (Undefined("weight", inputs[0], Zeros(), "weight"),)'
+    )
+    net = write('use "fails.py"\nnet A { input x: [4]\n output x -> twice }')
+    done = run("check", net, "--ops", path)
+    assert done.code == 1
+    assert "fails.py fails: NameError: name 'Undefined' is not defined" in done.err
+    assert f"fails.py:{line}:" in done.err
+    assert f"fails.py:{line}:9)" in run("test-op", path).out
+
+
 def test_use_is_a_name_where_it_can_be_one(run: Run, write):
     path = write(
         """

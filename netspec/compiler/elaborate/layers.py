@@ -23,12 +23,15 @@ from netspec.compiler.elaborate.sketch import Misfit
 from netspec.compiler.elaborate.values import NUMBER_TYPES, UNKNOWN, Input, Tensor
 from netspec.compiler.ir.graph import Node, Origin, Parameter, Shape, show_shape
 from netspec.compiler.ir.initializers import Initializer, Values
-from netspec.compiler.ir.op import Op, ParameterSpec, ShapeError
+from netspec.compiler.ir.op import NoTorchFormError, Op, ParameterSpec, ShapeError
 from netspec.compiler.ir.sizes import Size, is_known, names_in
 from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.syntax.tree import NumberType
 from netspec.diagnostics import Hint, Label, Span, quoted, suggest
 
+_LONGEST = (
+    "give {0} a number, or make it as long as may be, and take `slice_as(parameter, x)` of it"
+)
 # The types of the sizes of most shapes.
 _PLAIN = frozenset({int})
 
@@ -176,7 +179,7 @@ class Layers:
                 f"{_named(op, spec)} would depend on {' and '.join(names)}",
                 span,
                 label=f"[{', '.join(map(str, spec.shape))}]",
-                hints=(Hint(help if spec.name else f"give {one} a number"),),
+                hints=(Hint(help if spec.name else _LONGEST.format(one)),),
             )
             return False
         return True
@@ -212,7 +215,7 @@ class Layers:
         elif other.shape != spec.shape:
             message = f"{what} has the shape {list(spec.shape)}, and `{full}` {list(other.shape)}"
             self.reporter.report(codes.LAYER_TIED, message, span)
-        elif op.torch(*shapes).module is None or other.role != spec.role:
+        elif not _has_module(op, shapes) or other.role != spec.role:
             self.reporter.report(codes.LAYER_TIED, f"{what} must be its own", span)
         else:
             return True
@@ -313,6 +316,14 @@ class Layers:
             error.code, message, primary,
             label=label, secondary=secondary, notes=notes, hints=hints,
         )  # fmt: skip
+
+
+def _has_module(op: Op, shapes: Sequence[Shape]) -> bool:
+    """Whether a module of PyTorch holds the parameters of a layer."""
+    try:
+        return op.torch(*shapes).module is not None
+    except NoTorchFormError:
+        return False
 
 
 def _open_sizes(shapes: Sequence[Shape], repeats: bool) -> list[str]:

@@ -18,8 +18,9 @@ from netspec.compiler.ir.expression import (
 )
 from netspec.compiler.ir.graph import Shape, show_shape
 from netspec.compiler.ir.layout import Storage
-from netspec.compiler.ir.op import Evaluation, Op, ParameterSpec, ShapeError
+from netspec.compiler.ir.op import Evaluation, Op, ParameterSpec, ShapeError, Torch, X, needed
 from netspec.compiler.ir.sizes import differ
+from netspec.compiler.ir.torch_formula import torch_formula
 from netspec.diagnostics import Code
 
 if TYPE_CHECKING:
@@ -47,10 +48,12 @@ class ElementwiseOp(Op):
 
     unequal: ClassVar[Code]
 
+    @needed
     def value(self, *x: Expression) -> Expression:
         """Return the formula of the value."""
         raise NotImplementedError
 
+    @needed
     def derivatives(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
         """Return the formula of dy/dx for each of `x`.
 
@@ -190,6 +193,15 @@ class ElementwiseOp(Op):
             return (1,)
         x = to.x_shapes[0]
         return (size, *(1,) * (len(x) - to.layout.position(self.parameter_axis(x))))
+
+    # -- PyTorch
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """Return `torch_function` or `torch_module` if there is one, else the formula."""
+        if self.torch_function or self.torch_module or self.parameters(*inputs):
+            return super().torch(*inputs)
+        operands = {name: X(i) for i, name in enumerate(operand_names(len(inputs)))}
+        return torch_formula(self.value(*map(Var, operands)), operands)
 
     # -- ONNX
 

@@ -158,7 +158,10 @@ FUNCTIONS: dict[str, Function] = {
 
 def lift(value: Operand) -> Expression:
     """Return a number as a formula, and a formula as itself."""
-    return value if isinstance(value, Expression) else Const(float(value))
+    if isinstance(value, Expression):
+        return value
+    # A traced number, which is a float, still knows the argument that it is.
+    return Const(value if isinstance(value, float) else float(value))
 
 
 def _function(name: str) -> Callable[..., Apply]:

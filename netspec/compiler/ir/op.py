@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import inspect
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
 
@@ -94,6 +94,10 @@ class ShapeError(Exception):
 
 class NoOnnxFormError(Exception):
     """An op has no ONNX form, or none for these attributes and sizes. The text says what lacks one."""
+
+
+class NoTorchFormError(Exception):
+    """An op has no form in PyTorch. The text says what lacks one."""
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -228,6 +232,15 @@ class Evaluation:
 
 
 # ----------------------------------------------------------------------------------------- the op
+
+
+_F = TypeVar("_F", bound=Callable[..., object])
+
+
+def needed(member: _F) -> _F:
+    """Mark a method of a base class of ops that every op defines, or inherits from a family."""
+    member.__dict__["is_needed"] = True
+    return member
 
 
 class Op:
@@ -377,10 +390,12 @@ class Op:
 
     # -- reference: slow and obvious, N,C,H,W
 
+    @needed
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """Return the value for a batch."""
         raise NotImplementedError
 
+    @needed
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
         """Return the gradients of the inputs. Those of parameters go to `run.gradients`."""
         raise NotImplementedError
@@ -397,10 +412,12 @@ class Op:
 
     # -- lowering
 
+    @needed
     def lower(self, to: Lowering) -> None:
         """Append the steps that compute `to.out`."""
         raise NotImplementedError
 
+    @needed
     def lower_backward(self, to: Lowering) -> None:
         """Append the steps that compute the gradients from `to.dy`."""
         raise NotImplementedError
@@ -409,13 +426,16 @@ class Op:
         """Return the same op in PyTorch.
 
         By default it is `torch_function`, or else `torch_module`.
+
+        Raises:
+            NoTorchFormError: if there are none.
         """
         given = tuple(getattr(self, name) for name in self.attributes())
         if self.torch_function:
             arguments = (*map(X, range(len(inputs))), *given)
             return Torch(self.torch_function, arguments, as_module=self.torch_module)
         if self.torch_module is None:
-            raise NotImplementedError
+            raise NoTorchFormError(f"`{self.name}` has no form in PyTorch")
         return Torch(self.torch_module, given)
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
@@ -532,6 +552,14 @@ def _require_known_names(cls: type[Op]) -> None:
             continue
         if not any(name in vars(base) or name in _declared(base) for base in cls.__mro__[1:]):
             raise TypeError(_unknown(cls, name))
+
+
+def missing_members(cls: type[Op]) -> tuple[str, ...]:
+    """Return the members that an op of its kind must define, and lacks."""
+    missing = [n for n in dir(cls) if getattr(getattr(cls, n), "is_needed", False)]
+    if cls.arity != 1 and not hasattr(cls, "unequal"):
+        missing += ["unequal" for base in cls.__mro__ if "unequal" in _declared(base)]
+    return tuple(missing)
 
 
 def _declared(base: type) -> Mapping[str, Any]:

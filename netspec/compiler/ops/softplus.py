@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from netspec.compiler.ir.contract import *
-from netspec.compiler.ops.families.function import FunctionOp, whole
+from netspec.compiler.ir.torch_formula import whole
+from netspec.compiler.ops.families.function import FunctionOp
 
 
 @register

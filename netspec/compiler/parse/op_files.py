@@ -13,6 +13,7 @@ import re
 import sys
 import threading
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +21,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from netspec import codes
-from netspec.compiler.ir.op import Op
+from netspec.compiler.ir.op import Op, missing_members
 from netspec.compiler.ops import registry
 from netspec.compiler.parse.tables import load_tables
 from netspec.diagnostics import Diagnostic, NetspecError, Source, suggest
@@ -138,6 +139,33 @@ def meant_by(name: str, installed: Installed) -> str | None:
     return suggest(name, known)
 
 
+def op_failure(error: Exception) -> Diagnostic | None:
+    """Return the error for an exception of the code of somebody's own op, at the line that failed.
+
+    Returns:
+        None if it passed through no file of ops.
+    """
+    from traceback import extract_tb
+
+    homes: dict[str, str] = {}
+    with _lock:
+        for file in (*(each.file for each in _loaded.values()), *_packages.values()):
+            modules = {sys.modules[op.__module__] for op in file.ops.values()}
+            homes |= dict.fromkeys((str(module.__file__) for module in modules), file.name)
+    for frame in reversed(extract_tb(error.__traceback__)):
+        if frame.filename in homes:
+            path = Path(frame.filename)
+            with suppress(OSError):  # it may be gone
+                return _failure(error, Path(homes[frame.filename]), path, path.read_bytes())
+    return None
+
+
+def place_in_ops(error: Exception) -> str:
+    """Return where in a file of ops an exception comes from, such as ` (my_ops.py:12)`, or ``."""
+    found = op_failure(error)
+    return "" if found is None or found.span is None else f" ({found.span.where})"
+
+
 def _read(path: Path) -> bytes:
     if path.suffix != ".py":
         message = f"{path}: a file of ops is a Python file, whose name ends in .py"
@@ -235,6 +263,8 @@ def _problem(cls: type[Op], others: Mapping[str, type[Op]]) -> str | None:
     name = getattr(cls, "name", None)
     if not isinstance(name, str) or not _OP_NAME.fullmatch(name):
         return "needs a `name` of small letters, digits and `_`, the word in a `.net` file"
+    if missing := missing_members(cls):
+        return f"needs {', '.join(f'`{member}`' for member in missing)}"
     if name in registry():
         return f"is called `{name}`, like one of netspec's own ops"
     if name in load_tables().keywords.get("NAME", {}):

@@ -50,7 +50,7 @@ def torch_source(written: Written) -> str:
 
     Raises:
         NetspecError: `compile/class-name` for a net or block whose name cannot be that of a Python
-            class.
+            class; `compile/no-torch` for each layer that has no form in PyTorch.
     """
     traced = trace_net(written)
     homes = classes_of(traced.trace)

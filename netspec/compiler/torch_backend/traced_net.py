@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
+from netspec import codes
 from netspec.compiler.elaborate.body import Body
 from netspec.compiler.elaborate.net import build
 from netspec.compiler.elaborate.net_builder import Assembly
@@ -13,11 +14,12 @@ from netspec.compiler.elaborate.values import Unknown
 from netspec.compiler.elaborate.written import Written
 from netspec.compiler.ir.graph import Graph, Shape
 from netspec.compiler.ir.initializers import Initializer, Ones
+from netspec.compiler.ir.op import NoTorchFormError
 from netspec.compiler.passes.eliminate_dead import eliminate_dead
 from netspec.compiler.torch_backend.drop_dead import live_part
 from netspec.compiler.torch_backend.trace import Applied, Called, Event, Trace, Tracer
 from netspec.compiler.torch_backend.traced_numbers import outer_of, plain
-from netspec.diagnostics import DiagnosticSink
+from netspec.diagnostics import Diagnostic, DiagnosticSink, NetspecError
 
 
 @dataclass
@@ -30,19 +32,38 @@ class TracedNet:
 
 
 def trace_net(written: Written) -> TracedNet:
-    """Trace a sound net, all of its arguments as they are."""
+    """Trace a sound net, all of its arguments as they are.
+
+    Raises:
+        NetspecError: `compile/no-torch` for each layer that has no form in PyTorch.
+    """
     net, module = written.net, written.module
     trace = Trace(net)
     sink = DiagnosticSink()
     graph, assembly = build(net, module, written.arguments, sink, follower=Tracer(trace))
     assert graph is not None, sink.diagnostics
     graph = eliminate_dead(graph)
+    if missing := list(_without_form(graph)):
+        raise NetspecError(missing)
     trace.inputs = {name: name for name in assembly.inputs}
     trace.shapes = dict(assembly.inputs)
     trace.results = tuple(graph.outputs.values())
     trace.events = live_part(trace.events, {*graph.by_name, *graph.inputs})
     _mark_views(trace, graph)
     return TracedNet(graph, trace, _values(written))
+
+
+def _without_form(graph: Graph) -> Iterator[Diagnostic]:
+    """Yield an error for each layer that has no form in PyTorch, those of scan blocks too."""
+    for node in graph.nodes:
+        try:
+            module = node.op.torch(*graph.shapes_into(node)).module
+        except NoTorchFormError as error:
+            message, origin = f"{error}, which `{node.name}` needs", node.origin
+            yield Diagnostic(codes.COMPILE_NO_TORCH, message, origin.span, trace=origin.trace)
+            continue
+        if module is not None and module.defines is not None:
+            yield from _without_form(module.defines.graph)
 
 
 def _values(written: Written) -> dict[str, Any]:

@@ -21,11 +21,3 @@ class FunctionOp(ElementwiseOp):
     def derivatives(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
         """Return the single slope."""
         return (self.slope(y, x[0]),)
-
-
-def whole(number: float) -> float:
-    """Return a number as it is written in PyTorch source: 2, not 2.0.
-
-    A traced number is not changed.
-    """
-    return int(number) if type(number) is float and number.is_integer() else number
