@@ -13,7 +13,7 @@ import pytest
 import netspec
 from netspec import codes
 from netspec.diagnostics import NetspecError
-from netspec.imports.onnx import file_graph
+from netspec.imports.onnx import constants, file_graph
 from netspec.imports.onnx.front import OnnxImport, read_onnx
 from tests.helpers.onnx_support import onnx
 
@@ -157,6 +157,64 @@ def test_numbers_without_end_are_not_computed(operator: str, tmp_path: Path) -> 
     stored[0].dims[:] = [1, 1]
     found = read(tmp_path, model([*LARGE[operator], *ADD], stored))
     assert [problem.what for problem in found.problems] == ["Add"]
+
+
+def test_numbers_that_double_are_not_computed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "_MOST_AT_ONCE", 1000)
+    largest = [0]
+    fold = constants._evaluated
+
+    def measured(*given: Any) -> Any:
+        found = fold(*given)
+        largest.append(max(array.size for array in found or ()))
+        return found
+
+    monkeypatch.setattr(constants, "_evaluated", measured)
+    doubled = [node("Concat", [f"c{i}"] * 2, [f"c{i + 1}"], axis=0) for i in range(40)]
+    found = read(tmp_path, model([*doubled, node("Add", ["x", "c40"], ["y"])], [numbers("c0", 1)]))
+    assert [problem.what for problem in found.problems] == ["Add"]
+    assert 500 < max(largest) <= 1000
+
+
+# Sizes that become longer with each step: numbers, and formulas of a size that is open.
+GROWING: dict[str, list[Node]] = {
+    "squares": [node("Mul", ["s", "s"], ["t"])],
+    "floors": [
+        node("Div", ["s", "three"], ["a"]),
+        node("Add", ["s", "three"], ["b"]),
+        node("Div", ["b", "seven"], ["c"]),
+        node("Add", ["a", "c"], ["t"]),
+    ],
+}
+
+
+@pytest.mark.parametrize("what", GROWING)
+@pytest.mark.parametrize("axis", [1, 2])
+def test_sizes_without_end_are_not_computed(what: str, axis: int, tmp_path: Path) -> None:
+    nodes = [node("Shape", ["x"], ["shape"]), node("Gather", ["shape", "at"], ["s0"])]
+    for i in range(80):
+        for step in GROWING[what]:
+            names = {"s": f"s{i}", "t": f"s{i + 1}"}
+            nodes.append(
+                node(
+                    step.op_type,
+                    [names.get(n, n if n in ("three", "seven") else f"{n}{i}") for n in step.input],
+                    [names.get(n, f"{n}{i}") for n in step.output],
+                )
+            )
+    nodes += [
+        node("Concat", ["minus", "s80"], ["target"], axis=0), node("Reshape", ["x", "target"], ["y"]),
+    ]  # fmt: skip
+    stored = [
+        numbers(name, number, kind="int64")
+        for name, number in {"at": axis, "three": 3, "seven": 7, "minus": -1}.items()
+    ]
+    content = model(nodes, stored)
+    content.graph.input[0].CopyFrom(value("x", "N", 4, "T"))
+    found = read(tmp_path, content)
+    assert found.problems
 
 
 def test_all_that_is_missing_is_listed_by_name(tmp_path: Path) -> None:

@@ -43,6 +43,8 @@ class FileValue:
     is_constant: bool = False
 
 
+_MOST_TERMS = 1000
+
 FileAttribute = Union[int, float, str, "Array", tuple[int | float | str, ...], None]
 
 
@@ -230,7 +232,7 @@ class OnnxReader:
         if open_sizes > 1:
             return None
         if isinstance(first, int) and first == -1:
-            if open_sizes or _product(rest) != _product(x):
+            if open_sizes or product(rest) != product(x):
                 return None
         elif first != BATCH and (self.batch is None or first != self.batch):
             return None
@@ -263,7 +265,7 @@ class OnnxReader:
         target = self.whole(found.values.get(sizes))
         if array is None or target is None:
             return array
-        return array.reshape(target) if -1 in target or _product(target) == array.size else None
+        return array.reshape(target) if -1 in target or product(target) == array.size else None
 
     # -- layers
 
@@ -325,10 +327,17 @@ def plain(number: float) -> float:
     return int(value) if value.is_integer() and abs(value) < 1e15 else value
 
 
-def _product(sizes: Sequence[Dim]) -> Dim:
+def product(sizes: Sequence[Dim]) -> Dim:
+    """Return the product of sizes.
+
+    Raises:
+        OverflowError: if it has more terms than a file may make one compute.
+    """
     total: Dim = 1
     for size in sizes:
         total = total * size
+        if isinstance(total, Size) and len(total.terms) > _MOST_TERMS:
+            raise OverflowError("the product of these sizes has too many terms")
     return total
 
 

@@ -12,6 +12,7 @@ from netspec.compiler.ops.families.windows import (
     axes,
     is_even,
     is_unlikely,
+    onnx_biased,
     onnx_read_window,
     onnx_sides,
     places,
@@ -52,7 +53,7 @@ class Conv(Op):
     bias: bool = attribute(Bool(), "add a number to each output channel", True)
 
     name = "conv"
-    onnx_ends = ("Conv",)
+    onnx_ends = ("Conv", "Add")
     storage = Storage.CHANNELS_LAST
     offers = ("padding",)
     parameter_names = ("weight", "bias")
@@ -315,20 +316,17 @@ class Conv(Op):
 
     @classmethod
     def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
-        """`Conv`."""
-        weight, x = read.array(read.given(1)), read.shape()
-        if weight is None or x is None or weight.ndim != len(x) + 1 or weight.ndim < 3:
-            return
-        window = onnx_read_window(read.attributes, x, weight.shape[2:])
-        if window is not None:
-            op = cls(
-                len(weight),
-                groups=read.attributes.whole("group"),
-                bias=read.given(2) is not None,
-                **window,
-            )
-            held = {"weight": read.given(1), "bias": read.given(2)}
-            yield read.layer(op, read.given(0), parameters=held)
+        """`Conv`, with or without its bias behind it."""
+        for inner, found, bias in onnx_biased(read, "Conv"):
+            weight, x = inner.array(inner.given(1)), inner.shape()
+            if weight is None or x is None or weight.ndim != len(x) + 1 or weight.ndim < 3:
+                continue
+            window = onnx_read_window(inner.attributes, x, weight.shape[2:])
+            if window is not None:
+                groups = inner.attributes.whole("group")
+                op = cls(len(weight), groups=groups, bias=bias is not None, **window)
+                held = {"weight": inner.given(1), "bias": bias}
+                yield inner.layer(op, inner.given(0), found=found, parameters=held)
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`Conv`."""

@@ -13,6 +13,7 @@ from netspec.compiler.ops.families.windows import (
     Axis,
     axes,
     is_unlikely,
+    onnx_biased,
     onnx_padded,
     onnx_read_window,
     places,
@@ -53,7 +54,7 @@ class ConvTranspose(Op):
     bias: bool = attribute(Bool(), "add a number to each output channel", True)
 
     name = "conv_transpose"
-    onnx_ends = ("ConvTranspose",)
+    onnx_ends = ("ConvTranspose", "Add")
     storage = Storage.CHANNELS_LAST
     parameter_names = ("weight", "bias")
     torch_order = (
@@ -336,31 +337,38 @@ class ConvTranspose(Op):
 
     @classmethod
     def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
-        """`ConvTranspose`."""
+        """`ConvTranspose`, with or without its bias behind it."""
+        for inner, found, bias in onnx_biased(read, "ConvTranspose"):
+            op = cls._of_window(inner, bias=bias is not None)
+            if op is not None:
+                held = {"weight": inner.given(1), "bias": bias}
+                yield inner.layer(op, inner.given(0), found=found, parameters=held)
+
+    @classmethod
+    def _of_window(cls, read: OnnxReader, *, bias: bool) -> "ConvTranspose | None":
+        """Return the op of a `ConvTranspose`; None if none is like it."""
         weight, x, given = read.array(read.given(1)), read.shape(), read.attributes
         if weight is None or x is None or weight.ndim != len(x) + 1 or weight.ndim < 3:
-            return
-        window = onnx_read_window(read.attributes, x, weight.shape[2:])
+            return None
+        window = onnx_read_window(given, x, weight.shape[2:])
         if (
             window is None
             or given.ints("output_shape")
             or not isinstance(window["pad"], int | tuple)
         ):
-            return
+            return None
         count = len(x) - 1
         pads = sides(window.pop("pad"), count)
         if any(before != after for before, after in pads):
-            return
-        op = cls(
+            return None
+        return cls(
             weight.shape[1] * given.whole("group"),
             groups=given.whole("group"),
-            bias=read.given(2) is not None,
+            bias=bias,
             pad=joined([before for before, _ in pads]),
             output_pad=joined(given.ints("output_padding") or (0,) * count),
             **window,
         )
-        held = {"weight": read.given(1), "bias": read.given(2)}
-        yield read.layer(op, read.given(0), parameters=held)
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`ConvTranspose`; rows that are added behind the last stride are a frame around it."""

@@ -13,19 +13,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netspec.compiler.ir.onnx_read import FileOperator, FileValue
+from netspec.compiler.ir.onnx_read import FileOperator, FileValue, product
 from netspec.compiler.ir.op import BATCH
-from netspec.compiler.ir.sizes import Dim
+from netspec.compiler.ir.sizes import Dim, Size
 from netspec.imports.onnx.file_graph import FileGraph
 from netspec.imports.onnx.modern import LATE
 from netspec.imports.onnx.proto_file import Array
 
 # The bytes of numbers that are computed from those of a file.
 _MOST_BYTES = 1 << 30
-_MOST_AT_ONCE = 1 << 28
+_MOST_AT_ONCE = 1 << 27
 
-# More axes or sizes than this are no shape.
+# More axes or sizes than this are no shape, nor are larger numbers or longer formulas.
 _MOST_SIZES = 64
+_LARGEST_SIZE = 1 << 63
+_LONGEST_FORMULA = 500
+_MOST_TERMS = 8
+_MOST_FACTORS = 32
 
 SizeArray = NDArray[np.object_]
 
@@ -104,6 +108,16 @@ class Constants:
             return None
         return array.astype(object)
 
+    def of_sizes(self, sizes: Sequence[Dim]) -> FileValue:
+        """Return a value that holds these sizes."""
+        value = FileValue("")
+        if all(isinstance(size, int) for size in sizes):
+            self._arrays[value] = np.array(sizes, np.int64)
+            self._fixed.add(value)
+        else:
+            self._sizes[value] = np.array(sizes, dtype=object)
+        return value
+
     def note_sizes(self, op: FileOperator) -> bool:
         """Compute the sizes that an operator gives; return whether it gives any."""
         compute = _OF_SIZES.get(op.operator)
@@ -119,13 +133,22 @@ class Constants:
             if not given or given[0] is None or not any(v in self._sizes for v in op.inputs):
                 return False
         try:
-            found = compute(op.attributes.values, given)
-        except (TypeError, ValueError, IndexError, ZeroDivisionError):
+            computed = compute(op.attributes.values, given)
+        except (TypeError, ValueError, IndexError, ArithmeticError):
             return False
-        if found is None or found.size > _MOST_SIZES:
+        found = np.asarray(computed, dtype=object)
+        if computed is None or found.size > _MOST_SIZES or not all(map(is_sound, found.flat)):
             return False
-        self._sizes[op.outputs[0]] = np.asarray(found, dtype=object)
+        self._sizes[op.outputs[0]] = found
         return True
+
+
+def is_sound(size: Dim | bool) -> bool:
+    """Whether a size may be one. What a file multiplies again and again grows beyond all bounds."""
+    if isinstance(size, Size):
+        is_short = len(size.terms) <= _MOST_TERMS and len(str(size)) <= _LONGEST_FORMULA
+        return is_short and max(map(len, size.terms), default=0) <= _MOST_FACTORS
+    return abs(size) <= _LARGEST_SIZE
 
 
 def _evaluated(op: FileOperator, inputs: Sequence[Array | None]) -> Sequence[Array] | None:
@@ -175,6 +198,8 @@ def _size_after(op: FileOperator, inputs: Sequence[Array | None]) -> int:
     if op.operator == "Pad":
         widths = int(np.abs(arrays[1].astype(np.float64)).max(initial=0))
         return math.prod(size + 2 * widths for size in arrays[0].shape)
+    if op.operator == "Concat":
+        return sum(a.size for a in arrays)
     try:
         return math.prod(np.broadcast_shapes(*(a.shape for a in arrays)))
     except ValueError:
@@ -243,5 +268,5 @@ _OF_SIZES: dict[str, _Compute] = {
     "Div": _divided,
     "Equal": _equal,
     "Where": _where,
-    "ReduceProd": lambda _, given: np.array(math.prod(given[0].reshape(-1).tolist()), dtype=object),
+    "ReduceProd": lambda _, given: np.array(product(given[0].reshape(-1).tolist()), dtype=object),
 }

@@ -18,10 +18,12 @@ from netspec.imports.onnx.proto_file import Array, shown_name, wrong
 from netspec.imports.proof import BATCHES, checked_text, largest_difference, require_same_names
 from netspec.imports.structure import structured
 from netspec.imports.text import net_text
-from netspec.runtime.data.input_normalization import normalization_from_json
+from netspec.runtime.data.input_normalization import InputNormalization, normalization_from_json
 from netspec.runtime.models.onnx_session import require_onnxruntime
 
 _WARNINGS_ARE_LEFT_OUT = 3
+# onnxruntime computes a sigmoid near 0 to some digits of 1, and not to some of its own.
+_SMALLEST = 1e-2
 _TYPES = {
     "tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64,
     "tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(bool)": np.bool_,
@@ -48,14 +50,22 @@ def import_onnx(path: Path, sizes: Mapping[str, Shape] | None = None) -> Importe
     require_same_names(checked, imported.state)
     batches = BATCHES if imported.batch is None else (imported.batch,) * 2
     run = _runner(path, imported)
-    difference = largest_difference(checked, imported.state, run, batches)
+    difference = largest_difference(checked, imported.state, run, batches, _SMALLEST)
     about = imported.metadata
-    kept = about.get("netspec.normalization")
     return ImportedText(
         text, checked, imported.state, difference, imported.notes,
-        None if kept is None else normalization_from_json(kept),
+        _normalization(imported),
         {"class_names": about["netspec.class_names"]} if "netspec.class_names" in about else {},
     )  # fmt: skip
+
+
+def _normalization(imported: OnnxImport) -> InputNormalization | None:
+    """Return the normalisation that the file says or does."""
+    kept = imported.metadata.get("netspec.normalization")
+    if kept is not None:
+        return normalization_from_json(kept)
+    found = [each for each in imported.borders.inputs.values() if not each.is_normal]
+    return found[0].normalization() if found else None
 
 
 def _inexpressible(imported: OnnxImport) -> list[Diagnostic]:
@@ -87,15 +97,20 @@ def _runner(path: Path, imported: OnnxImport) -> Callable[[Mapping[str, Array]],
     types: dict[str, Any] = {each.name: _TYPES.get(each.type) for each in session.get_inputs()}
 
     def run(given: Mapping[str, Array]) -> dict[str, Array]:
-        fed = {
-            own: value.astype(types[own] or np.float32)
-            for own, value in ((imported.inputs[name], value) for name, value in given.items())
-        }
+        fed = {}
+        for name, value in given.items():
+            own = imported.inputs[name]
+            border = imported.borders.inputs.get(own)
+            outside = value if border is None else border.outside(value)
+            fed[own] = outside.astype(types[own] or np.float32)
         try:
             found = session.run(list(imported.outputs.values()), fed)
         except Exception as error:
             raise wrong(f"onnxruntime does not run the file: {_first_line(error)}") from None
-        return dict(zip(imported.outputs, found, strict=True))
+        return {
+            name: imported.borders.output(own, value)
+            for (name, own), value in zip(imported.outputs.items(), found, strict=True)
+        }
 
     return run
 

@@ -265,7 +265,8 @@ class _Reading:
         inside = dict(zip(function.input, given, strict=True))
         passed = {a.name: a for a in node.attribute}
         body = [_bound(each, passed) for each in function.node]
-        self._run(body, inside, (*scopes, (node.name, function.name)))
+        call = node.name or f"{function.name}{self._count}"
+        self._run(body, inside, (*scopes, (call, function.name)))
         for name, own in zip(node.output, function.output, strict=False):
             if name and own not in inside:
                 raise wrong(f"nothing computes `{shown_name(own)}` in `{function.name}`")

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from netspec import codes
 from netspec.compiler.ir.graph import Shape
 from netspec.compiler.ir.onnx_read import FileValue, Held
 from netspec.compiler.ir.op import Op
-from netspec.compiler.ir.sizes import Dim, Size
 from netspec.compiler.parse.tree_builder import KEYWORDS
 from netspec.compiler.syntax.tree import NumberType
-from netspec.diagnostics import NetspecError
 from netspec.imports.imported_net import (
     Constant,
     ImportedInput,
@@ -26,7 +23,9 @@ from netspec.imports.imported_net import (
     Problem,
     Scope,
 )
+from netspec.imports.onnx.borders import Border, Borders, taken_away
 from netspec.imports.onnx.file_graph import FileGraph, file_graph
+from netspec.imports.onnx.input_shapes import input_shapes
 from netspec.imports.onnx.layer_names import LayerName, layer_names, with_modules
 from netspec.imports.onnx.proto_file import Array, read_model, shown_name
 from netspec.imports.onnx.recognition import FoundLayer, FoundNet, found_net
@@ -52,6 +51,7 @@ class OnnxImport:
         inputs: the name in the file of each input, by the name in the net.
         outputs: the name in the file of each output, by the name in the net.
         batch: the size of the batch, if the file has a fixed one.
+        borders: what the file does around the net, by its own names of inputs and outputs.
         metadata: what the file says of the model.
         problems: what no net can express; the net is then not whole.
         notes: what is worth knowing about it.
@@ -62,6 +62,7 @@ class OnnxImport:
     inputs: Mapping[str, str]
     outputs: Mapping[str, str]
     batch: int | None
+    borders: Borders
     metadata: Mapping[str, str]
     problems: tuple[Problem, ...]
     notes: tuple[str, ...] = ()
@@ -78,48 +79,12 @@ def read_onnx(path: Path, sizes: Mapping[str, Shape] | None = None) -> OnnxImpor
         NetspecError: `file/unreadable`, `onnx/file`, `onnx/input`, `library/onnx`.
     """
     graph = file_graph(read_model(path), path.parent)
-    shapes = _input_shapes(graph, sizes or {})
+    shapes = input_shapes(graph, sizes or {})
+    borders = taken_away(graph, shapes)
     batches = {given.batch for given in graph.inputs.values()} - {None}
     batch = batches.pop() if len(batches) == 1 else None
     found = found_net(graph, shapes, batch)
-    return _Front(path, graph, found, batch).imported()
-
-
-def _input_shapes(graph: FileGraph, sizes: Mapping[str, Shape]) -> dict[str, Shape]:
-    unknown = [name for name in sizes if name not in graph.inputs]
-    if unknown:
-        names = ", ".join(f"`{shown_name(name)}`" for name in graph.inputs)
-        message = f"the file has no input `{unknown[0]}`; its inputs are {names}"
-        raise NetspecError.simple(codes.ONNX_INPUT, message)
-    found: dict[str, Shape] = {}
-    taken: dict[str, str] = {}
-    for name, given in graph.inputs.items():
-        if name in sizes:
-            found[name] = sizes[name]
-            continue
-        dims: list[Dim] = []
-        for size in given.sizes:
-            if size is None:
-                example = f"--input {shown_name(name)}=3,224,224"
-                message = f"the file does not say what shape `{shown_name(name)}` has"
-                raise NetspecError.simple(codes.ONNX_INPUT, message, f"say it: {example}")
-            dims.append(size if isinstance(size, int) else Size.named(_size_name(size, taken)))
-        if not dims:
-            message = f"`{shown_name(name)}` is a single number for each image, which no net takes"
-            raise NetspecError.simple(codes.ONNX_INPUT, message)
-        found[name] = tuple(dims)  # type: ignore[arg-type]  # sizes may be open
-    return found
-
-
-def _size_name(given: str, taken: dict[str, str]) -> str:
-    """Return a name for an open size: its own one, if it can be one."""
-    if given not in taken:
-        usual = re.sub(r"\W", "_", given, flags=re.ASCII)[:40]
-        wanted = usual if re.match(r"[A-Za-z]", usual) and usual != "N" else "S"
-        while wanted in taken.values():
-            wanted += "x"
-        taken[given] = wanted
-    return taken[given]
+    return _Front(path, graph, found, batch, borders).imported()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -165,11 +130,14 @@ def _is_simple(label: str, scopes: Sequence[Scope]) -> bool:
 class _Front:
     """Writes down what was found in netspec's terms."""
 
-    def __init__(self, path: Path, graph: FileGraph, found: FoundNet, batch: int | None) -> None:
+    def __init__(
+        self, path: Path, graph: FileGraph, found: FoundNet, batch: int | None, borders: Borders
+    ) -> None:
         self._path = path
         self._graph = graph
         self._found = found
         self._batch = batch
+        self._borders = borders
         self._state: dict[str, Array] = {}
         self._values: dict[FileValue, str] = {}
         self._labels: set[str] = set()
@@ -206,7 +174,8 @@ class _Front:
         )  # fmt: skip
         own = {each.name: name for name, each in inputs.items()}
         return OnnxImport(
-            net, self._state, own, outputs, self._batch, self._graph.metadata, problems,
+            net, self._state, own, outputs, self._batch, self._borders, self._graph.metadata,
+            problems,
             tuple(self._notes()),
         )  # fmt: skip
 
@@ -335,10 +304,30 @@ class _Front:
         return [
             *self._copies[:_MOST_LISTED],
             *(
+                note
+                for name, border in self._borders.inputs.items()
+                for note in _of_border(self._values[self._graph.inputs[name].value], border)
+            ),
+            *(
+                f"`{shown_name(name)}` of the file has the channels last, and here first"
+                for name in sorted(self._borders.turned_outputs)
+            ),
+            *(
                 f"the net ends in `{op}`: leave it out before training, for the loss has its own"
                 for op in kept
             ),
         ]
+
+
+def _of_border(name: str, border: Border) -> Iterator[str]:
+    """Yield what a net leaves to its data."""
+    if border.turned:
+        yield f"`{name}` has the channels first here, and last in the file"
+    if not border.is_normal:
+        mean, scale = (
+            ", ".join(f"{n:.6g}" for n in a.ravel()) for a in (border.mean, border.scale)
+        )
+        yield f"the file subtracts {mean} of `{name}` and divides by {scale}: this is in the weights file"
 
 
 def _attributes(op: Op) -> dict[str, Constant]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -211,6 +212,9 @@ def with_modules(layers: Sequence[FoundLayer], names: Sequence[LayerName]) -> li
     """Return names with modules, which follow from the paths where a file does not say them."""
     if any(name.scopes for name in names):
         return _only_with_inputs(layers, names)
+    in_functions = _in_functions(layers, names)
+    if in_functions is not None:
+        return _only_with_inputs(layers, in_functions)
     learned = [n.path for n, layer in zip(names, layers, strict=True) if layer.parameters]
     kinds = _kinds(learned)
     modules = _modules(layers, names, learned, kinds)
@@ -221,6 +225,35 @@ def with_modules(layers: Sequence[FoundLayer], names: Sequence[LayerName]) -> li
         for layer, name, module in zip(layers, names, modules, strict=True)
     ]
     return _only_with_inputs(layers, found)
+
+
+def _in_functions(
+    layers: Sequence[FoundLayer], names: Sequence[LayerName]
+) -> list[LayerName] | None:
+    """Return names in the functions of a file that hold several layers, which are modules.
+
+    None if there are none: exporters write single operators as functions, too.
+    """
+    calls = [[(_usual(p), k) for p, k in _calls(layer.root.scopes)] for layer in layers]
+    counts = Counter(path for each in calls for path, _ in each)
+    if not any(count > 1 for count in counts.values()):
+        return None
+    found = []
+    for layer, name, own_calls in zip(layers, names, calls, strict=True):
+        around = [(path, kind) for path, kind in own_calls if path and counts[path] > 1]
+        path = name.path
+        if around and layer.parameters:
+            path = f"{around[-1][0]}.{_usual(layer.root.name.rpartition('.')[2]) or layer.op.name}"
+        scopes = tuple(Scope(path, _class_name(kind)) for path, kind in around)
+        found.append(LayerName(path if layer.parameters else "", scopes))
+    return found
+
+
+def _class_name(kind: str) -> str:
+    """Return the name of a function as that of a block."""
+    words = re.findall(r"[A-Za-z0-9]+", kind[:_LONGEST])
+    joined = "".join(word[:1].upper() + word[1:] for word in words)
+    return joined if joined[:1].isalpha() else f"Block{joined}"
 
 
 def _modules(

@@ -20,7 +20,8 @@ from netspec.compiler.ir.onnx_read import (
 from netspec.compiler.ir.op import Op, ShapeError
 from netspec.compiler.ir.sizes import Dim
 from netspec.compiler.ops import declared_op, registry
-from netspec.imports.onnx.constants import Constants
+from netspec.imports.onnx.apart import apart
+from netspec.imports.onnx.constants import Constants, is_sound
 from netspec.imports.onnx.file_graph import LAYER, FileGraph
 from netspec.imports.onnx.op_forms import OPSETS, form_pattern, shapeless_forms
 from netspec.imports.onnx.patterns import Applied, Facts, Search, Wanted, pattern_of
@@ -83,13 +84,24 @@ class _Recognition:
         self._same: dict[FileValue, FileValue] = {}
         self._layers: dict[FileValue, FoundLayer] = {}
         self._why: dict[int, str] = {}
+        self._operators: list[FileOperator] = []
+        self._order: dict[int, int] = {}
         self._inputs = [given.value for given in graph.inputs.values()]
+        self._ends = set(graph.outputs.values())
+        self._readers: dict[FileValue, set[int]] = {}
+        for op in graph.operators:
+            for value in op.inputs:
+                if value is not None:
+                    self._readers.setdefault(value, set()).add(id(op))
 
     def net(self) -> FoundNet:
         """Return what is found."""
         for op in self._graph.operators:
             op.inputs = tuple(v and self._same.get(v, v) for v in op.inputs)
-            self._read(op)
+            for each in apart(op, self._constants, self._batch):
+                self._order[id(each)] = len(self._operators)
+                self._operators.append(each)
+                self._read(each)
         outputs = {n: self._same.get(v, v) for n, v in self._graph.outputs.items()}
         return self._used(outputs)
 
@@ -206,6 +218,8 @@ class _Recognition:
             return None
         except (ArithmeticError, TypeError, ValueError):
             return None
+        if layer.parameters and self._is_read_between(op, layer):
+            return None
         specs = tuple(spec for spec in specs if spec.role != "counter")
         if {spec.name for spec in specs} != set(layer.parameters):
             return None
@@ -214,7 +228,7 @@ class _Recognition:
             array = held.numbers if held.numbers is not None else self._constants.array(held.value)
             if array is None or tuple(spec.shape) != array.shape:
                 return None
-        if len(shape) > _MOST_AXES:
+        if len(shape) > _MOST_AXES or not all(map(is_sound, shape)):
             return None
         inputs = tuple(self._as_input(v, shapes) for v in layer.inputs)
         given = {
@@ -222,6 +236,19 @@ class _Recognition:
         }
         value = op.outputs[layer.output]
         return FoundLayer(value, layer.op, inputs, given, op, shape)
+
+    def _is_read_between(self, root: FileOperator, layer: OnnxLayer) -> bool:
+        """Whether something else reads what a layer of several operators computes in between.
+
+        Its parameters would then belong to two layers.
+        """
+        covered = set(map(id, layer.covers))
+        return any(
+            value in self._ends or not self._readers.get(value, set()) <= covered
+            for each in layer.covers
+            if each is not root
+            for value in each.outputs
+        )
 
     def _numbers(self, held: Held) -> Array:
         found = held.numbers if held.numbers is not None else self._constants.array(held.value)
@@ -259,7 +286,8 @@ class _Recognition:
         return declared
 
     def _declare(self, declared: FileValue, value: FileValue, array: Array, sizes: Shape) -> None:
-        with_batch = array.ndim == len(sizes) + 1
+        # A 1 in front of the sizes of a parameter stands for the batch.
+        with_batch = array.ndim == len(sizes) + 1 or sizes[:1] == (1,)
         stored = (1, *sizes) if with_batch else sizes
         learned = array.dtype.kind == "f" and value.maker is None
         cls = declared_op("parameter" if learned else "buffer")
@@ -290,9 +318,8 @@ class _Recognition:
                 if self._is_first(value.maker):
                     missing[id(value.maker)] = self._missing(value.maker)
                 waiting += [v for v in value.maker.inputs if v and not self._constants.is_fixed(v)]
-        order = {id(op): i for i, op in enumerate(self._graph.operators)}
-        layers = sorted(found.values(), key=lambda layer: order.get(id(layer.root), -1))
-        lacking = sorted(missing.values(), key=lambda each: order[id(each.operator)])
+        layers = sorted(found.values(), key=lambda layer: self._order.get(id(layer.root), -1))
+        lacking = sorted(missing.values(), key=lambda each: self._order[id(each.operator)])
         return FoundNet(_declared_late(layers), outputs, tuple(lacking))
 
     def _is_first(self, op: FileOperator) -> bool:

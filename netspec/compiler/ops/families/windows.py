@@ -6,12 +6,12 @@ a volume.
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from netspec.compiler.ir.attributes import MAX_SPATIAL_AXES, sides, spread
 from netspec.compiler.ir.contract import *
-from netspec.compiler.ir.onnx_read import FileAttributes, joined
+from netspec.compiler.ir.onnx_read import FileAttributes, is_by_channel, joined
 
 # What a value with so many axes behind the channels is called, these axes, and what they hold.
 KINDS = {1: "signal", 2: "picture", 3: "volume"}
@@ -175,6 +175,24 @@ def onnx_read_window(
         "kernel": joined(kernel), "stride": joined(strides),
         "pad": pads[0][0] if even else pads, "dilation": joined(dilations),
     }  # fmt: skip
+
+
+def onnx_biased(
+    read: OnnxReader, operator: str
+) -> Iterable[tuple[OnnxReader, Found | None, Held | None]]:
+    """Yield how a file may have a convolution: by itself, or with a summand for each channel behind
+    it, which is its bias. Each is the reader of the convolution, what is found, and the bias.
+    """
+    if read.root.operator == operator:
+        bias = read.given(2)
+        yield read, None, None if bias is None else Held(bias)
+        return
+    found = read.pattern(f"Add({operator}(x, c_w), c_b)")
+    shift = None if found is None else read.array(found.values["c_b"])
+    if found is not None and shift is not None:
+        inner, x = replace(read, root=found.covers[-1]), found.values["x"].shape
+        if is_by_channel(shift, x, shift.size):
+            yield inner, found, Held(found.values["c_b"], shift.reshape(-1))
 
 
 def _same_pads(
