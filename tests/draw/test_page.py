@@ -136,36 +136,76 @@ def test_everything_in_the_page_is_where_pythons_layout_has_it(
     assert found["size"] == pytest.approx([picture.width, picture.height], abs=0.1)
 
 
+# Each net, a block of it if it has any, a layer, what is said of that, and what its line says.
+WALKS = [
+    ("lenet", "", "conv2", ["conv(16, 5)", "2,416 parameters", "MACs: 153,600"], "conv(16, 5)"),
+    ("zoo/resnet50", "layer2", "layer3.0.downsample.0",
+     ["conv(1024, 1, stride = 2, bias = false)", "MACs: 102,760,448"], "downsample.0: conv("),
+    ("zoo/densenet121", "features.denseblock2", "features.denseblock4.denselayer15.conv1",
+     ["conv(128, 1, bias = false)", "output: [N, 128, 7, 7]"], "conv("),
+    ("zoo/inception_v3", "Mixed_6b", "Mixed_7b.branch3x3_1.bn",
+     ["batch_norm(eps = 0.001)", "output: [N, 384, 8, 8]"], "batch_norm"),
+]  # fmt: skip
+
+
 @pytest.mark.heavy
 @needs_browser
+@pytest.mark.parametrize(
+    ("name", "block", "layer", "said", "line"), WALKS, ids=lambda v: str(v)[:16]
+)
 def test_blocks_open_and_close_layers_are_found_and_a_click_shows_the_source(
-    tmp_path: Path,
+    name: str, block: str, layer: str, said: list[str], line: str, tmp_path: Path
 ) -> None:
     script = """
         const count = () => document.querySelectorAll('#picture g').length;
         const at = (text) => [...document.querySelectorAll('#picture g')].find(
             (g) => g.querySelector('title').textContent.startsWith(text));
+        const click = (box) => box.dispatchEvent(new MouseEvent('click', {bubbles: true}));
+        const about = () => document.getElementById('about').textContent;
+        const sees = (box) => {
+            const {x, y, right, bottom} = box.getBoundingClientRect();
+            const seen = document.getElementById('canvas').getBoundingClientRect();
+            return x >= seen.x && y >= seen.y && right <= seen.right && bottom <= seen.bottom;
+        };
         document.getElementById('none').click();
-        const closed = count();
-        at('layer2').dispatchEvent(new MouseEvent('click', {bubbles: true}));
-        const opened = count(), expanded = at('layer2').getAttribute('aria-expanded');
-        at('layer2').dispatchEvent(new MouseEvent('click', {bubbles: true}));
-        const again = count();
-        document.getElementById('words').value = 'layer3.0.downsample.0';
+        result = {closed: count()};
+        if (BLOCK) {
+            click(at(BLOCK));
+            Object.assign(result, {opened: count(), expanded: at(BLOCK).getAttribute('aria-expanded')});
+            click(at(BLOCK));
+        }
+        result.again = count();
+        document.getElementById('words').value = LAYER;
         document.getElementById('search').requestSubmit();
-        const marked = document.querySelectorAll('#picture .c').length;
-        const about = document.getElementById('about').textContent;
+        const found = document.querySelectorAll('#picture .c');
+        Object.assign(result, {
+            marked: found.length, note: document.getElementById('found').textContent,
+            isSeen: sees(found[0]), hover: found[0].parentNode.querySelector('title').textContent});
+        click(found[0].parentNode);
+        result.about = about();
+        document.getElementById('none').click();
+        const line = Number(/:(\\d+)/.exec(result.about)[1]);
+        window.dispatchEvent(new MessageEvent('message', {data: {line}}));
+        Object.assign(result, {
+            jumped: sees(document.querySelector('#picture .c')), there: about()});
         document.getElementById('all').click();
-        result = {closed, opened, again, expanded, marked, about, all: count(),
-                  note: document.getElementById('found').textContent};
-    """
-    found = in_browser(drawing(ROOT / "networks/zoo/resnet50.net").html(), script, tmp_path)
-    assert found["closed"] == found["again"] < found["opened"] < found["all"]
-    assert found["expanded"] == "true"
-    assert (found["marked"], found["note"]) == (1, "1 found")
-    assert "conv(1024, 1, stride = 2, bias = false)" in found["about"]
-    assert "MACs: " in found["about"]
-    assert re.search(r"resnet50\.net:\d+", found["about"])
+        result.all = count();
+    """.replace("BLOCK", json.dumps(block)).replace("LAYER", json.dumps(layer))
+    found = in_browser(drawing(ROOT / f"networks/{name}.net").html(), script, tmp_path)
+    assert found["closed"] == found["again"] <= found["all"]
+    if block:
+        assert found["again"] < found["opened"] < found["all"]
+        assert found["expanded"] == "true"
+    assert (found["marked"], found["note"], found["isSeen"]) == (1, "1 found", True)
+    for words in said:
+        assert words in found["hover"]
+        assert words in found["about"]
+    assert "receptive field: " in found["hover"]
+    place = f"{Path(name).name}.net:"
+    assert place in found["about"]
+    assert line in found["about"].rpartition(place)[2]
+    assert found["jumped"]
+    assert found["there"].rpartition(place)[2] == found["about"].rpartition(place)[2]
 
 
 @pytest.mark.heavy

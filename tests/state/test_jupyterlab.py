@@ -211,7 +211,7 @@ def test_a_notebook_is_read_on_light_and_dark(book: Path, theme: str, tmp_path: 
             assert papers
             assert all((paper < 0.2) == (theme == "Dark") for paper in papers)
             sides = tab.evaluate(
-                "[...document.querySelectorAll('.jp-OutputArea-output img')].map((i) => i.height)"
+                "[...document.querySelectorAll('.jp-OutputArea-output figure img')].map((i) => i.height)"
             )
             assert len(sides) == 40
             assert set(sides) == {64}
