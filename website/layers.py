@@ -8,14 +8,14 @@ from collections.abc import Iterator
 
 import netspec
 from netspec.compiler.elaborate.arguments import signature
-from netspec.compiler.ir.op import Example, Op
+from netspec.compiler.ir.op import Op
 from netspec.compiler.ops import registry
 from netspec.diagnostics import NetspecError
 from netspec.testing.op_examples import net_of
 from website.playground.address import opened
 
 Pages = dict[str, str | bytes]
-_CODE = 90
+_CODE, _EXAMPLES = 90, 8
 
 
 def layer_pages(*, has_playground: bool = False) -> Pages:
@@ -34,36 +34,38 @@ def layer_pages(*, has_playground: bool = False) -> Pages:
 
 
 def _pages_of(name: str, op: type[Op], has_playground: bool) -> Pages:
-    pages: Pages = {f"layers/{name}.md": "\n".join(_lines(name, op, has_playground))}
-    if op.examples:
-        pages[f"layers/{name}.svg"] = _net(op).draw().svg()
+    texts = [net_of(example.call, example.inputs) for example in op.examples[:_EXAMPLES]]
+    nets = [netspec.loads(text) for text in texts]
+    address = opened(texts[0], f"layers/{name}.md") if texts and has_playground else ""
+    pages: Pages = {f"layers/{name}.md": "\n".join(_lines(name, op, nets, address))}
+    if nets:
+        pages[f"layers/{name}.svg"] = nets[0].draw().svg()
     return pages
 
 
-def _lines(name: str, op: type[Op], has_playground: bool) -> Iterator[str]:
+def _lines(name: str, op: type[Op], nets: list[netspec.Net], address: str) -> Iterator[str]:
     first, *rest = inspect.cleandoc(op.__doc__ or "").splitlines()
     yield f"# {name}\n"
     yield f"{first}\n"
     yield f"```text\n{signature(op)}\n```\n"
     yield from _formulas(rest)
     yield from _attributes(op)
-    if not op.examples:
+    if not nets:
         return
     yield "## Examples\n"
     yield "| layer | of | gives |\n|---|---|---|"
-    for example in op.examples[:8]:
+    for example, net in zip(op.examples, nets, strict=False):
         given = ", ".join(str([*shape]) for shape in example.inputs)
-        yield f"| `{example.call}` | {given} | {_shape(example)} |"
+        yield f"| `{example.call}` | {given} | {_shapes(net)} |"
     yield ""
     yield f"![{op.examples[0].call}]({name}.svg)\n"
-    if has_playground:
-        yield f"{opened(_text(op), f'layers/{name}.md')}\n"
-    net = _net(op)
+    if address:
+        yield f"{address}\n"
     yield "## As PyTorch\n"
-    yield f"```python\n{_shortened(net.source('torch'))}```\n"
+    yield f"```python\n{_shortened(nets[0].source('torch'))}```\n"
     yield "## As NumPy\n"
     yield "The form to learn from, with its backward pass: `netspec compile --plain` prints it.\n"
-    yield f"```python\n{_shortened(net.source('numpy', plain=True))}```\n"
+    yield f"```python\n{_shortened(nets[0].source('numpy', plain=True))}```\n"
     yield from _mistakes(op)
 
 
@@ -89,17 +91,7 @@ def _attributes(op: type[Op]) -> Iterator[str]:
         yield ""
 
 
-def _text(op: type[Op]) -> str:
-    example = op.examples[0]
-    return net_of(example.call, example.inputs)
-
-
-def _net(op: type[Op]) -> netspec.Net:
-    return netspec.loads(_text(op))
-
-
-def _shape(example: Example) -> str:
-    net = netspec.loads(net_of(example.call, example.inputs))
+def _shapes(net: netspec.Net) -> str:
     return ", ".join(str([*net.graph.shape_of(value)]) for value in net.graph.outputs.values())
 
 
