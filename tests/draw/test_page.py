@@ -210,9 +210,9 @@ def test_blocks_open_and_close_layers_are_found_and_a_click_shows_the_source(
 
 @pytest.mark.heavy
 @needs_browser
-def test_a_net_of_thousands_of_layers_starts_closed_in_a_browser(tmp_path: Path) -> None:
+def test_a_net_of_ten_thousand_layers_starts_closed_in_a_browser(tmp_path: Path) -> None:
     turn = "x = x -> linear(i % 7 + 1) -> relu"
-    text = f"net D {{ input x: [4]\n for i in range(3000) {{ {turn} }}\n output x }}"
+    text = f"net D {{ input x: [4]\n for i in range(5000) {{ {turn} }}\n output x }}"
     script = (
         "const t = performance.now(); show(); result = [shown.boxes.length, performance.now() - t];"
     )

@@ -263,3 +263,68 @@ async def test_shapes_are_written_down_by_a_command(
     assert applied[0].edit.changes is not None
     new = text.edited(list(applied[0].edit.changes[text.uri]))
     assert "-> linear(classes)  # [10]\n" in new
+
+
+async def test_hints_stay_while_a_line_is_half_typed(
+    client: pytest_lsp.LanguageClient, tmp_path: Path
+) -> None:
+    text = Text(client, tmp_path / "half.net", LENET)
+    params = lsp.InlayHintParams(text.id, text.whole())
+    before = [h.label for h in await client.text_document_inlay_hint_async(params) or []]
+    assert await text.diagnostics() == []
+    text.change(LENET.replace("-> linear(120) -> relu", "-> linear(120) -> "))
+    (found,) = await text.diagnostics()
+    assert str(found.code).startswith("syntax/")
+    after = [h.label for h in await client.text_document_inlay_hint_async(params) or []]
+    assert after == [*before[:4], *before[5:]]  # all but that of `relu`, which is gone
+
+
+async def test_a_code_is_explained_and_uses_are_marked(
+    client: pytest_lsp.LanguageClient, tmp_path: Path
+) -> None:
+    allowing = LENET.replace("    output image", "    # allow: graph/unread\n    output image")
+    text = Text(client, tmp_path / "marked.net", allowing)
+    said = await client.text_document_hover_async(
+        lsp.HoverParams(text.id, text.position("graph/unread", 2))
+    )
+    assert said is not None
+    assert isinstance(said.contents, lsp.MarkupContent)
+    assert said.contents.value.startswith("**graph/unread**")
+    marked = await client.text_document_document_highlight_async(
+        lsp.DocumentHighlightParams(text.id, text.position("classes", 1))
+    )
+    assert [text.within(each.range) for each in marked or []] == ["classes", "classes"]
+
+
+async def test_all_fixes_are_one_action(client: pytest_lsp.LanguageClient, tmp_path: Path) -> None:
+    text = Text(client, tmp_path / "all.net", WRONG.replace("relu", "rleu"))
+    context = lsp.CodeActionContext([], only=[lsp.CodeActionKind.SourceFixAll])
+    (action,) = (
+        await client.text_document_code_action_async(
+            lsp.CodeActionParams(text.id, text.whole(), context)
+        )
+        or []
+    )
+    assert isinstance(action, lsp.CodeAction)
+    assert action.edit is not None
+    assert action.edit.changes is not None
+    fixed = text.edited(list(action.edit.changes[text.uri]))
+    assert fixed == WRONG.replace("cnv", "conv")
+
+
+async def test_files_beside_a_text_are_watched_and_a_closed_one_is_forgotten(
+    client: pytest_lsp.LanguageClient, tmp_path: Path
+) -> None:
+    block = tmp_path / "late.net"
+    uses = 'from "late.net" import B\nnet A { input x: [3, 8, 8]\n output x -> B(4) }\n'
+    text = Text(client, tmp_path / "early.net", uses)
+    (found,) = await text.diagnostics()
+    assert found.code == "import/missing"
+    block.write_text("block B(n) x { return x -> conv(n, 3) }\n")
+    change = lsp.FileEvent(block.as_uri(), lsp.FileChangeType.Created)
+    client.workspace_did_change_watched_files(lsp.DidChangeWatchedFilesParams([change]))
+    assert await text.diagnostics() == []
+    text.change(uses.replace("B(4)", "C(4)"))
+    assert len(await text.diagnostics()) == 1
+    client.text_document_did_close(lsp.DidCloseTextDocumentParams(text.id))
+    assert await text.diagnostics() == []
