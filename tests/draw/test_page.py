@@ -11,7 +11,6 @@ import html
 import json
 import os
 import re
-import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
@@ -24,10 +23,9 @@ from netspec.diagnostics import Source
 from netspec.draw.drawing import Drawing
 from netspec.draw.picture import draw
 from tests.conftest import ROOT
+from tests.helpers.chromium import BROWSER
+from tests.helpers.docs_screenshots import MOST, PAGES
 
-BROWSER = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
 needs_browser = pytest.mark.skipif(BROWSER is None, reason="needs chromium")
 
 
@@ -107,6 +105,15 @@ def in_browser(page: str, script: str, tmp_path: Path) -> Any:
     found = re.search(r'<pre id="result">(.*?)</pre>', done.stdout, re.S)
     assert found, done.stdout[-500:]
     return json.loads(html.unescape(found[1]))
+
+
+def test_the_pictures_of_pages_are_small_and_shown() -> None:
+    shown = (ROOT / "docs/summarize.md").read_text("utf-8")
+    for name in PAGES:
+        picture = ROOT / name
+        assert picture.read_bytes().startswith(b"\x89PNG")
+        assert picture.stat().st_size <= MOST
+        assert f"]({picture.name})" in shown
 
 
 NETS = ("lenet", "zoo/resnet50", "zoo/densenet121", "zoo/inception_v3", "zoo/swin_t")

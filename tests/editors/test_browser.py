@@ -18,7 +18,7 @@ from typing import IO, Any
 import pytest
 
 from tests.conftest import ROOT
-from tests.draw.test_page import BROWSER
+from tests.helpers.chromium import BROWSER
 
 FOLDER = ROOT / "tests/editors/browser"
 KINDS = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".ttf": "font/ttf"}

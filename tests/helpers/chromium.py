@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import queue
+import shutil
 import signal
 import subprocess
 import threading
@@ -16,6 +17,10 @@ from pathlib import Path
 from typing import Any
 
 _ANSWER_S = 120.0
+# The program; None where there is none.
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 
 
 class Tab:

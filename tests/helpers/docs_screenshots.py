@@ -14,8 +14,7 @@ from pathlib import Path
 from netspec.compiler.driver import Request, compile_request
 from netspec.draw.drawing import Drawing
 from tests.conftest import ROOT
-from tests.draw.test_page import BROWSER
-from tests.helpers.chromium import Tab, chromium
+from tests.helpers.chromium import BROWSER, Tab, chromium
 
 # The largest that one may be, in bytes.
 MOST = 200_000

@@ -18,8 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, Run, Write
-from tests.draw.test_page import BROWSER
-from tests.helpers.chromium import Tab, chromium
+from tests.helpers.chromium import BROWSER, Tab, chromium
 from website.playground.address import fragment
 from website.playground.build import CannotBuildError, build
 from website.playground.engine import Playground

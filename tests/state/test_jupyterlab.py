@@ -21,8 +21,7 @@ from typing import Any
 
 import pytest
 
-from tests.draw.test_page import BROWSER
-from tests.helpers.chromium import Tab, chromium
+from tests.helpers.chromium import BROWSER, Tab, chromium
 from tests.state.test_notebook import CELLS
 
 JUPYTERLAB = shutil.which("jupyter-lab")
