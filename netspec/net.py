@@ -139,9 +139,10 @@ class Net:
         """Return the generated program as source text.
 
         Args:
-            target: `numpy` or `torch`.
-            training: for NumPy: True for a program with the backward pass, False for only the
-                forward pass in evaluation mode.
+            target: `numpy`, `torch` or `c`.
+            training: for NumPy and C: True for a program with the backward pass, False for only the
+                forward pass in evaluation mode. A C file has the initial values of seed 0;
+                `netspec compile` writes files with trained weights.
             without: for NumPy: names of passes to leave out.
             plain: for NumPy: a form to learn from, without any pass and with formulas written out.
             source_notes: for PyTorch: whether comments say where in the file a statement is from.
@@ -150,7 +151,9 @@ class Net:
             NetspecError: for an unknown target, a net that cannot be expressed in it, or one with
                 too many layers.
         """
-        _check_target(target, ("numpy", "torch"))
+        _check_target(target, ("numpy", "torch", "c"))
+        if target == "c":
+            return _c_text(self.graph, training)
         if target == "torch":
             from netspec.compiler.torch_backend import torch_source
             from netspec.compiler.torch_backend.source_notes import without_notes
@@ -271,6 +274,28 @@ def constants(arguments: Mapping[str, Any]) -> dict[str, Any]:
         )
 
     return {name: convert(name, value) for name, value in arguments.items()}
+
+
+def _c_text(graph: Graph, training: bool) -> str:
+    """Return the text of a C file with initial values.
+
+    Raises:
+        NetspecError: `compile/no-c`, also if the values are too many for constants.
+    """
+    from netspec.compiler.c_backend.emit import c_source
+    from netspec.compiler.c_backend.train_file import TrainOptions, train_source
+    from netspec.runtime.models.numpy_model import Model
+
+    parameters = Model(graph, dtype="float64").parameters
+    options = TrainOptions()
+    source = train_source(graph, parameters, options) if training else c_source(graph, parameters)
+    if source.weights is not None:
+        raise NetspecError.simple(
+            codes.COMPILE_NO_C,
+            f"the weights of {graph.name} are a file of their own, beside the C file",
+            "netspec compile --target c -o OUT writes both",
+        )
+    return source.text
 
 
 def _check_target(target: str, known: tuple[str, ...]) -> None:

@@ -50,6 +50,12 @@ def add_c_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--example", action="store_true",
                        help="c --train: also write OUT_main.c, which trains on pictures in MNIST's"
                        " files")  # fmt: skip
+    group.add_argument("--int8", action="store_true",
+                       help="c: a net in whole numbers of 8 bits, and what that costs")  # fmt: skip
+    group.add_argument("--calibrate", metavar="DATA",
+                       help="c --int8: data whose training images give the scales")  # fmt: skip
+    group.add_argument("--data-dir", type=Path, metavar="DIR",
+                       help="c --int8: the folder to search for the data first")  # fmt: skip
     parser.set_defaults(threads=None, backend="numpy", device="cpu")
 
 
@@ -66,6 +72,9 @@ def chosen_options(options: argparse.Namespace) -> list[str]:
         "--batch": options.batch is not None,
         "--loss": options.train_loss is not None,
         "--example": options.example,
+        "--int8": options.int8,
+        "--calibrate": options.calibrate is not None,
+        "--data-dir": options.data_dir is not None,
     }
     return [option for option, on in given.items() if on]
 
@@ -102,6 +111,8 @@ class CFile:
             )
         if options.train:
             return self._training(header)
+        if options.int8:
+            return self._int8(header)
         self._require_name_for_weights()
         chosen = COptions(
             header, options.fast, options.arena == "extern", options.dtype,
@@ -120,6 +131,18 @@ class CFile:
         numbers = sum(parameter.size for parameter in self.net.graph.trainable())
         if self._out is None and numbers > LARGE:
             raise _no_place(4 * numbers)
+
+    def _int8(self, header: str | None) -> CSource:
+        from netspec.cli.int8_target import quantized_net
+        from netspec.compiler.c_backend.int8.int8_file import int8_source
+
+        if self._trained is None:
+            raise NetspecError.simple(
+                codes.USAGE_WEIGHTS, "--int8 needs weights", "give --weights FILE, or a run"
+            )
+        options = self._options
+        net = quantized_net(self._trained, options.calibrate, options.data_dir)
+        return int8_source(net, header)
 
     def _training(self, header: str | None) -> CSource:
         from netspec.compiler.c_backend.train_file import TrainOptions, train_source
@@ -199,6 +222,11 @@ class CFile:
             files[self._out.with_name(f"{self._out.stem}_main.c")] = self._example().encode()
         return files
 
+    def files(self) -> dict[Path, bytes]:
+        """Return all files that are written, the C file last."""
+        assert self._out is not None
+        return {**self.others(), self._out: self.source.text.encode()}
+
     def check_places(self) -> None:
         """Refuse to write over what netspec did not make."""
         assert self._out is not None
@@ -216,8 +244,7 @@ class CFile:
                 raise _no_place(self.source.constant_bytes)
             emit_text(self.source.text)
             return
-        files = {**self.others(), self._out: self.source.text.encode()}
-        for path, content in files.items():
+        for path, content in self.files().items():
             with told_plainly(path):
                 write_output(path, content)
         for path in self.others():
@@ -244,6 +271,15 @@ def _require_together(options: argparse.Namespace) -> None:
         "--classify": options.classify,
         "--normalize": options.normalize_input,
     }
+    if options.int8 != (options.calibrate is not None):
+        raise NetspecError.simple(codes.USAGE_TARGET, "--int8 and --calibrate go together")
+    if options.data_dir is not None and not options.int8:
+        raise NetspecError.simple(codes.USAGE_TARGET, "--data-dir needs --int8")
+    other = {**apart, "--train": options.train, "--dtype": options.dtype != "float32"}
+    both = [option for option, on in other.items() if on and options.int8]
+    if both:
+        message = f"{', '.join(both)}: for a file in floating point, without --int8"
+        raise NetspecError.simple(codes.USAGE_TARGET, message)
     wrong = [option for option, on in apart.items() if on and options.train]
     if wrong:
         message = f"{', '.join(wrong)}: for a file that predicts, without --train"

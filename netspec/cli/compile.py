@@ -114,11 +114,26 @@ def _run_c(options: argparse.Namespace) -> int:
     """Write the C file and what lies beside it, or compare it with an existing file."""
     made = CFile(options)
     if options.check:
-        return _check(options.output, made.source.text)
+        return _check_all(made)
     if options.output is not None:
         made.check_places()
     made.write()
     return OK
+
+
+def _check_all(made: CFile) -> int:
+    """Compare the C file and all that lies beside it; a difference of numbers is only said."""
+    found = OK
+    for path, content in made.files().items():
+        if content == made.source.weights:
+            held = compiled_before(path)
+            if held is not None and held != content:
+                say_out_of_date(path)
+            same = OK if held == content else FAILED
+        else:
+            same = _check(path, content.decode())
+        found = max(found, same)
+    return found
 
 
 def _passes() -> dict[str, str]:

@@ -213,6 +213,13 @@ def test_compile_writes_what_belongs_together(run, write):
     assert "small_predict" in path.with_name("small.h").read_text()
     assert run("compile", path, "--target", "c", "--header", "-o", out).code == 0
     assert run("compile", path, "--target", "c", "--header", "-o", out, "--check").code == 0
+    header = path.with_name("small.h").read_text()
+    path.with_name("small.h").write_text(header.replace("void", "int"))
+    finished = run("compile", path, "--target", "c", "--header", "-o", out, "--check")
+    assert finished.code == 1
+    assert "small.h is out of date" in finished.err
+    path.with_name("small.h").unlink()
+    assert run("compile", path, "--target", "c", "--header", "-o", out, "--check").code == 1
     path.with_name("small.h").write_text("mine")
     out.unlink()
     finished = run("compile", path, "--target", "c", "--header", "-o", out)
@@ -232,6 +239,15 @@ def test_options_that_do_not_fit_are_refused(run, write, options, said):
     finished = run("compile", write(SMALL), *options.split())
     assert finished.code == 2
     assert said in finished.err
+
+
+def test_a_net_gives_its_c_file():
+    net = netspec.loads(SMALL)
+    assert "small_predict(const REAL *image, REAL *output)" in net.source("c", training=False)
+    assert "small_loss_and_grads" in net.source("c")
+    large = netspec.loads("net A { input x: [600]\n output x -> linear(600) }")
+    with pytest.raises(netspec.NetspecError, match="a file of their own"):
+        large.source("c")
 
 
 def test_weights_are_those_that_are_given(run, write, tmp_path):

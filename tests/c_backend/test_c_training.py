@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import struct
 import subprocess
 from pathlib import Path
@@ -362,6 +363,27 @@ net Bars(classes = 2) {
 """
 
 
+def losses_in_numpy(path, pictures, labels, epochs) -> list[float]:
+    """Return the losses of epochs of the NumPy program in the order of the example."""
+    model = netspec.load(path).compile()
+    flat, gradients = model.flat_parameters, model.flat_gradients
+    rule, state, order, losses = Adam(flat, gradients), 1, list(range(len(labels))), []
+    x = pictures[:, None].astype("f") / np.float32(255)
+    for _ in range(epochs):
+        for i in reversed(range(1, len(order))):
+            state = (state * 1103515245 + 12345) & 0x7FFFFFFF
+            j = state % (i + 1)
+            order[i], order[j] = order[j], order[i]
+        total = 0.0
+        for at in range(0, len(order), 8):
+            part = order[at : at + 8]
+            loss, _ = model.loss_and_grads(x[part], labels[part].astype(np.int64))
+            total += loss * len(part)
+            rule.step(0.001)
+        losses.append(total / len(order))
+    return losses
+
+
 @pytest.mark.parametrize("large", [False, True])
 def test_the_example_learns_and_its_weights_are_read(run, write, tmp_path, monkeypatch, large):
     """Pictures in MNIST's files, with a bar that stands or lies."""
@@ -395,6 +417,8 @@ def test_the_example_learns_and_its_weights_are_read(run, write, tmp_path, monke
     assert done.returncode == 0, done.stderr
     shown = done.stdout.splitlines()
     assert len(shown) == 25
+    losses = [float(re.findall(r"loss ([\d.]+)", line)[0]) for line in shown]
+    assert losses[:5] == pytest.approx(losses_in_numpy(path, pictures, labels, 5), rel=1e-3)
     right = float(shown[-1].split()[-2])
     assert right > 95
     weights = load_weights(tmp_path / "bars.safetensors").tensors

@@ -28,11 +28,11 @@ def with_normalized_input(plan: Plan, constants: Constants, by: InputScale) -> P
         constants[operands[what]] = values.astype(float)
     formula = (Var("x") - Var("mean")) / Var("scale")
     first = ElementwiseStep(normal, formula, operands, (name,), ("normalized",))
-    steps = (first, *(_reading(step, given, normal) for step in plan.forward))
+    steps = (first, *(reading(step, given, normal) for step in plan.forward))
     return dataclasses.replace(plan, forward=steps)
 
 
-def _reading(step: Step, old: Buffer, new: Buffer) -> Step:
+def reading(step: Step, old: Buffer, new: Buffer) -> Step:
     """Return a step that reads one buffer in place of another."""
     if isinstance(step, ViewStep):
         return dataclasses.replace(step, source=new) if step.source == old else step

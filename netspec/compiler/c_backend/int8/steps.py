@@ -1,0 +1,296 @@
+"""The steps of a net in whole numbers: what each computes, in NumPy and as a call of the C library.
+
+Values are (N, ...), pictures with their channels last. Every step also says which node it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from netspec.compiler.c_backend.int8.scheme import HIGH, LOW, Array, Factor, scaled
+from netspec.compiler.c_backend.kernel_call import c_call
+
+Ints = tuple[int, ...]
+# Gives the name of a constant array of the file: what it is called, its type and its numbers.
+Constant = Callable[[str, str, Array], str]
+
+
+def in_range(whole: Array) -> Array:
+    """Return the nearest whole numbers of 8 bits."""
+    found: Array = np.clip(whole, LOW, HIGH)
+    return found
+
+
+class Step(Protocol):
+    """A step from whole numbers to whole numbers."""
+
+    def run(self, *x: Array) -> Array:
+        """Return what it makes of a batch."""
+        ...
+
+    def c(self, x: tuple[str, ...], y: str, constant: Constant) -> list[str]:
+        """Return the call for one image, from and to these pointers."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """Weights of a layer, by output: whole numbers, biases, and the factors behind the sums.
+
+    Attributes:
+        name: what the arrays in the C file are called.
+        whole: (O, ..., C), from -127 to 127.
+        bias: (O,), of 32 bits.
+        factors: one for each output.
+        x_zero, y_zero: what stands for 0 in the input and in the output.
+    """
+
+    name: str
+    whole: Array
+    bias: Array
+    factors: tuple[Factor, ...]
+    x_zero: int
+    y_zero: int
+
+    def ended(self, sums: Array) -> Array:
+        """Return the outputs, from sums (..., O) of products."""
+        multipliers = np.array([f.multiplier for f in self.factors], np.int64)
+        shifts = np.array([f.shift for f in self.factors], np.int64)
+        y = scaled(sums + self.bias, multipliers, shifts) + self.y_zero
+        return in_range(y)
+
+    def arrays(self, constant: Constant) -> tuple[str, str, str, str]:
+        """Return the names of the weights, the biases, the multipliers and the shifts."""
+        return (
+            constant(f"{self.name}_weight", "int8_t", self.whole),
+            constant(f"{self.name}_bias", "int32_t", self.bias),
+            constant(
+                f"{self.name}_multipliers",
+                "int32_t",
+                np.array([f.multiplier for f in self.factors]),
+            ),
+            constant(f"{self.name}_shifts", "int8_t", np.array([f.shift for f in self.factors])),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """Windows over a picture: sizes (height, width), and the padding above and to the left."""
+
+    x: Ints
+    y: Ints
+    kernel: Ints
+    stride: Ints
+    start: Ints
+    dilation: Ints
+
+    def seen(self, x: Array, fill: int) -> Array:
+        """Return (N, height, width, kernel height, kernel width, C): what each window sees."""
+        (high, wide), (top, left) = self.y, self.start
+        reach = [
+            (n - 1) * s + (k - 1) * d + 1
+            for n, s, k, d in zip(self.y, self.stride, self.kernel, self.dilation, strict=True)
+        ]
+        after = [max(r - a - n, 0) for r, a, n in zip(reach, self.start, self.x, strict=True)]
+        pad = ((0, 0), (top, after[0]), (left, after[1]), (0, 0))
+        padded = np.pad(x, pad, constant_values=fill)
+        rows = (
+            np.arange(high)[:, None] * self.stride[0] + np.arange(self.kernel[0]) * self.dilation[0]
+        )
+        columns = (
+            np.arange(wide)[:, None] * self.stride[1] + np.arange(self.kernel[1]) * self.dilation[1]
+        )
+        seen: Array = padded[:, rows[:, None, :, None], columns[None, :, None, :]]
+        return seen
+
+    @property
+    def numbers(self) -> Ints:
+        """The sizes as the C functions take them, without channels."""
+        return (*self.kernel, *self.stride, *self.start, *self.dilation)
+
+
+@dataclass(frozen=True, eq=False)
+class Conv:
+    """A convolution."""
+
+    window: Window
+    weights: Weights
+    groups: int
+
+    def run(self, *x: Array) -> Array:
+        """See `Step`."""
+        seen = self.window.seen(x[0] - self.weights.x_zero, 0)
+        filters = self.weights.whole
+        each, made = filters.shape[-1], len(filters) // self.groups
+        sums = []
+        for g in range(self.groups):
+            part = seen[..., g * each : (g + 1) * each]
+            own = filters[g * made : (g + 1) * made].reshape(made, -1)
+            sums.append(_products(part.reshape(*part.shape[:3], -1), own))
+        return self.weights.ended(np.concatenate(sums, axis=-1))
+
+    def c(self, x: tuple[str, ...], y: str, constant: Constant) -> list[str]:
+        """See `Step`."""
+        channels, filters = self.weights.whole.shape[-1] * self.groups, len(self.weights.whole)
+        return c_call(
+            "conv_int8", x[0], *self.weights.arrays(constant), y, *self.window.x, channels,
+            *self.window.y, filters, *self.window.numbers, self.groups,
+            self.weights.x_zero, self.weights.y_zero,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """A fully connected layer over rows."""
+
+    weights: Weights
+    rows: int
+
+    def run(self, *x: Array) -> Array:
+        """See `Step`."""
+        return self.weights.ended(_products(x[0] - self.weights.x_zero, self.weights.whole))
+
+    def c(self, x: tuple[str, ...], y: str, constant: Constant) -> list[str]:
+        """See `Step`."""
+        outputs, inputs = self.weights.whole.shape
+        return c_call(
+            "linear_int8", x[0], *self.weights.arrays(constant), y, self.rows, inputs, outputs,
+            self.weights.x_zero, self.weights.y_zero,
+        )  # fmt: skip
+
+
+def _products(x: Array, weight: Array) -> Array:
+    """Return x (..., C) times weight (O, C): in double precision, which is exact for such sums."""
+    return np.asarray(np.rint(x.astype(np.float64) @ weight.T.astype(np.float64)), np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class MaxPool:
+    """The largest number of each window."""
+
+    window: Window
+    channels: int
+
+    def run(self, *x: Array) -> Array:
+        """See `Step`."""
+        return np.asarray(self.window.seen(x[0], LOW).max(axis=(3, 4)))
+
+    def c(self, x: tuple[str, ...], y: str, constant: Constant) -> list[str]:
+        """See `Step`."""
+        return c_call(
+            "max_pool_int8", x[0], y, *self.window.x, self.channels, *self.window.y,
+            *self.window.numbers,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class AvgPool:
+    """The mean of each window, rounded away from 0; `zero` counts for the padding, if anything does."""
+
+    window: Window
+    channels: int
+    zero: int
+    counts_padding: bool
+
+    def run(self, *x: Array) -> Array:
+        """See `Step`."""
+        inside = self.window.seen(np.ones_like(x[0][:1, :, :, :1]), 0).sum(axis=(3, 4))
+        sums = self.window.seen(x[0], self.zero if self.counts_padding else 0).sum(axis=(3, 4))
+        count = (
+            np.full_like(inside, math.prod(self.window.kernel)) if self.counts_padding else inside
+        )
+        half = count // 2
+        positive, negative = (sums + half) // count, -((half - sums) // count)
+        return np.asarray(np.clip(np.where(sums > 0, positive, negative), LOW, HIGH))
+
+    def c(self, x: tuple[str, ...], y: str, constant: Constant) -> list[str]:
+        """See `Step`."""
+        return c_call(
+            "avg_pool_int8", x[0], y, *self.window.x, self.channels, *self.window.y,
+            *self.window.numbers, self.zero, int(self.counts_padding),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Term:
+    """What stands for 0 in a term of a sum, and its factor."""
+
+    zero: int
+    factor: Factor
+
+
+# Terms of a sum are shifted by this much before they are scaled, as TFLite does.
+HEADROOM = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Add:
+    """The sum of two values, each with a scale of its own."""
+
+    terms: tuple[Term, Term]
+    factor: Factor
+    y_zero: int
+    size: int
+
+    def run(self, *x: Array) -> Array:
+        """See `Step`."""
+        total = sum(
+            scaled((value - term.zero) << HEADROOM, term.factor.multiplier, term.factor.shift)
+            for value, term in zip(x, self.terms, strict=True)
+        )
+        y = scaled(np.asarray(total), self.factor.multiplier, self.factor.shift) + self.y_zero
+        return in_range(y)
+
+    def c(self, x: tuple[str, ...], y: str, constant: Constant) -> list[str]:
+        """See `Step`."""
+        one, two = self.terms
+        return c_call(
+            "add_int8", *x, y, self.size, one.zero, one.factor.multiplier, one.factor.shift,
+            two.zero, two.factor.multiplier, two.factor.shift,
+            self.factor.multiplier, self.factor.shift, self.y_zero,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Rescale:
+    """The same number in another scale, whose range cuts off what a ReLU does."""
+
+    x_zero: int
+    factor: Factor
+    y_zero: int
+    size: int
+
+    def run(self, *x: Array) -> Array:
+        """See `Step`."""
+        y = scaled(x[0] - self.x_zero, self.factor.multiplier, self.factor.shift) + self.y_zero
+        return in_range(y)
+
+    def c(self, x: tuple[str, ...], y: str, constant: Constant) -> list[str]:
+        """See `Step`."""
+        return c_call(
+            "rescale_int8", x[0], y, self.size, self.x_zero,
+            self.factor.multiplier, self.factor.shift, self.y_zero,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Transpose:
+    """The last axis before all others, or the first one behind them."""
+
+    rows: int
+    columns: int
+    shape: Ints
+
+    def run(self, *x: Array) -> Array:
+        """See `Step`."""
+        turned = x[0].reshape(len(x[0]), self.rows, self.columns).swapaxes(1, 2)
+        return turned.reshape(len(turned), *self.shape)
+
+    def c(self, x: tuple[str, ...], y: str, constant: Constant) -> list[str]:
+        """See `Step`."""
+        return c_call("transpose_int8", x[0], y, self.rows, self.columns)

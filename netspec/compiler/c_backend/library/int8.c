@@ -1,0 +1,160 @@
+/* a * b / 2^31, rounded to the nearest. */
+static int32_t high_product(int32_t a, int32_t b)
+{
+    const int64_t product = (int64_t)a * b;
+    return (int32_t)((product + (product >= 0 ? 1 << 30 : 1 - (1 << 30))) / ((int64_t)1 << 31));
+}
+
+/* x * multiplier * 2^(shift - 31), rounded as TensorFlow Lite does. */
+static int32_t scaled(int32_t x, int32_t multiplier, int shift)
+{
+    const int32_t high = high_product(shift > 0 ? x * (1 << shift) : x, multiplier);
+    const int right = shift < 0 ? -shift : 0;
+    const int32_t mask = (int32_t)(((int64_t)1 << right) - 1);
+    return (high >> right) + ((high & mask) > (mask >> 1) + (high < 0));
+}
+
+/* The nearest number of 8 bits. */
+static int8_t in_int8(int32_t x)
+{
+    return (int8_t)(x < -128 ? -128 : x > 127 ? 127 : x);
+}
+
+/* Numbers as whole ones: x = scale * (y - zero). */
+static void quantize(const real *x, int8_t *y, int count, real scale, int zero)
+{
+    for (int i = 0; i < count; i++) {
+        const real place = real_rint(x[i] / scale) + (real)zero;
+        y[i] = place > 127 ? 127 : place >= -128 ? (int8_t)place : (int8_t)(place < -128 ? -128 : zero);
+    }
+}
+
+/* And back. */
+static void dequantize(const int8_t *x, real *y, int count, real scale, int zero)
+{
+    for (int i = 0; i < count; i++)
+        y[i] = (real)(x[i] - zero) * scale;
+}
+
+/* Convolution in whole numbers: sums of 32 bits of (x - x_zero) * weight[o][k][l][c], which get a factor
+   for each filter. */
+static void conv_int8(const int8_t *x, const int8_t *weight, const int32_t *bias,
+                      const int32_t *multipliers, const int8_t *shifts, int8_t *y,
+                      int height, int width, int channels, int y_height, int y_width, int filters,
+                      int kernel_h, int kernel_w, int stride_h, int stride_w, int top, int left,
+                      int dilation_h, int dilation_w, int groups, int x_zero, int y_zero)
+{
+    const int seen = channels / groups, made = filters / groups;
+    for (int i = 0; i < y_height; i++) {
+        const int above = i * stride_h - top;
+        const int k1 = end_tap(above, dilation_h, kernel_h, height);
+        for (int j = 0; j < y_width; j++, y += filters) {
+            const int before = j * stride_w - left;
+            const int l1 = end_tap(before, dilation_w, kernel_w, width);
+            for (int o = 0; o < filters; o++) {
+                int32_t sum = bias[o];
+                for (int k = first_tap(above, dilation_h); k < k1; k++)
+                    for (int l = first_tap(before, dilation_w); l < l1; l++) {
+                        const int row = above + k * dilation_h, column = before + l * dilation_w;
+                        const int8_t *from = x + (row * width + column) * channels + o / made * seen;
+                        const int8_t *filter = weight + ((o * kernel_h + k) * kernel_w + l) * seen;
+                        for (int c = 0; c < seen; c++)
+                            sum += (from[c] - x_zero) * filter[c];
+                    }
+                y[o] = in_int8(scaled(sum, multipliers[o], shifts[o]) + y_zero);
+            }
+        }
+    }
+}
+
+/* Fully connected in whole numbers. */
+static void linear_int8(const int8_t *x, const int8_t *weight, const int32_t *bias,
+                        const int32_t *multipliers, const int8_t *shifts, int8_t *y,
+                        int rows, int inputs, int outputs, int x_zero, int y_zero)
+{
+    for (int r = 0; r < rows; r++, x += inputs, y += outputs)
+        for (int o = 0; o < outputs; o++) {
+            int32_t sum = bias[o];
+            for (int i = 0; i < inputs; i++)
+                sum += (x[i] - x_zero) * weight[o * inputs + i];
+            y[o] = in_int8(scaled(sum, multipliers[o], shifts[o]) + y_zero);
+        }
+}
+
+/* The largest number of each window of a picture. */
+static void max_pool_int8(const int8_t *x, int8_t *y,
+                          int height, int width, int channels, int y_height, int y_width,
+                          int kernel_h, int kernel_w, int stride_h, int stride_w, int top, int left,
+                          int dilation_h, int dilation_w)
+{
+    for (int i = 0; i < y_height; i++)
+        for (int j = 0; j < y_width; j++, y += channels) {
+            const int above = i * stride_h - top, before = j * stride_w - left;
+            const int k1 = end_tap(above, dilation_h, kernel_h, height);
+            const int l1 = end_tap(before, dilation_w, kernel_w, width);
+            for (int c = 0; c < channels; c++) {
+                int8_t most = -128;
+                for (int k = first_tap(above, dilation_h); k < k1; k++)
+                    for (int l = first_tap(before, dilation_w); l < l1; l++) {
+                        const int row = above + k * dilation_h, column = before + l * dilation_w;
+                        const int8_t here = x[(row * width + column) * channels + c];
+                        most = here > most ? here : most;
+                    }
+                y[c] = most;
+            }
+        }
+}
+
+/* The mean of each window, rounded away from 0. The padding counts as `zero`, or not at all. */
+static void avg_pool_int8(const int8_t *x, int8_t *y,
+                          int height, int width, int channels, int y_height, int y_width,
+                          int kernel_h, int kernel_w, int stride_h, int stride_w, int top, int left,
+                          int dilation_h, int dilation_w, int zero, int counts_padding)
+{
+    for (int i = 0; i < y_height; i++)
+        for (int j = 0; j < y_width; j++, y += channels) {
+            const int above = i * stride_h - top, before = j * stride_w - left;
+            const int k0 = first_tap(above, dilation_h), l0 = first_tap(before, dilation_w);
+            const int k1 = end_tap(above, dilation_h, kernel_h, height);
+            const int l1 = end_tap(before, dilation_w, kernel_w, width);
+            const int inside = k1 > k0 && l1 > l0 ? (k1 - k0) * (l1 - l0) : 0;
+            const int count = counts_padding ? kernel_h * kernel_w : inside > 0 ? inside : 1;
+            for (int c = 0; c < channels; c++) {
+                int32_t sum = counts_padding ? zero * (count - inside) : 0;
+                for (int k = k0; k < k1; k++)
+                    for (int l = l0; l < l1; l++) {
+                        const int row = above + k * dilation_h, column = before + l * dilation_w;
+                        sum += x[(row * width + column) * channels + c];
+                    }
+                y[c] = in_int8(sum > 0 ? (sum + count / 2) / count : (sum - count / 2) / count);
+            }
+        }
+}
+
+/* Sums of two values, each with a scale of its own. */
+static void add_int8(const int8_t *a, const int8_t *b, int8_t *y,
+                     int count, int a_zero, int a_multiplier, int a_shift,
+                     int b_zero, int b_multiplier, int b_shift, int multiplier, int shift, int y_zero)
+{
+    for (int i = 0; i < count; i++) {
+        const int32_t one = scaled((a[i] - a_zero) * (1 << 20), a_multiplier, a_shift);
+        const int32_t two = scaled((b[i] - b_zero) * (1 << 20), b_multiplier, b_shift);
+        y[i] = in_int8(scaled(one + two, multiplier, shift) + y_zero);
+    }
+}
+
+/* The same numbers in another scale. */
+static void rescale_int8(const int8_t *x, int8_t *y,
+                         int count, int x_zero, int multiplier, int shift, int y_zero)
+{
+    for (int i = 0; i < count; i++)
+        y[i] = in_int8(scaled(x[i] - x_zero, multiplier, shift) + y_zero);
+}
+
+/* y [columns][rows] is x [rows][columns] with its axes exchanged. */
+static void transpose_int8(const int8_t *x, int8_t *y, int rows, int columns)
+{
+    for (int r = 0; r < rows; r++)
+        for (int c = 0; c < columns; c++)
+            y[c * rows + r] = x[r * columns + c];
+}

@@ -1,0 +1,222 @@
+"""Nets in whole numbers: the C file equals the reference in NumPy bit for bit, and loses little."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import netspec
+from netspec.compiler.c_backend.emit import c_source
+from netspec.compiler.c_backend.int8.int8_file import int8_source
+from netspec.compiler.c_backend.int8.losses import layer_losses
+from netspec.compiler.c_backend.int8.quantize import evaluated_plan, quantized
+from netspec.compiler.c_backend.int8.scheme import factor_of, scale_of, scaled
+from netspec.runtime.models.value_ranges import ranges_of, values_of
+from tests.c_backend.test_c_files import without_comments
+from tests.helpers.c_programs import SANITIZED, Compiler
+from tests.torch_backend.test_names import in_a_comment
+
+NETWORKS = Path(__file__).parents[2] / "networks"
+LIBRARY = Compiler("gcc", ("-O1", "-shared", "-fPIC"))
+
+ALL = """
+net All(classes = 4) {
+    input image: [3, 9, 8]
+    x = image -> conv(8, 3, pad = 1, bias = false) -> batch_norm -> relu
+    y = x -> conv(8, 3, pad = 1, groups = 2, dilation = 1) -> relu6
+    x = x + y -> avg_pool(3, stride = 2, pad = 1)
+    z = relu(x + (x -> conv(8, 1)))
+    z = z -> max_pool(3, stride = 2, pad = 1) -> avg_pool(2, pad = 1, count_include_pad = false)
+    w = (z -> conv(8, 3, groups = 8, stride = 2, pad = 1))
+    output w -> flatten -> linear(6) -> relu -> linear(classes)
+    output other = relu(w) -> global_avg_pool
+}
+"""
+NETS = {
+    "all": lambda: netspec.loads(ALL),
+    "rows": lambda: netspec.loads(
+        "net R { input x: [5, 6]\n output x -> linear(7) -> relu -> linear(3) }"
+    ),
+    "resnet": lambda: netspec.load(NETWORKS / "resnet.net", depth=8),
+}
+
+
+def case(net, count=6):
+    """Return a model, inputs, and the net in whole numbers."""
+    model = net.compile(seed=2)
+    rng = np.random.default_rng(0)
+    inputs = {
+        name: rng.standard_normal((count, *shape)).astype("f")
+        for name, shape in net.graph.inputs.items()
+    }
+    plan = evaluated_plan(net.graph)
+    ranges = ranges_of(values_of(net.graph, plan, model.parameters, inputs))
+    return model, inputs, quantized(net.graph, model.parameters, ranges)
+
+
+def run_c(source, inputs, outputs, folder):
+    (folder / "net.c").write_text(source.text, "ascii")
+    library = ctypes.CDLL(str(LIBRARY.build(folder, [folder / "net.c"], "net.so")))
+    found = {name: np.full_like(array, np.nan) for name, array in outputs.items()}
+    arrays = [*inputs.values(), *found.values()]
+    count = len(arrays[0])
+    function = getattr(library, f"{source.name}_predict_batch")
+    function(count, *(ctypes.c_void_p(array.ctypes.data) for array in arrays))
+    return found
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_c_equals_the_reference_bit_for_bit(name, tmp_path):
+    net = NETS[name]()
+    _, inputs, whole = case(net)
+    for array in inputs.values():  # beyond what the scales are made for, and no numbers
+        array[0] *= 5
+        array.flat[1:4] = (np.nan, np.inf, -np.inf)
+    expected = whole.outputs(inputs)
+    found = run_c(int8_source(whole), inputs, expected, tmp_path)
+    for name, array in expected.items():
+        assert array.tobytes() == found[name].tobytes(), name
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_little_is_lost(name):
+    net = NETS[name]()
+    model, inputs, whole = case(net)
+    exact = model.forward(*inputs.values())
+    exact = exact if isinstance(exact, dict) else {"output": exact}
+    for array, found in zip(exact.values(), whole.outputs(inputs).values(), strict=True):
+        assert np.abs(array - found).max() <= 0.06 * np.abs(array).max()
+    plan = evaluated_plan(net.graph)
+    values = next(values_of(net.graph, plan, model.parameters, inputs))
+    losses = layer_losses(whole, inputs, values)
+    assert 0 < losses[0].error < 0.1
+    assert losses == sorted(losses, key=lambda each: -each.more)
+
+
+def multiplied(x: int, multiplier: int, shift: int) -> int:
+    """TFLite's MultiplyByQuantizedMultiplier with its two roundings, as its source has it."""
+    product = (x << max(shift, 0)) * multiplier
+    nudged = product + ((1 << 30) if product >= 0 else 1 - (1 << 30))
+    high = abs(nudged) // (1 << 31) * (1 if nudged >= 0 else -1)
+    right = max(-shift, 0)
+    mask = (1 << right) - 1
+    threshold = (mask >> 1) + (1 if high < 0 else 0)
+    return (high >> right) + (1 if (high & mask) > threshold else 0)
+
+
+@given(st.integers(-(2**27), 2**27), st.floats(1e-9, 3.9))
+def test_products_are_rounded_as_tensorflow_lite_does(x, number):
+    factor = factor_of(number)
+    found = int(scaled(np.array(x), factor.multiplier, factor.shift))
+    assert found == multiplied(x, factor.multiplier, factor.shift)
+    assert abs(found - x * number) <= 1 + abs(x * number) * 2**-30
+
+
+@given(st.floats(-1e6, 1e6, width=32), st.floats(-1e6, 1e6, width=32))
+@settings(max_examples=50)
+def test_0_is_exact_and_ranges_are_covered(a, b):
+    low, high = sorted((a, b))
+    scale = scale_of(low, high)
+    ends = np.array([0, min(low, 0), max(high, 0)], "f")
+    found = scale.numbers(scale.quantized(ends))
+    assert found[0] == 0
+    assert np.abs(found - ends).max() <= scale.scale * 1.01
+
+
+def test_constants_are_a_quarter():
+    net = netspec.load(NETWORKS / "lenet.net")
+    model, _, whole = case(net, 2)
+    exact = c_source(net.graph, model.parameters)
+    assert int8_source(whole).constant_bytes * 3.5 <= exact.constant_bytes
+
+
+def test_layers_without_a_form_are_located_in_one_run():
+    text = "net A { input x: [2, 4, 4]\n x = x -> conv(2, 3) -> gelu -> flatten\n output x -> softmax }"
+    net = netspec.loads(text)
+    with pytest.raises(netspec.NetspecError) as error:
+        quantized(net.graph, net.compile().parameters, {})
+    assert [(d.code, d.span.text) for d in error.value.diagnostics] == [
+        ("compile/no-c", "gelu"),
+        ("compile/no-c", "softmax"),
+    ]
+
+
+def test_compile_writes_the_file_and_says_what_it_costs(run, write, tmp_path):
+    """On digits, which come with netspec."""
+    net = "net D { input x: [1, 8, 8]\n output x -> conv(4, 3) -> relu -> flatten -> linear(10) }"
+    path, run_folder = write(net), tmp_path / "run"
+    options = ("--data", "digits", "--epochs", 2, "--out", tmp_path / "run")
+    assert run("train", "numpy", path, *options).code == 0
+    out = tmp_path / "d.c"
+    chosen = ("--int8", "--calibrate", "digits", "--weights", run_folder, "--header")
+    done = run("compile", path, "--target", "c", "-o", out, *chosen)
+    assert done.code == 0, done.err
+    exact, rounded = (float(n) for n in re.findall(r"([\d.]+) %(?= of| in int8)", done.err))
+    assert abs(exact - rounded) < 3
+    assert "linear1 loses" in done.err
+    assert "int8_t arena" in out.read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--int8", "--int8 and --calibrate go together"),
+        ("--int8 --calibrate digits", "--int8 needs weights"),
+        (
+            "--int8 --calibrate digits --train --fast",
+            "--fast, --train: for a file in floating point",
+        ),
+        ("--data-dir .", "--data-dir needs --int8"),
+    ],
+)
+def test_options_that_do_not_fit(run, write, options, said):
+    net = "net D { input x: [1, 8, 8]\n output x -> flatten -> linear(10) }"
+    done = run("compile", write(net), "--target", "c", *options.split())
+    assert done.code == 2
+    assert said in done.err
+
+
+@pytest.mark.parametrize("text", ["*/ #error /*", "*??/", "*\\", "\u202e\x1b[2J", "/*"])
+def test_no_text_becomes_code(text):
+    def written(name: str, said: str) -> str:
+        said = in_a_comment(said)
+        net = f"# {said}\nnet N {{ # {said}\n input x: [4]\n output x -> linear(2) # {said}\n }}"
+        found = netspec.loads(net, name=name)
+        return int8_source(case(found)[2]).text
+
+    assert written(text, text).isascii()
+    assert without_comments(written(text, text)) == without_comments(written("a.net", "b"))
+
+
+@pytest.mark.heavy
+def test_nothing_undefined_happens(tmp_path):
+    """Under the sanitizers, as a program of its own."""
+    net = NETS["all"]()
+    whole = case(net)[2]
+    source = int8_source(whole, "net.h")
+    assert source.header is not None
+    (tmp_path / "net.h").write_text(source.header, "ascii")
+    (tmp_path / "net.c").write_text(source.text, "ascii")
+    main = """
+    #include "net.h"
+    static float x[6 * 3 * 9 * 8], y[6 * 4], z[6 * 8];
+    int main(void)
+    {
+        for (int i = 0; i < 6 * 3 * 9 * 8; i++)
+            x[i] = (float)(i * 37 % 101 - 50) / 10;
+        all_predict_batch(6, x, y, z);
+        return 0;
+    }
+    """
+    (tmp_path / "main.c").write_text(main)
+    program = SANITIZED.build(tmp_path, [tmp_path / "net.c", tmp_path / "main.c"], "program")
+    done = subprocess.run([program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[:2000]
+    assert not done.stderr
