@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from netspec.net import Net
 
@@ -18,6 +18,7 @@ def from_torch(
     example: torch.Tensor | Sequence[torch.Tensor] | Mapping[str, torch.Tensor],
     *,
     name: str = "",
+    prove: Literal["outputs", "full"] = "outputs",
 ) -> Net:
     """Import a PyTorch module: its layers, blocks and names, proved to compute the same.
 
@@ -29,6 +30,8 @@ def from_torch(
         example: an input (N, ...) with any batch of at least 2, several in order, or by the names
             that the net's inputs get; by default those of `forward`'s parameters.
         name: the net's name; by default that of the module's class.
+        prove: what is compared first: the outputs, in evaluation and in training, or `full`, the
+            gradients in training too. In training parameters are random and nothing is dropped.
 
     Raises:
         NetspecError: `import/inexpressible`, one for each operator that no layer stands for;
@@ -36,7 +39,7 @@ def from_torch(
     """
     from netspec.imports.torch_import import import_torch
 
-    found = import_torch(module, _by_name(module, example), name=name)
+    found = import_torch(module, _by_name(module, example), name=name, prove=prove)
     return Net(found.net.graph, found.net.written, found.net.warnings)
 
 

@@ -40,6 +40,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
                        help="call the class or function with an argument; may be repeated")  # fmt: skip
     found.add_argument("--name", default="", metavar="NAME",
                        help="the net's name (default: that of the class)")  # fmt: skip
+    found.add_argument("--prove", choices=("outputs", "full"), default="outputs",
+                       help="what is compared before anything is written: the outputs, or the"
+                       " gradients in training too (default: outputs)")  # fmt: skip
     _add_outputs(found)
     found = tools.add_parser(
         "onnx", help="an ONNX file, of any origin", allow_abbrev=False,
@@ -85,6 +88,10 @@ def run(options: argparse.Namespace) -> int:
 
         save_weights(options.weights_out, found.state, found.normalization, found.about)
     tell(f"proved on two batches: outputs at most {found.difference:.1e} of the largest apart")
+    if found.trained is not None:
+        gradients = found.trained.gradients
+        slopes = "" if gradients is None else f", gradients {gradients:.1e}"
+        tell(f"in training with random parameters: outputs {found.trained.outputs:.1e}{slopes}")
     return OK
 
 
@@ -110,7 +117,9 @@ def _from_torch(options: argparse.Namespace) -> ImportedText:
         given = program.example_inputs[0] if program.example_inputs else ()
         example = {"input" if not i else f"input{i + 1}": t for i, t in enumerate(given)}
     doc = (f"Imported from PyTorch: {options.source}",)
-    return import_torch(module, example, name=options.name, program=program, doc=doc)
+    return import_torch(
+        module, example, name=options.name, program=program, doc=doc, prove=options.prove
+    )
 
 
 def _input(text: str) -> tuple[str, str, tuple[int, ...]]:

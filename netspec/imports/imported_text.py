@@ -9,6 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from netspec.imports.proof import CheckedText
+from netspec.imports.training_proof import TrainingDifference
 from netspec.runtime.data.input_normalization import InputNormalization
 
 
@@ -24,6 +25,7 @@ class ImportedText:
         notes: what a reader should know.
         normalization: of the images that the model takes, if it says so.
         about: what else it says of the data, as weights files have it.
+        trained: the largest differences in training; None if it was not compared.
     """
 
     text: str
@@ -33,3 +35,4 @@ class ImportedText:
     notes: tuple[str, ...] = ()
     normalization: InputNormalization | None = None
     about: Mapping[str, str] = field(default_factory=dict)
+    trained: TrainingDifference | None = None

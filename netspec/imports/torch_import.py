@@ -6,18 +6,18 @@ import copy
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from netspec import codes
 from netspec.compiler.parse.tree_builder import KEYWORDS
 from netspec.diagnostics import Diagnostic, NetspecError
+from netspec.imports.allowances import allowed
 from netspec.imports.aten_table import aten_table
 from netspec.imports.idioms import with_idioms
 from netspec.imports.imported_net import Problem
 from netspec.imports.imported_text import ImportedText
 from netspec.imports.proof import (
     CheckedText,
-    checked_text,
     largest_difference,
     require_same_names,
 )
@@ -25,6 +25,8 @@ from netspec.imports.structure import structured
 from netspec.imports.text import net_text
 from netspec.imports.torch_front.export import exported
 from netspec.imports.torch_front.read_graph import ReadGraph, read_graph
+from netspec.imports.torch_front.training_step import training_step
+from netspec.imports.training_proof import TrainingDifference, training_difference
 from netspec.runtime.models.torch_build import require_torch
 
 if TYPE_CHECKING:
@@ -32,6 +34,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
     from torch.export import ExportedProgram
+
+    from netspec.tools.agreement.case import Trial
+
+    Arrays = dict[str, NDArray[Any]]
+
+Proof = Literal["outputs", "full"]
+
+_EVALUATION = "the trace in training cannot be expressed: this is evaluation's"
 
 
 def import_torch(
@@ -41,6 +51,7 @@ def import_torch(
     name: str = "",
     program: ExportedProgram | None = None,
     doc: Sequence[str] = (),
+    prove: Proof = "outputs",
 ) -> ImportedText:
     """Import a module.
 
@@ -50,6 +61,8 @@ def import_torch(
         name: the net's name; by default that of the class.
         program: a trace of it, if that is all there is: it is then not traced again.
         doc: lines of the comment above the net.
+        prove: what is compared before it is given: `outputs` in evaluation with the model's weights
+            and in training with random ones, or `full`, the gradients in training too.
 
     Raises:
         NetspecError: `import/module` if it cannot be traced; `import/inexpressible`, one for each
@@ -63,14 +76,49 @@ def import_torch(
         shown = ", ".join(unread[:5]) + (", ..." if len(unread) > 5 else "")
         notes.append(f"nothing reads these tensors of the model, and the net lacks them: {shown}")
     net = with_idioms(replace(read.net, doc=tuple(doc)))
-    text = net_text(structured(net))
-    checked = checked_text(name, text)
+    text, checked = allowed(name, net_text(structured(net)))
     state = {k: v for k, v in _state(module).items() if k not in unread}
     require_same_names(checked, state)
     difference = largest_difference(
         checked, state, lambda batch: _outputs(module, batch, list(example), checked)
     )
-    return ImportedText(text, checked, state, difference, tuple(notes))
+    trained = _in_training(module, checked, list(example), prove, notes)
+    return ImportedText(text, checked, state, difference, tuple(notes), trained=trained)
+
+
+def _in_training(
+    module: nn.Module, net: CheckedText, names: Sequence[str], prove: Proof, notes: list[str]
+) -> TrainingDifference | None:
+    """Compare with the model in training, or note why not.
+
+    Raises:
+        NetspecError: `import/differs`; `import/module` if gradients were asked for and the model
+            cannot be run in training.
+    """
+    why = "a saved trace is as it was traced" if _is_trace(module) else ""
+    if not why and any(note == _EVALUATION for note in notes):
+        why = "the net is that of evaluation"
+
+    def step(trial: Trial, gradients: bool) -> tuple[Arrays, Arrays]:
+        def outputs_of(found: object) -> dict[str, torch.Tensor]:
+            return _by_net(_named(found), net)
+
+        return training_step(module, trial, names, outputs_of, aten_table(), gradients=gradients)
+
+    if not why:
+        try:
+            found = training_difference(net.graph, step, gradients=prove == "full")
+            if found is not None:
+                return found
+            why = "it draws random numbers"
+        except NetspecError:
+            raise
+        except Exception as error:
+            why = f"{type(error).__name__}: {str(error).strip()[:200]}"
+    if prove == "full":
+        raise NetspecError.simple(codes.IMPORT_MODULE, f"training cannot be compared: {why}")
+    notes.append(f"training was not compared: {why}")
+    return None
 
 
 def _read(
@@ -96,7 +144,7 @@ def _read(
         if not read.problems:
             notes = []
             if not training:
-                notes.append("the trace in training cannot be expressed: this is evaluation's")
+                notes.append(_EVALUATION)
             return read, notes
         failed = failed or read
     if isinstance(failed, NetspecError):
@@ -185,10 +233,15 @@ def _outputs(
     finally:
         if was_training:
             module.train()
+    return {name: t.detach().cpu().numpy() for name, t in _by_net(found, net).items()}
+
+
+def _by_net(found: dict[str, torch.Tensor], net: CheckedText) -> dict[str, torch.Tensor]:
+    """Return outputs by the net's names: by order, where the model has other names or none."""
     known = list(net.graph.outputs)
     if len(found) == 1 or not set(found) <= set(known):
-        found = dict(zip(known, found.values(), strict=False))
-    return {name: t.detach().cpu().numpy() for name, t in found.items()}
+        return dict(zip(known, found.values(), strict=False))
+    return found
 
 
 def _not_keyword(name: str) -> str:

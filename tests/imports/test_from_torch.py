@@ -318,12 +318,56 @@ class Rounds(nn.Module):
         return torch.div(x, 2, rounding_mode="floor")
 
 
+class Sparse(nn.Module):
+    def forward(self, x: Any) -> Any:
+        return torch.sparse.mm(x.to_sparse(), torch.ones(4, 3))
+
+
+class StraightThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        return torch.relu(x)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Any) -> Any:
+        return dy
+
+
+class OwnGradient(nn.Module):
+    def forward(self, x: Any) -> Any:
+        return StraightThrough.apply(x)
+
+
+class Selects(nn.Module):
+    def forward(self, x: Any) -> Any:
+        return x[x > 0]
+
+
+class Half(nn.Module):
+    def forward(self, x: Any) -> Any:
+        return x.to(torch.float16) * 2
+
+
+class Bag(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.bag = nn.EmbeddingBag(9, 3)
+
+    def forward(self, x: Any) -> Any:
+        return self.bag(x.abs().long())
+
+
 REFUSED: dict[str, tuple[Any, tuple[int, ...], str]] = {
     "a branch on data": (Branches, (2, 4), "cannot trace"),
     "complex numbers": (Complex, (2, 4), "`fft_rfft`"),
     "what there is no layer for": (Sorts, (2, 4), "`sort`"),
     "a mean over the batch": (OverBatch, (2, 4), "over the images of the batch"),
     "random numbers": (Random, (2, 4), "random numbers"),
+    "sparse matrices": (Sparse, (2, 4), "to_sparse"),
+    "a function with a gradient of its own": (OwnGradient, (2, 4), "gradient of its own"),
+    "as many numbers as the data has": (Selects, (2, 4), "`index`"),
+    "half precision": (Half, (2, 4), "changes the kind"),
+    "what adds rows up": (Bag, (2, 4), "`arange`"),
     "rounding": (Rounds, (2, 4), "rounds"),
 }
 

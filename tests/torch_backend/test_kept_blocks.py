@@ -41,6 +41,27 @@ LIST = """
     }"""
 
 
+# A condition is asked inside of another one's case, and again behind it.
+ASKED_AGAIN = """
+    block Unit(width, wide, rough) x {
+        if wide {
+            x = x -> widen: linear(width)
+            x = relu(x) if rough else silu(x)
+        }
+        x = x -> last: linear(width)
+        return relu(x) if rough else silu(x)
+    }
+    net N {
+        input x: [4]
+        output x -> a: Unit(6, false, true) -> b: Unit(8, true, false) -> c: Unit(6, true, true)
+    }"""
+
+
+def test_a_case_and_what_follows_it_remember_one_condition():
+    net = netspec.loads(ASKED_AGAIN)
+    check_against(classes(source_of(net))["N"]().double(), net.graph)
+
+
 def test_names_that_each_case_gives_to_values_of_other_sizes():
     net = netspec.loads(UNITS)
     made = classes(source_of(net))

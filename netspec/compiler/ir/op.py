@@ -274,6 +274,7 @@ class Op:
         onnx_ends: the operators of ONNX at which `from_onnx` looks for layers of this op.
         onnx_spellings: patterns of operators by which others write it with its default attributes,
             with the value as `x`.
+        rate: the attribute that says how often it drops numbers in training; at 0 it drops none.
         is_associative: whether op(op(a, b), c) is op(a, b, c).
         aten: the operators of PyTorch's graphs that it stands for in an imported model.
         torch_modules: the classes of modules that it stands for there.
@@ -305,6 +306,7 @@ class Op:
     onnx_operator: ClassVar[str] = ""
     onnx_ends: ClassVar[tuple[str, ...]] = ()
     onnx_spellings: ClassVar[tuple[str, ...]] = ()
+    rate: ClassVar[str] = ""
     is_associative: ClassVar[bool] = False
     aten: ClassVar[tuple[AtenForm, ...]] = ()
     torch_modules: ClassVar[tuple[ModuleForm, ...]] = ()

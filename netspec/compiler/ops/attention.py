@@ -40,6 +40,7 @@ class Attention(Op):
     )
 
     name = "attention"
+    rate = "dropout"
     onnx_ends = ("MatMul",)
     storage = Storage.ANY
     arity = 3

@@ -5,6 +5,13 @@ import re
 from collections.abc import Iterable
 
 from netspec.compiler.ir.contract import *
+from netspec.compiler.ir.idiom import Attributes, Idiom, flat_sizes
+
+
+def _of_rows(given: tuple[Attributes, ...], x: tuple[int, ...]) -> Attributes | None:
+    """Return the attributes where the value has its shape again."""
+    _, dropped, last = given
+    return dropped if flat_sizes(last["sizes"]) == x else None
 
 
 @register
@@ -18,6 +25,7 @@ class DropPath(Op):
     p: float = attribute(Real(0, 1), "probability to drop an image")
 
     name = "drop_path"
+    rate = "p"
     onnx_ends = ("Identity",)
     storage = Storage.KEPT
     torch_modules = (
@@ -34,6 +42,20 @@ class DropPath(Op):
             ),
         ),
     )
+    # What `torch` gives: whole rows are dropped of a matrix with a row for each image.
+    aten = (
+        AtenForm(
+            ("feature_dropout",),
+            ("input",),
+            attributes={"p": "p"},
+            moves_batch=True,
+            unless=lambda call: call.require(
+                call.tensor("input").batch == 1 and call.tensor("input").shape[0] == 1,
+                "it drops channels",
+            ),
+        ),
+    )
+    idioms = (Idiom(("reshape", "drop_path", "reshape"), _of_rows),)
     examples = (
         Example("drop_path(0.4)", ((3, 4, 5),)),
         Example("drop_path(p = 0.5)", ((6,),)),

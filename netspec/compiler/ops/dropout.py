@@ -17,6 +17,7 @@ class Dropout(Op):
     by_channel: bool = attribute(Bool(), "drop whole channels", False)
 
     name = "dropout"
+    rate = "p"
     onnx_ends = ("Dropout",)
     storage = Storage.KEPT
     aten = (

@@ -25,7 +25,9 @@ class Expand(Op):
     storage = Storage.KEPT
     aten = (
         AtenForm(
-            ("expand", "expand_as"), attributes={"sizes": lambda call: call.shape}, only_shapes=True
+            ("expand", "expand_as", "broadcast_to"),
+            attributes={"sizes": lambda call: call.shape},
+            only_shapes=True,
         ),
     )
     examples = (

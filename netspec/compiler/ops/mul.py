@@ -18,7 +18,7 @@ class Mul(ArithmeticOp):
     onnx_ends = ("Mul",)
     arity = None
     number_places = ("number", "number")
-    aten = (AtenForm(("mul",), ("self", "other")),)
+    aten = (AtenForm(("mul",), ("self", "other"), does_nothing=lambda call: call["other"] is True),)
     examples = (
         Example("mul", ((3, 4, 5), (3, 4, 5))),
         Example("mul", ((7,), (7,), (7,))),

@@ -37,6 +37,7 @@ class MultiheadAttention(Op):
     dropout: float = attribute(Real(0, 1), "probability to drop each weight in training", 0.0)
 
     name = "multihead_attention"
+    rate = "dropout"
     onnx_ends = ("Add",)
     storage = Storage.ROW_MAJOR
     arity = 3

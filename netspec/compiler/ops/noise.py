@@ -16,6 +16,8 @@ class Noise(Op):
     name = "noise"
     onnx_ends = ("ConstantOfShape",)
     storage = Storage.KEPT
+    # Times whether it is training; in evaluation it is 0 here.
+    aten = (AtenForm(("randn_like",)),)
     examples = (
         Example("noise", ((12,),)),
         Example("noise", ((5, 3),)),

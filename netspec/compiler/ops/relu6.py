@@ -1,6 +1,13 @@
 """Rectified linear unit, capped at 6."""
 
 from netspec.compiler.ir.contract import *
+from netspec.compiler.ir.idiom import Attributes, Idiom
+
+
+def _up_to_6(given: tuple[Attributes, ...], _: tuple[int, ...]) -> Attributes | None:
+    """Return no attributes for a `clip` from 0 to 6."""
+    (clip,) = given
+    return {} if (clip.get("low"), clip.get("high")) == (0, 6) else None
 
 
 @register
@@ -16,6 +23,7 @@ class Relu6(ElementwiseOp):
     torch_module = "nn.ReLU6"
     commutes_with_max = True
     aten = (AtenForm(("relu6",)),)
+    idioms = (Idiom(("clip",), _up_to_6),)
     examples = (Example("relu6", ((3, 4, 5),)), Example("relu6", ((7,),)))
 
     def value(self, *x: Expression) -> Expression:

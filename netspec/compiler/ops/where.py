@@ -27,7 +27,7 @@ class Where(ArithmeticOp):
             ("to", "_to_copy", "type_as"),
             attributes={"then": Always(1), "otherwise": Always(0)},
             unless=lambda call: call.require(
-                call.tensor("self").is_condition, "only for what was compared"
+                call.tensor("self").is_condition, "it changes the kind of its numbers"
             ),
             reads_conditions=True,
         ),

@@ -28,12 +28,13 @@ def exported(
     The module itself is not changed.
 
     Raises:
+        OwnGradientError: if the code has a function with a gradient of its own.
         Exception: whatever the module's code or the trace raises.
     """
     torch = require_torch()
     traced = copy.deepcopy(module).train(training)
     dims = tuple({0: torch.export.Dim.AUTO} for _ in example)
-    with _quiet():
+    with _quiet(), _without_own_gradients():
         program: ExportedProgram = torch.export.export(
             traced, tuple(example), dynamic_shapes=_by_parameter(traced, dims), strict=False
         )
@@ -60,6 +61,29 @@ def _by_parameter(module: nn.Module, dims: Sequence[Mapping[int, Any]]) -> Any:
         ):
             found[parameter.name] = left.pop(0)
     return found
+
+
+class OwnGradientError(Exception):
+    """A function of the model has a gradient of its own, which a trace loses without a word."""
+
+
+@contextmanager
+def _without_own_gradients() -> Iterator[None]:
+    """Refuse subclasses of `torch.autograd.Function` while a module is traced."""
+    torch = require_torch()
+    function = torch.autograd.Function
+    apply = function.__dict__["apply"]
+
+    def refuse(cls: type, *args: Any, **options: Any) -> Any:
+        if cls.__module__.partition(".")[0] == "torch":
+            return apply.__func__(cls, *args, **options)
+        raise OwnGradientError(f"`{cls.__name__}` has a gradient of its own")
+
+    function.apply = classmethod(refuse)
+    try:
+        yield
+    finally:
+        function.apply = apply
 
 
 @contextmanager

@@ -450,7 +450,10 @@ class _Reader:
         is_condition = form.gives_condition or self._moves_condition(op, form, inputs)
         found = replace(found, is_condition=is_condition)
         batches = [x.batch for x in (*inputs, found) if isinstance(x, AtenTensor)]
-        if any(batches) and not form.moves_batch:
+        behind_ones = form.only_shapes and all(
+            set(x.shape[: x.batch]) <= {1} for x in (*inputs, found) if isinstance(x, AtenTensor)
+        )
+        if any(batches) and not (form.moves_batch or behind_ones):
             raise NoNetspecFormError("the batch is not its first axis")
         if form.only_shapes and inputs and isinstance(inputs[0], AtenTensor):
             x = self._of_stored(inputs[0])

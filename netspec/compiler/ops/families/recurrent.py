@@ -58,6 +58,7 @@ class RecurrentOp(Op):
     bidirectional: bool = attribute(Bool(), "go over the steps backward too", False)
 
     storage = Storage.ROW_MAJOR
+    rate = "dropout"
     onnx_ends = ("Reshape",)
 
     gates: ClassVar[int]

@@ -182,11 +182,13 @@ class Constructor:
     def _branch(self, branch: Branch, depth: int) -> list[str]:
         lines = self.counted.start(branch, depth)
         flag = self.flags.get(branch)
-        noted = self.noted
+        noted, stored = self.noted, set(self.stored)
         bodies = []
         for case in branch.cases:
             self.noted = noted
+            self.stored = set(stored)  # what one case stores, objects of another lack
             bodies.append(self._suite(case, depth + 1))
+        self.stored = stored
         if flag is not None and flag.is_module:
             lines += statement(f"self.{flag.name}: nn.Module | None = None", depth)
         elif flag is not None and flag.name not in self.stored:

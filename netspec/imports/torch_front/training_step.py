@@ -1,0 +1,103 @@
+"""One step of training of a PyTorch module in float64, in which nothing is dropped."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from netspec.imports.aten_table import AtenTable
+from netspec.runtime.models.torch_build import require_torch
+from netspec.tools.agreement.case import Trial
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+    from torch import nn
+
+    Arrays = dict[str, NDArray[Any]]
+
+# The functions that drop numbers, whose result is then their first argument.
+_DROPPING = frozenset(
+    "dropout dropout_ dropout1d dropout2d dropout3d feature_dropout feature_dropout_"
+    " alpha_dropout alpha_dropout_ feature_alpha_dropout".split()
+)
+# How functions call the rate at which they drop something inside.
+_RATES = ("dropout_p", "dropout")
+
+
+def training_step(
+    module: nn.Module,
+    trial: Trial,
+    names: Sequence[str],
+    outputs_of: Callable[[object], Mapping[str, torch.Tensor]],
+    table: AtenTable,
+    *,
+    gradients: bool,
+) -> tuple[Arrays, Arrays]:
+    """Run a copy of a module on a trial, with the trial's parameters.
+
+    Args:
+        module: the module, which is not changed.
+        trial: a batch, parameters, and what is differentiated.
+        names: the names of the inputs, in the order of `forward`.
+        outputs_of: names the outputs.
+        table: what modules are in netspec, and so which attribute is a rate of dropping.
+        gradients: whether to differentiate.
+
+    Returns:
+        the outputs by name, and the gradients of the parameters by their names.
+    """
+    torch = require_torch()
+    model = copy.deepcopy(module).double().train()
+    state = model.state_dict()
+    own = {n: torch.from_numpy(a.copy()) for n, a in trial.parameters.items() if n in state}
+    model.load_state_dict({**state, **own})
+    _set_rates(model, table)
+    given = [torch.from_numpy(trial.inputs[name].copy()) for name in names if name in trial.inputs]
+    with torch.set_grad_enabled(gradients), _not_dropping():
+        outputs = outputs_of(model(*given))
+    slopes: Arrays = {}
+    if gradients:
+        trial.objective.in_torch(outputs).backward()
+        for name, parameter in model.named_parameters():
+            if parameter.grad is not None:
+                slopes[name] = parameter.grad.numpy()
+    return {name: y.detach().numpy() for name, y in outputs.items()}, slopes
+
+
+def _set_rates(model: nn.Module, table: AtenTable) -> None:
+    """Set the rates of all modules that are layers which drop something to 0."""
+    for part in model.modules():
+        kind = type(part)
+        found = table.module(f"{kind.__module__}.{kind.__qualname__}")
+        if found is None:
+            continue
+        op, form = found
+        attribute = form.attributes.get(op.rate) if op.rate else None
+        if isinstance(attribute, str) and isinstance(getattr(part, attribute, None), (int, float)):
+            setattr(part, attribute, 0.0)
+
+
+def _not_dropping() -> Any:
+    """Return a context in which functions of PyTorch drop nothing."""
+    torch = require_torch()
+
+    class NotDropping(torch.overrides.TorchFunctionMode):  # type: ignore[misc,name-defined]
+        """Returns what dropping functions are given."""
+
+        def __torch_function__(
+            self,
+            func: Any,
+            types: Any,
+            args: tuple[Any, ...] = (),
+            kwargs: Mapping[str, Any] | None = None,
+        ) -> Any:
+            """Call a function of PyTorch."""
+            given = dict(kwargs or {})
+            if getattr(func, "__name__", "") in _DROPPING:
+                return args[0] if args else given["input"]
+            given.update({rate: 0.0 for rate in _RATES if isinstance(given.get(rate), float)})
+            return func(*args, **given)
+
+    return NotDropping()

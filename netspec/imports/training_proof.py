@@ -1,0 +1,119 @@
+"""Compares an imported net with its model in training: in float64, with random parameters.
+
+The parameters are drawn, because those of a model may hide what differs: a last layer of zeros, or
+scales of one in a million. What drops numbers at random has the rate 0.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from netspec import codes
+from netspec.compiler.ir.graph import Graph
+from netspec.diagnostics import NetspecError
+from netspec.imports.proof import random_inputs
+from netspec.tools.agreement.case import Trial, make_case
+from netspec.tools.agreement.numpy_trace import plan_as_run, trace_program
+from netspec.tools.agreement.quantities import Item
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Arrays = Mapping[str, NDArray[Any]]
+
+TOLERANCE = 1e-7
+"""How far float64 numbers may be apart, as a part of the largest. PyTorch rounds the slope of
+`hardsigmoid` to float32."""
+
+_BATCH = 3
+# Initial values that are all as small as this would hide what they scale.
+_SMALL = 0.01
+# Gradients of a tensor are compared with its largest one, and with this part of the largest of all:
+# below are the rounding errors of sums that are zero in exact arithmetic.
+_NOTHING = 1e-6
+
+Step = Callable[[Trial, bool], "tuple[Arrays, Arrays]"]
+"""Runs the model in training on a trial: its outputs by the net's names, and if that is wanted the
+gradients of its parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingDifference:
+    """The largest differences in training, as parts of the largest number; no gradients: None."""
+
+    outputs: float
+    gradients: float | None
+
+
+def training_difference(graph: Graph, model: Step, *, gradients: bool) -> TrainingDifference | None:
+    """Compare a net with its model in training; None for a net that draws numbers in any case.
+
+    Raises:
+        NetspecError: `import/differs`.
+    """
+    still = _at_rate_zero(graph)
+    if any(node.op.draws() for node in still.nodes):
+        return None
+    case = _case(still)
+    ours = trace_program(still, plan_as_run(still, True, backward=gradients), case, "float64")
+    outputs, slopes = model(case, gradients)
+    found = {name: ours[Item("output", name)] for name in outputs}
+    apart = _largest(found, outputs, "the outputs in training")
+    if not gradients:
+        return TrainingDifference(apart, None)
+    found = {name: ours[Item("parameter", name)] for name in slopes}
+    return TrainingDifference(apart, _largest(found, slopes, "the gradients"))
+
+
+def _at_rate_zero(graph: Graph) -> Graph:
+    nodes = tuple(
+        dataclasses.replace(node, op=dataclasses.replace(node.op, **{node.op.rate: 0.0}))  # type: ignore[arg-type]
+        if node.op.rate
+        else node
+        for node in graph.nodes
+    )
+    return dataclasses.replace(graph, nodes=nodes)
+
+
+def _case(graph: Graph) -> Trial:
+    """Return a batch and parameters, none of which are all equal or all tiny."""
+    rng = np.random.default_rng(0)
+    case = make_case(graph, batch=_BATCH, seed=0, training=True)
+    parameters = {
+        name: rng.normal(0, 0.5, array.shape)
+        if array.dtype.kind == "f"
+        and graph.parameters[name].trainable
+        and float(np.abs(array).max(initial=0)) < _SMALL
+        else array
+        for name, array in case.parameters.items()
+    }
+    inputs = {
+        name: array.astype(np.float64) if array.dtype.kind == "f" else array
+        for name, array in random_inputs(graph, _BATCH, rng).items()
+    }
+    return dataclasses.replace(case, inputs=inputs, parameters=parameters)
+
+
+def _largest(ours: Arrays, theirs: Arrays, what: str) -> float:
+    """Return the largest difference, as a part of the largest number of each array.
+
+    Raises:
+        NetspecError: if it is above `TOLERANCE`.
+    """
+    peaks = {name: float(np.abs(array).max(initial=0)) for name, array in theirs.items()}
+    least = max(peaks.values(), default=0.0) * _NOTHING
+    worst, place = 0.0, ""
+    for name, expected in theirs.items():
+        apart = float(np.abs(ours[name] - expected).max(initial=0))
+        share = apart / (max(peaks[name], least) or 1.0)
+        if not share <= worst:
+            worst, place = share, name
+    if not worst <= TOLERANCE:
+        message = f"{what} differ: `{place}` by {worst:.1e} of the largest, with random parameters"
+        raise NetspecError.simple(codes.IMPORT_DIFFERS, message, "nothing was written")
+    return worst

@@ -1,0 +1,78 @@
+"""From a net to PyTorch and back: the generated module is read as the file that it came from."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import netspec
+from netspec.compiler.analysis.diff import as_text, compare
+from netspec.imports.torch_import import import_torch
+
+torch = pytest.importorskip("torch")
+
+ROOT = Path(__file__).parents[2]
+NETS = sorted(p.relative_to(ROOT / "networks").as_posix() for p in ROOT.glob("networks/**/*.net"))
+QUICK = ("lenet.net", "threelayer.net", "resnet.net")
+# What open sizes are in the trace, which knows no other names of them than the batch's.
+OPEN_SIZE = 32
+
+
+def closed(path: Path) -> netspec.Net:
+    """Load a net, with numbers for the sizes that its inputs leave open."""
+    net = netspec.load(path)
+    names = {
+        name
+        for shape in net.graph.inputs.values()
+        for size in shape
+        if not isinstance(size, int)
+        for name in size.names()
+    }
+    if not names:
+        return net
+    text = path.read_text()
+    for name in names:
+        text = re.sub(rf"(?m)^(    input .*)\b{name}\b", rf"\g<1>{OPEN_SIZE}", text)
+        text = re.sub(rf"\b{name}\b(?![^\n]*\binput\b)", str(OPEN_SIZE), text)
+    return netspec.loads(text)
+
+
+def example(net: netspec.Net) -> dict[str, torch.Tensor]:
+    found = {}
+    for name, shape in net.graph.inputs.items():
+        holds = net.graph.holds(name)
+        if holds == "bool":
+            found[name] = torch.zeros((2, *shape), dtype=torch.bool)
+        elif holds == "int" or name in net.graph.whole_inputs:
+            found[name] = torch.zeros((2, *shape), dtype=torch.int64)
+        else:
+            found[name] = torch.randn(2, *shape)
+    return found
+
+
+def close_the_circle(path: Path) -> None:
+    net = closed(path)
+    module = net.compile("torch").module
+    found = import_torch(module, example(net), name=net.name)
+    back = netspec.loads(found.text)
+    same = compare(net.graph, back.graph, frozenset(["init"]))
+    assert same.equal, as_text(same, "the file", "the import")
+    again = back.compile("torch").module
+    again.load_state_dict(module.state_dict(), strict=True)
+    given = list(example(net).values())
+    with torch.no_grad():
+        ours, theirs = (m.eval()(*given) for m in (again, module))
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_small_net_comes_back_from_its_module(name: str) -> None:
+    close_the_circle(ROOT / "networks" / name)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("name", NETS)
+def test_each_net_comes_back_from_its_module(name: str) -> None:
+    close_the_circle(ROOT / "networks" / name)
