@@ -71,13 +71,14 @@ def training_difference(graph: Graph, model: Step, *, gradients: bool) -> Traini
 
 
 def _at_rate_zero(graph: Graph) -> Graph:
-    nodes = tuple(
-        dataclasses.replace(node, op=dataclasses.replace(node.op, **{node.op.rate: 0.0}))  # type: ignore[arg-type]
-        if node.op.rate
-        else node
-        for node in graph.nodes
-    )
-    return dataclasses.replace(graph, nodes=nodes)
+    nodes = []
+    for node in graph.nodes:
+        op = node.op
+        if op.rate:
+            values = {name: getattr(op, name) for name in op.attributes()}
+            op = type(op)(**{**values, op.rate: 0.0})
+        nodes.append(dataclasses.replace(node, op=op))
+    return dataclasses.replace(graph, nodes=tuple(nodes))
 
 
 def _case(graph: Graph) -> Trial:
