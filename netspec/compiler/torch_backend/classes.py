@@ -7,7 +7,7 @@ differ in a way that no argument explains.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.torch_backend.block_class import BlockClass
@@ -20,20 +20,15 @@ from netspec.diagnostics import Span
 
 def classes_of(trace: Trace) -> Homes:
     """Return the classes of a net's blocks. A class comes before those that use it."""
-    by_height: dict[int, dict[Span, list[Trace]]] = {}
-    _collect(trace, by_height)
     homes, trials = Homes(), Trials()
     taken = {trace.definition.name.id}
-    for height in sorted(by_height):
-        for traces in by_height[height].values():
-            if traces[0] is trace:
-                continue
-            for structure, its in _structures(traces, homes, trials):
-                block = its[0].definition
-                assert isinstance(block, syntax.Block)
-                name = _free(block.name.id, taken)
-                taken.add(name)
-                homes.add(BlockClass(block, name, structure.taken, its, structure))
+    for traces in _groups(trace):
+        for structure, its in _structures(traces, homes, trials):
+            block = its[0].definition
+            assert isinstance(block, syntax.Block)
+            name = _free(block.name.id, taken)
+            taken.add(name)
+            homes.add(BlockClass(block, name, structure.taken, its, structure))
     count = Counter(made.definition.span for made in homes.all)
     for made in homes.all:
         made.is_variant = count[made.definition.span] > 1
@@ -70,16 +65,50 @@ def _fits(group: Sequence[Trace], trace: Trace, homes: Homes) -> bool:
     return True
 
 
-def _collect(trace: Trace, into: dict[int, dict[Span, list[Trace]]]) -> int:
-    """Sort traces into `into` by the depth of their nested calls, then by block.
+def _groups(trace: Trace) -> list[list[Trace]]:
+    """The calls of each block, behind those of the blocks that it calls.
 
-    Return the depth of this one.
+    A block that calls itself has a group for each depth of its calls.
+    """
+    calls: dict[Span, dict[int, list[Trace]]] = {}
+    inner: dict[Span, set[Span]] = {}
+    _collect(trace, calls, inner)
+    groups: dict[tuple[int, Span, int], list[Trace]] = {}
+    for span, by_height in calls.items():
+        is_recursive = span in _reached(span, inner)
+        lowest = max(by_height)
+        for height, traces in sorted(by_height.items()):
+            at = height if is_recursive else lowest
+            groups.setdefault((at, span, height if is_recursive else 0), []).extend(traces)
+    order = sorted(groups, key=lambda group: group[0])
+    return [groups[group] for group in order if group[1] != trace.definition.span]
+
+
+def _reached(block: Span, inner: Mapping[Span, set[Span]]) -> set[Span]:
+    """The blocks that a block calls, and those that these call."""
+    found: set[Span] = set()
+    left = [block]
+    while left:
+        new = inner.get(left.pop(), set()) - found
+        found |= new
+        left += new
+    return found
+
+
+def _collect(
+    trace: Trace, calls: dict[Span, dict[int, list[Trace]]], inner: dict[Span, set[Span]]
+) -> int:
+    """Sort traces into `calls` by block, then by the depth of their nested calls.
+
+    `inner` are the blocks that each calls. Return the depth of this trace.
     """
     height = 0
+    span = trace.definition.span
     for event in trace.events:
         if isinstance(event, Called):
-            height = max(height, 1 + _collect(event.body, into))
-    into.setdefault(height, {}).setdefault(trace.definition.span, []).append(trace)
+            inner.setdefault(span, set()).add(event.body.definition.span)
+            height = max(height, 1 + _collect(event.body, calls, inner))
+    calls.setdefault(span, {}).setdefault(height, []).append(trace)
     return height
 
 

@@ -73,8 +73,7 @@ class PythonConstants:
         Raises:
             NotStructuredError: for what Python would not understand as it was meant.
         """
-        while isinstance(expr, syntax.Parens):
-            expr = expr.inner
+        expr = _bare(expr)
         if isinstance(expr, syntax.Call):
             return self._call(expr, iterated=iterated)
         write = _WRITERS.get(type(expr))
@@ -84,8 +83,7 @@ class PythonConstants:
 
     def negated(self, expr: syntax.Expr) -> str:
         """`not` this condition."""
-        while isinstance(expr, syntax.Parens):
-            expr = expr.inner
+        expr = _bare(expr)
         if isinstance(expr, syntax.Compare) and len(expr.rest) == 1:
             ((operator, operand),) = expr.rest
             sides = (self._side(expr.first), self._side(operand))
@@ -96,9 +94,7 @@ class PythonConstants:
 
     def _operand(self, expr: syntax.Expr, weaker: tuple[type, ...]) -> str:
         """In brackets where the expression binds no stronger than its surroundings."""
-        inner = expr
-        while isinstance(inner, syntax.Parens):
-            inner = inner.inner
+        inner = _bare(expr)
         text = self.text(inner)
         return f"({text})" if isinstance(inner, weaker) else text
 
@@ -137,28 +133,38 @@ class PythonConstants:
         operands = [expr.first, *(operand for _, operand in expr.rest)]
         if any(map(self.is_list, operands)):
             return self._joined(expr, operands)
-        texts = [bracketed(self.text(operand)) for operand in operands]
-        texts = [
-            self.text(o) if isinstance(o, syntax.Power) else t
-            for o, t in zip(operands, texts, strict=True)
-        ]
-        if expr.rest[0][0] in "+-":
-            texts = [
-                self.text(o) if isinstance(o, syntax.Chain) and o.rest[0][0] not in "+-" else t
-                for o, t in zip(operands, texts, strict=True)
-            ]
+        is_sum = expr.rest[0][0] in "+-"
+        texts = [self._term(operand, is_sum=is_sum) for operand in operands]
+        if isinstance(expr.first, syntax.Unary):
+            texts[0] = self.text(expr.first)
         operators = [operator for operator, _ in expr.rest]
         rest = [f" {op} {text}" for op, text in zip(operators, texts[1:], strict=True)]
         return texts[0] + "".join(rest)
 
+    def _term(self, expr: syntax.Expr, *, is_sum: bool) -> str:
+        """An operand of a sum or a product: powers and, in sums, products need no brackets."""
+        text = self.text(expr)
+        if isinstance(expr, syntax.Power):
+            return text
+        if is_sum and isinstance(expr, syntax.Chain) and expr.rest[0][0] not in "+-":
+            return text
+        return bracketed(text)
+
+    def _factor(self, expr: syntax.Expr) -> str:
+        text = self.text(expr)
+        return text if isinstance(_bare(expr), syntax.ListExpr) else bracketed(text)
+
     def _joined(self, expr: syntax.Chain, operands: list[syntax.Expr]) -> str:
         """Lists behind one another, whether tuples or lists to Python."""
+        if all(operator == "*" for operator, _ in expr.rest):
+            return " * ".join(self._factor(operand) for operand in operands)
         if any(operator != "+" for operator, _ in expr.rest):
             raise NotStructuredError
+        bare = list(map(_bare, operands))
+        if all(map(_is_repeated, bare)):
+            return " + ".join(map(self.text, bare))
         items: list[str] = []
-        for operand in operands:
-            while isinstance(operand, syntax.Parens):
-                operand = operand.inner
+        for operand in bare:
             if isinstance(operand, syntax.ListExpr):
                 items += map(self.text, operand.items)
             elif self.is_list(operand):
@@ -211,8 +217,7 @@ class PythonConstants:
 
     def is_list(self, expr: syntax.Expr) -> bool:
         """Whether an expression can only be a list."""
-        while isinstance(expr, syntax.Parens):
-            expr = expr.inner
+        expr = _bare(expr)
         if isinstance(expr, syntax.ListExpr):
             return True
         if isinstance(expr, syntax.Call):
@@ -224,6 +229,19 @@ class PythonConstants:
         if isinstance(expr, syntax.Conditional):
             return self.is_list(expr.otherwise)
         return isinstance(expr, syntax.Name) and self.lists(expr.id)
+
+
+def _bare(expr: syntax.Expr) -> syntax.Expr:
+    while isinstance(expr, syntax.Parens):
+        expr = expr.inner
+    return expr
+
+
+def _is_repeated(expr: syntax.Expr) -> bool:
+    """Whether an expression is a list such as `[0] * n`, for Python too."""
+    if not isinstance(expr, syntax.Chain) or any(operator != "*" for operator, _ in expr.rest):
+        return False
+    return isinstance(_bare(expr.first), syntax.ListExpr)
 
 
 _OPPOSITES = {"==": "!=", "!=": "==", ">": "<=", "<": ">=", ">=": "<", "<=": ">"}

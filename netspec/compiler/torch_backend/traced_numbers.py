@@ -98,10 +98,12 @@ def _combine(operation: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:
 
 
 def _divided(a: Traced, b: Traced) -> int:
-    """A quotient: a plain number where it is none of polynomials."""
+    """A quotient: a plain number where it is none of polynomials; one of them may still be one."""
     value = int(a) // int(b)
     local, outer = _quotient(a.local, b.local), _quotient(a.outer, b.outer)
-    return value if local is None or outer is None else Traced(value, local, outer)
+    if local is None and outer is None:
+        return value
+    return Traced(value, value if local is None else local, value if outer is None else outer)
 
 
 def _quotient(a: Dim, b: Dim) -> Dim | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, cast
 
 from netspec.compiler.elaborate.body import Body
@@ -30,12 +31,12 @@ from netspec.compiler.torch_backend.structured.constructor import (
     Constructor,
     constant_text,
     default_values,
-    kind_of,
 )
 from netspec.compiler.torch_backend.structured.flat import FlatTracer
 from netspec.compiler.torch_backend.structured.flow import chain_end, nested, steps_in
 from netspec.compiler.torch_backend.structured.homes import Homes
 from netspec.compiler.torch_backend.structured.kept import Kept
+from netspec.compiler.torch_backend.structured.kinds import kind_of
 from netspec.compiler.torch_backend.structured.layout import Placement
 from netspec.compiler.torch_backend.structured.module import ModuleText, forward_head
 from netspec.compiler.torch_backend.structured.structure import (
@@ -56,10 +57,11 @@ from netspec.compiler.torch_backend.structured.tracer import (
     Results,
     StructureTracer,
 )
+from netspec.compiler.torch_backend.structured.trial import FirstError
 from netspec.compiler.torch_backend.trace import Named, Trace, axis_names
 from netspec.compiler.torch_backend.traced_net import applied
 from netspec.compiler.torch_backend.traced_numbers import ATTEMPTS, Traced, other_value, plain
-from netspec.diagnostics import DiagnosticSink, Span
+from netspec.diagnostics import Span
 
 # So many other values of an argument are enough, and so many starts over.
 _ENOUGH, _STARTS = 2, 12
@@ -287,7 +289,7 @@ class StructuredBlock:
         """Build the block. Return whether it can be built."""
         self.recorder.begin(is_trial=is_trial)
         tracer = self._tracer()
-        sink = DiagnosticSink()
+        sink = FirstError()
         assembly = Assembly(sink, as_written=False)
         body = Body(assembly, self.module, follower=_Outside(tracer))
         inputs = []
@@ -500,6 +502,12 @@ class StructuredBlock:
                 shown = " or ".join(plain_text(show(value)) for value in values)
                 lines.append(f"{INDENT}{symbol} = {shown}")
         return lines
+
+    @cached_property
+    def lists(self) -> set[str]:
+        """The parameters, buffers and constants whose lists of numbers the constructor has."""
+        arrays = (s for s in steps_in(self.recorder.root) if isinstance(s, Placed) and s.is_array)
+        return {s.label[0] for s in arrays if s.label and s.numbers is not None}
 
     @property
     def taken(self) -> list[str]:

@@ -250,6 +250,8 @@ class Constructor:
     def _array(self, step: Placed, target: str, name: str, depth: int) -> list[str]:
         """A parameter or a buffer of the class itself."""
         doc = call("torch.ones", *map(literal, said(step.own[""])))
+        if step.numbers is not None:
+            doc = _numbers(said(step.numbers).name)
         made: Doc
         if step.is_buffer:
             more = () if step.is_saved else ("persistent=False",)
@@ -330,7 +332,8 @@ class Constructor:
             inner = step.form.module
             part = None if inner is None else replace(inner, inputs=(), call_options={})
         found = set[str]()
-        for place in places_in((part, step.own)):
+        own = step.own if step.numbers is None else step.numbers
+        for place in places_in((part, own)):
             if place.known:
                 found |= {word for name in names_in(place.known[0]) for word in words_in(name)}
         return found
@@ -356,6 +359,17 @@ def loop_head(targets: str, iterable: str, depth: int) -> list[str]:
         items = split_items(arguments.removesuffix(")"))
         doc = Group(f"for {targets} in {function}(", tuple(items))
     return statement(doc, depth, after=":")
+
+
+def _numbers(text: str) -> Doc:
+    """A tensor of the numbers of a list."""
+    kind = "dtype=torch.get_default_dtype()"
+    if text.startswith("range(") and is_bracketed(text.removeprefix("range")):
+        return call("torch.arange", *split_items(text[len("range(") : -1]), kind)
+    listed: Doc = text
+    if text.startswith("[") and is_bracketed(f"({text[1:-1]})"):
+        listed = Group("[", tuple(split_items(text[1:-1])), "]")
+    return call("torch.tensor", listed, kind)
 
 
 def opposite(text: str) -> str:
@@ -437,14 +451,6 @@ def name_text(part: str) -> str:
     if part.startswith("{") and part.count("{") == 1 and part.endswith("}"):
         return f"str({part[1:-1]})"
     return f'f"{part}"' if "{" in part else quote(part)
-
-
-def kind_of(value: Any, sequence: str) -> str:
-    """The type of an argument; `sequence` is that of a list."""
-    if isinstance(value, tuple):
-        kind = "float" if any(isinstance(item, float) for item in value) else "int"
-        return f"{sequence}[{kind}{', ...' if sequence == 'tuple' else ''}]"
-    return type(value).__name__
 
 
 def constant_text(value: Any) -> str:

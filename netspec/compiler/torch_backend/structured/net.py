@@ -58,10 +58,10 @@ from netspec.compiler.torch_backend.structured.tracer import (
     Results,
     StructureTracer,
 )
+from netspec.compiler.torch_backend.structured.trial import FirstError
 from netspec.compiler.torch_backend.trace import Called, Event, Named
 from netspec.compiler.torch_backend.traced_net import TracedNet, applied, chosen_rules
 from netspec.compiler.torch_backend.traced_numbers import TracedFloat, plain
-from netspec.diagnostics import DiagnosticSink
 
 # So many other values of an argument are enough, and so many starts over.
 _ENOUGH, _STARTS = 2, 40
@@ -162,9 +162,18 @@ class _Run:
         changed: Mapping[str, Any],
     ) -> None:
         self.changed = changed
-        self.rules = chosen_rules(graph)
         self.owners = _owners(tracer, graph)
         self.blocks = blocks
+        rules = chosen_rules(graph)
+        self.rules = {full: rule for full, rule in rules.items() if not self._is_listed(full)}
+
+    def _is_listed(self, full: str) -> bool:
+        """Whether the constructor that makes a parameter has the list that it starts as."""
+        inner = self.inner(full)
+        if inner is not None:
+            return inner[1] in inner[0].structure.lists
+        place = self.owners[full][1]
+        return place.is_array and place.numbers is not None
 
     def inner(self, full: str) -> Inner | None:
         """The innermost block that holds a parameter, and its path there."""
@@ -390,16 +399,15 @@ class _Proof:
             setting = {**self.small, name: other}
             if repr(setting) not in self.sound and not self._may_try():
                 break
-            is_run = not found or type(other) is not int
             try:
-                is_sound = self._tried(setting, runs) if is_run else self._is_sound(setting)
+                is_sound = self._tried(setting, runs)
             except NotStructuredError:
                 self.net.fixed.add(self.name(name))
                 self.small.pop(name, None)
                 raise RestartError from None
             if is_sound:
                 found.append(other)
-            if len(found) == _ENOUGH:
+            if len(found) == (1 if type(other) is int else _ENOUGH):
                 break
         return found
 
@@ -434,7 +442,7 @@ class _Proof:
         if key not in self.sound:
             whole = {**self.written.arguments, **self.values, **setting}
             net, module = self.written.net, self.written.module
-            self.sound[key] = build(net, module, whole, DiagnosticSink())[0] is not None
+            self.sound[key] = build(net, module, whole, FirstError())[0] is not None
         return self.sound[key]
 
     def _run(self, arguments: Mapping[str, Any], *, is_trial: bool = False) -> _Run | None:
@@ -447,7 +455,7 @@ class _Proof:
         tracer = self._tracer()
         own = {name: tracer.argument(name, value) for name, value in arguments.items()}
         given = {**self.written.arguments, **own}
-        sink = DiagnosticSink()
+        sink = FirstError()
         try:
             graph, assembly = build(net, module, given, sink, follower=tracer)
         except (NotStructuredError, RestartError):

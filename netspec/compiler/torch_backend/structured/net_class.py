@@ -15,11 +15,11 @@ from netspec.compiler.torch_backend.python_layout import INDENT, Doc, Group, sta
 from netspec.compiler.torch_backend.structured.constructor import (
     Constructor,
     constant_text,
-    kind_of,
     label_words,
 )
 from netspec.compiler.torch_backend.structured.flow import placed_in
 from netspec.compiler.torch_backend.structured.kept import Kept
+from netspec.compiler.torch_backend.structured.kinds import kind_of
 from netspec.compiler.torch_backend.structured.module import forward_head
 from netspec.compiler.torch_backend.structured.net import StructuredNet
 from netspec.compiler.torch_backend.structured.structure import NotStructuredError, Placed

@@ -294,6 +294,7 @@ class Placed:
         later_label: the label in `forward`.
         is_buffer: whether it is a buffer of the class itself.
         is_saved: whether the state dict has it.
+        numbers: the list that it starts as, where the constructor of its class has that; else None.
     """
 
     form: Torch | Block
@@ -312,6 +313,7 @@ class Placed:
     later_label: tuple[str, ...] | None = None
     is_buffer: bool = False
     is_saved: bool = True
+    numbers: Any = None
 
     @property
     def has_module(self) -> bool:
@@ -384,7 +386,7 @@ def _facts(step: Step) -> Any:
             step.is_saved,
         )  # fmt: skip
     if isinstance(step, Let):
-        return step.names, step.annotation
+        return step.names
     if isinstance(step, Bind):
         return step.name
     if isinstance(step, Refuse):
@@ -403,7 +405,7 @@ def _reads(step: Step) -> Sequence[Read]:
 def forms_of(step: Step) -> Any:
     """The forms in a statement: what the constructor writes, then what `forward` does."""
     if isinstance(step, Placed):
-        return (step.form, step.own), step.later
+        return (step.form, step.own, step.numbers), step.later
     if isinstance(step, Let):
         return step.text, step.later
     if isinstance(step, Branch):
@@ -534,6 +536,7 @@ def _remembered(step: Step, numbers: Numbers) -> Step:
         step.form = remember(step.form, numbers)
         step.later = remember(step.later, numbers)
         step.own = remember(step.own, numbers)
+        step.numbers = remember(step.numbers, numbers)
     elif isinstance(step, Let):
         step.text, step.later = remember(step.text, numbers), remember(step.later, numbers)
     elif isinstance(step, Branch):

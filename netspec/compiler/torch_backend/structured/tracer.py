@@ -44,6 +44,7 @@ from netspec.compiler.torch_backend.python_constants import (
 )
 from netspec.compiler.torch_backend.structured.homes import Homes
 from netspec.compiler.torch_backend.structured.kept import Kept
+from netspec.compiler.torch_backend.structured.kinds import kind_of
 from netspec.compiler.torch_backend.structured.layout import Placement
 from netspec.compiler.torch_backend.structured.numbers import History
 from netspec.compiler.torch_backend.structured.structure import (
@@ -203,6 +204,8 @@ class Places:
         self.names: set[str] = {parameter.name.id for parameter in net.parameters}
         self.decides_layers: set[Span] = set()
         self.conditionals: dict[Span, syntax.Conditional] = {}
+        self.texts: dict[object, str] = {}
+        self._names: dict[int, tuple[str, ...] | None] = {}
         for part in syntax.parts(net.body):
             if isinstance(part, syntax.Stage):
                 self.stages[part.span] = part
@@ -227,6 +230,15 @@ class Places:
                 )
             ):
                 self.decides_layers.add(part.span)
+
+    def names_alone(self, expr: syntax.Expr) -> tuple[str, ...] | None:
+        """The names of an expression whose text depends on nothing else; None if it may."""
+        if id(expr) not in self._names:
+            parts = list(syntax.parts(expr, syntax.NAMING))
+            is_whole = any(isinstance(part, syntax.Access) for part in parts)
+            names = {part.id for part in parts if isinstance(part, syntax.Name)}
+            self._names[id(expr)] = None if is_whole else tuple(sorted(names))
+        return self._names[id(expr)]
 
 
 def _is_layer(call: syntax.Call, module: Module) -> bool:
@@ -300,6 +312,7 @@ class StructureTracer(Tracer):
         self.placements: list[Placement] = []
         self._objects: dict[str, list[Any]] = {}
         self._own: set[str] = set()
+        self._empty: dict[str, Step] = {}
         self._holds: dict[str, str] = {}
         self._made: dict[str, list[Source]] = {}
         self._turns: list[int] = []
@@ -358,7 +371,10 @@ class StructureTracer(Tracer):
         """Let numbers remember how they are written."""
 
         def traced(expr: syntax.Expr) -> Value:
-            return self._remembered(expr, evaluate(expr))
+            value = evaluate(expr)
+            if isinstance(value, (Tensor, Tensors, int, float)):
+                return self._remembered(expr, value)
+            return value
 
         self.body = Surroundings(names, traced)
         self.python = PythonConstants(self._attribute, self._is_list, python_name)
@@ -426,6 +442,8 @@ class StructureTracer(Tracer):
 
     def _asks_for_unknown(self, expr: syntax.Expr) -> bool:
         """Whether an expression reads a size of a value that only `forward` can tell."""
+        if self.places.names_alone(expr) is not None:
+            return False
         for part in syntax.parts(expr, syntax.NAMING):
             if isinstance(part, syntax.Access) and self._is_tensor(part.base):
                 value = self.body.evaluate(part)
@@ -444,22 +462,32 @@ class StructureTracer(Tracer):
             raise NotStructuredError
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return value
-        if isinstance(inner, (syntax.Literal, syntax.Name)) or not names_of(inner):
+        if isinstance(inner, (syntax.Literal, syntax.Name)) or self.places.names_alone(inner) == ():
             return value
         if isinstance(inner, syntax.Access) and self._is_tensor(inner.base):
             return value
         is_formula = isinstance(inner, syntax.Chain) and isinstance(value, Traced)
+        if is_formula and id(expr) not in self.places.whole:
+            return value
         try:
-            later = self.later.text(inner)
+            later = self._said(inner, self.later)
         except NotStructuredError:
             return value
-        text = None if self._asks_for_unknown(inner) else self.python.text(inner)
-        if is_formula and (
-            id(expr) not in self.places.whole
-            or (_text(value) == text and _later_text(value) == later)
-        ):
+        text = None if self._asks_for_unknown(inner) else self._said(inner, self.python)
+        if is_formula and _text(value) == text and _later_text(value) == later:
             return value
         return self._number(value, text, later)
+
+    def _said(self, expr: syntax.Expr, python: PythonConstants) -> str:
+        """An expression as it is written; a loop comes by the same ones again and again."""
+        names = self.places.names_alone(expr)
+        if names is None:
+            return python.text(expr)
+        key = (id(expr), *((python.name(name), python.lists(name)) for name in names))
+        known = self.places.texts.get(key)
+        if known is None:
+            known = self.places.texts[key] = python.text(expr)
+        return known
 
     def _value(self, expr: syntax.Expr, value: Tensor) -> Tensor:
         if isinstance(expr, syntax.Name):
@@ -516,15 +544,24 @@ class StructureTracer(Tracer):
         own = tuple(map(python_name, names))
         self._keep(own, expr.span)
         is_empty = isinstance(expr, syntax.ListExpr) and not expr.items
-        annotation = "list[int]" if is_empty else ""
         text, later = self._in_constructor(expr), self._words(expr, self.later.text)
         is_told = text.expression is not UNSAID
-        self._add(Let(own, text, later, annotation))
+        step = self._add(Let(own, text, later, "list[int]" if is_empty else ""))
+        if is_empty:
+            self._empty[own[0]] = step
+        elif own[0] in self._empty:
+            self._fill(self._empty[own[0]], plain(cast(Any, values[0])))
         self._own.update(own)
         return [
             self._assigned(name, plain(cast(Any, value)), is_told)
             for name, value in zip(own, values, strict=True)
         ]
+
+    def _fill(self, empty: Step, value: Any) -> None:
+        """A list that began without items has the type of those that it gets."""
+        assert isinstance(empty, Let)
+        if isinstance(value, tuple) and value:
+            empty.annotation = kind_of(value, "list")
 
     def _assigned(self, own: str, value: Any, is_told: bool) -> Any:
         known = self.known(own, value, own)
@@ -675,8 +712,10 @@ class StructureTracer(Tracer):
             return
         axes, unknown = self.carried.axes[span], self.carried.unknown
         if place not in axes and _text(size) != old:
-            # A picture's height is rarely a number that a layer needs; its channels often are.
-            if axis > 0 and not isinstance(local_of(size), Size):
+            # A picture's height, which shrinks, is rarely a number that a layer needs; its channels,
+            # which grow, often are.
+            grows = old.isdigit() and int(size) > int(old)
+            if axis > 0 and not grows and not isinstance(local_of(size), Size):
                 unknown.add((span, name, axis))
             else:
                 axes.add(place)
@@ -751,8 +790,21 @@ class StructureTracer(Tracer):
             self._cut(node), self._label(path, node.origin.span, self.later),
             any(spec.role in ("statistic", "constant") for spec in specs) and bool(own),
             all(spec.role != "constant" for spec in specs),
+            self._list(node.origin.span),
         )  # fmt: skip
         self._place(step, path, [node.name])
+
+    def _list(self, span: Span) -> Number | None:
+        """The list that a declared parameter, buffer or constant starts as."""
+        declared = self.places.declared.get(span)
+        value = None if declared is None else plain(self.body.evaluate(declared.initial))
+        if declared is None or not isinstance(value, (tuple, range)):
+            return None
+        text = self._in_constructor(declared.initial)
+        if text.expression is UNSAID:
+            return None
+        self.numbers[text.expression.name] = value
+        return Number(value, text.expression)
 
     def _cut(self, node: Node) -> tuple[int, int] | None:
         """The number of equal parts, and the axis, of a value that is a part of another."""
