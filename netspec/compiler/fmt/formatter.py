@@ -91,92 +91,95 @@ def _comments(text: str) -> Counter[str]:
 _HEAD_LINES = (syntax.Import, syntax.Use)
 
 
-class _FileWriter(ExpressionWriter):
-    """Writes definitions and statements."""
+class _FileWriter:
+    """Writes definitions and statements; `out` writes the expressions in them."""
+
+    def __init__(self, source: Source) -> None:
+        self.out = ExpressionWriter(source)
 
     def file(self, file: syntax.File) -> Any:
         previous: Any = None
         for definition in file.definitions:
             together = all(isinstance(d, _HEAD_LINES) for d in (previous, definition))
-            self.line_break(Break(hard=True, blank=not together, paragraph=True))
+            self.out.line_break(Break(hard=True, blank=not together, paragraph=True))
             self._definition(definition)
             previous = definition
-        self.line_break(Break(hard=True, paragraph=True))
-        return self.finish()
+        self.out.line_break(Break(hard=True, paragraph=True))
+        return self.out.finish()
 
     def _definition(
         self, definition: syntax.Import | syntax.Use | syntax.Net | syntax.Block | syntax.Version
     ) -> None:
         match definition:
             case syntax.Version():
-                self.words("language")
-                self.word(definition.span.text)
+                self.out.words("language")
+                self.out.word(definition.span.text)
             case syntax.Import():
-                self.words("from")
-                self.word(definition.path_span.text)
-                self.space()
-                self.words("import")
+                self.out.words("from")
+                self.out.word(definition.path_span.text)
+                self.out.space()
+                self.out.words("import")
                 self._names(definition.names)
             case syntax.Use():
-                self.words("use")
-                self.word(definition.name_span.text)
+                self.out.words("use")
+                self.out.word(definition.name_span.text)
             case syntax.Net():
-                self.words("net")
+                self.out.words("net")
                 self._head(definition)
                 self._body(definition.body)
             case syntax.Block():
                 if definition.inline:
-                    self.words("inline")
+                    self.out.words("inline")
                 if definition.scan:
-                    self.words("scan")
-                self.words("block")
+                    self.out.words("scan")
+                self.out.words("block")
                 self._head(definition)
                 self._names(definition.inputs)
-                self.space()
+                self.out.space()
                 self._body(definition.body)
 
     def _head(self, definition: syntax.Net | syntax.Block) -> None:
-        self.word(definition.name.id)
+        self.out.word(definition.name.id)
         if definition.parameters:
-            self.bracketed("(", definition.parameters, self._parameter, ")")
-        elif self.skip("("):
-            if self.comment_comes():
-                with self.group():
-                    self.text("(")
-                    self.line_break(Break("", closing=True))
-                    self.word(")")
+            self.out.bracketed("(", definition.parameters, self._parameter, ")")
+        elif self.out.skip("("):
+            if self.out.comment_comes():
+                with self.out.group():
+                    self.out.text("(")
+                    self.out.line_break(Break("", closing=True))
+                    self.out.word(")")
             else:
-                self.skip(")")
-        self.space()
+                self.out.skip(")")
+        self.out.space()
 
     def _parameter(self, parameter: syntax.Parameter) -> None:
-        self.word(parameter.name.id)
+        self.out.word(parameter.name.id)
         if parameter.default is not None:
-            self.equals()
-            self.expression(parameter.default)
+            self.out.equals()
+            self.out.expression(parameter.default)
 
     def _names(self, names: tuple[syntax.Name, ...]) -> None:
         for i, name in enumerate(names):
             if i:
-                self.comma()
-            self.word(name.id)
+                self.out.comma()
+            self.out.word(name.id)
 
     def _body(self, body: tuple[syntax.Statement, ...]) -> None:
-        self.word("{")
-        if not body and not self.comment_comes():
-            self.word("}")
+        self.out.word("{")
+        if not body and not self.out.comment_comes():
+            self.out.word("}")
             return
         head = 0  # how many statements at the start of the body are declarations
         while head < len(body) and isinstance(body[head], _HEADER):
             head += 1
-        is_top = self.depth == 0
-        with self.indented():
+        is_top = self.out.depth == 0
+        with self.out.indented():
             for i, statement in enumerate(body):
                 blank = is_top and 0 < i == head
-                self.line_break(Break(hard=True, blank=blank, paragraph=i > 0))
+                self.out.line_break(Break(hard=True, blank=blank, paragraph=i > 0))
                 self.statement(statement)
-        self.line_break(Break(hard=True, closing=True))
-        self.word("}")
+        self.out.line_break(Break(hard=True, closing=True))
+        self.out.word("}")
 
     # -- statements
 
@@ -188,82 +191,82 @@ class _FileWriter(ExpressionWriter):
             case syntax.Output():
                 self._output(statement)
             case syntax.Return():
-                self.words("return")
-                self.listed(statement.values)
+                self.out.words("return")
+                self.out.listed(statement.values)
             case syntax.Init():
                 self._init(statement)
             case syntax.Assert():
                 self._assert(statement)
             case syntax.For():
-                self.words("for")
+                self.out.words("for")
                 self._names(statement.targets)
-                self.space()
-                self.words("in")
-                self.expression(statement.iterable)
-                self.space()
+                self.out.space()
+                self.out.words("in")
+                self.out.expression(statement.iterable)
+                self.out.space()
                 self._body(statement.body)
             case syntax.If():
                 self._if(statement)
             case syntax.Layer():
-                self.words("layer")
-                self.word(statement.name.id)
-                self.equals()
-                self.call(statement.call)
+                self.out.words("layer")
+                self.out.word(statement.name.id)
+                self.out.equals()
+                self.out.call(statement.call)
             case syntax.Assign():
                 self._names(statement.targets)
-                self.equals()
-                self.expression(statement.value)
+                self.out.equals()
+                self.out.expression(statement.value)
 
     def _shaped(self, statement: syntax.Input | syntax.Declared) -> None:
-        self.words(statement.kind if isinstance(statement, syntax.Declared) else "input")
-        self.word(statement.name.id)
-        self.word(":")
-        self.space()
+        self.out.words(statement.kind if isinstance(statement, syntax.Declared) else "input")
+        self.out.word(statement.name.id)
+        self.out.word(":")
+        self.out.space()
         if isinstance(statement, syntax.Input) and statement.holds != "real":
-            self.word(statement.holds)
-        self.expression(statement.shape)
+            self.out.word(statement.holds)
+        self.out.expression(statement.shape)
         if isinstance(statement, syntax.Declared):
-            self.equals()
-            self.expression(statement.initial)
+            self.out.equals()
+            self.out.expression(statement.initial)
 
     def _output(self, statement: syntax.Output) -> None:
-        self.words("output")
+        self.out.words("output")
         if statement.name is not None:
-            self.word(statement.name.id)
-            self.equals()
-        self.expression(statement.value)
+            self.out.word(statement.name.id)
+            self.out.equals()
+        self.out.expression(statement.value)
 
     def _assert(self, statement: syntax.Assert) -> None:
-        self.words("assert")
-        self.expression(statement.condition)
+        self.out.words("assert")
+        self.out.expression(statement.condition)
         if statement.message is not None:
-            self.comma()
-            self.string()
+            self.out.comma()
+            self.out.string()
 
     def _init(self, statement: syntax.Init) -> None:
-        self.words("init")
+        self.out.words("init")
         for i, (role, rule) in enumerate(statement.rules):
             if i:
-                self.comma()
-            self.word(role.id)
-            self.equals()
-            self.expression(rule)
+                self.out.comma()
+            self.out.word(role.id)
+            self.out.equals()
+            self.out.expression(rule)
 
     def _if(self, statement: syntax.If) -> None:
         for i, (condition, body) in enumerate(statement.branches):
             if i:
                 self._else()
-                self.space()
-            self.words("if")
-            self.expression(condition)
-            self.space()
+                self.out.space()
+            self.out.words("if")
+            self.out.expression(condition)
+            self.out.space()
             self._body(body)
-        if statement.otherwise or self.comes("else"):
+        if statement.otherwise or self.out.comes("else"):
             self._else()
-            self.space()
+            self.out.space()
             self._body(statement.otherwise)
 
     def _else(self) -> None:
-        with self.group():  # only a comment behind the `}` breaks this group
-            self.line_break(Break())
-            self.word("else")
+        with self.out.group():  # only a comment behind the `}` breaks this group
+            self.out.line_break(Break())
+            self.out.word("else")

@@ -39,6 +39,7 @@ from netspec.compiler.torch_backend.structured.kept import Kept
 from netspec.compiler.torch_backend.structured.kinds import kind_of
 from netspec.compiler.torch_backend.structured.layout import Placement
 from netspec.compiler.torch_backend.structured.module import ModuleText, forward_head
+from netspec.compiler.torch_backend.structured.recording import Recording
 from netspec.compiler.torch_backend.structured.structure import (
     Bind,
     Let,
@@ -316,22 +317,14 @@ class StructuredBlock:
             self._write_live(assembly, tracer)
         else:
             self._require_live(assembly, tracer)
-        self.runs.append(tracer.placements)
+        self.runs.append(tracer.run.placements)
         return True
 
     def _tracer(self) -> StructureTracer | FlatTracer:
+        run = Recording(self.block, self.recorder, self.homes, self.views, self.kept)
         if self.is_flat:
-            return FlatTracer(self.block, self.recorder, self.homes, self.views, self.kept)
-        return StructureTracer(
-            self.block,
-            self.recorder,
-            self.carried,
-            self.places,
-            self.homes,
-            self.sizes,
-            self.views,
-            self.kept,
-        )
+            return FlatTracer(run)
+        return StructureTracer(run, self.carried, self.places, self.sizes)
 
     def _graph(self, assembly: Assembly, results: Sequence[str]) -> Graph:
         outputs = {str(at): name for at, name in enumerate(results)}
@@ -342,23 +335,23 @@ class StructuredBlock:
 
     def _require_live(self, assembly: Assembly, tracer: StructureTracer) -> None:
         """Check that every module has a use."""
-        if len(tracer.given_back) != self.results:
+        if len(tracer.run.given_back) != self.results:
             raise NotStructuredError
-        if has_dead_modules(self._graph(assembly, tracer.given_back)):
+        if has_dead_modules(self._graph(assembly, tracer.run.given_back)):
             raise NotStructuredError
 
     def _write_live(self, assembly: Assembly, tracer: FlatTracer) -> None:
         """Write down what the results need that something reads."""
         inputs, kept = self.used
-        returned = tracer.given_back
+        returned = tracer.run.given_back
         if max(kept, default=-1) >= len(returned):
             raise NotStructuredError
         self._gives_all = len(inputs) == len(self.block.inputs) and len(kept) == len(returned)
         tracer.gives([returned[at] for at in kept])
-        graph = eliminate_dead(self._graph(assembly, tracer.given_back))
-        read = tracer.record.inputs
-        tracer.record.inputs = {name: read[name] for name in inputs}
-        tracer.write({*graph.by_name, *tracer.record.inputs.values()})
+        graph = eliminate_dead(self._graph(assembly, tracer.run.given_back))
+        read = tracer.run.trace.inputs
+        tracer.run.trace.inputs = {name: read[name] for name in inputs}
+        tracer.write({*graph.by_name, *tracer.run.trace.inputs.values()})
 
     # -- other arguments
 

@@ -12,12 +12,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from netspec import codes
+from netspec.compiler.elaborate.follower import Follower
 from netspec.compiler.elaborate.names import SPLIT, Names
-from netspec.compiler.elaborate.values import Evaluate, Input, Result, Tensor, Tensors, Unknown
+from netspec.compiler.elaborate.values import Evaluate, Input, Result, Tensor, Unknown
 from netspec.compiler.ir.constants import FUNCTIONS, Constant
-from netspec.compiler.ir.graph import Shape
-from netspec.compiler.ir.op import Torch
+from netspec.compiler.ir.graph import Node, Shape
+from netspec.compiler.ir.op import ParameterSpec, Torch
 from netspec.compiler.ir.sizes import Size
+from netspec.compiler.parse.loader import Module
 from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.torch_backend.block_class import BlockClass
 from netspec.compiler.torch_backend.drop_dead import live_part
@@ -25,8 +27,7 @@ from netspec.compiler.torch_backend.local_sizes import local
 from netspec.compiler.torch_backend.naming import safe_name
 from netspec.compiler.torch_backend.python_constants import PythonConstants, names_of, no_value
 from netspec.compiler.torch_backend.structured.homes import Homes
-from netspec.compiler.torch_backend.structured.kept import Kept
-from netspec.compiler.torch_backend.structured.layout import Placement
+from netspec.compiler.torch_backend.structured.recording import Recording, names_of_values
 from netspec.compiler.torch_backend.structured.structure import (
     Bind,
     Block,
@@ -40,45 +41,22 @@ from netspec.compiler.torch_backend.structured.structure import (
     Source,
 )
 from netspec.compiler.torch_backend.structured.tracer import later_form, written
-from netspec.compiler.torch_backend.trace import Applied, Called, Event, Named, Trace, Tracer
+from netspec.compiler.torch_backend.trace import Applied, Called, Event, Named
 from netspec.compiler.torch_backend.traced_numbers import Traced, TracedFloat, local_of, plain
 from netspec.diagnostics import Diagnostic, NetspecError, Span
 
 
-class FlatTracer(Tracer):
+class FlatTracer(Follower):
     """Follows one run of a body, and writes down what was live in it.
 
     Args:
-        definition: the net or the block.
-        recorder: what the runs record.
-        homes: the classes of the blocks.
-        views: the layers that must be correct for views with permuted axes.
-        kept: what the attributes are called that hold arguments.
-
-    Attributes:
-        owners: the statement that made each layer or block, by its path.
-        placements: the layers and blocks whose names depend on others: none.
-        given_back: the values that the body ends with.
+        run: what is recorded of it.
     """
 
-    def __init__(
-        self,
-        definition: syntax.Net | syntax.Block,
-        recorder: Recorder,
-        homes: Homes,
-        views: Set[Span],
-        kept: Kept,
-    ) -> None:
-        super().__init__(Trace(definition))
-        self.recorder = recorder
-        self.homes = homes
-        self.views = views
-        self.kept = kept
+    def __init__(self, run: Recording) -> None:
+        self.run = run
         self.numbers: dict[str, Any] = {}
         self.refused: dict[tuple[str, str], None] = {}
-        self.owners: dict[str, Placed] = {}
-        self.placements: list[Placement] = []
-        self.given_back: list[str] = []
 
     # -- the head
 
@@ -97,7 +75,7 @@ class FlatTracer(Tracer):
         own, value = safe_name(name), plain(value)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return value
-        later = self.kept.attribute(own)
+        later = self.run.kept.attribute(own)
         self.numbers[own] = self.numbers[later] = value
         if isinstance(value, int):
             return Traced(value, _named(own), _named(later))
@@ -107,7 +85,7 @@ class FlatTracer(Tracer):
         """The sizes of a block's input are arguments of its class."""
         if not isinstance(value, Tensor):
             return value
-        self.record.inputs[name] = value.name
+        self.run.trace.inputs[name] = value.name
         return replace(value, shape=cast(Shape, tuple(map(self._size, value.shape))))
 
     def _size(self, size: Any) -> Any:
@@ -115,14 +93,14 @@ class FlatTracer(Tracer):
         if not isinstance(size, int) or not isinstance(local_size, Size):
             return size
         (own,) = local_size.names()
-        later = self.kept.attribute(own)
+        later = self.run.kept.attribute(own)
         self.numbers[own] = self.numbers[later] = int(size)
         return Traced(int(size), local_size, _named(later))
 
     def asserting(self, statement: syntax.Assert) -> None:
         """Write down an assert over nothing but arguments."""
         names = names_of(statement.condition)
-        parameters = {parameter.name.id for parameter in self.record.definition.parameters}
+        parameters = {parameter.name.id for parameter in self.run.trace.definition.parameters}
         if not names or not names <= parameters or not names.isdisjoint(FUNCTIONS):
             return
         bindings = {name: self._names.scope.get(name) for name in names}
@@ -134,26 +112,55 @@ class FlatTracer(Tracer):
         message = statement.message or f"{statement.condition.span.text} does not hold"
         self.refused[python.negated(statement.condition), message] = None
 
+    # -- what it does
+
+    def added(
+        self, node: Node, shapes: Sequence[Shape], specs: Sequence[ParameterSpec], path: str
+    ) -> None:
+        """Record a layer."""
+        self.run.events.added(node, shapes, specs, path)
+
+    def named(self, name: str, value: Tensor) -> None:
+        """Record a name."""
+        self.run.events.named(name, value)
+
+    def fixing(self, values: Sequence[Constant | Unknown]) -> Sequence[Constant | Unknown]:
+        """Constants that are written as numbers."""
+        return self.run.events.fixing(values)
+
+    def calling(self, block: syntax.Block, module: Module, path: str) -> Follower:
+        """Return the tracer of a block's body."""
+        return self.run.events.calling(block, module, path)
+
+    def inlining(self, block: syntax.Block) -> Follower:
+        """Return the tracer of an inline block's body."""
+        return self.run.events.inlining(block)
+
+    def called(
+        self, inner: Follower, inputs: Sequence[Input], result: Result, span: Span
+    ) -> Result:
+        """Record a call of a block."""
+        return self.run.events.called(inner, inputs, result, span)
+
     # -- the end
 
     def returned(self, result: Result) -> None:
         """The body gives these values back."""
-        results = result.items if isinstance(result, Tensors) else (result,)
-        self.gives([value.name for value in results if isinstance(value, Tensor)])
+        self.gives(names_of_values(result))
 
     def gives(self, names: Sequence[str]) -> None:
         """The body ends with these values."""
-        self.given_back = list(names)
+        self.run.given_back = list(names)
 
     def write(self, live: Set[str]) -> Sequence[Event]:
         """Write the statements down; return the events that they are made of."""
-        events = live_part(self.record.events, live)
+        events = live_part(self.run.trace.events, live)
         for condition, message in self.refused:
-            self.recorder.add(Refuse(condition, message), self.numbers)
-        inputs = {safe_name(name): node for name, node in self.record.inputs.items()}
-        line = _Line(self.recorder, self.homes, self.views, self.numbers, inputs)
-        line.write(events, self.given_back)
-        self.owners = line.owners
+            self.run.recorder.add(Refuse(condition, message), self.numbers)
+        inputs = {safe_name(name): node for name, node in self.run.trace.inputs.items()}
+        line = _Line(self.run.recorder, self.run.homes, self.run.views, self.numbers, inputs)
+        line.write(events, self.run.given_back)
+        self.run.owners = line.owners
         return events
 
 

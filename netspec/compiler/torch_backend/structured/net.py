@@ -40,6 +40,7 @@ from netspec.compiler.torch_backend.structured.homes import Homes
 from netspec.compiler.torch_backend.structured.kept import Kept
 from netspec.compiler.torch_backend.structured.layout import Placement
 from netspec.compiler.torch_backend.structured.module import ModuleText
+from netspec.compiler.torch_backend.structured.recording import Recording
 from netspec.compiler.torch_backend.structured.structure import (
     Branch,
     Loop,
@@ -156,13 +157,13 @@ class _Run:
 
     def __init__(
         self,
-        tracer: StructureTracer | FlatTracer,
+        recording: Recording,
         graph: Graph,
         blocks: Mapping[str, BlockClass],
         changed: Mapping[str, Any],
     ) -> None:
         self.changed = changed
-        self.owners = _owners(tracer, graph)
+        self.owners = _owners(recording, graph)
         self.blocks = blocks
         rules = chosen_rules(graph)
         self.rules = {full: rule for full, rule in rules.items() if not self._is_listed(full)}
@@ -469,32 +470,24 @@ class _Proof:
         tracer.gives(list(graph.outputs.values()))
         if isinstance(tracer, FlatTracer):
             graph = eliminate_dead(graph)
-            tracer.record.inputs = {name: name for name in graph.inputs}
+            tracer.run.trace.inputs = {name: name for name in graph.inputs}
             events = tracer.write({*graph.by_name, *graph.inputs})
             if is_trial:
                 self.recorder.require_said()
         else:
             if has_dead_modules(graph):
                 raise NotStructuredError
-            events = live_part(tracer.record.events, {*graph.by_name, *graph.inputs})
-        self.runs.append(tracer.placements)
+            events = live_part(tracer.run.trace.events, {*graph.by_name, *graph.inputs})
+        self.runs.append(tracer.run.placements)
         changed = {n: v for n, v in arguments.items() if repr(self.values[n]) != repr(v)}
-        return _Run(tracer, graph, self._blocks(events), changed)
+        return _Run(tracer.run, graph, self._blocks(events), changed)
 
     def _tracer(self) -> StructureTracer | FlatTracer:
-        net, homes = self.written.net, self.net.homes
+        homes, kept = self.net.homes, self.net.kept
+        run = Recording(self.written.net, self.recorder, homes, self.views, kept)
         if self.is_flat:
-            return FlatTracer(net, self.recorder, homes, self.views, self.net.kept)
-        return StructureTracer(
-            net,
-            self.recorder,
-            self.carried,
-            self.places,
-            homes,
-            self.results,
-            self.views,
-            self.net.kept,
-        )
+            return FlatTracer(run)
+        return StructureTracer(run, self.carried, self.places, self.results)
 
     def _blocks(self, events: Sequence[Event]) -> dict[str, BlockClass]:
         """The classes of the blocks, by where they are called; each does what the call does."""
@@ -582,9 +575,7 @@ def _facts(rule: Initializer | None) -> Any:
     ]
 
 
-def _owners(
-    tracer: StructureTracer | FlatTracer, graph: Graph
-) -> dict[str, tuple[Owned, Placed, str]]:
+def _owners(recording: Recording, graph: Graph) -> dict[str, tuple[Owned, Placed, str]]:
     """Who holds each parameter; the statement in the net that made it, and its path there."""
     found = {}
     for node in graph.nodes:
@@ -594,9 +585,9 @@ def _owners(
                 continue
             if parameter.trainable or not target:
                 above = full
-                while above not in tracer.owners:
+                while above not in recording.owners:
                     above = above.rpartition(".")[0]
-                place = tracer.owners[above]
+                place = recording.owners[above]
                 path = full.removeprefix(above).removeprefix(".")
                 found[full] = Owned(target, own, len(parameter.shape)), place, path
     return found

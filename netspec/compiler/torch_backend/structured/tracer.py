@@ -42,11 +42,10 @@ from netspec.compiler.torch_backend.python_constants import (
     python_name,
     words_in,
 )
-from netspec.compiler.torch_backend.structured.homes import Homes
-from netspec.compiler.torch_backend.structured.kept import Kept
 from netspec.compiler.torch_backend.structured.kinds import kind_of
 from netspec.compiler.torch_backend.structured.layout import Placement
 from netspec.compiler.torch_backend.structured.numbers import History
+from netspec.compiler.torch_backend.structured.recording import Recording, names_of_values
 from netspec.compiler.torch_backend.structured.structure import (
     UNSAID,
     Bind,
@@ -59,7 +58,6 @@ from netspec.compiler.torch_backend.structured.structure import (
     Number,
     Placed,
     Read,
-    Recorder,
     Refuse,
     Return,
     Source,
@@ -265,51 +263,26 @@ class _Opened:
     made: dict[str, list[Source]]
 
 
-class StructureTracer(Tracer):
+class StructureTracer(Follower):
     """Records one run.
 
     Args:
-        definition: the net or the block.
-        recorder: what the runs record.
+        run: what is recorded of it.
         carried: what is known of sizes that change.
         places: where things stand in the body.
-        homes: the classes of the blocks.
         results: what the sizes of blocks' results are made of.
-        views: the layers that must be correct for views with permuted axes.
-        kept: what the attributes are called that hold arguments.
-
-    Attributes:
-        owners: the statement that made each layer or block, by its path.
-        placements: the layers and blocks in order.
-        given_back: the values that the body ends with.
     """
 
-    def __init__(
-        self,
-        definition: syntax.Net | syntax.Block,
-        recorder: Recorder,
-        carried: Carried,
-        places: Places,
-        homes: Homes,
-        results: Results,
-        views: Set[Span],
-        kept: Kept,
-    ) -> None:
-        super().__init__(Trace(definition))
-        self.results = results
-        self.homes = homes
-        self.recorder = recorder
+    def __init__(self, run: Recording, carried: Carried, places: Places, results: Results) -> None:
+        self.run = run
         self.carried = carried
         self.places = places
-        self.views = views
-        self.kept = kept
+        self.results = results
         self.numbers = History()
         self.inner: dict[str, Any] = {}
         self.shapes: dict[str, list[Any]] = {}
         # The words of all sizes that there ever were: most names are in none.
         self._size_words: set[str] = set()
-        self.owners: dict[str, Placed] = {}
-        self.placements: list[Placement] = []
         self._objects: dict[str, list[Any]] = {}
         self._own: set[str] = set()
         self._empty: dict[str, Step] = {}
@@ -318,10 +291,9 @@ class StructureTracer(Tracer):
         self._turns: list[int] = []
         self._opened: list[_Opened | None] = []
         self._closed: _Opened | None = None
-        self.given_back: list[str] = []
 
     def _add(self, step: Step) -> Step:
-        return self.recorder.add(step, self.numbers.now())
+        return self.run.recorder.add(step, self.numbers.now())
 
     # -- the head
 
@@ -337,7 +309,7 @@ class StructureTracer(Tracer):
     def argument(self, name: str, value: Constant) -> Any:
         """An argument of the class: a name in the constructor, an attribute in `forward`."""
         own = python_name(name)
-        return self.known(own, plain(value), self.kept.attribute(own))
+        return self.known(own, plain(value), self.run.kept.attribute(own))
 
     def input(self, name: str, value: Input) -> Input:
         """The sizes of a block's input are arguments of its class."""
@@ -384,7 +356,7 @@ class StructureTracer(Tracer):
     def _reach(self, name: str) -> str:
         """A constant in `forward`: the object keeps the arguments."""
         own = python_name(name)
-        return own if own in self._own else self.kept.attribute(own)
+        return own if own in self._own else self.run.kept.attribute(own)
 
     def _is_list(self, name: str) -> bool:
         binding = self.body.names.scope.get(name)
@@ -499,7 +471,7 @@ class StructureTracer(Tracer):
         if isinstance(expr, syntax.Conditional) and opened and opened.span == expr.span:
             self._closed = None
             assert isinstance(opened.step, Branch)
-            self.recorder.give(opened.step, opened.case, Read(self._sources(value.name)))
+            self.run.recorder.give(opened.step, opened.case, Read(self._sources(value.name)))
             outside = list(opened.made.get(value.name, ()))
             self._made = opened.made
             self._made[value.name] = [(opened.step, 0), *outside]
@@ -612,7 +584,7 @@ class StructureTracer(Tracer):
         opened = self._opened[-1]
         assert opened is not None
         assert isinstance(opened.step, Loop)
-        self.recorder.enter(opened.step.body)
+        self.run.recorder.enter(opened.step.body)
         self._turns[-1] += 1
         self._note(opened)
         found = zip(opened.step.targets, values, strict=True)
@@ -648,7 +620,7 @@ class StructureTracer(Tracer):
         opened = _Opened(span, step, case, {}, {})
         self._note(opened)
         self._opened.append(opened)
-        self.recorder.enter(step.cases[case])
+        self.run.recorder.enter(step.cases[case])
 
     def _decides(self, span: Span) -> bool:
         expr = self.places.conditionals.get(span)
@@ -672,7 +644,7 @@ class StructureTracer(Tracer):
         opened = self._opened[-1]
         assert opened is not None
         if isinstance(opened.step, Branch) and not self.carried.branches:
-            self.recorder.leave()
+            self.run.recorder.leave()
             return
         axes = self.carried.axes.setdefault(opened.span, set())
         known = len(axes)
@@ -689,7 +661,7 @@ class StructureTracer(Tracer):
         for carried in sorted(axes):
             if carried[0] in opened.before or carried[0] in made:
                 self._carry(carried, opened.span)
-        self.recorder.leave()
+        self.run.recorder.leave()
         if isinstance(opened.step, Loop):
             self._made = opened.made
 
@@ -737,7 +709,7 @@ class StructureTracer(Tracer):
         if shape is None or axis >= len(shape) or not isinstance(shape[axis], int):
             return
         place, size = (span, name, axis), shape[axis]
-        known = self.recorder.expected()
+        known = self.run.recorder.expected()
         is_next = isinstance(known, Carry) and known.place == place
         if place in self.carried.unknown:
             shape[axis] = _forgotten(size)
@@ -775,7 +747,7 @@ class StructureTracer(Tracer):
         self, node: Node, shapes: Sequence[Shape], specs: Sequence[ParameterSpec], path: str
     ) -> None:
         """Write a layer down."""
-        of_views = node.origin.span in self.views
+        of_views = node.origin.span in self.run.views
         form = torch_form(node.op, tuple(shapes), of_views)
         for index, shape in enumerate(shapes):
             for axis, dim in enumerate(shape, start=1):
@@ -786,7 +758,7 @@ class StructureTracer(Tracer):
             self._worded(node, cast(Torch, written(form, local)), self.python),
             self._worded(node, later_form(form, shapes), self.later),
             own, label, "" if label else node.op.name, node.op.name, bool(specs),
-            self._inputs(node.inputs), 1, path in self.owners, of_views, node.origin.span,
+            self._inputs(node.inputs), 1, path in self.run.owners, of_views, node.origin.span,
             self._cut(node), self._label(path, node.origin.span, self.later),
             any(spec.role in ("statistic", "constant") for spec in specs) and bool(own),
             all(spec.role != "constant" for spec in specs),
@@ -846,11 +818,15 @@ class StructureTracer(Tracer):
         self.numbers[text] = value
         return Number(value, Symbol(text))
 
+    def fixing(self, values: Sequence[Constant | Unknown]) -> Sequence[Constant | Unknown]:
+        """Constants that are written as numbers."""
+        return self.run.events.fixing(values)
+
     def calling(self, block: syntax.Block, module: Module, path: str) -> Follower:
         """A block is followed only as long as it is not known what it returns."""
         if self.results.foretells(block):
             return BlockWatcher(Trace(block, path, module))
-        return super().calling(block, module, path)
+        return self.run.events.calling(block, module, path)
 
     def inlining(self, block: syntax.Block) -> Follower:
         """The statements of another body are not part of this one's structure."""
@@ -865,16 +841,16 @@ class StructureTracer(Tracer):
             self._result(inner, at, item) if isinstance(item, Tensor) else item
             for at, item in enumerate(results)
         )
-        result = super().called(
+        result = self.run.events.called(
             inner, inputs, Tensors(sized) if isinstance(result, Tensors) else sized[0], span
         )
         if isinstance(result, Unknown):
             return result
-        event = self.record.events[-1]
+        event = self.run.trace.events[-1]
         assert isinstance(event, Called)
         body = event.body
         assert isinstance(body.definition, syntax.Block)
-        home = self.homes.only(body.definition)
+        home = self.run.homes.only(body.definition)
         if not event.is_one_object(home.symbols, self._objects):
             raise NotStructuredError
         block = Block(home, self._given(event, home.symbols, span))
@@ -883,7 +859,7 @@ class StructureTracer(Tracer):
         step = Placed(
             block, None, {}, label, path.rstrip("0123456789") if label is None else "",
             body.definition.name.id, True,
-            self._inputs(event.inputs), len(event.results), path in self.owners, False, span,
+            self._inputs(event.inputs), len(event.results), path in self.run.owners, False, span,
             None, self._label(path, span, self.later),
         )  # fmt: skip
         self._place(step, path, event.results)
@@ -945,8 +921,8 @@ class StructureTracer(Tracer):
         known = self._add(step)
         assert isinstance(known, Placed)
         if not known.again:
-            self.owners[path] = known
-            self.placements.append(Placement(known, path, tuple(self._turns)))
+            self.run.owners[path] = known
+            self.run.placements.append(Placement(known, path, tuple(self._turns)))
         self._give(known, results)
 
     def _label(self, path: str, span: Span, python: PythonConstants) -> tuple[str, ...] | None:
@@ -971,14 +947,13 @@ class StructureTracer(Tracer):
 
     def returned(self, result: Result) -> None:
         """The body gives these values back."""
-        results = result.items if isinstance(result, Tensors) else (result,)
-        self.gives([value.name for value in results if isinstance(value, Tensor)])
+        self.gives(names_of_values(result))
 
     def gives(self, names: Sequence[str]) -> None:
         """The body ends with these values."""
-        self.given_back = list(names)
+        self.run.given_back = list(names)
         self._add(Return(self._inputs(names)))
-        self.recorder.leave_all()
+        self.run.recorder.leave_all()
 
 
 def written(value: Any, side: Callable[[Any], Any]) -> Any:
