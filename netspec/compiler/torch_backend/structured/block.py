@@ -236,6 +236,7 @@ class StructuredBlock:
         self.known: dict[str, list[Any]] = {}
         self.runs: list[list[Placement]] = []
         self.accepted: set[str] = set()
+        self.values: dict[str, set[str]] = {}
         self.carried = Carried(branches=False)
         try:
             self._record()
@@ -282,7 +283,9 @@ class StructuredBlock:
                 self.layout = self.text.layout
             except RestartError:
                 continue
-            self.accepted = set(map(self._use, self.calls))
+            self.accepted, self.values = set(), {}
+            for call in self.calls:
+                self._accept(call)
             return
         raise NotStructuredError
 
@@ -382,6 +385,7 @@ class StructuredBlock:
     def _holds(self, base: _Call, symbols: tuple[str, ...]) -> bool | None:
         """Whether the statements hold for other values; None if with none of them it builds."""
         held = 0
+        enough = 1 if all(map(self._differs, symbols)) else _ENOUGH
         for attempt in range(ATTEMPTS + 2):
             other = base
             for symbol in symbols:
@@ -404,9 +408,13 @@ class StructuredBlock:
                     self.recorder.forget()
                     del self.runs[kept:]
                     return False
-                if held >= _ENOUGH and _is_met(self.recorder.root):
+                if held >= enough and _is_met(self.recorder.root):
                     return True
         return True if held else None
+
+    def _differs(self, symbol: str) -> bool:
+        """Whether calls in the file have different values for an argument."""
+        return len({repr(self.names.value(call, symbol)) for call in self.calls}) > 1
 
     def require(self, trace: Trace) -> None:
         """Check that the class does what this call does.
@@ -417,7 +425,7 @@ class StructuredBlock:
         call = _call_of(trace)
         if self.is_flat and call.used != self.used:
             raise NotStructuredError
-        if self._use(call) in self.accepted:
+        if self._use(call) in self.accepted or self._has_known_values(call):
             return
         for symbol, values in self.known.items():
             if self.names.value(call, symbol) not in values:
@@ -432,7 +440,33 @@ class StructuredBlock:
             self.recorder.forget()
             del self.runs[kept:]
             raise NotStructuredError from None
+        self._accept(call)
+
+    def _accept(self, call: _Call) -> None:
+        """The class does what this call does."""
         self.accepted.add(self._use(call))
+        for symbol, value in self._read_values(call):
+            self.values.setdefault(symbol, set()).add(value)
+
+    def _has_known_values(self, call: _Call) -> bool:
+        """Whether each argument has a value that some call before had, if not all in one call.
+
+        Statements are the same for all arguments, and their cases have been met. So it is values that
+        show whether an expression is the right one.
+        """
+        if self.is_flat:
+            return False
+        read = self._read_values(call)
+        return all(value in self.values.get(symbol, ()) for symbol, value in read)
+
+    def _read_values(self, call: _Call) -> list[tuple[str, str]]:
+        """What the constructor reads of a call, and what its inputs are."""
+        needed = self.text.needed
+        own = [s for s in self.symbols if s in needed or s in self.names.own]
+        inputs = [
+            (name, repr((len(shape), call.holds.get(name)))) for name, shape in call.shapes.items()
+        ]
+        return [*inputs, *((symbol, repr(self.names.value(call, symbol))) for symbol in own)]
 
     def _use(self, call: _Call) -> str:
         """What tells calls apart: sizes that the constructor does not read are any sizes."""

@@ -367,7 +367,7 @@ def _numbers(text: str) -> Doc:
     if text.startswith("range(") and is_bracketed(text.removeprefix("range")):
         return call("torch.arange", *split_items(text[len("range(") : -1]), kind)
     listed: Doc = text
-    if text.startswith("[") and is_bracketed(f"({text[1:-1]})"):
+    if is_bracketed(text.replace("[", "(").replace("]", ")")):
         listed = Group("[", tuple(split_items(text[1:-1])), "]")
     return call("torch.tensor", listed, kind)
 

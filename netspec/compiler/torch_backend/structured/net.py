@@ -622,6 +622,9 @@ def _other_values(value: Any) -> Iterator[Any]:
         yield from (value / 2 + 0.0125, 0.0, value * 0.75, value * 2, value + 1.0)
     elif isinstance(value, tuple) and value and all(type(item) is int for item in value):
         longer = (*value, value[-1])
+        if len(value) > 2:  # two turns of a loop show what the others do, and are built soon
+            yield tuple(min(item, 2) for item in value[:2])
+            yield tuple(min(item, 2) for item in value[:-1])
         yield tuple(min(item, 3) for item in longer)
         yield tuple(min(item, 2) for item in value[:-1])
         yield from (value[:-1], longer, tuple(item + 1 for item in value))
