@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from tests.helpers.torch_support import (  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 NETS = Path(__file__).parent / "nets"
+ZOO = Path(__file__).parents[2] / "networks/zoo"
 
 # Settings that are small enough to run.
 SMALL: dict[str, dict[str, Any]] = {
@@ -81,6 +83,21 @@ def test_a_class_for_each_block_and_few_lines(name: str) -> None:
     assert len(source.splitlines()) <= 6 * len(text.splitlines())
     assert "getattr" not in source
     check_formatted({name: source})
+
+
+# Nets of the zoo whose lists of values or inline blocks are written layer by layer.
+FLAT = {"inception_v3", "transformer"}
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("path", sorted(ZOO.glob("*.net")), ids=lambda path: path.stem)
+def test_the_zoo_has_a_class_for_each_block_and_few_lines(path: Path) -> None:
+    text = path.read_text("utf-8")
+    source = netspec.load(path).source("torch")
+    blocks = text.count("\nblock ") + text.startswith("block ")
+    classes_ = re.findall(r"^class \w+\(nn\.", source, re.MULTILINE)
+    is_short = len(source.splitlines()) <= 6 * len(text.splitlines())
+    assert (is_short and len(classes_) <= blocks + 1) == (path.stem not in FLAT)
 
 
 @every_net

@@ -23,6 +23,7 @@ from netspec.compiler.torch_backend.docstrings import (
     wrapped,
 )
 from netspec.compiler.torch_backend.naming import CLASH, is_class_name, quote
+from netspec.compiler.torch_backend.output_class import output_class, output_lines
 from netspec.compiler.torch_backend.scan_class import ScanClass, bodies_in
 from netspec.compiler.torch_backend.structured.constructor import note_of
 from netspec.compiler.torch_backend.structured.flow import steps_in
@@ -73,10 +74,13 @@ def _source(written: Written, structured: StructuredNet) -> str:
     functional = "torch.nn.functional" if "F" in names else "F"
     error = CLASH["ValueError"] if "ValueError" in names else "ValueError"
     sequence = "tuple" if "Sequence" in names else "Sequence"
+    given = list(structured.graph.outputs)
+    outputs = output_class(net.name.id, given, names | {s.body.class_name for s in scans})
     bodies = [
         *(_scan_lines(scan, functional, error) for scan in scans),
         *(_block_lines(made, error, functional, sequence) for made in classes),
-        _net_lines(net, structured, error, functional, sequence),
+        output_lines(outputs, net.name.id, given) if outputs else [],
+        _net_lines(net, structured, error, functional, sequence, outputs),
     ]
     text = "\n".join(line for body in bodies for line in body)
     about = [made.definition.doc for made in classes if opens_file(made.definition)]
@@ -118,10 +122,15 @@ def _block_lines(made: BlockClass, error: str, functional: str, sequence: str) -
 
 
 def _net_lines(
-    net: syntax.Net, structured: StructuredNet, error: str, functional: str, sequence: str
+    net: syntax.Net,
+    structured: StructuredNet,
+    error: str,
+    functional: str,
+    sequence: str,
+    outputs: str,
 ) -> list[str]:
     """The class of the net, two empty lines in front."""
-    made = StructuredClass(structured, error, sequence)
+    made = StructuredClass(structured, error, sequence, outputs)
     source = f"Net {net.name.id}, {note_of(net.span)}"
     facts = [*net_facts(structured.graph), *made.facts(), *_facts_of_views(structured.body)]
     return [
@@ -163,6 +172,7 @@ def _imports(text: str, functional: str, names: set[str]) -> list[str]:
     used = {node.id for node in ast.walk(parse_python(text)) if isinstance(node, ast.Name)}
     standard = [f"import {name}" for name in ("builtins", "collections", "math") if name in used]
     standard += ["from collections.abc import Sequence"] if "Sequence" in used - names else []
+    standard += ["from typing import NamedTuple"] if "NamedTuple" in used - names else []
     lines = ["", *standard, *([""] if standard else [])]
     lines += ["import torch"] if "torch" in used else []
     if functional in used:

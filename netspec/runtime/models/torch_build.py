@@ -92,7 +92,7 @@ def _classes_of(source: str, name: str) -> dict[str, Any]:
     defined = {
         key: each
         for key, each in namespace.items()
-        if isinstance(each, type) and each.__module__ == module
+        if isinstance(each, type) and each.__module__ == module and not issubclass(each, tuple)
     }
     for each in defined.values():
         setattr(each, "__reduce_ex__", _reduction(each, source, name))  # noqa: B010

@@ -152,6 +152,7 @@ class Forward:
         functional: how `torch.nn.functional` is written.
         flags: how the object remembers which cases it was made for.
         plain: the name of values without one.
+        gives: the class of its results, if they have one.
     """
 
     def __init__(
@@ -162,6 +163,7 @@ class Forward:
         functional: str,
         flags: Mapping[Branch, Flag],
         plain: str,
+        gives: str,
     ) -> None:
         self.body = body
         self.layout = layout
@@ -169,6 +171,7 @@ class Forward:
         self.functional = functional
         self.flags = flags
         self.plain = plain
+        self.gives = gives
         self.counted = Counted(body, layout)
         self.noted = ""
         self.same: dict[Source, Source] = {}
@@ -397,8 +400,10 @@ class Forward:
             kind = f": {item.annotation}" if item.annotation else ""
             return statement(f"{head}{kind} = {said(item.later).name}", depth)
         if isinstance(item, Return):
-            given = ", ".join(self._name(value.source, names) for value in item.values)
-            return statement(f"return {given}", depth)
+            given = [self._name(value.source, names) for value in item.values]
+            if self.gives:
+                return statement(Group(f"return {self.gives}(", tuple(given)), depth)
+            return statement(f"return {', '.join(given)}", depth)
         value = self._name(item.value if isinstance(item, _End) else item.value.source, names)
         if item.name is None:
             return statement(f"return {value}", depth)

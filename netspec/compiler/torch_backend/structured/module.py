@@ -81,9 +81,16 @@ class ModuleText:
         kept = ((name, self.kept.argument(name)) for name in self.attributes)
         return [line for name, own in kept for line in statement(f"self.{name} = {own}", 2)]
 
-    def forward(self, functional: str) -> Forward:
-        """Its `forward`; `functional` is how `torch.nn.functional` is written."""
-        return Forward(self.body, self.layout, self.inputs, functional, self.flags, self.plain)
+    def forward(self, functional: str, gives: str = "") -> Forward:
+        """Its `forward`.
+
+        Args:
+            functional: how `torch.nn.functional` is written.
+            gives: the class of its results, if they have one.
+        """
+        return Forward(
+            self.body, self.layout, self.inputs, functional, self.flags, self.plain, gives
+        )
 
 
 def _hiding(body: Suite) -> set[Prefix]:
@@ -97,12 +104,15 @@ def _hiding(body: Suite) -> set[Prefix]:
     }
 
 
-def forward_head(inputs: Sequence[str], results: int, name: str = "forward") -> list[str]:
-    """`def forward(self, x: torch.Tensor) -> torch.Tensor:`."""
+def forward_head(
+    inputs: Sequence[str], results: int, name: str = "forward", gives: str = ""
+) -> list[str]:
+    """`def forward(self, x: torch.Tensor) -> torch.Tensor:`; `gives` is the class of its results."""
     tensors: list[Doc] = [f"{name}: torch.Tensor" for name in inputs]
-    gives = "torch.Tensor"
-    if results > 1:
-        gives = f"tuple[{', '.join(['torch.Tensor'] * results)}]"
-    if results > 3:
-        gives = "tuple[torch.Tensor, ...]"
+    if not gives:
+        gives = "torch.Tensor"
+        if results > 1:
+            gives = f"tuple[{', '.join(['torch.Tensor'] * results)}]"
+        if results > 3:
+            gives = "tuple[torch.Tensor, ...]"
     return statement(Group(f"def {name}(", ("self", *tensors), f") -> {gives}"), 1, after=":")

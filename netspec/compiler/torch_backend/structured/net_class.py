@@ -34,9 +34,11 @@ class StructuredClass:
         net: the net.
         error: how `ValueError` is written.
         sequence: the type of an argument that is a list.
+        outputs: the class of several outputs, if they have one.
     """
 
-    def __init__(self, net: StructuredNet, error: str, sequence: str) -> None:
+    def __init__(self, net: StructuredNet, error: str, sequence: str, outputs: str) -> None:
+        self.outputs = outputs
         self.sequence = sequence
         self.net = net
         self.text = net.text
@@ -133,8 +135,8 @@ class StructuredClass:
         """`forward`; a chain has that of `nn.Sequential`."""
         if self.text.is_chain:
             return []
-        head = forward_head(self.text.inputs, len(self.net.graph.outputs))
-        return ["", *head, *self.text.forward(functional).lines()]
+        head = forward_head(self.text.inputs, len(self.net.graph.outputs), gives=self.outputs)
+        return ["", *head, *self.text.forward(functional, self.outputs).lines()]
 
 
 class _Arguments(dict[str, str]):
