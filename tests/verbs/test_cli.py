@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -10,10 +11,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import netspec
 from netspec import cli
+from netspec.cli import VERBS
 from netspec.cli import check as check_verb
 from tests.conftest import ROOT, Run, Write
 
@@ -405,6 +408,76 @@ def test_closed_streams_end_nothing(tmp_path: Path, command: str, code: int, clo
         assert (tmp_path / "out.py").read_text() == netspec.load(tmp_path / "good.net").source()
     if "--out" in command:
         assert netspec.load_weights(tmp_path / "w.safetensors").tensors
+
+
+# A command of each verb that ends well, or with 2 where it has nothing to do.
+QUICK_VERBS = {
+    "new": "new threelayer", "check": "check tiny.net", "summarize": "summarize tiny.net",
+    "draw": "draw tiny.net", "diff": "diff tiny.net tiny.net", "fmt": "fmt tiny.net",
+    "watch": "watch tiny.net",
+    "lsp": "lsp", "explain": "explain shape/rank", "compile": "compile tiny.net --target numpy",
+    "train": "train tiny.net --data digits --epochs 1 --train-limit 64 --out run", "runs": "runs run",
+    "eval": "eval run", "predict": "predict run x.npy", "generate": "generate run",
+    "test-op": "test-op op.py",
+    "weights": "weights run/weights.safetensors",
+}  # fmt: skip
+SLOW_VERBS = {
+    "import": "import onnx tiny.onnx", "verify": "verify tiny.net", "gradcheck": "gradcheck tiny.net",
+    "doctor": "doctor tiny.net", "plot": "plot run -o p.png", "bench": "bench tiny.net",
+}  # fmt: skip
+# Each begins without standard streams, as a process whose shell has closed them does.
+WITHOUT_STREAMS = """
+import json, os, signal, sys, threading
+from netspec.cli import main
+
+codes = {}
+for verb, command in json.loads(sys.argv[1]).items():
+    for number in range(3):
+        try:
+            os.close(number)
+        except OSError:
+            pass
+    sys.stdin = sys.stdout = sys.stderr = None
+    if verb == "watch":
+        threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    try:
+        codes[verb] = main(command.split())
+    except BaseException as error:
+        codes[verb] = repr(error)
+with open("codes.json", "w") as file:
+    json.dump(codes, file)
+"""
+
+
+def test_each_verb_is_run_without_streams() -> None:
+    assert set(QUICK_VERBS) | set(SLOW_VERBS) == set(VERBS)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes streams as a shell does")
+@pytest.mark.parametrize("slow", [False, pytest.param(True, marks=pytest.mark.heavy)])
+def test_no_verb_needs_a_standard_stream(run: Run, tmp_path: Path, monkeypatch, slow: bool) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("tiny.net").write_text(
+        "net A { input x: [1, 8, 8]\n output x -> flatten -> linear(10) }\n"
+    )
+    Path("op.py").write_text("")
+    np.save("x.npy", np.ones((1, 1, 8, 8), np.float32))
+    commands = dict(SLOW_VERBS if slow else QUICK_VERBS)
+    if slow:
+        for library in ("onnx", "onnxruntime", "torch", "matplotlib"):
+            pytest.importorskip(library)
+        assert run(*QUICK_VERBS["train"].split()).code == 0
+        assert run(*"compile tiny.net --target onnx -o tiny.onnx".split()).code == 0
+    if importlib.util.find_spec("pygls") is None:
+        commands.pop("lsp", None)
+    finished = subprocess.run(
+        [sys.executable, "-c", WITHOUT_STREAMS, json.dumps(commands)],
+        cwd=tmp_path, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert finished.returncode == 0
+    codes = json.loads(Path("codes.json").read_text())
+    wanted = {"generate": 2, "test-op": 1}
+    assert {v: c for v, c in codes.items() if c} == {v: c for v, c in wanted.items() if v in codes}
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

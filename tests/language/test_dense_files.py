@@ -1,0 +1,35 @@
+"""What 64 KB can ask for at most: time in proportion to the layers, and little memory.
+
+`python -m tests.helpers.dense_files` prints what each verb takes for each text.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.dense_files import SIZE, TEXTS, VERBS, cost, make
+
+# On an idle machine a check takes less than 2 s, and a program 12 s at most; a busy one takes longer.
+SECONDS = {"check": 5.0}
+LONGEST = 30.0
+MEGABYTES = 500
+
+
+def test_texts_are_as_large_as_they_are_meant() -> None:
+    sizes = {name: len(text()) for name, text in TEXTS.items()}
+    assert all(size <= SIZE for size in sizes.values())
+    assert sum(size > 0.95 * SIZE for size in sizes.values()) > 12
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_dense_file_takes_bounded_time_and_memory(tmp_path: Path, name: str, verb: str) -> None:
+    make(tmp_path, name)
+    found = cost(tmp_path, verb)
+    assert found.code in (0, 1), found.said
+    assert "Traceback" not in found.said
+    assert found.megabytes < MEGABYTES
+    assert found.seconds < SECONDS.get(verb, LONGEST)
