@@ -1,11 +1,11 @@
 """Training steps, and checks of the zoo, of this checkout next to those of another one.
 
-    python benchmarks/against.py OTHER [--rounds 31] [--only resnet] [--checks 5]
+    python benchmarks/against.py OTHER [--rounds 31] [--only resnet] [--checks 5] [--clock cpu]
 
 OTHER is the folder of another checkout, of an earlier commit for instance. For each net, two
 processes of each checkout take turns: the second of them shows what one checkout differs from itself.
-Emitters are NumPy's everywhere. Times of steps are those of the clock, so the machine should be
-quiet; a check counts the processor's time, and compares the nets that both have.
+Emitters are NumPy's everywhere. Steps are timed by the clock, for which the machine should be quiet, or
+by the time of the processor in all threads; checks by the latter, on the nets that both have.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ import netspec
 from netspec.tools.bench.peers.ours import prepare
 from netspec.tools.bench.workload import Workload
 
-file, batch, arguments, least = sys.argv[1:]
+file, batch, arguments, least, clock = sys.argv[1:]
+now = time.process_time if clock == "cpu" else time.perf_counter
 given = dict(pair.split("=") for pair in arguments.split(",") if pair)
 net = netspec.load(file, **{name: int(value) for name, value in given.items()})
 step = prepare(Workload(net, int(batch), True, 2)).step
@@ -39,9 +40,9 @@ for _ in range(5):
 for _ in sys.stdin:
     times = []
     while not times or sum(times) < float(least):
-        start = time.perf_counter()
+        start = now()
         step()
-        times.append(time.perf_counter() - start)
+        times.append(now() - start)
     print(statistics.median(times), flush=True)
 """
 
@@ -51,12 +52,12 @@ def environment(checkout: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(checkout), "NETSPEC_EMITTERS": "numpy"}
 
 
-def worker(checkout: Path, name: str) -> subprocess.Popen[str]:
+def worker(checkout: Path, name: str, clock: str) -> subprocess.Popen[str]:
     """Start a process that takes steps of a net, a round for each line that it reads."""
     batch, arguments = NETS[name]
     file = checkout / "networks" / f"{name}.net"
     return subprocess.Popen(
-        [sys.executable, "-c", WORKER, str(file), str(batch), arguments, str(ROUND)],
+        [sys.executable, "-c", WORKER, str(file), str(batch), arguments, str(ROUND), clock],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/",
         env=environment(checkout),
     )  # fmt: skip
@@ -71,11 +72,11 @@ def round_of(process: subprocess.Popen[str]) -> float:
     return float(process.stdout.readline())
 
 
-def steps(other: Path, names: Iterable[str], rounds: int) -> None:
+def steps(other: Path, names: Iterable[str], rounds: int, clock: str) -> None:
     """Print the median times of the processes, and the ratios to the first of the other checkout."""
     print(f"{'step':12}{'other':>10}{'again':>10}{'this':>10}{'again':>10}   ratios to the first")
     for name in names:
-        workers = [worker(checkout, name) for checkout in (other, other, HERE, HERE)]
+        workers = [worker(checkout, name, clock) for checkout in (other, other, HERE, HERE)]
         times: list[list[float]] = [[] for _ in workers]
         for turn in range(rounds):
             for at in range(len(workers)):
@@ -124,10 +125,11 @@ def main() -> None:
     parser.add_argument("other", type=Path, help="the folder of another checkout")
     parser.add_argument("--rounds", type=int, default=31)
     parser.add_argument("--only", choices=NETS, action="append", help="this net; may be repeated")
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     parser.add_argument("--checks", type=int, default=5, help="checks of the zoo, 0 for none")
     options = parser.parse_args()
     start = time.perf_counter()
-    steps(options.other.resolve(), options.only or NETS, options.rounds)
+    steps(options.other.resolve(), options.only or NETS, options.rounds, options.clock)
     if options.checks:
         checks(options.other.resolve(), options.checks)
     print(f"{time.perf_counter() - start:.0f} s, load {os.getloadavg()[0]:.1f}")
