@@ -9,7 +9,9 @@ import pytest
 
 import netspec
 from netspec.cli import FAILED, OK, WRONG_USE
+from netspec.compiler.fmt.formatter import format_source
 from netspec.compiler.parse.shipped_nets import find_net, shipped_nets
+from netspec.diagnostics import Source
 from tests.conftest import ROOT, Run
 
 SHIPPED = {
@@ -130,3 +132,10 @@ def test_new_knows_names_alone(run: Run, name: str) -> None:
     assert finished.code == WRONG_USE
     assert "usage/net" in finished.err
     assert not os.listdir()
+
+
+@pytest.mark.parametrize(("name", "most"), [("vit_b_16", 45), ("swin_t", 90)])
+def test_a_transformer_is_short(name: str, most: int) -> None:
+    text = (ROOT / f"networks/zoo/{name}.net").read_text("utf-8")
+    assert format_source(Source(f"{name}.net", text)) == text
+    assert len(text.splitlines()) <= most
