@@ -38,11 +38,15 @@ TOLERANCE = 1e-4
 
 
 class NodeTest(NamedTuple):
-    """One test of ONNX: the node with its inputs, and the first of its outputs."""
+    """One test of ONNX: the node with its inputs, the first of its outputs, and its model with the
+    model's inputs.
+    """
 
     name: str
     node: Node
     expected: np.ndarray
+    model: Any
+    arrays: dict[str, np.ndarray]
 
 
 @functools.cache
@@ -95,7 +99,8 @@ def _node_test(case: Any) -> NodeTest | None:
         None if a is None else torch.tensor(a.astype(np.float64) if a.dtype.kind == "f" else a)
         for a in inputs
     ]
-    return NodeTest(case.name, Node(tensors, attributes, len(node.output)), expected[0])
+    written = Node(tensors, attributes, len(node.output))
+    return NodeTest(case.name, written, expected[0], model, given)
 
 
 def write(operator: str, one: NodeTest) -> tuple[Written, netspec.Net]:

@@ -178,9 +178,8 @@ class AvgPool(PoolOp):
             (pool, *_) = (op for op in found.covers if op.operator == "AveragePool")
             x, pads = found.values["x"], found.values.get("c_pads")
             window = cls.read_window(pool, x, None if pads is None else read.array(pads))
-            if window is None:
+            if window is None or window.pop("dilation") != 1:
                 continue
-            window.pop("dilation")
             if pool is not read.root:
                 yield from cls._by_form(read, window, x, found.values.get("c_factor"))
                 continue

@@ -273,6 +273,8 @@ class BatchNorm(Op):
                 (weight * array, bias * array) if name == "factor" else (weight, bias + array)
             )
         (norm,) = (op for op in found.covers if op.operator == "BatchNormalization")
+        if norm.attributes.whole("training_mode"):
+            return None
         eps, kept = norm.attributes.real("epsilon"), norm.attributes.real("momentum")
         plain = len(found.covers) == 1 and named["c_weight"].is_constant
         affine = not (plain and np.all(weight == 1) and np.all(bias == 0))

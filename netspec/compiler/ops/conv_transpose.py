@@ -354,6 +354,7 @@ class ConvTranspose(Op):
         if (
             window is None
             or given.ints("output_shape")
+            or given.text("auto_pad").startswith("SAME")
             or not isinstance(window["pad"], int | tuple)
         ):
             return None

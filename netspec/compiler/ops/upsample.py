@@ -1,13 +1,14 @@
 """Upsampling."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeVar
 
 from netspec.compiler.ir.attributes import spread
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ir.onnx_read import FileAttributes, joined, plain
+from netspec.compiler.ir.sizes import Dim
 from netspec.compiler.ops.families.windows import KINDS, require_axes
 
 ALIGN_CORNERS = Code.error("shape/align-corners", "`align_corners` without interpolation")
@@ -275,40 +276,53 @@ class Upsample(Op):
         if x is None or len(x) < 2:
             return
         corners = given.text("coordinate_transformation_mode")
-        mode = cls._onnx_mode(given, corners, len(x) - 1)
-        if mode is None:
+        policy = given.text("keep_aspect_ratio_policy") or "stretch"
+        if given.whole("antialias") or given.whole("exclude_outside") or policy != "stretch":
             return
         factors, sizes = read.array(read.given(2)), read.sizes(read.given(3))
-        options: dict[str, Any] = {
-            "mode": mode,
-            "align_corners": corners == "align_corners" and mode not in NEAREST,
-        }
-        axes = given.ints("axes")
+        options: dict[str, Any] = {}
+        factor: list[float | None]
         if factors is not None and factors.size:
-            scale = [plain(factor) for factor in factors.reshape(-1)]
-            scale = scale if axes else scale[2:]
-            if axes or (len(factors) == len(x) + 1 and list(factors[:2]) == [1, 1]):
-                yield read.layer(cls(joined(scale), **options), read.given(0))
-        elif sizes is not None:
-            wanted = tuple(s for s in (sizes if axes else sizes[2:]) if isinstance(s, int))
-            if len(wanted) == len(x) - 1:
-                yield read.layer(cls(size=joined(wanted), **options), read.given(0))
+            scale = _behind_channels(
+                [plain(f) for f in factors.reshape(-1)], given, x, [1.0] * len(x)
+            )
+            if scale is None or (corners == "align_corners" and not _are_whole(scale, x)):
+                return
+            factor, options["scale"] = [*scale], joined(scale)
+        else:
+            wanted = None if sizes is None else _behind_channels(sizes, given, x, x)
+            if wanted is None or (corners == "pytorch_half_pixel" and 1 in wanted):
+                return
+            factor = [_ratio(size, own) for size, own in zip(wanted, x[1:], strict=True)]
+            whole = [size for size in wanted if isinstance(size, int)]
+            if len(whole) < len(wanted):
+                return
+            options["size"] = joined(whole)
+        mode = cls._onnx_mode(given, corners, factor)
+        if mode is None:
+            return
+        aligned = corners == "align_corners" and mode not in NEAREST
+        yield read.layer(cls(mode=mode, align_corners=aligned, **options), read.given(0))
 
     @classmethod
-    def _onnx_mode(cls, given: FileAttributes, corners: str, count: int) -> str | None:
+    def _onnx_mode(
+        cls, given: FileAttributes, corners: str, factor: Sequence[float | None]
+    ) -> str | None:
         if given.text("mode") == "nearest":
             kinds = {
                 ("floor", "asymmetric"): "nearest",
                 ("round_prefer_ceil", "half_pixel"): "nearest-exact",
             }
             rounding = given.text("nearest_mode")
-            if corners in ("asymmetric", "half_pixel") and rounding == "round_prefer_floor":
-                return "nearest"  # the same for whole factors, which the proof sees to
+            if rounding == "round_prefer_floor":  # the same for whole factors
+                most = {"half_pixel": math.inf, "asymmetric": 2}.get(corners, 0)
+                fits = (f is not None and f in range(1, 1 << 20) and f <= most for f in factor)
+                return "nearest" if all(fits) else None
             return kinds.get((rounding, corners))
         if corners not in ("align_corners", "half_pixel", "pytorch_half_pixel"):
             return None
         if given.text("mode") == "linear":
-            return {1: "linear", 2: "bilinear", 3: "trilinear"}.get(count)
+            return {1: "linear", 2: "bilinear", 3: "trilinear"}.get(len(factor))
         return (
             "bicubic"
             if given.text("mode") == "cubic" and given.real("cubic_coeff_a") == -0.75
@@ -337,6 +351,43 @@ class Upsample(Op):
         else:
             sizes = to.sizes((BATCH, *to.shape))
         return to("Resize", to.x[0], None, None, sizes, **options)
+
+
+T = TypeVar("T", float, Dim)
+
+
+def _behind_channels(
+    given: Sequence[T], attributes: FileAttributes, x: Shape, kept: Sequence[T]
+) -> list[T] | None:
+    """Return what a `Resize` gives for each axis behind the channels; None if it changes others.
+
+    Args:
+        given: a factor or a size for each axis, or for those in its attribute `axes`.
+        attributes: the operator's.
+        x: the shape of one image.
+        kept: for each axis behind the batch what leaves it as it is.
+    """
+    rank: int = len(x) + 1
+    said: tuple[int, ...] = attributes.ints("axes")
+    axes: list[int] = [a + rank if a < 0 else a for a in said] or list(range(rank))
+    if len(set(axes)) != len(given) or len(axes) != len(given) or not {*axes} <= {*range(rank)}:
+        return None
+    by_axis = dict(zip(axes, given, strict=True))
+    found = [by_axis.get(axis, same) for axis, same in enumerate(kept, 1)]
+    return None if found[0] != kept[0] else found[1:]
+
+
+def _ratio(size: Dim, own: Dim) -> float | None:
+    """Return the factor between two sizes; None if one is open."""
+    return size / own if isinstance(size, int) and isinstance(own, int) else None
+
+
+def _are_whole(factors: Sequence[float], x: Shape) -> bool:
+    """Whether the sizes of a picture times factors are whole numbers."""
+    return all(
+        float(f * size if isinstance(size, int) else f).is_integer()
+        for f, size in zip(factors, x[1:], strict=True)
+    )
 
 
 def _enlarged(size: int, factor: float) -> int:

@@ -9,6 +9,8 @@ from netspec.compiler.ir.onnx_read import FileAttributes, FileOperator, FileValu
 from netspec.compiler.ir.op import BATCH
 from netspec.compiler.ir.sizes import Dim
 from netspec.imports.onnx.constants import Constants
+from netspec.imports.onnx.modern import defaults
+from netspec.imports.onnx.patterns import Applied, Numbers, Pattern, Wanted, pattern_of
 
 # What exporters write for an end that is left out, and more.
 _NO_END = 1 << 30
@@ -19,13 +21,17 @@ _Cut = tuple[int, Dim, Dim, int]
 def apart(op: FileOperator, constants: Constants, batch: int | None) -> Sequence[FileOperator]:
     """Return the operators that an operator stands for, in order; mostly it alone.
 
-    A `Slice` along several axes is one for each. Axes of which it keeps all are left out.
+    A `Slice` along several axes is one for each; axes of which it keeps all are left out. Operators
+    that ONNX itself describes by others, such as `ReduceL2`, are these.
 
     Args:
         op: the operator.
         constants: what is known of the values before it.
         batch: the size of the batch, if the file has a fixed one.
     """
+    formula = None if constants.is_fixed(op.outputs[0]) else _formula(op)
+    if formula is not None:
+        return _written(op, pattern_of(formula), constants)
     cuts = _cuts(op, constants, batch)
     x = op.given(0)
     if cuts is None or x is None:
@@ -38,6 +44,65 @@ def apart(op: FileOperator, constants: Constants, batch: int | None) -> Sequence
         given = (constants.of_sizes((size,)) for size in (start, end, axis, step))
         found.append(_with(op, "Slice", (x, *given), outputs))
         (x,) = outputs
+    return found
+
+
+# What operators of one or two inputs, `a` and `b`, are made of.
+_FORMULAS = {
+    "ArgMin": "ArgMax(Neg(a))",
+    "ReduceL1": "ReduceSum(Abs(a), b)",
+    "ReduceL2": "Sqrt(ReduceSum(Mul(a, a), b))",
+    "ReduceLogSum": "Log(ReduceSum(a, b))",
+    "ReduceSumSquare": "ReduceSum(Mul(a, a), b)",
+    "Tan": "Div(Sin(a), Cos(a))",
+}
+# Those to which the attributes of the whole belong.
+_MAIN = ("ArgMax", "ReduceSum")
+
+
+def _formula(op: FileOperator) -> str | None:
+    """Return what an operator is made of; None if it is one of a kind."""
+    x = op.given(0)
+    given = op.attributes.values
+    if op.operator == "RMSNormalization" and x is not None and x.shape is not None:
+        rank, axis, eps = len(x.shape) + 1, given.get("axis", -1), given.get("epsilon", 1e-5)
+        if not isinstance(axis, int) or axis % rank == 0 or not isinstance(eps, float):
+            return None
+        mean = f"ReduceMean(Mul(a, a), {list(range(axis % rank, rank))})"
+        return f"Mul(Div(a, Sqrt(Add({mean}, {eps!r}))), b)"
+    if op.operator == "Swish":
+        slope = given.get("alpha", 1.0)
+        return "Mul(a, Sigmoid(a))" if slope == 1 else f"Mul(a, Sigmoid(Mul(a, {slope!r})))"
+    if op.operator == "Mean" and len(op.inputs) == 2:
+        return "Mul(Add(a, b), 0.5)"
+    return _FORMULAS.get(op.operator)
+
+
+def _written(op: FileOperator, formula: Applied, constants: Constants) -> list[FileOperator]:
+    """Return the operators of a formula, the last of which is the operator itself."""
+    found: list[FileOperator] = []
+
+    def value(part: Pattern | None) -> FileValue | None:
+        if isinstance(part, Wanted):
+            return op.given("ab".index(part.name))
+        if isinstance(part, Numbers):
+            return constants.of_numbers(part.array)
+        return add(part, (FileValue(""),)) if isinstance(part, Applied) else None
+
+    def add(part: Applied, outputs: tuple[FileValue, ...]) -> FileValue:
+        inputs = [value(each) for each in part.inputs]
+        while inputs and inputs[-1] is None:
+            del inputs[-1]
+        given = op.attributes.values if part.operator in _MAIN else part.attributes
+        attributes = FileAttributes({**defaults(part.operator), **given})
+        made = replace(
+            op, operator=part.operator, inputs=tuple(inputs), outputs=outputs, attributes=attributes
+        )
+        outputs[0].maker = made
+        found.append(made)
+        return outputs[0]
+
+    add(formula, op.outputs)
     return found
 
 

@@ -110,12 +110,17 @@ class Constants:
 
     def of_sizes(self, sizes: Sequence[Dim]) -> FileValue:
         """Return a value that holds these sizes."""
-        value = FileValue("")
         if all(isinstance(size, int) for size in sizes):
-            self._arrays[value] = np.array(sizes, np.int64)
-            self._fixed.add(value)
-        else:
-            self._sizes[value] = np.array(sizes, dtype=object)
+            return self.of_numbers(np.array(sizes, np.int64))
+        value = FileValue("")
+        self._sizes[value] = np.array(sizes, dtype=object)
+        return value
+
+    def of_numbers(self, array: Array) -> FileValue:
+        """Return a value that holds these numbers."""
+        value = FileValue("")
+        self._arrays[value] = array
+        self._fixed.add(value)
         return value
 
     def note_sizes(self, op: FileOperator) -> bool:

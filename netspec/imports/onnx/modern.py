@@ -44,7 +44,7 @@ _ALIASES = {("Pad", "paddings"): "pads"}
 # Attributes that are gone, or whose value makes no difference when a model only predicts.
 _GONE = {
     "": ("consumed_inputs",),
-    "BatchNormalization": ("spatial", "is_test", "training_mode"),
+    "BatchNormalization": ("spatial", "is_test"),
     "Dropout": ("is_test", "seed"),
     "MaxPool": ("storage_order",),
     "Gemm": ("broadcast",),
