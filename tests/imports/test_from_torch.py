@@ -357,6 +357,20 @@ class Bag(nn.Module):
         return self.bag(x.abs().long())
 
 
+class SharedInside(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList([nn.Linear(4, 4)])
+
+    def forward(self, x: Any) -> Any:
+        return self.parts[0](torch.relu(self.parts[0](x)))
+
+
+def test_a_shared_layer_whose_name_has_dots_is_refused() -> None:
+    with pytest.raises(NetspecError, match=r"`parts\.0` is called again"):
+        netspec.from_torch(SharedInside(), torch.randn(2, 4))
+
+
 REFUSED: dict[str, tuple[Any, tuple[int, ...], str]] = {
     "a branch on data": (Branches, (2, 4), "cannot trace"),
     "complex numbers": (Complex, (2, 4), "`fft_rfft`"),

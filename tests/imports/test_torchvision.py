@@ -29,16 +29,16 @@ class Case:
 
 
 LIST = {
-    "resnet18": Case(32, lines=40, blocks=2), "resnet34": Case(32), "resnet50": Case(32),
-    "resnet101": Case(32), "resnet152": Case(32), "resnext50_32x4d": Case(32),
-    "wide_resnet50_2": Case(32), "vgg11": Case(32), "vgg16": Case(32), "vgg19": Case(32),
-    "vgg11_bn": Case(32), "vgg16_bn": Case(32), "vgg19_bn": Case(32), "alexnet": Case(64),
-    "squeezenet1_0": Case(64), "squeezenet1_1": Case(64), "densenet121": Case(32, lines=60),
-    "densenet169": Case(32), "densenet201": Case(32), "googlenet": Case(64),
-    "inception_v3": Case(96), "mobilenet_v2": Case(32), "mobilenet_v3_small": Case(32),
-    "mobilenet_v3_large": Case(32), "mnasnet1_0": Case(32), "shufflenet_v2_x1_0": Case(64),
-    "efficientnet_b0": Case(32), "efficientnet_b4": Case(32), "efficientnet_v2_s": Case(32),
-    "regnet_x_400mf": Case(32), "regnet_y_400mf": Case(32), "convnext_tiny": Case(32),
+    "resnet18": Case(32, lines=40, blocks=2), "resnet34": Case(64), "resnet50": Case(32),
+    "resnet101": Case(64), "resnet152": Case(32), "resnext50_32x4d": Case(32),
+    "wide_resnet50_2": Case(64), "vgg11": Case(32), "vgg16": Case(32), "vgg19": Case(32),
+    "vgg11_bn": Case(64), "vgg16_bn": Case(32), "vgg19_bn": Case(32), "alexnet": Case(64),
+    "squeezenet1_0": Case(64), "squeezenet1_1": Case(64), "densenet121": Case(64, lines=60),
+    "densenet169": Case(64), "densenet201": Case(32), "googlenet": Case(64),
+    "inception_v3": Case(96), "mobilenet_v2": Case(64), "mobilenet_v3_small": Case(32),
+    "mobilenet_v3_large": Case(64), "mnasnet1_0": Case(32), "shufflenet_v2_x1_0": Case(64),
+    "efficientnet_b0": Case(64), "efficientnet_b4": Case(32), "efficientnet_v2_s": Case(32),
+    "regnet_x_400mf": Case(64), "regnet_y_400mf": Case(32), "convnext_tiny": Case(32),
     "vit_b_16": Case(32, arguments={"image_size": 32}), "swin_t": Case(224),
 }  # fmt: skip
 

@@ -11,7 +11,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from netspec import codes
 from netspec.compiler.ops import registry
+from netspec.diagnostics import NetspecError
 from netspec.imports.blocks.expressions import Expressions
 from netspec.imports.blocks.items import Definition, items_of
 from netspec.imports.blocks.lined_up import CannotMergeError, LinedUp, ValueShapes
@@ -59,8 +61,17 @@ class Blocks:
         return found
 
     def net(self, root: ModuleCall) -> Body:
-        """Return the statements of the net itself."""
-        template = _Template([root], self._of_calls, self._shapes, self._tables, list(root.inputs))
+        """Return the statements of the net itself.
+
+        Raises:
+            NetspecError: `import/inexpressible` for a name that no statement can have.
+        """
+        inputs = list(root.inputs)
+        try:
+            template = _Template([root], self._of_calls, self._shapes, self._tables, inputs)
+        except CannotMergeError as error:
+            message = f"{error}: a file has no such names"
+            raise NetspecError.simple(codes.IMPORT_INEXPRESSIBLE, message) from None
         statements, results = template.statements(), template.results()
         return Body((*self._tables.read_by(statements), *statements), results)
 

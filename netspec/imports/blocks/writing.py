@@ -207,7 +207,7 @@ class Writing:
             return self._declaration(at, slot, item)
         if callee.startswith(f"={SHARED} "):
             if not re.fullmatch(r"[A-Za-z_]\w*", label):
-                raise CannotMergeError
+                raise CannotMergeError(f"`{label}` is called again, and its name has dots")
             self._names.take(label)
             own = callee.partition(" ")[2]
             return SharedLayer(label, own, self._arguments(slot, item), len(item.required))
@@ -227,7 +227,7 @@ class Writing:
     def _declaration(self, at: int, slot: Slot, item: Item) -> Statement:
         kind, name = slot.key[0][1:], slot.key[1]
         if not re.fullmatch(r"[A-Za-z_]\w*", name):
-            raise CannotMergeError
+            raise CannotMergeError(f"`{name}` is a tensor whose name has dots")
         self._called[Ref(False, at)] = name
         self._names.take(name)
         text = self._expressions.text
