@@ -137,10 +137,11 @@ class Results:
     )
 
     followed: set[syntax.Block] = field(default_factory=set)
+    known: set[syntax.Block] = field(default_factory=set)
 
     def foretells(self, block: syntax.Block) -> bool:
         """Whether the sizes of a block's results are known without following it."""
-        return block not in self.followed and any(place[0] is block for place in self.chosen)
+        return block not in self.followed and block in self.known
 
     def foretold(
         self, place: tuple[syntax.Block, int, int], size: Any, given: Mapping[str, Any]
@@ -177,6 +178,7 @@ class Results:
         seen = self.seen.setdefault(place, [])
         seen.append((numbers, int(size)))
         known = self.chosen.setdefault(place, mine)
+        self.known.add(place[0])
         if _at(known, numbers) == int(size):
             return Traced(int(size), known, _outer(size)) if isinstance(known, Size) else int(size)
         if all(_at(mine, at) == number for at, number in seen):
