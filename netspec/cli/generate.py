@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from netspec import codes
 from netspec.cli import OK
-from netspec.cli.common import emit, emit_piece, natural, positive
+from netspec.cli.common import emit, emit_piece, natural, positive, tell
 from netspec.cli.trained_net import Trained, add_weight_options, load_trained
 from netspec.diagnostics import NetspecError
 
@@ -40,6 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the prompt and what follows it, each token as it comes."""
+    from netspec.runtime.models.continuing import why_not_continued
     from netspec.runtime.models.generation import Sampling
 
     # Before the weights are read, for its errors.
@@ -47,6 +48,9 @@ def run(options: argparse.Namespace) -> int:
     trained = load_trained(options)
     vocabulary = _vocabulary(trained, options.tokens)
     sampling = replace(sampling, known=vocabulary.size)
+    why = why_not_continued(trained.model.graph)
+    if why is not None:
+        tell(f"note: each token is computed from the whole window: {why}")
     prompt = vocabulary.encode(options.prompt, "the prompt").tolist()
     tokens = trained.model.generate(prompt, options.length, sampling)
     if options.format == "json":

@@ -154,7 +154,7 @@ def _train_logged(
     folder = Path(settings["data-dir"]) if settings["data-dir"] else None
     data = load(
         settings["data"], folder, only_input_shape(model.graph), resize=settings.resize,
-        ignore_index=settings["ignore-index"], tokens=settings["tokens"],
+        ignore_index=settings["ignore-index"], tokens=plan.tokens,
     )  # fmt: skip
     _LOG.info("%s on %s: %s", plan.net.name, data.name, _images(data, settings))
     _LOG.info(_choices(settings))

@@ -20,6 +20,7 @@ from netspec.runtime.runs.resume import Note
 if TYPE_CHECKING:
     from netspec.net import Net
     from netspec.runtime.data.dataset import Dataset
+    from netspec.runtime.data.vocabulary import Vocabulary
     from netspec.runtime.runs.checkpoint import Checkpoint
     from netspec.runtime.runs.folder import Facts
     from netspec.runtime.runs.folder_lock import FolderLock
@@ -84,6 +85,19 @@ class TrainingPlan:
             return self.settings["threads"]  # type: ignore[no-any-return]
         return self.resumed.facts.threads
 
+    @property
+    def tokens(self) -> str | None:
+        """The kind of tokens of a text; a resumed run reads its own copy of a tokenizer's file.
+
+        Raises:
+            NetspecError: `run/damaged` if a resumed run lacks it.
+        """
+        from netspec.runtime.runs.resume import tokens_of
+
+        if self.resumed is None:
+            return self.settings["tokens"]  # type: ignore[no-any-return]
+        return tokens_of(self.resumed)
+
     @contextmanager
     def placed(self) -> Iterator[TrainingPlan]:
         """Context manager: reserve a folder for the run that no other run can get.
@@ -138,7 +152,7 @@ class TrainingPlan:
         facts = self._facts(found, threads, processes)
         keeping = Keeping(
             self.folder,
-            self._files(facts),
+            self._files(facts, data.vocabulary),
             self.checkpoint,
             settings["checkpoint-every"],
             settings["log-every"] or LOG_EVERY,
@@ -177,14 +191,17 @@ class TrainingPlan:
             started_in=str(Path.cwd()),
         )
 
-    def _files(self, facts: Facts) -> dict[str, bytes]:
+    def _files(self, facts: Facts, vocabulary: Vocabulary | None) -> dict[str, bytes]:
         """Return the files in the run's folder that describe it, by name."""
-        from netspec.runtime.runs.folder import FACTS, NET, facts_text, net_files
+        from netspec.runtime.runs.folder import FACTS, NET, TOKENIZER, facts_text, net_files
         from netspec.runtime.runs.recipe import RECIPE, recipe_text
 
         about = f"The recipe for a run of {facts.written_as}, as it was resolved."
         text = recipe_text(self.settings.values, self.arguments, about)
         described = {FACTS: facts_text(facts).encode(), RECIPE: text.encode()}
+        tokenizer = vocabulary.file() if vocabulary is not None else None
+        if tokenizer is not None:
+            described[TOKENIZER] = tokenizer
         if self.resumed is not None:
             return described
         files = net_files(self.net.written)[1]

@@ -7,20 +7,27 @@ names an op.
 from __future__ import annotations
 
 import dataclasses
-import operator
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from netspec.compiler.ir.graph import Graph
-from netspec.compiler.ir.op import BadExample, Example, NoTorchFormError, Op, P, Torch, Training, X
-from netspec.compiler.ir.sizes import Size
+from netspec.compiler.ir.graph import Graph, Shape
+from netspec.compiler.ir.op import (
+    BadExample,
+    Evaluation,
+    Example,
+    NoTorchFormError,
+    Op,
+    ShapeError,
+)
+from netspec.compiler.ir.sizes import Size, names_in
 from netspec.compiler.numpy_backend.lower import lower
 from netspec.compiler.parse.op_files import place_in_ops
-from netspec.compiler.torch_backend.expressions import OPERATORS
 from netspec.diagnostics import NetspecError
 from netspec.net import loads
 from netspec.runtime.engine.program import make_plan
@@ -167,12 +174,68 @@ def check_passes(case: ExampleCase) -> None:
     assert_equal_runs(a, b, 1e-13)
 
 
+def check_positions(case: ExampleCase) -> None:
+    """What the op says of `mixes` holds: a part of the inputs along an axis gives that of the value."""
+    graph, parameters, inputs, _ = case.data(2)
+    (node,) = graph.nodes
+    shapes = graph.shapes_into(node)
+    choices = [[None, *range(1, len(shape) + 1)] for shape in shapes]
+    own = {name: parameters[full] for name, full in node.parameters.items()}
+    given = [inputs[name] for name in node.inputs]
+    whole = node.op.forward(Evaluation(node, False, own), *given)
+    tried = 0
+    for over in itertools.product(*choices):
+        at = _free_axis(node.op, shapes, over)
+        if at is None:
+            continue
+        size = whole.shape[at]
+        for place in {0, size // 2, size - 1}:
+            parts = [
+                a if axis is None else a.take([place], axis)
+                for a, axis in zip(given, over, strict=True)
+            ]
+            with suppress(ShapeError):  # a size that the file gives
+                node.op.shape(*(part.shape[1:] for part in parts))
+                part = node.op.forward(Evaluation(node, False, own), *parts)
+                error = agreement(part, whole.take([place], at))
+                message = f"places along {over} of {shapes} are not by themselves: {error:.2e}"
+                require(error <= 1e-12, message)
+                tried += 1
+    if not tried:
+        raise Skipped("it mixes places along each axis")
+
+
+def _free_axis(op: Op, shapes: Sequence[Shape], over: tuple[int | None, ...]) -> int | None:
+    """Return the axis of the value whose places follow from those of the axes `over` of the inputs, as
+    far as the op says; None if there is none.
+    """
+    sizes = {shape[axis - 1] for shape, axis in zip(shapes, over, strict=True) if axis}
+    if len(sizes) != 1:
+        return None
+    size = cast(int, Size.named("T"))
+    opened = [
+        shape if axis is None else (*shape[: axis - 1], size, *shape[axis:])
+        for shape, axis in zip(shapes, over, strict=True)
+    ]
+    try:
+        value = op.shape(*opened)
+    except ShapeError:
+        return None
+    found = [axis for axis, dim in enumerate(value, 1) if dim == size]
+    others = names_in(dim for dim in value if dim != size)
+    if len(found) != 1 or others or op.mixes(over, *opened):
+        return None
+    same = [spec.shape for spec in op.parameters(*opened)]
+    return found[0] if same == [spec.shape for spec in op.parameters(*shapes)] else None
+
+
 def check_pytorch(case: ExampleCase, training: bool) -> None:
     """The compiled program equals PyTorch: values, gradients and buffers."""
     try:
         import torch
     except ImportError:
         raise Skipped("PyTorch is not installed") from None
+    from netspec.runtime.models.pytorch.expressions import evaluate
     from netspec.tools.agreement.torch_trace import SharedMasks
 
     graph, parameters, inputs, dy = case.data()
@@ -193,7 +256,7 @@ def check_pytorch(case: ExampleCase, training: bool) -> None:
         loose = {name: tensor.requires_grad_() for name, tensor in state.items()}
     x = [torch.tensor(a, requires_grad=True) for a in inputs.values()]
     with SharedMasks(torch.tensor(mask) for mask in ours.masks.values()):
-        y = torch_call(torch, expression, x, module, loose, training=training)
+        y = evaluate(expression, x, module, loose, training=training)
     if y.requires_grad:
         y.backward(torch.tensor(dy["output"]))
 
@@ -210,45 +273,6 @@ def check_pytorch(case: ExampleCase, training: bool) -> None:
         compare(f"the gradient of {name}", ours.gradients[f"{path}.{name}"], p.grad, 1e-10)
     for name, b in module.named_buffers() if module is not None else ():
         compare(name, ours.parameters[f"{path}.{name}"], b, 1e-11)
-
-
-def torch_call(
-    torch: Any,
-    expression: Torch,
-    inputs: list[Any],
-    module: Any,
-    parameters: Mapping[str, Any],
-    *,
-    training: bool,
-) -> Any:
-    """Evaluate an op's PyTorch expression on tensors."""
-
-    def value(argument: Any) -> Any:
-        if isinstance(argument, X):
-            return inputs[argument.index]
-        if isinstance(argument, P):
-            return parameters[argument.name]
-        if isinstance(argument, Torch):
-            return torch_call(torch, argument, inputs, module, parameters, training=training)
-        if isinstance(argument, Training):
-            return training
-        if isinstance(argument, tuple):
-            return tuple(map(value, argument))
-        if isinstance(argument, Size):
-            places = {name: name.split(".") for name in argument.names()}
-            return argument.at({n: inputs[int(i)].shape[int(a)] for n, (i, a) in places.items()})
-        return argument
-
-    if expression.is_module:
-        given = {key: value(v) for key, v in expression.call_options.items()}
-        return module(*map(value, expression.inputs), **given)
-    prefix, _, name = expression.target.partition(".")
-    home = {"F": torch.nn.functional, "torch": torch, "operator": operator}[prefix]
-    if expression.target in OPERATORS:  # an operand may be a number
-        home, name = operator, {"div": "truediv"}.get(name, name)
-    options = {key: value(v) for key, v in expression.options.items()}
-    function = operator.attrgetter(name)(home)
-    return function(*map(value, expression.arguments), **options)
 
 
 def check_refused(bad: BadExample, uses: str | None = None) -> None:
@@ -297,6 +321,7 @@ def check_op(op: type[Op], uses: str | None = None) -> Iterator[Finding]:
         for batch in BATCHES
     ]
     passes = [(c.example.call, partial(check_passes, c)) for c in cases]
+    positions = [(c.example.call, partial(check_positions, c)) for c in cases]
     refused = [(bad.call, partial(check_refused, bad, uses)) for bad in op.bad_examples]
     yield _finding("it is documented, and has examples", about)
     yield _finding("the shape is what `forward` computes", in_both(check_shape))
@@ -304,6 +329,7 @@ def check_op(op: type[Op], uses: str | None = None) -> Iterator[Finding]:
     yield _finding("the program equals the reference", batches)
     yield _finding("the program in float32", in_both(check_single_precision))
     yield _finding("no pass changes a result", passes)
+    yield _finding("what it says of positions", positions)
     yield _finding("the program equals PyTorch", in_both(check_pytorch))
     yield _finding("bad examples are refused", refused)
 

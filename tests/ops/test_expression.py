@@ -42,7 +42,6 @@ from netspec.compiler.numpy_backend.emit_elementwise import emit, row_width
 from netspec.compiler.ops import registry
 from netspec.kernels import elementwise, erf
 from netspec.kernels.with_numexpr import NumexprFunction
-from netspec.testing.op_checks import torch_call
 from netspec.testing.op_examples import graph_of
 
 # The stored shape of an image, and the operands: two pictures and two channel vectors.
@@ -355,10 +354,12 @@ def test_large_numbers_are_no_trouble(cls, example, emitter):
 )  # fmt: skip
 def test_a_formula_is_the_same_in_pytorch(formula: Expression) -> None:
     torch = pytest.importorskip("torch")
+    from netspec.runtime.models.pytorch import expressions
+
     arrays = {name: np.random.default_rng(i).uniform(0.1, 1, (2, 3)) for i, name in enumerate("ab")}
     written = torch_formula(formula, {"a": X(0), "b": X(1)})
     given = [torch.tensor(array) for array in arrays.values()]
-    found = torch_call(torch, written, given, None, {}, training=True)
+    found = expressions.evaluate(written, given, None, {}, training=True)
     assert found.shape == (2, 3)
     assert found.dtype == (torch.bool if is_boolean(formula) else torch.float64)
     np.testing.assert_allclose(
@@ -377,6 +378,8 @@ def is_boolean(formula: Expression) -> bool:
 )
 def test_the_formula_of_an_op_is_what_pytorch_computes(op: type[ElementwiseOp]) -> None:
     torch = pytest.importorskip("torch")
+    from netspec.runtime.models.pytorch import expressions
+
     for example in op.examples:
         node = graph_of(example.call, example.inputs).nodes[0]
         operands = {name: X(i) for i, name in enumerate(operand_names(len(example.inputs)))}
@@ -386,7 +389,7 @@ def test_the_formula_of_an_op_is_what_pytorch_computes(op: type[ElementwiseOp]) 
         arrays = [rng.uniform(0.1, 1, (2, *shape)) for shape in example.inputs]
         given = [torch.tensor(array) for array in arrays]
         ours, theirs = (
-            torch_call(torch, form, given, None, {}, training=True)
+            expressions.evaluate(form, given, None, {}, training=True)
             for form in (written, node.op.torch(*example.inputs))
         )
         np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-12, atol=1e-12)

@@ -60,6 +60,11 @@ def test_passes_change_nothing(case):
 
 
 @every_example
+def test_positions_are_computed_by_themselves_where_the_op_says_so(case):
+    applied(op_checks.check_positions, case)
+
+
+@every_example
 @both_modes
 def test_the_program_equals_pytorch(case, training):
     pytest.importorskip("torch", reason="PyTorch is not installed")

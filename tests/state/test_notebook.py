@@ -13,6 +13,7 @@ import pytest
 
 import netspec
 from netspec.runtime.data import Dataset, sample_grid
+from netspec.runtime.models.confusions import Confusions
 from netspec.runtime.models.evaluation import Evaluation
 from netspec.runtime.training import progress
 from netspec.tools.doctor.report import DoctorReport, Symptom
@@ -133,10 +134,12 @@ def test_a_history_shows_its_curves(data: Dataset) -> None:
 
 
 def test_an_evaluation_shows_its_confusions() -> None:
-    found = Evaluation(("cat", HOSTILE, "dog"), 0.5, np.array([[3, 1, 0], [2, 2, 0], [0, 0, 4]]))
+    found = Evaluation(
+        ("cat", HOSTILE, "dog"), 0.5, Confusions.of([[3, 1, 0], [2, 2, 0], [0, 0, 4]])
+    )
     assert HOSTILE.replace("\x1b", "\\x1b") in page(found).words
     assert repr(found) == "<netspec.Evaluation: accuracy 75.00% of 12 images>"
-    many = Evaluation(tuple(map(str, range(30))), 0.5, np.eye(30, dtype=np.int64) + 1)
+    many = Evaluation(tuple(map(str, range(30))), 0.5, Confusions.of(np.eye(30) + 1))
     assert "most frequent mistakes" in page(many).words
 
 

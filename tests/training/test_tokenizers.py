@@ -177,6 +177,33 @@ def test_training_and_writing_with_a_tokenizer(run: Any, folder: Path) -> None:
     assert "pip install 'netspec-dsl[tokenizers]'" in missing.err
 
 
+def test_a_resumed_run_has_its_tokenizer(run: Any, folder: Path) -> None:
+    tokenizer = folder / "tokenizer.json"
+    command = ("train", "numpy", folder / "writer.net", "--data", folder / "book.txt")
+    options = ("--tokens", tokenizer, "--epochs", 1, "--quiet", "--out", folder / "run")
+    assert run(*command, *options).code == 0
+    kept = folder / "run/tokenizer.json"
+    assert kept.read_text() == tokenizer.read_text()
+    content = tokenizer.read_text()
+    # The file of the user may be another by now, or gone: the run has its own.
+    tokenizer.write_text(words_tokenizer().to_str())
+    resume = ("train", "--resume", folder / "run", "--quiet", "--epochs")
+    assert run(*resume, 2).code == 0
+    tokenizer.unlink()
+    done = run(*resume, 3)
+    assert done.code == 0, done.err
+    kept.unlink()
+    missing = run(*resume, 4)
+    assert missing.code == 1
+    assert "has no tokenizer.json, and" in missing.err
+    assert f"put the tokenizer that the run was started with back, as {kept}" in missing.err
+    kept.write_text(content)
+    assert run(*resume, 4).code == 0
+    kept.unlink()
+    kept.symlink_to(folder / "book.txt")
+    assert "not a file of the run's own" in run(*resume, 5).err
+
+
 def test_a_net_trained_on_arrays_of_tokens_writes_with_a_tokenizer(run: Any, folder: Path) -> None:
     data = load(folder / "book.txt", None, (8,), tokens=str(folder / "tokenizer.json"))
     arrays = {name: getattr(data, name) for name in ("x_train", "y_train", "x_test", "y_test")}

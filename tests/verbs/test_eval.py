@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 import netspec
+from netspec.diagnostics import NetspecError
 from netspec.runtime.data.input_normalization import Normalization
+from netspec.runtime.models.confusions import Confusions
 from netspec.runtime.models.evaluation import Evaluation, evaluate, probabilities
 from tests.conftest import Run
 from tests.helpers.labelled_pictures import CLASSES, NET, make_folder, train
@@ -30,7 +32,7 @@ def command(root, *more):
 
 def test_the_table_of_a_known_confusion():
     confusion = np.array([[8, 2, 0], [1, 4, 0], [0, 0, 0]])
-    found = Evaluation(("a", "b", "c"), 0.5, confusion)
+    found = Evaluation(("a", "b", "c"), 0.5, Confusions.of(confusion))
     assert (found.images, found.accuracy) == (15, 0.8)
     assert found.recall[:2].tolist() == [0.8, 0.8]
     assert np.allclose(found.precision[:2], [8 / 9, 4 / 6])
@@ -47,7 +49,7 @@ def test_the_table_of_a_known_confusion():
 def test_many_classes_show_the_commonest_mistakes():
     confusion = np.eye(30, dtype=int) * 5
     confusion[3, 4], confusion[9, 2] = 7, 2
-    text = str(Evaluation(tuple(map(str, range(30))), 0.1, confusion))
+    text = str(Evaluation(tuple(map(str, range(30))), 0.1, Confusions.of(confusion)))
     assert "     7  3 taken for 4\n     2  9 taken for 2" in text
 
 
@@ -128,3 +130,46 @@ def test_probabilities_add_up_and_refuse_what_is_no_number():
     assert shares.tolist() == [[1.0, 0.0], [0.5, 0.5]]
     with pytest.raises(netspec.NetspecError, match="model/not-finite"):
         probabilities(np.array([[np.nan, 0.0]]))
+
+
+def test_more_classes_than_a_table_has_room_for():
+    """A language model's vocabulary: accuracy, perplexity, and what occurs."""
+    net = netspec.loads(
+        "net A(classes = 9000) { input tokens: int[6]\n"
+        " output tokens -> embedding(classes, 3) -> linear(classes) }"
+    )
+    model, rng = net.compile(seed=1), np.random.default_rng(0)
+    x, y = rng.integers(0, 9000, (2, 7, 6))
+    data = netspec.Dataset("tokens", x, y, x, y, 9000)
+    found = model.evaluate(data)
+    scores = model.forward(x).astype(float)
+    taken = scores.argmax(-1)
+    shares = np.log(np.exp(scores).sum(-1)) - np.take_along_axis(scores, y[..., None], -1)[..., 0]
+    assert found.perplexity == pytest.approx(np.exp(shares.mean()), rel=1e-4)
+    assert found.accuracy == (taken == y).mean()
+    assert found.images == 42
+    assert found.recall.shape == (9000,)
+    text = str(found)
+    assert "perplexity" in text
+    assert len(text.splitlines()) < 20
+    content = found.to_dict()
+    assert content["confusion"] is None
+    assert len(content["classes"]) == len(set(y.ravel()) | set(taken.ravel()))
+    assert "<table>" not in found._repr_html_()
+    with pytest.raises(NetspecError, match="at most 4,096"):
+        found.confusion  # noqa: B018
+
+
+def test_images_with_many_scores_are_evaluated_few_at_a_time(monkeypatch):
+    net = netspec.loads("net A { input tokens: int[6]\n output tokens -> embedding(50, 50) }")
+    model, x = net.compile(), np.random.default_rng(0).integers(0, 50, (9, 6))
+    data = netspec.Dataset("tokens", x, x, x, x, 50)
+    whole = model.evaluate(data)
+    monkeypatch.setattr("netspec.runtime.models.evaluation._MOST_SCORES", 700)
+    batches = []
+    forward = model.forward
+    monkeypatch.setattr(model, "forward", lambda x: batches.append(len(x)) or forward(x))
+    few = model.evaluate(data)
+    assert max(batches) == 2
+    assert (few.confusion == whole.confusion).all()
+    assert few.loss == pytest.approx(whole.loss)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import netspec
+from netspec.runtime.models.confusions import Confusions
 from netspec.runtime.models.evaluation import Evaluation
 from netspec.runtime.optim.losses import make_loss
 from tests.conftest import Run, Write
@@ -63,7 +64,7 @@ def test_parts_of_a_run_are_those_that_it_had(run: Run, net) -> None:
 
 def test_a_confusion_matrix_has_whole_names() -> None:
     names = ("golden retriever", "labrador retriever", "cat")
-    found = Evaluation(names, 0.5, np.array([[3, 1, 0], [2, 2, 0], [0, 0, 4]]))
+    found = Evaluation(names, 0.5, Confusions.of([[3, 1, 0], [2, 2, 0], [0, 0, 4]]))
     header = found.text().splitlines()[-5]
     assert header.split("  ")[-3:] == list(names) or all(name in header for name in names)
     narrow = found.text(50).splitlines()

@@ -1,7 +1,7 @@
 """The names that the file of an op needs: `from netspec.compiler.ir.contract import *`.
 
 `np` is NumPy, which is imported when it is first used; checking a file never uses it. `Array`,
-`Lowering`, `OnnxAttribute`, `OnnxForm`, `OnnxValue` and `Scratch` are for annotations.
+`Lowering`, `OnnxAttribute`, `OnnxForm`, `OnnxValue`, `Scratch` and `StepForm` are for annotations.
 """
 
 from __future__ import annotations
@@ -100,6 +100,7 @@ if TYPE_CHECKING:
 
     from netspec.compiler.ir.onnx_form import OnnxAttribute, OnnxForm, OnnxValue
     from netspec.compiler.ir.plan import Buffer, Lowering, Scratch
+    from netspec.compiler.ir.step_form import StepForm
 
     Array = NDArray[Any]
 else:
@@ -112,7 +113,7 @@ else:
 
     np = _Deferred("numpy")
     # Names that occur only in annotations need not be loaded.
-    Array = Buffer = Lowering = OnnxAttribute = OnnxForm = OnnxValue = Scratch = Any
+    Array = Buffer = Lowering = OnnxAttribute = OnnxForm = OnnxValue = Scratch = StepForm = Any
 
 __all__ = [
     "BATCH",
@@ -170,6 +171,7 @@ __all__ = [
     "ShapeError",
     "Sizes",
     "SizesOf",
+    "StepForm",
     "Storage",
     "Then",
     "Torch",

@@ -80,6 +80,10 @@ class ElementwiseOp(Op):
             )
         return first
 
+    def mixes(self, over: tuple[int | None, ...], *inputs: Shape) -> bool:
+        """No."""
+        return False
+
     # -- reference
 
     def forward(self, run: Evaluation, *x: Array) -> Array:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from netspec.compiler.ir.onnx_read import OnnxLayer, OnnxReader
     from netspec.compiler.ir.plan import Lowering
     from netspec.compiler.ir.scan_body import ScanBody
+    from netspec.compiler.ir.step_form import StepForm
 
     Array = NDArray[Any]
 
@@ -345,6 +346,25 @@ class Op:
         op enlarges. None means that each number depends on the whole input.
         """
         return ()
+
+    def mixes(self, over: tuple[int | None, ...], *inputs: Shape) -> bool:
+        """Whether a number of the value, in evaluation, depends on others than those at its place along
+        an axis, which is counted from 1 in each input; None in an input that lacks it.
+
+        By default it does.
+        """
+        return True
+
+    def advance(self, to: StepForm) -> str:
+        """Add what computes the value at new positions, from the inputs there and what is held of those
+        before, and return that.
+
+        By default it is the op itself, if it does not mix positions.
+
+        Raises:
+            NotCausalError: if there is no such thing.
+        """
+        return to.same()
 
     def least_training_batch(self, *inputs: Shape) -> int:
         """Return the smallest batch size on which the op can be trained."""

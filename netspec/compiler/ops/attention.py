@@ -189,6 +189,31 @@ class Attention(Op):
         """A mask."""
         return self.dropout > 0
 
+    def mixes(self, over: tuple[int | None, ...], *inputs: Shape) -> bool:
+        """Along the axis of keys. Each query is by itself, unless it is counted which it is."""
+        return self.causal or over[1:3] != (None, None) or over[0] != len(inputs[0]) - 1
+
+    def advance(self, to: StepForm) -> str:
+        """The new queries, over the keys and values that are held and those that are new.
+
+        Raises:
+            NotCausalError: if a query sees later keys, or scores get a bias or a mask.
+        """
+        q, *rest = to.x_shapes
+        axis = len(q) - 1
+        if to.over[1:3] == (None, None):
+            return to.same()
+        if not self.causal:
+            raise to.refused("sees later positions: it is not causal")
+        if to.over != (axis,) * 3:
+            raise to.refused("has a mask, or other axes of positions than those of its queries")
+        held = []
+        for name, value, shape in zip(_NAMES[1:], to.x[1:], rest, strict=False):
+            before = to.hold(name, (*shape[:-2], to.length, shape[-1]), 0.0, axis)
+            to.leave(before, value)
+            held.append(to("concat", before, value, axis=axis))
+        return to("attention", to.x[0], *held, to.seen(), masked=True)
+
     # -- reference
 
     def forward(self, run: Evaluation, *x: Array) -> Array:

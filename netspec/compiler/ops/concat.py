@@ -86,6 +86,10 @@ class Concat(Op):
         along = sum(shape[axis - 1] for shape in inputs)
         return (*first[: axis - 1], along, *first[axis:])
 
+    def mixes(self, over: tuple[int | None, ...], *inputs: Shape) -> bool:
+        """Along its axis."""
+        return resolve_axis(self.name, self.axis, inputs[0]) in over
+
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """`np.concatenate`."""
         return np.concatenate(x, axis=self.axis)

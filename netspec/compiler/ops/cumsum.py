@@ -32,6 +32,10 @@ class CumSum(Op):
         along_channels = resolve_axis(self.name, self.axis, inputs[0]) == 1
         return super().sees(*inputs) if along_channels else None
 
+    def mixes(self, over: tuple[int | None, ...], *inputs: Shape) -> bool:
+        """Along its axis."""
+        return over[0] == resolve_axis(self.name, self.axis, inputs[0])
+
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """`np.cumsum`."""
         y: Array = np.cumsum(x[0], self.axis)

@@ -65,6 +65,10 @@ class Dropout(Op):
         """Whether anything can be dropped."""
         return training and self.draws()
 
+    def mixes(self, over: tuple[int | None, ...], *inputs: Shape) -> bool:
+        """No."""
+        return False
+
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """Multiply by the run's mask; in evaluation, return the input."""
         return x[0] * run.masks[run.node.name] if self._drops(run.training) else x[0]

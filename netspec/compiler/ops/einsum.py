@@ -137,6 +137,13 @@ class Einsum(Op):
         """None: a number depends on whole axes."""
         return None
 
+    def mixes(self, over: tuple[int | None, ...], *inputs: Shape) -> bool:
+        """Along a letter that is summed over, and where the axis has two letters."""
+        letters = self._letters(*inputs)
+        pairs = zip((letters.left, letters.right), over, strict=True)
+        names = {term[at - 1] for term, at in pairs if at is not None}
+        return len(names) > 1 or not names <= set(letters.out)
+
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """`np.einsum`."""
         y: Array = np.einsum(self.equation, *x)

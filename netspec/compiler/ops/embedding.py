@@ -104,6 +104,10 @@ class Embedding(Op):
         """None: rows and columns no longer tell where a number came from."""
         return None if len(inputs[0]) == 3 else super().sees(*inputs)
 
+    def mixes(self, over: tuple[int | None, ...], *inputs: Shape) -> bool:
+        """No."""
+        return False
+
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """The rows."""
         y: Array = run.parameters["weight"][self._rows(x[0])]

@@ -60,6 +60,10 @@ class Expand(Op):
                 raise ShapeError(EXPAND, message, blame="sizes")
         return tuple(s if w == -1 else w for s, w in zip(x, self.sizes, strict=True))
 
+    def mixes(self, over: tuple[int | None, ...], *inputs: Shape) -> bool:
+        """No."""
+        return False
+
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """`np.broadcast_to`."""
         return np.broadcast_to(x[0], (len(x[0]), *self.shape(x[0].shape[1:])))

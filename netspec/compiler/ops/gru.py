@@ -67,6 +67,15 @@ class Gru(RecurrentOp):
         r, z = logistic(pr + ar), logistic(pz + az)
         return r, z, np.tanh(pn + r * an), an
 
+    def next_states(
+        self, to: StepForm, pre: str, add: str, states: tuple[str, ...]
+    ) -> tuple[str, ...]:
+        """The formulas."""
+        (pr, pz, pn), (ar, az, an) = self.parts(to, pre), self.parts(to, add)
+        r, z = to("sigmoid", to("add", pr, ar)), to("sigmoid", to("add", pz, az))
+        n = to("tanh", to("add", pn, to("mul", r, an)))
+        return (to("add", n, to("mul", z, to("sub", states[0], n))),)
+
     def step(self, pre: Array, add: Array, states: States) -> States:
         """The formulas."""
         _, z, n, _ = self._gates(pre, add)

@@ -104,6 +104,10 @@ class LayerNorm(NormalizingOp):
         """As the attributes request."""
         return self.affine, self.affine and self.bias
 
+    def mixes(self, over: tuple[int | None, ...], *inputs: Shape) -> bool:
+        """Along the axes that it goes over."""
+        return (over[0] or 0) > len(inputs[0]) - self._axes(inputs[0])
+
     def torch(self, *inputs: Shape) -> Torch:
         """`nn.LayerNorm`."""
         options = {"eps": self.eps, "elementwise_affine": self.affine, "bias": self.bias}

@@ -98,6 +98,10 @@ class Linear(Op):
         """None, as each number depends on the whole input; one row if the input is a matrix."""
         return None if len(inputs[0]) == 1 else super().sees(*inputs)
 
+    def mixes(self, over: tuple[int | None, ...], *inputs: Shape) -> bool:
+        """Along the last axis."""
+        return over[0] == len(inputs[0])
+
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """One product per row."""
         y: Array = x[0] @ run.parameters["weight"].T

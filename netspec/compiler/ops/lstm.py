@@ -64,6 +64,15 @@ class Lstm(RecurrentOp):
         BadExample("lstm(4, dropout = 2)", ((5, 3),), codes.CALL_VALUE),
     )
 
+    def next_states(
+        self, to: StepForm, pre: str, add: str, states: tuple[str, ...]
+    ) -> tuple[str, ...]:
+        """The formulas."""
+        i, f, g, o = self.parts(to, to("add", pre, add))
+        kept = to("mul", to("sigmoid", f), states[1])
+        c = to("add", kept, to("mul", to("sigmoid", i), to("tanh", g)))
+        return to("mul", to("sigmoid", o), to("tanh", c)), c
+
     def step(self, pre: Array, add: Array, states: States) -> States:
         """The formulas."""
         i, f, g, o = self._gates(pre, add)

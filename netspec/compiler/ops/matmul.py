@@ -75,6 +75,10 @@ class Matmul(Op):
         """`MatMul`."""
         yield read.layer(cls(), *read.root.inputs)
 
+    def mixes(self, over: tuple[int | None, ...], *inputs: Shape) -> bool:
+        """Along the axis that is summed over."""
+        return over[0] == len(inputs[0]) or over[1] == len(inputs[1]) - 1
+
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """The product."""
         y: Array = x[0] @ x[1]

@@ -45,6 +45,10 @@ class OneHot(Op):
         whole: Array = np.clip(np.nan_to_num(x), 0, self.classes - 1).astype(np.int64)
         return whole
 
+    def mixes(self, over: tuple[int | None, ...], *inputs: Shape) -> bool:
+        """No."""
+        return False
+
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """The rows of an identity matrix."""
         y: Array = np.eye(self.classes, dtype=x[0].dtype)[self._places(x[0])]

@@ -81,6 +81,10 @@ class Permute(Op):
         moved = len(inputs[0]) > 1 and self.axes[0] != 1
         return None if moved else super().sees(*inputs)
 
+    def mixes(self, over: tuple[int | None, ...], *inputs: Shape) -> bool:
+        """No."""
+        return False
+
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """`np.transpose`."""
         return x[0].transpose(0, *self.axes)

@@ -76,6 +76,15 @@ class Reshape(Op):
         """None: rows and columns no longer tell where a number came from."""
         return None if len(inputs[0]) > 1 else super().sees(*inputs)
 
+    def mixes(self, over: tuple[int | None, ...], *inputs: Shape) -> bool:
+        """Where an axis gets other numbers in front of it, or is cut or joined."""
+        (x,), (at,) = inputs, over
+        if at is None:
+            return False
+        y, before = self.shape(x), math.prod(x[: at - 1])
+        kept = (i for i, size in enumerate(y) if size == x[at - 1] and math.prod(y[:i]) == before)
+        return next(kept, None) is None
+
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """A reshape."""
         return x[0].reshape(len(x[0]), *self.sizes)

@@ -56,6 +56,12 @@ class Rnn(RecurrentOp):
         BadExample("rnn(0)", ((5, 3),), codes.CALL_VALUE),
     )
 
+    def next_states(
+        self, to: StepForm, pre: str, add: str, states: tuple[str, ...]
+    ) -> tuple[str, ...]:
+        """The formula."""
+        return (to("relu" if self._relu else "tanh", to("add", pre, add)),)
+
     @property
     def _relu(self) -> bool:
         return self.nonlinearity == "relu"

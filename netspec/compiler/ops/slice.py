@@ -151,6 +151,10 @@ class Slice(Op):
         axis, start, stop = self._ends(x.shape[1:])
         return (slice(None),) * axis + (slice(start, stop, self.step),)
 
+    def mixes(self, over: tuple[int | None, ...], *inputs: Shape) -> bool:
+        """Along its axis, where places get other numbers."""
+        return over[0] == resolve_axis(self.name, self.axis, inputs[0])
+
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """A slice."""
         return x[0][self._index(x[0])]

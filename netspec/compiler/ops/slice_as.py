@@ -69,6 +69,27 @@ class SliceAs(Op):
         """One pixel."""
         return ()
 
+    def mixes(self, over: tuple[int | None, ...], *inputs: Shape) -> bool:
+        """Along its axis, unless as many places are kept as there are."""
+        at = resolve_axis(self.name, self.axis, inputs[0])
+        if over[0] != at:
+            return over[1] == resolve_axis(self.name, self.axis, inputs[1])
+        return inputs[0][at - 1] != self.shape(*inputs)[at - 1]
+
+    def advance(self, to: StepForm) -> str:
+        """What is held for all positions, at the places of the new ones."""
+        x, other = to.x_shapes
+        at = resolve_axis(self.name, self.axis, x)
+        if to.over != (None, resolve_axis(self.name, self.axis, other)):
+            return to.same()
+        places = to.places()
+        for axis in range(1, len(x) + 1):
+            if axis != at:
+                places = to("unsqueeze", places, axis=axis)
+        (n,) = to.shape_of(to.places())
+        wide = to("expand", places, sizes=(*x[: at - 1], n, *x[at:]))
+        return to("gather", to.x[0], wide, axis=at)
+
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """A slice."""
         value, other = x

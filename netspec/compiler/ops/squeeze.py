@@ -67,6 +67,10 @@ class Squeeze(RearrangingOp):
         sizes = dict(zip(old, x, strict=True)) | dict.fromkeys(dropped, 1)
         return to.x_layouts[0].stored(old), [*to.layout.stored(left), *dropped], sizes
 
+    def mixes(self, over: tuple[int | None, ...], *inputs: Shape) -> bool:
+        """No."""
+        return False
+
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """`np.squeeze`."""
         y: Array = np.squeeze(x[0], tuple(self._gone(x[0].shape[1:])))

@@ -58,6 +58,10 @@ class Stack(Op):
         """None: rows and columns no longer tell where a number came from."""
         return None if len(inputs[0]) > 1 else super().sees(*inputs)
 
+    def mixes(self, over: tuple[int | None, ...], *inputs: Shape) -> bool:
+        """No."""
+        return False
+
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """`np.stack`."""
         return np.stack(x, self._at(x[0].shape[1:]))

@@ -54,6 +54,10 @@ class Unsqueeze(RearrangingOp):
             {**dict(zip(old, x, strict=True)), "new": 1},
         )
 
+    def mixes(self, over: tuple[int | None, ...], *inputs: Shape) -> bool:
+        """No."""
+        return False
+
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """`np.expand_dims`."""
         return np.expand_dims(x[0], self._at(x[0].shape[1:]))

@@ -122,6 +122,10 @@ class TokenizerVocabulary(Vocabulary):
         packed = base64.b64encode(zlib.compress(self.content.encode("utf-8"))).decode("ascii")
         return json.dumps({"kind": KIND, "packed": packed})
 
+    def file(self) -> bytes:
+        """See `Vocabulary`."""
+        return self.content.encode("utf-8")
+
     @cached_property
     def _tokenizer(self) -> tokenizers.Tokenizer:
         require_tokenizers()

@@ -48,6 +48,10 @@ class Vocabulary(ABC):
     def to_json(self) -> str:
         """Return it as a line of JSON, which `vocabularies.from_json` reads."""
 
+    def file(self) -> bytes | None:
+        """Return the contents of the file that it was read from; None if it was from none."""
+        return None
+
     def decode(self, tokens: Sequence[int], before: Sequence[int] = ()) -> str:
         """Return the text of tokens behind others; bytes that are no UTF-8 become U+FFFD."""
         decoder = self.decoder(before)

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from netspec import codes
 from netspec.compiler.ir.graph import Graph
 from netspec.diagnostics import NetspecError
-from netspec.runtime.data.choices import check_name, require
+from netspec.runtime.data.choices import check_name
 from netspec.runtime.data.dataset import IGNORED, Dataset
 from netspec.runtime.data.input_normalization import (
     InputNormalization,
@@ -27,7 +27,9 @@ from netspec.runtime.models.classifier_shape import (
     require_sizes,
     require_targets,
     scores_output,
+    scores_shape,
 )
+from netspec.runtime.models.confusions import MOST_CLASSES, Confusions
 from netspec.runtime.models.inputs import Inputs, whole_fields
 from netspec.runtime.optim.losses import LOSSES_OF_CLASSES, Loss, SoftmaxCrossEntropy, make_loss
 from netspec.runtime.optim.targets import OF_CLASSES, class_axis, targets_of
@@ -44,11 +46,12 @@ from netspec.text import html
 from netspec.text.table import Column, name_column, table_lines
 
 BATCH = 128
+# Of a net with many scores for each image, such as one for each token of a long text, fewer images are
+# evaluated at a time: as many as have this many numbers, at least one.
+_MOST_SCORES = 1 << 25
 # A confusion matrix with more classes is too large to read, but the most frequent mistakes are not.
 _LARGEST_MATRIX = 20
 _MISTAKES = 10
-# The matrix has the square of this many numbers.
-_MOST_CLASSES = 1 << 12
 # What targets belong to, by the number of their axes.
 _PLACES = {1: "images", 2: "steps", 3: "pixels"}
 
@@ -91,46 +94,68 @@ class Evaluation:
     Attributes:
         names: the names of the classes.
         loss: the mean over the targets that count, without an L2 term.
-        confusion: (K, K), how many targets of class i (row) were taken for class j (column).
+        confusions: how many targets of each class were taken for which.
         what: what the targets are: `images`, or the places in them.
         perplexity: exp of the mean cross-entropy, for scores of a sequence.
     """
 
     names: tuple[str, ...]
     loss: float
-    confusion: NDArray[np.int64]
+    confusions: Confusions
     what: str = "images"
     perplexity: float | None = None
 
     @property
     def images(self) -> int:
         """The number of images, or of places that count."""
-        return int(self.confusion.sum())
+        return self.confusions.total
+
+    @property
+    def confusion(self) -> NDArray[np.int64]:
+        """(K, K), how many targets of class i (row) were taken for class j (column).
+
+        Raises:
+            NetspecError: `train/bad-option` for more than 4,096 classes.
+        """
+        return self.confusions.matrix()
+
+    @property
+    def _right(self) -> int:
+        return int(self.confusions.right.sum())
 
     @property
     def accuracy(self) -> float:
         """The share of images whose highest score is at their label."""
-        return float(np.trace(self.confusion)) / self.images
+        return self._right / self.images
 
     @property
     def support(self) -> NDArray[np.int64]:
         """(K,), the number of images of each class."""
-        counts: NDArray[np.int64] = self.confusion.sum(axis=1)
-        return counts
+        return self.confusions.by_label
 
     @property
     def recall(self) -> NDArray[np.float64]:
         """(K,), the share of a class's images that were classified as it; NaN if there are none."""
-        return _share(self.confusion.diagonal(), self.support)
+        return _share(self.confusions.right, self.support)
 
     @property
     def precision(self) -> NDArray[np.float64]:
         """(K,), the share of images classified as a class that are of it; NaN if there are none."""
-        return _share(self.confusion.diagonal(), self.confusion.sum(axis=0))
+        return _share(self.confusions.right, self.confusions.by_taken)
+
+    def _rows(self) -> Iterator[tuple[str, float, float, int]]:
+        """Yield the name, precision, recall and support of each class; of those that occur, if there are
+        more than fit a table.
+        """
+        support, columns = self.support, (self.precision, self.recall)
+        occurs = (support > 0) | (self.confusions.by_taken > 0)
+        for k, name in enumerate(self.names):
+            if occurs[k] or len(self.names) <= MOST_CLASSES:
+                yield name, float(columns[0][k]), float(columns[1][k]), int(support[k])
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as a dict, for JSON."""
-        columns = zip(self.names, self.precision, self.recall, self.support, strict=True)
+        is_small = len(self.names) <= MOST_CLASSES
         perplexity = {} if self.perplexity is None else {"perplexity": _known(self.perplexity)}
         return {
             self.what: self.images,
@@ -138,10 +163,10 @@ class Evaluation:
             "accuracy": self.accuracy,
             "loss": self.loss if np.isfinite(self.loss) else None,
             "classes": [
-                {"name": name, "precision": _known(p), "recall": _known(r), "support": int(count)}
-                for name, p, r, count in columns
+                {"name": name, "precision": _known(p), "recall": _known(r), "support": count}
+                for name, p, r, count in self._rows()
             ],
-            "confusion": self.confusion.tolist(),
+            "confusion": self.confusion.tolist() if is_small else None,
         }
 
     def __str__(self) -> str:
@@ -151,9 +176,10 @@ class Evaluation:
         return f"<netspec.Evaluation: accuracy {self.accuracy:.2%} of {self.images:,} {self.what}>"
 
     def _repr_html_(self) -> str:
-        columns = zip(self.names, self.precision, self.recall, self.support, strict=True)
-        rows = [[name, _percent(p), _percent(r), f"{n:,}"] for name, p, r, n in columns]
-        classes = html.table(["class", "precision", "recall", self.what], rows)
+        rows = [[name, _percent(p), _percent(r), f"{n:,}"] for name, p, r, n in self._rows()]
+        classes = ""
+        if len(self.names) <= MOST_CLASSES:
+            classes = html.table(["class", "precision", "recall", self.what], rows)
         head = f"<p>accuracy {self.accuracy:.2%}, loss {self.loss:.4f}</p>"
         if len(self.names) > _LARGEST_MATRIX:
             mistakes = "\n".join(self._mistakes())
@@ -171,20 +197,16 @@ class Evaluation:
         return "\n".join(self._lines(width))
 
     def _lines(self, width: int | None) -> Iterator[str]:
-        right = int(np.trace(self.confusion))
-        yield f"accuracy  {self.accuracy:.2%} ({right:,} of {self.images:,})"
+        yield f"accuracy  {self.accuracy:.2%} ({self._right:,} of {self.images:,})"
         yield f"loss      {self.loss:.4f}"
         if self.perplexity is not None:
             yield f"perplexity {self.perplexity:.4g}"
         yield ""
-        columns = [name_column("class"), *map(Column, ("precision", "recall", self.what))]
-        rows = []
-        for name, p, r, count in zip(
-            self.names, self.precision, self.recall, self.support, strict=True
-        ):
-            rows.append([name, _percent(p), _percent(r), f"{count:,}"])
-        yield from table_lines(columns, rows, width=width)
-        yield ""
+        if len(self.names) <= MOST_CLASSES:
+            columns = [name_column("class"), *map(Column, ("precision", "recall", self.what))]
+            rows = [[name, _percent(p), _percent(r), f"{n:,}"] for name, p, r, n in self._rows()]
+            yield from table_lines(columns, rows, width=width)
+            yield ""
         if len(self.names) <= _LARGEST_MATRIX:
             yield "rows: true class, columns: predicted class"
             yield from self._matrix(width)
@@ -205,12 +227,13 @@ class Evaluation:
         yield from table_lines(columns, rows, width=width)
 
     def _mistakes(self) -> Iterator[str]:
-        wrong = self.confusion.copy()
-        np.fill_diagonal(wrong, 0)
-        largest = np.argsort(-wrong, axis=None, kind="stable")[:_MISTAKES]
-        for row, column in zip(*np.unravel_index(largest, wrong.shape), strict=True):
-            if wrong[row, column]:
-                yield f"{wrong[row, column]:>6,}  {self.names[row]} taken for {self.names[column]}"
+        for count, label, taken in self.confusions.mistakes(_MISTAKES):
+            yield f"{count:>6,}  {self.names[label]} taken for {self.names[taken]}"
+
+
+def evaluated_at_a_time(graph: Graph) -> int:
+    """Return how many images of a net of known sizes are evaluated at a time."""
+    return max(1, min(BATCH, _MOST_SCORES // math.prod(scores_shape(graph))))
 
 
 def evaluate(
@@ -221,7 +244,7 @@ def evaluate(
     names: tuple[str, ...],
     *,
     loss: Loss | None = None,
-    batch: int = BATCH,
+    batch: int | None = None,
     advance: Callable[[int], object] = lambda images: None,  # noqa: ARG005
 ) -> Evaluation:
     """Evaluate a model on images, in evaluation mode.
@@ -233,19 +256,13 @@ def evaluate(
         normalization: the normalization that the model was trained with.
         names: the names of the classes, one for each score.
         loss: the loss; by default the cross-entropy of the softmax.
-        batch: the number of images at a time.
+        batch: the number of images at a time; by default 128, or fewer if there are many scores.
         advance: called with the number of images of each batch.
-
-    Raises:
-        NetspecError: `train/bad-option` for more classes than a table of them has room for.
     """
     objective = loss or SoftmaxCrossEntropy()
-    require(
-        len(names) <= _MOST_CLASSES,
-        f"there are {len(names):,} classes; a table of confusions is for at most {_MOST_CLASSES:,}",
-    )
-    confusion = np.zeros((len(names), len(names)), np.int64)
+    confusions = Confusions.none(len(names))
     total, counted = 0.0, 0
+    batch = batch or evaluated_at_a_time(model.graph)
     for start in range(0, len(x), batch):
         part = slice(start, start + batch)
         found = scores(model, normalization.apply(x[part], model.dtype))
@@ -254,13 +271,13 @@ def evaluate(
             count = int(kept.sum())
             total += objective.value(found, y[part]) * count
         best = found.argmax(axis=class_axis(found.ndim))
-        np.add.at(confusion, (y[part][kept], best[kept]), 1)
+        confusions += Confusions.counted(len(names), y[part][kept], best[kept])
         counted += count
         advance(len(found))
     mean = total / max(1, counted)
     sequences = y.ndim == 2 and isinstance(objective, SoftmaxCrossEntropy)
     what = _PLACES.get(y.ndim, "places")
-    return Evaluation(names, mean, confusion, what, float(np.exp(mean)) if sequences else None)
+    return Evaluation(names, mean, confusions, what, float(np.exp(mean)) if sequences else None)
 
 
 # How the images that are given are to be normalized; None for what the weights were trained with.
@@ -338,8 +355,9 @@ def predicted(
         normalize = _fitted(model, normalize, x)
     normalization = _known_normalization(model, normalize)
     best = []
-    for start in range(0, len(x), BATCH):
-        found = scores(model, normalization.apply(x[start : start + BATCH], model.dtype))
+    batch = evaluated_at_a_time(model.graph)
+    for start in range(0, len(x), batch):
+        found = scores(model, normalization.apply(x[start : start + batch], model.dtype))
         _require_finite(found)
         best.append(found.argmax(axis=class_axis(found.ndim)))
     return np.concatenate(best)

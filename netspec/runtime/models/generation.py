@@ -15,6 +15,8 @@ from netspec.compiler.ir.graph import Graph
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.choices import is_number, require
 from netspec.runtime.models.classifier_shape import image_shape, scores_output, scores_shape
+from netspec.runtime.models.continuing import Continued
+from netspec.runtime.models.inputs import Inputs
 
 Forward = Callable[[NDArray[Any]], Any]
 
@@ -77,7 +79,12 @@ SAMPLING = Sampling()
 
 
 def generate(
-    graph: Graph, forward: Forward, prompt: Sequence[int], length: int | None, sampling: Sampling
+    graph: Graph,
+    forward: Forward,
+    prompt: Sequence[int],
+    length: int | None,
+    sampling: Sampling,
+    continued: Callable[[], Continued | None] = lambda: None,
 ) -> Iterator[int]:
     """Yield the tokens that follow a prompt, each drawn from the scores behind all before it.
 
@@ -85,12 +92,16 @@ def generate(
     tokens up to t alone: it is recurrent, or its attention is causal. It reads the last T tokens; while
     there are fewer, the rest of its input is filled with token 0, which a causal net does not see.
 
+    A net that can be continued reads each token once, as long as there are at most T. Behind that
+    every token has another place in the window than before, which is computed as a whole.
+
     Args:
         graph: The net.
         forward: Returns the outputs of a batch in evaluation mode.
         prompt: The tokens to begin with, at least one.
         length: How many follow; None never ends.
         sampling: How they are drawn.
+        continued: Returns what reads new tokens; None if the net cannot be continued.
 
     Raises:
         NetspecError: `model/scores`, `model/inputs`, `model/open-size`, `model/places` for a token that
@@ -101,18 +112,27 @@ def generate(
     tokens = [int(token) for token in prompt]
     rng = np.random.default_rng([sampling.seed, 3])
     window = np.zeros((1, size), np.int64)
+    window[0, : len(tokens)] = tokens[-size:]
+    Inputs(graph, np.dtype(np.float64)).check(window)
+    reader = continued() if len(tokens) <= size else None
+    new = tokens
     for _ in itertools.count() if length is None else range(length):
         last = tokens[-size:]
-        window[0, : len(last)] = last
-        outputs = forward(window)
-        scores = outputs[scores_output(graph)] if isinstance(outputs, dict) else outputs
-        following = scores[0, len(last) - 1]
+        if reader is not None and len(tokens) <= size:
+            following = reader.scores(new)
+        else:
+            reader = None
+            window[0, : len(last)] = last
+            outputs = forward(window)
+            scores = outputs[scores_output(graph)] if isinstance(outputs, dict) else outputs
+            following = scores[0, len(last) - 1]
         if not np.isfinite(following).all():
             raise NetspecError.simple(
                 codes.MODEL_NOT_FINITE, "the scores are not finite", "the weights are damaged"
             )
-        tokens = [*last, sampling.draw(following, rng)]
-        yield tokens[-1]
+        new = [sampling.draw(following, rng)]
+        tokens = [*last, *new]
+        yield new[0]
 
 
 def _shape(graph: Graph) -> tuple[int, ...]:

@@ -32,6 +32,7 @@ from netspec.runtime.models.classifier_shape import (
     require_training_batches,
     scores_output,
 )
+from netspec.runtime.models.continuing import Continued, continued
 from netspec.runtime.models.emitters.choice import Emitters
 from netspec.runtime.models.evaluation import (
     Evaluation,
@@ -44,6 +45,7 @@ from netspec.runtime.models.generation import SAMPLING, Sampling, generate
 from netspec.runtime.models.history import History
 from netspec.runtime.models.inputs import Inputs
 from netspec.runtime.models.loaded_state import fitted_state
+from netspec.runtime.models.numpy_continuing import NumpyArrays, program_of
 from netspec.runtime.models.numpy_steps import numpy_training
 from netspec.runtime.models.predictor import Predictor
 from netspec.runtime.models.protocols import Backend, Job
@@ -72,7 +74,15 @@ def draw_parameter(parameter: Parameter, seed: int) -> NDArray[np.float64]:
 REMEMBERED = 8
 
 # What a copy rebuilds from the rest.
-_DERIVED = ("_parameters", "_gradients", "_l2_scratch", "_inputs", "_programs", "_one_at_a_time")
+_DERIVED = (
+    "_parameters",
+    "_gradients",
+    "_l2_scratch",
+    "_inputs",
+    "_programs",
+    "_continuing",
+    "_one_at_a_time",
+)
 
 
 class Model:
@@ -151,6 +161,7 @@ class Model:
         self._l2_scratch: Array = np.empty(L2_BLOCK, self.dtype)
         self._inputs = Inputs(self.graph, self.dtype)
         self._programs: Recent[tuple[tuple[str, int], ...], _Programs] = Recent(REMEMBERED)
+        self._continuing: Recent[object, Program] = Recent(REMEMBERED)
         self._one_at_a_time = ForkLock()
 
     # -- copies
@@ -426,7 +437,16 @@ class Model:
         self, prompt: Sequence[int], length: int | None = None, sampling: Sampling = SAMPLING
     ) -> Iterator[int]:
         """Yield the tokens that follow a prompt; see `netspec.runtime.models.generation.generate`."""
-        return generate(self.graph, self.forward, prompt, length, sampling)
+        return generate(self.graph, self.forward, prompt, length, sampling, self._continued)
+
+    def _continued(self) -> Continued | None:
+        return continued(self.graph, self._arrays)
+
+    def _arrays(self, graph: Graph) -> NumpyArrays:
+        """Return what runs the graph for a number of new tokens, which is compiled once."""
+        key = tuple(graph.inputs.items())
+        program = self._continuing.get(key, lambda: program_of(graph, self.dtype))
+        return NumpyArrays(program, self._parameters)
 
     def predictor(self) -> Predictor:
         """Return a predictor with the current parameters: faster than `forward` for few images."""

@@ -2,6 +2,7 @@
 
 run.json                what it was started with: the net, all options, the data, the versions
 net/                    the .net file and what it imports
+tokenizer.json          the tokenizer of its text, if it has one
 recipe.toml             the training choices as they were resolved, to be used again
 checkpoints/            last, previous (states to go on from), best (weights)
 metrics.jsonl, log.txt  what happened
@@ -44,8 +45,11 @@ from netspec.runtime.weights.atomic_write import (
 from netspec.runtime.weights.weights_file import RUN_WEIGHTS
 
 FACTS, LOG, WEIGHTS = "run.json", "log.txt", RUN_WEIGHTS
+TOKENIZER = "tokenizer.json"
 NET, CHECKPOINTS = "net", "checkpoints"
 FORMAT = 1
+# What must be files of the run's own, if they are there.
+_OWN = (FACTS, RECIPE, LOG, METRICS, WEIGHTS, TOKENIZER)
 # The facts of a run take 2 KB, and parsed JSON takes twenty times as much memory as its text.
 MAX_FACTS = 1 << 20
 # An argument of a net may be a list of lists.
@@ -184,7 +188,7 @@ class RunFolder:
         Raises:
             NetspecError: `run/damaged` if one of them is a link, a FIFO or the like.
         """
-        wanted = {self.path / name: "file" for name in (FACTS, RECIPE, LOG, METRICS, WEIGHTS)}
+        wanted = {self.path / name: "file" for name in _OWN}
         wanted[self.checkpoints] = "folder"
         for path, kind in wanted.items():
             _require_kind(path, kind)

@@ -12,8 +12,9 @@ from netspec import codes
 from netspec.diagnostics import Diagnostic, Hint, NetspecError
 from netspec.files.regular_file import read_regular
 from netspec.runtime.data.catalog import NAMES
+from netspec.runtime.data.vocabularies import tokenizer_file
 from netspec.runtime.runs.checkpoint import Checkpoint, newest_checkpoint
-from netspec.runtime.runs.folder import Facts, RunFolder
+from netspec.runtime.runs.folder import TOKENIZER, Facts, RunFolder
 from netspec.runtime.runs.option_types import problem
 from netspec.runtime.runs.options import OPTIONS
 from netspec.runtime.runs.resolve import Settings, resolve
@@ -106,6 +107,30 @@ def checked_options(folder: RunFolder, facts: Facts) -> dict[str, Any]:
             raise NetspecError.simple(codes.RUN_DAMAGED, message)
         values[name] = _located(facts, value) if name in ("data", "data-dir") else value
     return values
+
+
+def tokens_of(run: Resumed) -> str | None:
+    """Return the kind of tokens with which a resumed run reads its text: of a tokenizer's file, the
+    run's own copy, else the file that it was started with.
+
+    Raises:
+        NetspecError: `run/damaged` if neither is there.
+    """
+    tokens: str | None = run.settings["tokens"]
+    file = None if tokens is None else tokenizer_file(tokens)
+    if tokens is None or file is None:
+        return tokens
+    own = run.folder.path / TOKENIZER
+    found = _located(run.facts, tokens)
+    if own.is_file():
+        return str(own)
+    if not Path(found).expanduser().is_file():
+        raise NetspecError.simple(
+            codes.RUN_DAMAGED,
+            f"{run.folder.path} has no {TOKENIZER}, and {found} is not there either",
+            f"put the tokenizer that the run was started with back, as {own}",
+        )
+    return str(found)
 
 
 def _located(facts: Facts, value: Any) -> Any:

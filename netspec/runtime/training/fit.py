@@ -201,12 +201,13 @@ def fit(
     _check_outputs(model, terms, data)
     whole = _whole_inputs(model, data)
     if len(whole) == len(data.input_shapes):
+        is_known = isinstance(normalize, InputNormalization)  # by a run that goes on, or by weights
         require(
-            normalize in ("none", "channel"),
+            normalize.kind == "none" if is_known else normalize in ("none", "channel"),
             "the input holds whole numbers, such as tokens, which are not normalised",
             'leave it out, or write normalize = "none"',
         )
-        normalize = "none"
+        normalize = normalize if is_known else "none"
     if isinstance(objective, OF_SCORES):
         for doubt in doubts_about_scores(model.graph, data.classes):
             _LOG.warning("%s", doubt)

@@ -38,6 +38,10 @@ class DeclaredOp(Op):
         """The array."""
         return (ParameterSpec("", self.sizes, Ones(), self._role),)
 
+    def mixes(self, over: tuple[int | None, ...], *inputs: Shape) -> bool:
+        """No."""
+        return False
+
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """The array, once for each image."""
         stored = run.parameters[""].reshape(self.shape())

@@ -133,6 +133,52 @@ class RecurrentOp(Op):
         """A mask between layers."""
         return self.layers > 1 and self.dropout > 0
 
+    # -- position by position
+
+    def next_states(
+        self, to: StepForm, pre: str, add: str, states: tuple[str, ...]
+    ) -> tuple[str, ...]:
+        """Add the layers that compute the states after a step, all of them (1, ...), as `step` does."""
+        raise NotImplementedError
+
+    def advance(self, to: StepForm) -> str:
+        """One step, from the states that the one before left.
+
+        Raises:
+            NotCausalError: if it goes backward too, or begins with states that are given.
+        """
+        if self.bidirectional:
+            raise to.refused("goes over the positions backward too")
+        if to.over != (1,):
+            raise to.refused("begins with a state that is computed")
+        to.singly()
+        value = to.x[0]
+        for layer in range(self.layers):
+            (one,) = self._runs(layer)
+            held = tuple(
+                to.hold(f"{name}_{one.suffix}", (1, self.features), 0.0, None)
+                for name in self.state_names
+            )
+            pre, add = self._sum(to, one, "ih", value), self._sum(to, one, "hh", held[0])
+            states = self.next_states(to, pre, add, held)
+            for before, state in zip(held, states, strict=True):
+                to.leave(before, state)
+            value = states[0]
+        return value
+
+    def _sum(self, to: StepForm, one: Run, kind: str, x: str) -> str:
+        """Add x W^T + b, for the input or the hidden state."""
+        names = {"weight": f"weight_{kind}_{one.suffix}"}
+        if self.bias:
+            names["bias"] = f"bias_{kind}_{one.suffix}"
+        held = {own: to.node.parameters[name] for own, name in names.items()}
+        return to("linear", x, parameters=held, features=self.gates * self.features, bias=self.bias)
+
+    def parts(self, to: StepForm, value: str) -> list[str]:
+        """Cut a value for all gates into one for each."""
+        ends = range(0, self.gates * self.features, self.features)
+        return [to("slice", value, axis=2, start=at, stop=at + self.features) for at in ends]
+
     # -- reference
 
     def step(self, pre: Array, add: Array, states: States) -> States:

@@ -67,6 +67,10 @@ class ReductionOp(Op):
         over_channels = self.keep and self._resolved(inputs[0]) == (1,)
         return super().sees(*inputs) if over_channels or len(inputs[0]) == 1 else None
 
+    def mixes(self, over: tuple[int | None, ...], *inputs: Shape) -> bool:
+        """Along the axes that it goes over."""
+        return over[0] in self._resolved(inputs[0])
+
     def _options(self, to: Lowering) -> dict[str, Any]:
         """Return the reduced axes as stored, and the position of each other axis in the stored
         value.

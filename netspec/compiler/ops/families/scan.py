@@ -95,6 +95,35 @@ class Scan(Op):
         """The graph of the step."""
         return self.body.text
 
+    # -- position by position
+
+    def advance(self, to: StepForm) -> str:
+        """The layers of one step, from the states that the one before left.
+
+        Raises:
+            NotCausalError: if a state begins with a value, or steps are given all positions.
+        """
+        body, graph = self.body, self.body.graph
+        if any(isinstance(state.start, str) for state in body.states):
+            raise to.refused("begins with a state that is computed")
+        if to.over[0] != 1 or any(to.over[1:]):
+            raise to.refused("does not go over the positions alone")
+        to.singly()
+        step = self._step(to.x_shapes)
+        values = dict(zip(body.given, (to("squeeze", to.x[0], axes=(1,)), *to.x[1:]), strict=True))
+        for state in body.states:
+            shape = step.inputs[state.name]
+            values[state.name] = to.hold(state.name, shape, float(state.start), None)
+        before = {state.name: values[state.name] for state in body.states}
+        for node in graph.nodes:
+            own = node.parameters.items()
+            parameters = {name: to.node.parameters[body.local(full)] for name, full in own}
+            inputs = tuple(values[value] for value in node.inputs)
+            values[node.name] = to.add(node.op, inputs, parameters)
+        for name, held in before.items():
+            to.leave(held, values[graph.outputs[name]])
+        return to("unsqueeze", values[graph.outputs[RESULT]], axis=1)
+
     # -- reference
 
     def forward(self, run: Evaluation, *x: Array) -> Array:

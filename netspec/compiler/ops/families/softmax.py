@@ -45,6 +45,10 @@ class SoftmaxOp(Op):
         along_channels = resolve_axis(self.name, self.axis, inputs[0]) == 1
         return super().sees(*inputs) if along_channels else None
 
+    def mixes(self, over: tuple[int | None, ...], *inputs: Shape) -> bool:
+        """Along its axis."""
+        return over[0] == resolve_axis(self.name, self.axis, inputs[0])
+
     def _stored_axis(self, to: Lowering) -> int:
         (shape,) = to.x_shapes
         return to.layout.position(resolve_axis(self.name, self.axis, shape))

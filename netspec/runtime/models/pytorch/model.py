@@ -28,6 +28,7 @@ from netspec.runtime.models.classifier_shape import (
     require_training_batch,
     scores_output,
 )
+from netspec.runtime.models.continuing import Continued, continued
 from netspec.runtime.models.evaluation import (
     Evaluation,
     Normalize,
@@ -40,6 +41,7 @@ from netspec.runtime.models.inputs import Inputs
 from netspec.runtime.models.loaded_state import fitted_state
 from netspec.runtime.models.memory_check import value_bytes
 from netspec.runtime.models.protocols import Backend, Job
+from netspec.runtime.models.pytorch.continuing import TorchArrays
 from netspec.runtime.models.pytorch.device import Execution, ordinary_errors
 from netspec.runtime.models.pytorch.input_types import as_declared
 from netspec.runtime.optim.losses import Loss
@@ -198,7 +200,14 @@ class TorchModel:
         self, prompt: Sequence[int], length: int | None = None, sampling: Sampling = SAMPLING
     ) -> Iterator[int]:
         """Yield the tokens that follow a prompt; see `netspec.runtime.models.generation.generate`."""
-        return generate(self.graph, self.forward, prompt, length, sampling)
+        return generate(self.graph, self.forward, prompt, length, sampling, self._continued)
+
+    def _continued(self) -> Continued | None:
+        """Return what reads a sequence token by token; None if it cannot be read so."""
+        values = {**dict(self.module.named_parameters(remove_duplicate=False)),
+                  **dict(self.module.named_buffers())}  # fmt: skip
+        dtype, device = self.torch_dtype, self.execution.device
+        return continued(self.graph, lambda g: TorchArrays(g, values, dtype, device, self.autocast))
 
     def chosen_output(self, outputs: Any, name: str | None = None) -> Tensor:
         """Return an output, by default the one that the loss reads, of all outputs of the module."""
