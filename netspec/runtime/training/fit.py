@@ -201,13 +201,7 @@ def fit(
     _check_outputs(model, terms, data)
     whole = _whole_inputs(model, data)
     if len(whole) == len(data.input_shapes):
-        is_known = isinstance(normalize, InputNormalization)  # by a run that goes on, or by weights
-        require(
-            normalize.kind == "none" if is_known else normalize in ("none", "channel"),
-            "the input holds whole numbers, such as tokens, which are not normalised",
-            'leave it out, or write normalize = "none"',
-        )
-        normalize = normalize if is_known else "none"
+        normalize = _none(normalize)
     if isinstance(objective, OF_SCORES):
         for doubt in doubts_about_scores(model.graph, data.classes):
             _LOG.warning("%s", doubt)
@@ -331,6 +325,21 @@ def _check_outputs(model: Trainable, terms: Sequence[OutputLoss], data: Dataset)
         kind = targets_of(term.loss)
         if kind is not None:
             require_targets(model.graph, data, kind, term.output)
+
+
+def _none(normalize: object) -> str | InputNormalization:
+    """Return the normalization of whole numbers: none, perhaps that of a run that goes on or of weights.
+
+    Raises:
+        NetspecError: `train/bad-option` for another.
+    """
+    known = normalize if isinstance(normalize, InputNormalization) else None
+    require(
+        known.kind == "none" if known else normalize in ("none", "channel"),
+        "the input holds whole numbers, such as tokens, which are not normalised",
+        'leave it out, or write normalize = "none"',
+    )
+    return known or "none"
 
 
 def _kind(value: object) -> str:
