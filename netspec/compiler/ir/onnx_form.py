@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from netspec.compiler.ir.expression import FUNCTIONS, Apply, Const, Expression, Var
-from netspec.compiler.ir.graph import Node, Shape
+from netspec.compiler.ir.graph import Graph, Node, Shape
 from netspec.compiler.ir.op import BATCH
 from netspec.compiler.ir.sizes import Dim, Size
 
@@ -37,7 +37,39 @@ class OnnxTensor:
     number: Number
 
 
-OnnxAttribute = int | float | str | Sequence[int] | Sequence[float] | Sequence[str] | OnnxTensor
+@dataclass(frozen=True, eq=False)
+class OnnxBody:
+    """Operators that one runs again and again. They may read the values that are around it.
+
+    Attributes:
+        inputs, outputs: what it is given, and what it returns.
+        about: the type and the shape for one image of each of these.
+        nodes: its operators.
+        values: the value of each node of `graph`, by name.
+        graph: the part of the net that it computes.
+    """
+
+    inputs: tuple[OnnxValue, ...]
+    outputs: tuple[OnnxValue, ...]
+    about: Mapping[OnnxValue, tuple[Number, Shape]]
+    nodes: tuple[OnnxNode, ...]
+    values: Mapping[str, OnnxValue] = field(repr=False)
+    graph: Graph = field(repr=False)
+
+    @property
+    def made(self) -> list[OnnxValue]:
+        """The values that are its own, each once, also those of bodies within it."""
+        found = dict.fromkeys(self.inputs)
+        for node in self.nodes:
+            found |= dict.fromkeys(node.outputs)
+            for body in node.bodies:
+                found |= dict.fromkeys(body.made)
+        return list(found)
+
+
+OnnxAttribute = (
+    int | float | str | Sequence[int] | Sequence[float] | Sequence[str] | OnnxTensor | OnnxBody
+)
 
 
 @dataclass(slots=True, eq=False)
@@ -57,6 +89,47 @@ class OnnxNode:
     domain: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def bodies(self) -> list[OnnxBody]:
+        """The bodies among its attributes."""
+        return [value for value in self.attributes.values() if isinstance(value, OnnxBody)]
+
+    @property
+    def reads(self) -> list[OnnxValue]:
+        """The values that it reads, as often as it does, also within bodies."""
+        found = [value for value in self.inputs if value is not None]
+        for body in self.bodies:
+            own = set(body.made)
+            inside = [value for node in body.nodes for value in node.reads]
+            found += [value for value in (*inside, *body.outputs) if value not in own]
+        return found
+
+
+class InnerForm(Protocol):
+    """Makes a body of a graph within an op.
+
+    Args:
+        graph: the graph.
+        parameters: its parameters by full name.
+        given: those of its inputs that the body reads from around it.
+        inputs, outputs: the others and the outputs, in the order of the body.
+    """
+
+    def __call__(
+        self,
+        graph: Graph,
+        parameters: Mapping[str, OnnxValue],
+        given: Mapping[str, OnnxValue],
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+    ) -> OnnxBody:
+        """Return it.
+
+        Raises:
+            NoOnnxFormError: if a layer in it has no form.
+        """
+        ...
+
 
 @dataclass(eq=False)
 class OnnxForm:
@@ -71,7 +144,8 @@ class OnnxForm:
         opset: the version of ONNX's operators, 17 or later.
         parameters: its parameters by the op's own names.
         size_of: makes a tensor (1,) of int64 from a size, which may be a formula.
-        whole_input: gives an input that is of int64 already; else None.
+        typed_input: gives an input that is of a type already; else None.
+        inner: makes the body of a loop.
     """
 
     node: Node
@@ -80,7 +154,8 @@ class OnnxForm:
     opset: int
     parameters: Mapping[str, OnnxValue]
     size_of: Callable[[Dim], OnnxValue]
-    whole_input: Callable[[int], OnnxValue | None]
+    typed_input: Callable[[int, Number], OnnxValue | None]
+    inner: InnerForm
     nodes: list[OnnxNode] = field(default_factory=list)
     _constants: dict[OnnxTensor, OnnxValue] = field(default_factory=dict)
 
@@ -97,8 +172,13 @@ class OnnxForm:
 
     def whole(self, index: int) -> OnnxValue:
         """Return an input that holds whole numbers as a tensor of int64."""
-        given = self.whole_input(index)
+        given = self.typed_input(index, "int64")
         return given if given is not None else self.cast(self("Round", self.x[index]), "int64")
+
+    def booleans(self, index: int) -> OnnxValue:
+        """Return an input that holds booleans as a tensor of bool."""
+        given = self.typed_input(index, "bool")
+        return given if given is not None else self.cast(self.x[index], "bool")
 
     # -- operators
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from netspec.compiler.ir.onnx_form import OnnxNode, OnnxValue
+from netspec.compiler.ir.onnx_form import OnnxBody, OnnxNode, OnnxValue
 from netspec.compiler.onnx_backend.metadata import LOCATION, block_metadata, place_metadata
 from netspec.compiler.onnx_backend.names import Names
 from netspec.compiler.onnx_backend.program import OnnxProgram
@@ -58,14 +58,15 @@ class _Functions:
     def _call(self, run: Sequence[OnnxNode], depth: int) -> OnnxNode:
         """Return the call of a block, which has these operators."""
         body, first = self.grouped(run, depth + 1), run[0]
-        inside = Counter(value for node in run for value in node.inputs if value is not None)
+        inside = Counter(value for node in run for value in node.reads)
         frames = _blocks(first)[: depth + 1]
         made = list(dict.fromkeys(v for node in body for v in node.outputs))
-        used = dict.fromkeys(v for node in body for v in node.inputs if v is not None)
+        used = dict.fromkeys(v for node in body for v in node.reads)
         inputs = tuple(value for value in used if value not in made)
         outputs = tuple(value for value in made if self._uses[value] > inside[value])
-        named = {v: self._layers.get(v, v.name) for v in (*inputs, *made)}
-        own = _Local(frames[-1].path, named, set(made))
+        within = [v for node in body for inner in node.bodies for v in inner.made]
+        named = {v: self._layers.get(v, v.name) for v in (*inputs, *made, *within)}
+        own = _Local(frames[-1].path, named, {*made, *within})
         nodes = tuple(own.node(node) for node in body)
         key = frames[-1].block, own.names(inputs), own.names(outputs), tuple(map(_key, nodes))
         if key not in self.functions:
@@ -105,9 +106,23 @@ class _Local:
             node,
             inputs=tuple(None if v is None else self._values[v] for v in node.inputs),
             outputs=tuple(self._values[v] for v in node.outputs),
+            attributes={
+                name: self._body(value) if isinstance(value, OnnxBody) else value
+                for name, value in node.attributes.items()
+            },
             name=node.name.removeprefix(self._prefix),
             source=None,
             metadata={key: text for key, text in about.items() if key == LOCATION},
+        )
+
+    def _body(self, body: OnnxBody) -> OnnxBody:
+        return replace(
+            body,
+            inputs=tuple(self._values[v] for v in body.inputs),
+            outputs=tuple(self._values[v] for v in body.outputs),
+            about={self._values[v]: about for v, about in body.about.items()},
+            nodes=tuple(self.node(node) for node in body.nodes),
+            values={name: self._values.get(v, v) for name, v in body.values.items()},
         )
 
 

@@ -6,10 +6,17 @@ from collections.abc import Mapping, Sequence
 
 from netspec import codes
 from netspec.compiler.ir.graph import Graph, Node
-from netspec.compiler.ir.onnx_form import ONNX_TYPES, Number, OnnxForm, OnnxNode, OnnxValue
+from netspec.compiler.ir.onnx_form import (
+    ONNX_TYPES,
+    Number,
+    OnnxBody,
+    OnnxForm,
+    OnnxNode,
+    OnnxValue,
+)
 from netspec.compiler.ir.op import NoOnnxFormError
 from netspec.compiler.onnx_backend.open_sizes import OpenSizes
-from netspec.compiler.onnx_backend.program import Array, OnnxProgram
+from netspec.compiler.onnx_backend.program import Array, OnnxProgram, used
 from netspec.diagnostics import Diagnostic, NetspecError
 
 
@@ -91,7 +98,8 @@ class _Lowering:
             opset=self._opset,
             parameters={own: self._parameters[full] for own, full in node.parameters.items()},
             size_of=self._sizes,
-            whole_input=lambda i: given[i] if numbers[i] == "int64" else None,
+            typed_input=lambda i, number: given[i] if numbers[i] == number else None,
+            inner=self._body,
         )
         for is_real, x, value in zip(real, form.x, given, strict=True):
             if not is_real:  # dropped later where only whole numbers are read
@@ -102,6 +110,41 @@ class _Lowering:
             made = form("Identity", made)
         self.values[node.name] = made
         return form.nodes
+
+    def _body(
+        self,
+        graph: Graph,
+        parameters: Mapping[str, OnnxValue],
+        given: Mapping[str, OnnxValue],
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+    ) -> OnnxBody:
+        """Lower a graph within an op; see `InnerForm`."""
+        values = {name: given.get(name, OnnxValue()) for name in graph.inputs}
+        sizes = OpenSizes(graph, values)
+        lowering = _Lowering(graph, self._opset, sizes, values, parameters)
+        nodes = [each for node in graph.nodes for each in lowering.add(node)]
+        made = {value for each in nodes for value in each.outputs}
+        results: list[OnnxValue] = []
+        about = {values[n]: (lowering.numbers[n], graph.inputs[n]) for n in inputs}
+        for name in outputs:
+            source = graph.outputs[name]
+            value = lowering.values[source]
+            if value not in made or value in results:
+                copy = OnnxValue()
+                nodes.append(OnnxNode("Identity", (value,), (copy,), {}, graph.by_name.get(source)))
+                value = copy
+            results.append(value)
+            about[value] = lowering.numbers[source], graph.shape_of(source)
+        kept, _ = used([*sizes.nodes, *nodes], results)
+        return OnnxBody(
+            tuple(values[name] for name in inputs),
+            tuple(results),
+            about,
+            kept,
+            lowering.values,
+            graph,
+        )
 
 
 def _number(graph: Graph, name: str) -> Number:

@@ -7,7 +7,7 @@ parameter stays, and the others change.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from netspec.compiler.ir.onnx_form import OnnxNode, OnnxValue
@@ -48,16 +48,29 @@ def named(program: OnnxProgram) -> OnnxProgram:
     for name, value in program.values.items():
         if not value.name:
             value.name = names.give(name)
-    of_layers = Names(())
-    own = {value: name for name, value in program.values.items()}
-    for node in program.nodes:
+    _name_nodes(program.nodes, program.values, names, Names(()))
+    return program
+
+
+def _name_nodes(
+    nodes: Iterable[OnnxNode], values: Mapping[str, OnnxValue], names: Names, of_layers: Names
+) -> None:
+    """Give operators names, and the values that have none; also in bodies, whose names are others."""
+    own = {value: name for name, value in values.items()}
+    for node in nodes:
         layer = node.source.name if node.source is not None else SIZES
         is_last = any(value in own for value in node.outputs)
         node.name = of_layers.give(node.name or (layer if is_last else f"{layer}/{node.operator}"))
+        for body in node.bodies:
+            for name, value in body.values.items():
+                if not value.name:
+                    value.name = names.give(
+                        f"{layer}.{name}" if name in body.graph.inputs else name
+                    )
+            _name_nodes(body.nodes, body.values, names, of_layers)
         for value in node.outputs:
             if not value.name:
                 value.name = names.give(node.name)
-    return program
 
 
 def _with_outputs(program: OnnxProgram) -> OnnxProgram:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,19 @@ from netspec.compiler.ir.graph import Graph
 from netspec.compiler.ir.onnx_form import Number, OnnxNode, OnnxValue
 
 Array = NDArray[Any]
+
+
+def used(
+    nodes: Sequence[OnnxNode], outputs: Iterable[OnnxValue]
+) -> tuple[tuple[OnnxNode, ...], set[OnnxValue]]:
+    """Return the operators that outputs depend on, and the values."""
+    live = set(outputs)
+    kept: list[OnnxNode] = []
+    for node in reversed(nodes):
+        if live.intersection(node.outputs):
+            kept.append(node)
+            live.update(node.reads)
+    return tuple(reversed(kept)), live
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,20 +52,15 @@ class OnnxProgram:
 
     def uses(self) -> Counter[OnnxValue]:
         """Return how often each value is read, by operators and as an output."""
-        read = Counter(value for node in self.nodes for value in node.inputs if value is not None)
+        read = Counter(value for node in self.nodes for value in node.reads)
         read.update(self.outputs.values())
         return read
 
     def without_unused(self) -> OnnxProgram:
         """Return the program without operators and parameters that no output depends on."""
-        live = set(self.outputs.values())
-        kept: list[OnnxNode] = []
-        for node in reversed(self.nodes):
-            if live.intersection(node.outputs):
-                kept.append(node)
-                live.update(value for value in node.inputs if value is not None)
+        kept, live = used(self.nodes, self.outputs.values())
         parameters = {n: (v, a) for n, (v, a) in self.parameters.items() if v in live}
-        return replace(self, nodes=tuple(reversed(kept)), parameters=parameters)
+        return replace(self, nodes=kept, parameters=parameters)
 
     def with_nodes(self, nodes: Sequence[OnnxNode]) -> OnnxProgram:
         """Return the program with other operators."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from netspec import codes
 from netspec.compiler.ir.graph import Graph, Shape
-from netspec.compiler.ir.onnx_form import ONNX_TYPES, OnnxNode, OnnxTensor
+from netspec.compiler.ir.onnx_form import ONNX_TYPES, OnnxBody, OnnxNode, OnnxTensor, OnnxValue
 from netspec.compiler.onnx_backend.functions import DOMAIN, OnnxFunction
 from netspec.compiler.onnx_backend.metadata import in_order, layer_metadata
 from netspec.compiler.onnx_backend.program import Array, OnnxProgram
@@ -157,7 +157,21 @@ class _Writer:
             self._opsets([function]),
         )  # fmt: skip
 
-    def _node(self, node: OnnxNode) -> onnx.NodeProto:
+    def _body(self, body: OnnxBody) -> onnx.GraphProto:
+        from onnx import helper
+
+        def values(of: Sequence[OnnxValue]) -> list[onnx.ValueInfoProto]:
+            found = ((value.name, *body.about[value]) for value in of)
+            return [
+                helper.make_tensor_value_info(name, ONNX_TYPES[number], self._dims(shape))
+                for name, number, shape in found
+            ]
+
+        nodes = [self._node(node, body.graph) for node in body.nodes]
+        return helper.make_graph(nodes, body.graph.name, values(body.inputs), values(body.outputs))
+
+    def _node(self, node: OnnxNode, graph: Graph | None = None) -> onnx.NodeProto:
+        """Return an operator of the net, or of the graph in it that is given."""
         from onnx import helper
 
         made = helper.make_node(
@@ -168,12 +182,14 @@ class _Writer:
             domain=node.domain or None,
         )
         for name, value in sorted(node.attributes.items()):
-            given = constant(value) if isinstance(value, OnnxTensor) else value
+            given: object = constant(value) if isinstance(value, OnnxTensor) else value
+            if isinstance(value, OnnxBody):
+                given = self._body(value)
             made.attribute.append(helper.make_attribute(name, given))
         if self._format >= _WITH_METADATA:
             about = node.metadata
             if node.source is not None:
-                about = layer_metadata(self._graph, node.source)
+                about = layer_metadata(graph or self._graph, node.source)
             for key, text in in_order(about):
                 made.metadata_props.add(key=key, value=text)
         return made

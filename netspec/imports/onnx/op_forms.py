@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from netspec.compiler.ir.graph import Node, Origin, Shape
-from netspec.compiler.ir.onnx_form import OnnxForm, OnnxNode, OnnxTensor, OnnxValue
+from netspec.compiler.ir.onnx_form import OnnxBody, OnnxForm, OnnxNode, OnnxTensor, OnnxValue
 from netspec.compiler.ir.op import NoOnnxFormError, Op, ShapeError
 from netspec.compiler.ir.sizes import Dim, Size
 from netspec.compiler.syntax.tree import Call, Name
@@ -66,7 +66,10 @@ def form_pattern(
     )
     form = OnnxForm(
         node=node, x=inputs, x_shapes=tuple(shapes), opset=opset, parameters=parameters,
-        size_of=size_of, whole_input=lambda i: inputs[i] if i in whole else None,
+        size_of=size_of, typed_input=lambda i, number: (
+            inputs[i] if number == "int64" and i in whole else None
+        ),
+        inner=_no_body,
     )  # fmt: skip
     try:
         root = op.onnx(form)
@@ -77,6 +80,10 @@ def form_pattern(
         made.known[value] = Wanted(value.name, value in parameters.values())
     pattern = made.pattern(root)
     return pattern if isinstance(pattern, Applied) else None
+
+
+def _no_body(*_: object) -> OnnxBody:
+    raise NoOnnxFormError("a loop has no pattern")
 
 
 def _takes(op: Op, count: int) -> bool:

@@ -213,3 +213,33 @@ class Scan(Op):
         body = dataclasses.replace(self.body, graph=self._step(inputs))
         values = tuple(map(X, range(len(inputs))))
         return Torch(body.class_name, inputs=values, defines=body)
+
+    # -- ONNX
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`Scan`, whose body reads parameters and what every step is given whole from around it."""
+        body, graph = self.body, self._step(to.x_shapes)
+        values = [self._onnx_input(to, i) for i in range(len(to.x))]
+        whole = dict(zip(body.given[1:], values[1:], strict=True))
+        starts = []
+        for state in body.states:
+            if isinstance(state.start, str):
+                starts.append(whole[state.start])
+            else:
+                sizes = to.sizes((BATCH, *graph.inputs[state.name]))
+                starts.append(to("Expand", to.float(state.start), sizes))
+        parameters = {full: to.parameters[body.local(full)] for full in graph.parameters}
+        names = [state.name for state in body.states]
+        step = to.inner(graph, parameters, whole, (*names, body.given[0]), (*names, RESULT))
+        *_, stacked = to.operators(
+            "Scan", *starts, values[0], outputs=len(names) + 1, body=step, num_scan_inputs=1,
+            scan_input_axes=(1,), scan_output_axes=(1,),
+        )  # fmt: skip
+        return stacked
+
+    def _onnx_input(self, to: OnnxForm, index: int) -> OnnxValue:
+        """Return an input as the step takes it."""
+        holds = self.takes(index)[0]
+        if holds == "int" or self.whole_numbers(index) is not None:
+            return to.whole(index)
+        return to.booleans(index) if holds == "bool" else to.x[index]
