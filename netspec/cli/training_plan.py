@@ -86,7 +86,7 @@ class TrainingPlan:
         return self.resumed.facts.threads
 
     @property
-    def tokens(self) -> str | None:
+    def tokens(self) -> str:
         """The kind of tokens of a text; a resumed run reads its own copy of a tokenizer's file.
 
         Raises:

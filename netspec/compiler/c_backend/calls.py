@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from netspec import codes
 from netspec.compiler.c_backend.c_text import comment
 from netspec.compiler.c_backend.elementwise import ElementwiseFunctions
 from netspec.compiler.c_backend.forms import BATCH_FORMS, FORMS
 from netspec.compiler.c_backend.kernel_call import KernelCall
+from netspec.compiler.c_backend.loop_steps import TURNS, LoopMemory, LoopSteps
 from netspec.compiler.c_backend.loops import indented
 from netspec.compiler.c_backend.memory import FileMemory
 from netspec.compiler.ir.graph import Graph, Node
-from netspec.compiler.ir.plan import Buffer, ElementwiseStep, KernelStep, Step, ViewStep
+from netspec.compiler.ir.plan import Buffer, ElementwiseStep, KernelStep, Loop, Step, ViewStep
 from netspec.compiler.numpy_backend.origins import Origins
 from netspec.diagnostics import Diagnostic, NetspecError
 
@@ -33,7 +34,7 @@ class Calls:
 
     graph: Graph
     nodes: Mapping[str, Node]
-    memory: FileMemory
+    memory: FileMemory | LoopMemory
     functions: ElementwiseFunctions
     double: bool = False
     count: str = ""
@@ -68,7 +69,9 @@ class Calls:
         for name in names:
             node = self.graph.by_name.get(name) or self.nodes.get(name)
             if node is None:
-                out.append(f"/* the input {comment(name)} {show(self.graph.inputs[name])} */")
+                shape = self.graph.inputs.get(name)  # None for what a step of a loop is given
+                text = "" if shape is None else f" {show(shape)}"
+                out.append(f"/* the input {comment(name)}{text} */")
                 continue
             note = self._origins.note(node)
             shown = f"{comment(note.where)}: {comment(note.name)} = {comment(note.source)}"
@@ -80,7 +83,9 @@ class Calls:
             return self.functions.call(step, self.memory, self.count)
         assert isinstance(step, KernelStep)
         call = KernelCall(step, self.memory, self.double, self.count)
-        if self.count and step.kernel in BATCH_FORMS:
+        if step.loop is not None:
+            found = self._loop(call, step.loop)
+        elif self.count and step.kernel in BATCH_FORMS:
             found = BATCH_FORMS[step.kernel](call)
         elif step.kernel in FORMS:
             found = self._of_each_image(call)
@@ -90,10 +95,25 @@ class Calls:
             self.missing.setdefault(step.node, no_form(node, step.kernel))
         return [] if found is None else [*call.before, *found]
 
+    def _loop(self, call: KernelCall, loop: Loop) -> list[str] | None:
+        """Return the loop over the steps of a sequence; None for those that go back over it."""
+        steps = LoopSteps(call, loop, self.memory)
+        if loop.way != "forward" or self.count or steps.memory.depth >= len(TURNS):
+            return None
+        inner = replace(self, nodes={**self.nodes, **loop.nodes}, memory=steps.memory, missing={})
+        try:
+            lines = inner.lines(loop.steps)
+        except NetspecError:
+            self.missing |= inner.missing
+            return []
+        return steps.around(lines)
+
     def _of_each_image(self, call: KernelCall) -> list[str] | None:
         """Return a call, in a loop over the images if there are several."""
         operands = (*call.step.reads, *call.step.writes)
         batched = any(isinstance(each, Buffer) and each.batched for each in operands)
+        if isinstance(self.memory, LoopMemory):
+            return FORMS[call.step.kernel](call)
         self.memory.image = "n" if self.count and batched else ""
         found = FORMS[call.step.kernel](call)
         looped = self.memory.image

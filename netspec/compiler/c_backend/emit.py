@@ -26,6 +26,7 @@ from netspec.compiler.c_backend.elementwise import ElementwiseFunctions
 from netspec.compiler.c_backend.folding import Constants
 from netspec.compiler.c_backend.kernel_call import c_call
 from netspec.compiler.c_backend.library import called, function_names, used_units
+from netspec.compiler.c_backend.loop_steps import TURNS
 from netspec.compiler.c_backend.memory import (
     FileMemory,
     copied_results,
@@ -138,7 +139,9 @@ class _File:
         self.double = options.dtype == "float64"
         self.name = identifier(graph.name).lower().strip("_") or "net"
         self.upper = self.name.upper()
-        self.names = Names({*function_names(), "arena", "weights", "AT_SCRATCH", "x", "y", "i"})
+        self.names = Names(
+            {*function_names(), "arena", "weights", "AT_SCRATCH", "x", "y", "i", *TURNS}
+        )
         self.functions = ElementwiseFunctions(self.names, self.double)
         self.constants = Constants(parameters)
         if self.options.input_scale is not None:

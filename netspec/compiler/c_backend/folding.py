@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -35,8 +36,11 @@ class Constants(dict[Operand, Array]):
     def fold(self, steps: Sequence[Step]) -> list[Step]:
         """Return the steps that depend on inputs, after the others have been computed."""
         left = []
+        written = Counter(operand for step in steps for operand in step.writes)
         for step in steps:
-            if step.reads and all(operand in self for operand in step.reads):
+            # What several steps write, such as the states of a loop, is no constant.
+            is_whole = all(written[operand] == 1 for operand in step.writes)
+            if is_whole and step.reads and all(operand in self for operand in step.reads):
                 self._compute(step)
             else:
                 left.append(step)

@@ -200,7 +200,11 @@ def without_unread(steps: Sequence[Step], wanted: Sequence[Buffer]) -> list[Step
     for step in reversed(steps):
         if read.isdisjoint(step.writes):
             continue
-        left.append(_without(step, read) if isinstance(step, KernelStep) else step)
+        if isinstance(step, KernelStep) and step.loop is not None:
+            left.append(step)
+            read |= set(step.writes)  # a turn reads what the one before it left
+        else:
+            left.append(_without(step, read) if isinstance(step, KernelStep) else step)
         read |= set(step.reads)
     return left[::-1]
 

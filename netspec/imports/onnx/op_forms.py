@@ -82,7 +82,7 @@ def form_pattern(
     return pattern if isinstance(pattern, Applied) else None
 
 
-def _no_body(*_: object) -> OnnxBody:
+def _no_body(*_: object, **__: object) -> OnnxBody:
     raise NoOnnxFormError("a loop has no pattern")
 
 

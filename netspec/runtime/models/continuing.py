@@ -71,7 +71,8 @@ class Continued:
         parts = [[token] for token in tokens] if singly else [list(tokens)]
         for part in parts:
             rows = self._over(part)
-        return rows[0, -1]
+        last: Array = rows[0, -1]
+        return last
 
     def _over(self, tokens: list[int]) -> Array:
         """Return the scores (1, n, classes) of new tokens, and hold what is needed of them."""

@@ -109,16 +109,15 @@ def checked_options(folder: RunFolder, facts: Facts) -> dict[str, Any]:
     return values
 
 
-def tokens_of(run: Resumed) -> str | None:
+def tokens_of(run: Resumed) -> str:
     """Return the kind of tokens with which a resumed run reads its text: of a tokenizer's file, the
     run's own copy, else the file that it was started with.
 
     Raises:
         NetspecError: `run/damaged` if neither is there.
     """
-    tokens: str | None = run.settings["tokens"]
-    file = None if tokens is None else tokenizer_file(tokens)
-    if tokens is None or file is None:
+    tokens: str = run.settings["tokens"]
+    if tokenizer_file(tokens) is None:
         return tokens
     own = run.folder.path / TOKENIZER
     found = _located(run.facts, tokens)

@@ -247,3 +247,12 @@ def embedding(call: KernelCall) -> list[str]:
     return c_call(
         "embedding", call.pointer(0), call.pointer(1), call.pointer(2), call.size(0), *call.shape(1)
     )
+
+
+def first_state(call: KernelCall) -> list[str]:
+    """The state before the first step: one that is given, or a number."""
+    steps = call.shape(1)[0]
+    size = call.size(1) // steps
+    if call.has(0):
+        return c_call("copy", call.pointer(0), call.pointer(1), size)
+    return c_call("fill", call.pointer(1), size, call.real("value"))

@@ -86,6 +86,7 @@ FORMS: Mapping[str, Form] = {
     "reductions.total_backward": reductions.total_backward,
     "reductions.variance": reductions.variance,
     "reductions.variance_backward": reductions.variance_backward,
+    "scan.begin": copies.first_state,
     "softmax.backward": rows.softmax_backward,
     "softmax.forward": rows.softmax,
     "softmax.log_backward": rows.log_softmax_backward,
