@@ -10,7 +10,6 @@ from netspec.compiler.ir.op import Op, ShapeError
 from netspec.compiler.ir.scan_body import with_inputs
 from netspec.compiler.ir.sizes import Dim, Size, at, names_in
 from netspec.compiler.ir.step_form import Held, NotCausalError, StepForm
-from netspec.compiler.ops import registry
 from netspec.compiler.syntax.tree import NumberType
 
 # The number of positions, where it is left open.
@@ -38,20 +37,23 @@ class Continuation:
     singly: bool
 
 
-def continuation(graph: Graph, output: str, count: int) -> Continuation:
+def continuation(
+    graph: Graph, output: str, count: int, ops: Mapping[str, type[Op]]
+) -> Continuation:
     """Return the net for `count` new positions.
 
     Args:
         graph: a net with one input (T,), whose size is known.
         output: the output that is wanted, (T, ...).
         count: how many new positions it takes.
+        ops: the ops by name, of which some stand for others where there are few positions.
 
     Raises:
         NotCausalError: if it cannot be computed from positions before, as far as the layers say.
     """
     ((name, (size,)),) = graph.inputs.items()
     whole = with_inputs(graph, {name: (Size.named(_OPEN),)}, _misfit)  # type: ignore[dict-item]
-    return _Builder(whole, name, size, count).built(output)
+    return _Builder(whole, name, size, count, ops).built(output)
 
 
 def _misfit(node: Node, error: ShapeError) -> Exception:
@@ -66,6 +68,7 @@ class _Builder:
     tokens: str
     size: int
     count: int
+    ops: Mapping[str, type[Op]]
     inputs: dict[str, Shape] = field(default_factory=dict)
     types: dict[str, NumberType] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
@@ -127,7 +130,7 @@ class _Builder:
         form = StepForm(
             node, tuple(values[name] for name in node.inputs), self.whole.shapes_into(node), over,
             self.size, self.shapes.__getitem__, lambda *added: self._add(node, *added),
-            lambda name, **given: registry()[name](**given),
+            lambda name, **given: self.ops[name](**given),
             lambda *held: self._hold(node, *held), self._leave, self._seen, self._places,
             self._singly,
         )  # fmt: skip

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.ir.step_form import NotCausalError
+from netspec.compiler.ops import registry
 from netspec.compiler.passes.one_step import PLACES, SEEN, Continuation, continuation
 from netspec.runtime.models.classifier_shape import image_shape, scores_output
 
@@ -104,7 +105,7 @@ class Continued:
 
 
 def _of(graph: Graph, count: int) -> Continuation:
-    return continuation(graph, scores_output(graph), count)
+    return continuation(graph, scores_output(graph), count, registry())
 
 
 def continued(graph: Graph, compile: Compile) -> Continued | None:
