@@ -255,6 +255,8 @@ def _is_trace(module: nn.Module) -> bool:
 
 def _word(text: str) -> str:
     word = re.sub(r"\W", "_", text)
+    if word == "output":  # what an output without a name is called
+        return word
     return word if word and not word[0].isdigit() and word not in KEYWORDS else f"output_{word}"
 
 
