@@ -153,14 +153,15 @@ def test_models_of_both_exporters_of_pytorch(name: str, dynamo: bool, tmp_path: 
     models = pytest.importorskip("torchvision.models")
     torch.manual_seed(0)
     module, path = getattr(models, name)().eval(), str(tmp_path / "net.onnx")
-    x = torch.randn(2, 3, 64, 64)
+    size = 224 if name == "vgg16_bn" else 64  # no exporter writes its pool from 2 to 7
+    x = torch.randn(2, 3, size, size)
     options: dict[str, Any] = {"dynamic_axes": {"image": {0: "N"}}, "input_names": ["image"]}
     if dynamo:
         options = {"dynamic_shapes": ({0: torch.export.Dim("N")},), "external_data": False}
     torch.onnx.export(module, (x,), path, dynamo=dynamo, **options)
     found = import_onnx(Path(path))
     assert found.difference <= 1e-4
-    assert len(found.text.splitlines()) <= 60
+    assert len(found.text.splitlines()) <= 70
     assert found.text.count("block ") >= (0 if name == "vgg16_bn" else 1)
 
 
