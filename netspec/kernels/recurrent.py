@@ -109,7 +109,8 @@ def lstm(
     c[t] = f c[t - 1] + i g; h[t] = o tanh(c[t]).
 
     pre and gates (N, T, 4H) in the order i, f, g, o, weight (4H, H), bias (4H,); squashed (N, T, H) is
-    tanh(c). sigmoid(a) = tanh(a / 2) / 2 + 1/2, so that one tanh serves all gates.
+    tanh(c). sigmoid(a) = tanh(a / 2) / 2 + 1/2, so that one tanh serves all
+    gates. The memory of gates, cells and squashed has the steps first, see `_steps_first`.
     """
     size = weight.shape[1]
     n = len(before)
@@ -121,9 +122,12 @@ def lstm(
     np.subtract(1, halves, out=lift)
     np.multiply(weight.T, halves, out=turned)
 
+    by_step, cells_by_step, squashed_by_step = map(_steps_first, (gates, cells, squashed))
+
     def part(images: slice) -> None:
-        x, y, a, states = pre[images], out[images], gates[images], before[images]
-        c, small = cells[images], squashed[images]
+        x, y, states = pre[images], out[images], before[images]
+        a, c = by_step[:, images].swapaxes(0, 1), cells_by_step[:, images].swapaxes(0, 1)
+        small = squashed_by_step[:, images].swapaxes(0, 1)
         steps = _begin(states, h0, images, at, reverse)
         _begin(c, c0, images, at, reverse)
         if bias is None:
@@ -131,7 +135,6 @@ def lstm(
         else:
             np.add(x, bias, out=a)
             a *= halves
-        by_step = a.reshape(*a.shape[:2], 4, size)
         cell, product = cell_of[images], product_of[images]
         for t, following in steps:
             np.matmul(states[:, t], turned, out=product)
@@ -139,7 +142,7 @@ def lstm(
             np.tanh(product, out=product)
             product *= halves
             np.add(product, lift, out=a[:, t])
-            gate = by_step[:, t]
+            gate = a[:, t].reshape(-1, 4, size)
             np.multiply(gate[:, 1], c[:, t], out=cell)
             np.multiply(gate[:, 0], gate[:, 2], out=small[:, t])
             cell += small[:, t]
@@ -182,12 +185,13 @@ def lstm_backward(
     """
     size = weight.shape[1]
     dh_of, dc_of, by_cell_of = carve(scratch, *[(len(dy), size)] * 3)
+    saved = [_steps_first(x) for x in (gates, cells, squashed)]
 
     def part(images: slice) -> None:
         slope = dpre[images]
         d = slope.reshape(*slope.shape[:2], 4, size)
-        a, c, small, given = gates[images], cells[images], squashed[images], dy[images]
-        a = a.reshape(d.shape)
+        of_steps, c, small = (x[:, images].swapaxes(0, 1) for x in saved)
+        a, given = of_steps.reshape(d.shape), dy[images]
         i, f, g, o = (a[:, :, k] for k in range(4))
         np.subtract(1, a, out=d)  # what multiplies dc or dh, for all steps at once
         d *= a
@@ -342,6 +346,14 @@ def stack(out: Array, *states: Array) -> None:
 def drop(x: Array, mask: Array, out: Array, *, start: int) -> None:
     """`out = x * mask[..., start:]`, for x (N, T, F): each layer has columns of the mask of its own."""
     np.multiply(x, mask[:, :, start : start + x.shape[2]], out=out)
+
+
+def _steps_first(x: Array) -> Array:
+    """Return the memory of x (N, T, ...) as (T, N, ...): what belongs to a step lies together.
+
+    Rows of a step that are a large power of two apart would drive each other out of the cache.
+    """
+    return x.reshape(x.shape[1], x.shape[0], *x.shape[2:])
 
 
 def _order(steps: int, reverse: bool) -> list[tuple[int, int | None]]:
