@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from netspec import codes
 from netspec.cli import OK
 from netspec.cli.common import add_color_option, arguments_of, emit, report, tell, write_whole
 from netspec.cli.output_place import add_force_option, check_output
+from netspec.diagnostics import NetspecError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,6 +71,9 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Import a model, and write the files once it is proved."""
     outputs = [path for path in (options.output, options.weights_out) if path is not None]
+    if len({os.path.realpath(path) for path in outputs}) < len(outputs):
+        message = f"cannot write {outputs[0]}: the net and the weights are two files"
+        raise NetspecError.simple(codes.OUTPUT_UNWRITABLE, message, "name another one")
     sources = [Path(options.source.rpartition(":")[0] or options.source)]
     for path in outputs:
         check_output(path, [s for s in sources if s.is_file()], force=options.force)

@@ -114,7 +114,7 @@ ONLY_READ: dict[str, set[str]] = {
     "import torch": {"source", "--name"}, "import onnx": {"source"},
     "summarize": {"file", "--columns"}, "draw": {"file"}, "watch": {"file"}, "lsp": set(),
     "diff": {"a", "b", "--net-a", "--set-a", "--net-b", "--set-b"}, "explain": {"code"},
-    "compile": OF_WEIGHTS, "verify": {"file"},
+    "compile": {*OF_WEIGHTS, "--calibrate", "--data-dir"}, "verify": {"file"},
     "gradcheck": {"file", "--params", "--from", "--to", "--data", "--data-dir"},
     "train": {*OF_WEIGHTS, "target", "--recipe", "--data", "--data-dir", "--also", "--freeze"},
     "runs": {"runs"}, "eval": {*OF_WEIGHTS, "--data", "--data-dir"}, "predict": {*OF_WEIGHTS, "images"},
@@ -487,6 +487,14 @@ def test_a_program_is_no_folder(run: Run, project: Path, writer: str, name: str)
     assert "error[output/unwritable]" in finished.err
     assert "it is a folder" in finished.err
     assert names_below(project.parent) == before
+
+
+def test_a_net_and_its_weights_are_two_files(run: Run, project: Path, command_of: Find) -> None:
+    found = command_of("net from onnx")
+    finished = run(*found.words(project / "out.net"), "--weights-out", "../project/out.net")
+    assert finished.code == 1
+    assert "two files" in finished.err
+    assert not Path("out.net").exists()
 
 
 @pytest.mark.parametrize("kind", [*KINDS, a_fifo, a_device])
