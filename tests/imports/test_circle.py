@@ -72,6 +72,22 @@ def test_a_small_net_comes_back_from_its_module(name: str) -> None:
     close_the_circle(ROOT / "networks" / name)
 
 
+ROWS = """
+net Rows {
+    input x: [4, 6, 6]
+
+    y = x -> gate: conv(4, 3, pad = 1) -> hardsigmoid
+    y = x * y -> mix: conv(4, 1) -> relu6 -> drop_path(0.2)
+    output x + y -> global_avg_pool -> fc: linear(5)
+}
+"""
+
+
+def test_layers_that_pytorch_has_no_function_for_come_back(tmp_path: Path) -> None:
+    (tmp_path / "rows.net").write_text(ROWS)
+    close_the_circle(tmp_path / "rows.net")
+
+
 @pytest.mark.heavy
 @pytest.mark.parametrize("name", NETS)
 def test_each_net_comes_back_from_its_module(name: str) -> None:

@@ -1,6 +1,14 @@
 """Piecewise linear sigmoid."""
 
 from netspec.compiler.ir.contract import *
+from netspec.compiler.ir.idiom import Attributes, Idiom
+
+
+def _in_steps(given: tuple[Attributes, ...], _: tuple[int, ...]) -> Attributes | None:
+    """Return no attributes for relu6(x + 3) / 6."""
+    added, _, divided = given
+    is_one = added.get("number") == 3 and divided.get("right") == 6
+    return {} if is_one and divided.get("left") is None else None
 
 
 @register
@@ -18,6 +26,7 @@ class HardSigmoid(ElementwiseOp):
     )
     value_range = (0.0, 1.0)
     aten = (AtenForm(("hardsigmoid",)),)
+    idioms = (Idiom(("add", "relu6", "div"), _in_steps),)
     examples = (Example("hardsigmoid", ((3, 4, 5),)), Example("hardsigmoid", ((40,),)))
 
     def value(self, *x: Expression) -> Expression:
