@@ -6,7 +6,7 @@ from netspec.compiler.ir.idiom import Attributes, Idiom
 
 def _in_steps(given: tuple[Attributes, ...], _: tuple[int, ...]) -> Attributes | None:
     """Return no attributes for relu6(x + 3) / 6."""
-    added, _, divided = given
+    added, divided = given[0], given[2]
     is_one = added.get("number") == 3 and divided.get("right") == 6
     return {} if is_one and divided.get("left") is None else None
 
