@@ -161,8 +161,8 @@ def _be_quiet() -> None:
     """Discard output of compilers and exporters. Everything that matters is returned as an answer."""
     if os.environ.get("NETSPEC_DEBUG"):
         return
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None where the parent's are closed
+        stream.flush()
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
