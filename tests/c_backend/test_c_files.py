@@ -406,7 +406,7 @@ def test_verify_has_a_column_for_c(run, write):
     GCC.require()
     finished = run("verify", write(SMALL), "--c", "--no-torch")
     assert finished.code == 0
-    assert finished.out.count("reference | C") == 2  # in evaluation, in both precisions
+    assert finished.out.count("reference | C") == 4  # in both modes and precisions
 
 
 def test_verify_finds_a_fault_of_the_c_file(run, write, monkeypatch):

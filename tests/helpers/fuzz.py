@@ -62,7 +62,8 @@ def mutated(rng: random.Random, files: list[str]) -> bytes:
     """A file of the corpus after a few edits of its tokens and lines."""
     text = rng.choice(files)
     for _ in range(rng.randint(1, 6)):
-        text = rng.choice(MUTATIONS)(rng, text, files)
+        # What is repeated twice would take the memory that is looked for in the compiler.
+        text = rng.choice(MUTATIONS)(rng, text, files)[:MAX_BYTES]
     return text.encode("utf-8", "replace")
 
 

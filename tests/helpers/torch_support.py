@@ -29,7 +29,7 @@ from netspec.tools.agreement.torch_trace import SharedMasks
 from tests.helpers.formatted import check_formatted
 
 ALLOWED_IMPORTS = {
-    "torch", "torch.nn.functional", "collections", "collections.abc", "builtins", "math",
+    "torch", "torch.nn.functional", "collections", "collections.abc", "builtins", "math", "typing",
 }  # fmt: skip
 
 

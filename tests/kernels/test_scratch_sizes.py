@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 import netspec
 from netspec.compiler.ir.plan import Plan
-from netspec.compiler.ops import registry
 from netspec.kernels import conv, parallel
 from netspec.kernels.windows import Window
 from netspec.runtime.engine.program import make_plan
@@ -22,10 +21,9 @@ from netspec.testing.op_examples import (
     random_parameters,
     run_program,
 )
+from tests.helpers.op_parameters import EXAMPLES, shown
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = [example for cls in registry().values() for example in cls.examples]
-SHOWN = [f"{e.call} of {list(map(list, e.inputs))}" for e in EXAMPLES]
 
 
 def require_enough(plan: Plan, batch: int) -> None:
@@ -98,7 +96,7 @@ def test_every_convolution_has_scratch_enough(layer, batches) -> None:
 
 @pytest.mark.parametrize("threads", [2, 3], indirect=True)
 @pytest.mark.usefixtures("threads")
-@pytest.mark.parametrize("example", EXAMPLES, ids=SHOWN)
+@pytest.mark.parametrize("example", EXAMPLES, ids=shown)
 def test_every_op_runs_at_any_batch_in_any_number_of_threads(example, monkeypatch) -> None:
     """The batches are one image, one part per thread, and parts of different sizes.
 

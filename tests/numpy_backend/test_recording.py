@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import netspec
-from netspec.compiler.ops import registry
 from netspec.kernels import arrays, parallel
 from netspec.kernels.arrays import strided
 from netspec.runtime.engine.program import Program, make_plan
@@ -26,9 +25,7 @@ from netspec.testing.op_examples import (
 )
 from tests.conftest import ROOT
 from tests.helpers.heavy import some_heavy
-
-EXAMPLES = [example for cls in registry().values() for example in cls.examples]
-SHOWN = [f"{e.call} of {list(map(list, e.inputs))}" for e in EXAMPLES]
+from tests.helpers.op_parameters import EXAMPLES, is_quick, shown, two_of_each_quick
 
 
 @pytest.fixture(params=some_heavy([1, 3], [1]))
@@ -60,7 +57,7 @@ def recording_of(predictor):
 
 
 @pytest.mark.usefixtures("threads")
-@pytest.mark.parametrize("example", EXAMPLES, ids=SHOWN)
+@pytest.mark.parametrize("example", two_of_each_quick())
 def test_every_op_is_recorded(example) -> None:
     model = Model(graph_of(example.call, example.inputs), seed=1)
     predictor = model.predictor()
@@ -152,15 +149,14 @@ def test_few_batch_sizes_are_remembered() -> None:
 
 # The plan of a training step has what that of evaluation has, but for the statistics and masks of a
 # few ops: of each op two examples are tried in evaluation by tests that are not heavy.
-_FIRST = {id(example) for cls in registry().values() for example in cls.examples[:2]}
 _RUNS = [
     pytest.param(
         example,
         training,
-        marks=[] if training or id(example) in _FIRST else [pytest.mark.heavy],
-        id=f"{shown}-{'training' if training else 'evaluation'}",
+        marks=[] if training or is_quick(example) else [pytest.mark.heavy],
+        id=f"{shown(example)}-{'training' if training else 'evaluation'}",
     )
-    for example, shown in zip(EXAMPLES, SHOWN, strict=True)
+    for example in EXAMPLES
     for training in (True, False)
 ]
 

@@ -324,13 +324,3 @@ def test_steps_count_for_the_limits():
 def test_state_and_scan_are_names_elsewhere():
     one = net(" input scan: [4]\n state = scan -> relu\n output state -> state: linear(2)")
     assert [node.name for node in one.graph.nodes] == ["relu1", "state"]
-
-
-@pytest.mark.parametrize("target", ["c", "onnx"])
-def test_targets_without_a_form_say_so_at_the_call(target, run, tmp_path):
-    file = tmp_path / "n.net"
-    file.write_text(f"{ELMAN}net N {{\n input x: [5, 3]\n output x -> Elman(2)\n}}\n", "utf-8")
-    done = run("compile", str(file), "--target", target, "-o", str(tmp_path / "out"))
-    assert done.code == 1
-    assert "`scan` has no" in done.err
-    assert "Elman(2)" in done.err

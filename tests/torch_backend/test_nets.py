@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 import netspec  # noqa: E402
-from netspec.compiler.ops import registry  # noqa: E402
 from netspec.testing.op_examples import net_of  # noqa: E402
 from tests.helpers.formatted import check_formatted  # noqa: E402
+from tests.helpers.op_parameters import EXAMPLES, shown  # noqa: E402
 from tests.helpers.random_nets import random_net  # noqa: E402
 from tests.helpers.torch_cases import CASES  # noqa: E402
 from tests.helpers.torch_support import (  # noqa: E402
@@ -24,9 +24,6 @@ from tests.helpers.torch_support import (  # noqa: E402
     classes,
     source_of,
 )
-
-EXAMPLES = [example for cls in registry().values() for example in cls.examples]
-
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -47,9 +44,7 @@ def in_a_block(call, inputs):
     )
 
 
-@pytest.mark.parametrize(
-    "example", EXAMPLES, ids=[f"{e.call} of {list(map(list, e.inputs))}" for e in EXAMPLES]
-)
+@pytest.mark.parametrize("example", EXAMPLES, ids=shown)
 def test_every_example_of_every_op(example):
     check_equal(netspec.loads(net_of(example.call, example.inputs)))
     check_equal(netspec.loads(in_a_block(example.call, example.inputs)))

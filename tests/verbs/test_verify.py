@@ -25,6 +25,7 @@ from netspec.tools.agreement.difference import difference
 from netspec.tools.verify import verify
 from tests.conftest import ROOT, Run, Write
 from tests.helpers.heavy import some_heavy
+from tests.helpers.op_parameters import two_of_each_quick
 from tests.helpers.zoo import FILES as WIDE_FILES
 
 pytest.importorskip("torch", reason="PyTorch is not installed")
@@ -48,11 +49,6 @@ SHIPPED = {
 DEEP = ("zoo/densenet121", "zoo/mobilenet_v2", "zoo/resnet50")
 # Its values and gradients are also compared with torchvision's, in `tests/project/test_zoo.py`.
 SLOWEST = ("zoo/mobilenet_v2", "zoo/vgg16", "zoo/resnet50", "zoo/densenet121", "zoo/alexnet")
-EXAMPLES = [
-    pytest.param(example, id=f"{example.call} of {list(map(list, example.inputs))}")
-    for op in registry().values()
-    for example in op.examples
-]
 
 
 def shipped(name: str, **arguments) -> netspec.Net:
@@ -104,7 +100,7 @@ def test_a_shipped_net_verifies(name):
     assert len(report.steps) == len(dtypes) * len(optimizers.OPTIMIZERS)
 
 
-@pytest.mark.parametrize("example", EXAMPLES)
+@pytest.mark.parametrize("example", two_of_each_quick())
 def test_every_op_verifies(example):
     report = verify(netspec.loads(net_of(example.call, example.inputs)), steps=0)
     assert report.ok, "\n".join(map(str, report.diagnostics))

@@ -29,6 +29,8 @@ def apart(op: FileOperator, constants: Constants, batch: int | None) -> Sequence
         constants: what is known of the values before it.
         batch: the size of the batch, if the file has a fixed one.
     """
+    if not op.outputs:
+        return (op,)
     formula = None if constants.is_fixed(op.outputs[0]) else _formula(op)
     if formula is not None:
         return _written(op, pattern_of(formula), constants)

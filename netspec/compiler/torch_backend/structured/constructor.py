@@ -552,11 +552,8 @@ def _free_stems(body: Suite) -> dict[str, str]:
 
 
 def _may_be_numbered(label: str, stem: str) -> bool:
-    """Whether a label can be a stem and a number."""
-    start, brace, _ = label.partition("{")
-    if not brace:
-        return re.fullmatch(rf"{re.escape(stem)}\d+", label) is not None
-    return bool(start) and (stem.startswith(start) or start.startswith(stem))
+    """Whether a label can be a stem and a number. What it has in braces is taken for numbers."""
+    return re.fullmatch(rf"{re.escape(stem)}\d+", re.sub(r"\{[^}]*\}", "0", label)) is not None
 
 
 # ------------------------------------------------------------------------------------- what is read
