@@ -132,7 +132,7 @@ def test_pictures_that_are_refused(tmp_path):
         read_picture(cut)
     huge = tmp_path / "huge.png"  # a few bytes that claim a gigabyte
     image.new("1", (9000, 9000)).save(huge)
-    with fails("data/bad-file", "the limit is 67,108,864"):
+    with fails("data/bad-file", "the limit is 64,500,000"):
         read_picture(huge)
 
 
