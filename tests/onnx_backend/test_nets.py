@@ -257,6 +257,15 @@ class Twice(Op):
     def forward(self, run, *x):
         return x[0] * 2
 
+    def backward(self, run, dy, *x):
+        return (2 * dy,)
+
+    def lower(self, to):
+        to.elementwise(to.out, 2 * Var("x"), x=to.x[0])
+
+    def lower_backward(self, to):
+        to.gradient(0, to.dy)
+
 
 @register
 class Half(ElementwiseOp):
@@ -266,6 +275,9 @@ class Half(ElementwiseOp):
 
     def value(self, *x):
         return x[0] / 2
+
+    def derivatives(self, y, *x):
+        return (Const(0.5),)
 '''
 
 

@@ -49,7 +49,8 @@ def stage_shapes(
     for part in syntax.parts(module.tree.definitions if module.tree else ()):
         if isinstance(part, syntax.Pipeline):
             for stage in part.stages:
-                types = tuple(given.get(stage, ()))
+                # A list without values has no shape to show.
+                types = tuple(filter(None, given.get(stage, ())))
                 if types and stage.span.end not in stated:
                     yield StageShape(stage, types)
 
