@@ -22,14 +22,9 @@ def shown(example: Example) -> str:
     return f"{example.call} of {list(map(list, example.inputs))}"
 
 
-def is_quick(example: Example) -> bool:
-    """Return True for the first two examples of an op."""
-    return id(example) in _FIRST
-
-
 def two_of_each_quick() -> list[Any]:
     """Return all examples as parameters of a test, those but two of each op as heavy ones."""
     return [
-        pytest.param(e, id=shown(e), marks=[] if is_quick(e) else [pytest.mark.heavy])
+        pytest.param(e, id=shown(e), marks=[] if id(e) in _FIRST else [pytest.mark.heavy])
         for e in EXAMPLES
     ]

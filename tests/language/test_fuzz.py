@@ -10,7 +10,7 @@ import pytest
 from tests.helpers.fuzz_core import ROOT
 
 
-@pytest.mark.parametrize("seconds", [8, pytest.param(60, marks=pytest.mark.heavy)])
+@pytest.mark.parametrize("seconds", [5, pytest.param(60, marks=pytest.mark.heavy)])
 def test_a_slice_of_fuzzing(tmp_path, seconds: int):
     """It runs in a process of its own, so that only its memory is measured."""
     command = [sys.executable, "-m", "tests.helpers.fuzz", "--worker", "--seconds", str(seconds)]

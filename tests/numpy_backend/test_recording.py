@@ -25,7 +25,7 @@ from netspec.testing.op_examples import (
 )
 from tests.conftest import ROOT
 from tests.helpers.heavy import some_heavy
-from tests.helpers.op_parameters import EXAMPLES, is_quick, shown, two_of_each_quick
+from tests.helpers.op_parameters import two_of_each_quick
 
 
 @pytest.fixture(params=some_heavy([1, 3], [1]))
@@ -147,22 +147,9 @@ def test_few_batch_sizes_are_remembered() -> None:
 # -------------------------------------------------------------------------------------- training
 
 
-# The plan of a training step has what that of evaluation has, but for the statistics and masks of a
-# few ops: of each op two examples are tried in evaluation by tests that are not heavy.
-_RUNS = [
-    pytest.param(
-        example,
-        training,
-        marks=[] if training or is_quick(example) else [pytest.mark.heavy],
-        id=f"{shown(example)}-{'training' if training else 'evaluation'}",
-    )
-    for example in EXAMPLES
-    for training in (True, False)
-]
-
-
 @pytest.mark.usefixtures("threads")
-@pytest.mark.parametrize(("example", "training"), _RUNS)
+@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
+@pytest.mark.parametrize("example", two_of_each_quick())
 def test_every_op_runs_from_its_recording(example, training) -> None:
     graph = graph_of(example.call, example.inputs)
     plan = make_plan(graph, training=training, input_gradients=True)
