@@ -111,6 +111,7 @@ class Layout:
         }
         for prefix in sorted(prefixes, key=len):
             self.containers[prefix] = self._container(prefix)
+        self._begin_before_those_within()
         self._within = {id(site.step) for site in self._sites}
         self._fill(body, [self.root])
 
@@ -156,6 +157,13 @@ class Layout:
         return found
 
     # -- where they begin
+
+    def _begin_before_those_within(self) -> None:
+        """Let a container begin where one in it does: with a layer without a label, before its own labels."""
+        for prefix in sorted(self.containers, key=len, reverse=True):
+            inner, outer = self.containers[prefix], self.containers.get(prefix[:-1])
+            if outer is not None and outer.suite is inner.suite:
+                outer.first = min(outer.first, inner.first)
 
     def _container(self, prefix: Prefix) -> Container:
         users = [s for s in self._sites if s.step.label and s.step.label[: len(prefix)] == prefix]
