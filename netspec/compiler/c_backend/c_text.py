@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from netspec.text.free_name import free_name
 from netspec.text.printable import printable
 
 # Words of C and C++, and names that headers of either may define as macros.
@@ -128,10 +129,6 @@ class Names:
 
     def free(self, text: str) -> str:
         """Return an identifier for a text, and take it."""
-        name = base = identifier(text)[:60]
-        count = 1
-        while name in self._taken:
-            count += 1
-            name = f"{base}_{count}"
+        name = free_name(identifier(text)[:60], self._taken)
         self._taken.add(name)
         return name

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from netspec.compiler.ir.onnx_form import OnnxNode, OnnxValue
 from netspec.compiler.onnx_backend.program import OnnxProgram
+from netspec.text.free_name import free_name
 
 SIZES = "sizes"
 
@@ -24,10 +25,7 @@ class Names:
 
     def give(self, wanted: str) -> str:
         """Return a name, with a number behind it if it is taken."""
-        name, number = wanted, 1
-        while name in self._taken:
-            number += 1
-            name = f"{wanted}_{number}"
+        name = free_name(wanted, self._taken)
         self._taken.add(name)
         return name
 

@@ -16,6 +16,7 @@ from netspec.compiler.torch_backend.structured.homes import Homes
 from netspec.compiler.torch_backend.structured.structure import NotStructuredError
 from netspec.compiler.torch_backend.trace import Called, Trace
 from netspec.diagnostics import Span
+from netspec.text.free_name import free_name
 
 
 def classes_of(trace: Trace) -> Homes:
@@ -26,7 +27,7 @@ def classes_of(trace: Trace) -> Homes:
         for structure, its in _structures(traces, homes, trials):
             block = its[0].definition
             assert isinstance(block, syntax.Block)
-            name = _free(block.name.id, taken)
+            name = free_name(block.name.id, taken, joint="")
             taken.add(name)
             homes.add(BlockClass(block, name, structure.taken, its, structure))
     count = Counter(made.definition.span for made in homes.all)
@@ -110,12 +111,3 @@ def _collect(
             height = max(height, 1 + _collect(event.body, calls, inner))
     calls.setdefault(span, {}).setdefault(height, []).append(trace)
     return height
-
-
-def _free(name: str, taken: set[str]) -> str:
-    number = 2
-    free = name
-    while free in taken:
-        free = f"{name}{number}"
-        number += 1
-    return free

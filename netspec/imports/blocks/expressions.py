@@ -12,6 +12,7 @@ from netspec.imports.blocks.items import Item
 from netspec.imports.blocks.lined_up import CannotMergeError, LinedUp, Slot
 from netspec.imports.blocks.tables import Tables
 from netspec.imports.outline import Argument
+from netspec.text.free_name import free_name
 
 # Names for arguments whose attribute is a single letter, or says too little in a block's head.
 _SPELT_OUT = {"p": "rate", "k": "offset"}
@@ -327,19 +328,15 @@ class Expressions:
 
     def _name_arguments(self) -> None:
         counts = Counter(new.base for new in self._new)
-        taken: set[str] = set()
+        taken = {*self._lined_up.inputs, *self._declared}
         for new in self._new:
             name = new.base
             if counts[new.base] > 1:
                 callee, label, *_ = new.slot.key
                 name = f"{identifier(label) or callee.lstrip('=').lower()}_{new.base}"
             name = name if len(name) > 1 and name not in KEYWORDS else f"{name}_value"
-            found, count = name, 1
-            while found in taken or found in self._lined_up.inputs or found in self._declared:
-                count += 1
-                found = f"{name}{count}"
-            taken.add(found)
-            new.name = found
+            new.name = free_name(name, taken, joint="")
+            taken.add(new.name)
 
 
 def identifier(label: str) -> str:

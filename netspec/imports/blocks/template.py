@@ -22,6 +22,7 @@ from netspec.imports.blocks.writing import Writing
 from netspec.imports.call_tree import ModuleCall
 from netspec.imports.outline import BlockOutline, Statement
 from netspec.imports.value_names import Names
+from netspec.text.free_name import free_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +106,7 @@ class Blocks:
             name = f"Block{name}"
         if name in registry():
             name = f"{name}Block"
-        found, count = name, 1
-        while found in self._taken:
-            count += 1
-            found = f"{name}{count}"
+        found = free_name(name, self._taken, joint="")
         self._taken.add(found)
         return found
 

@@ -30,6 +30,7 @@ from netspec.imports.onnx.layer_names import LayerName, layer_names, with_module
 from netspec.imports.onnx.proto_file import Array, read_model, shown_name
 from netspec.imports.onnx.recognition import FoundLayer, FoundNet, found_net
 from netspec.imports.onnx.repetition import with_repeated
+from netspec.text.free_name import free_name
 
 # So many whole numbers are written into the file; more are only in the weights.
 _MOST_WRITTEN = 4096
@@ -274,10 +275,7 @@ class _Front:
         return f"{op}{self._numbers[op]}"
 
     def _fresh(self, wanted: str) -> str:
-        label, number = wanted, 1
-        while label in self._labels:
-            number += 1
-            label = f"{wanted}_{number}"
+        label = free_name(wanted, self._labels)
         self._labels.add(label)
         return label
 
@@ -364,11 +362,7 @@ def _identifier(name: str, otherwise: str, taken: set[str]) -> str:
     last = re.split(r"[./:]", name.strip("./:"))[-1]
     usual = re.sub(r"\W", "_", last, flags=re.ASCII).strip("_")[:40]
     wanted = usual if re.match(r"[A-Za-z_]", usual) else otherwise
-    found, number = f"{wanted}_" if wanted in KEYWORDS else wanted, 1
-    while found in taken:
-        number += 1
-        found = f"{wanted}_{number}"
-    return found
+    return free_name(f"{wanted}_" if wanted in KEYWORDS else wanted, taken, stem=wanted)
 
 
 def _net_name(name: str) -> str:

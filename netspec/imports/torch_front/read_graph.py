@@ -36,6 +36,7 @@ from netspec.imports.imported_net import (
 )
 from netspec.imports.number_lists import numbers_length
 from netspec.runtime.models.torch_build import require_torch
+from netspec.text.free_name import free_name
 
 if TYPE_CHECKING:
     import torch
@@ -794,10 +795,7 @@ class _Reader:
         return value
 
     def _free(self, name: str) -> str:
-        found, count = name, 1
-        while found in self._names:
-            count += 1
-            found = f"{name}_{count}"
+        found = free_name(name, self._names)
         self._names.add(found)
         return found
 

@@ -159,7 +159,7 @@ class Layout:
     # -- where they begin
 
     def _begin_before_those_within(self) -> None:
-        """Let a container begin where one in it does: with a layer without a label, before its own labels."""
+        """Let a container begin where one in it does, with a layer without a label before its own."""
         for prefix in sorted(self.containers, key=len, reverse=True):
             inner, outer = self.containers[prefix], self.containers.get(prefix[:-1])
             if outer is not None and outer.suite is inner.suite:
