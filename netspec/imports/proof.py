@@ -13,6 +13,7 @@ from netspec.compiler.driver import Request, compile_request, select, written
 from netspec.compiler.ir.sizes import Dim
 from netspec.diagnostics import NetspecError, Source
 from netspec.runtime.models.numpy_model import Model
+from netspec.tools.agreement.difference import distances
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -108,8 +109,8 @@ def largest_difference(
             if got.shape != expected.shape:
                 message = f"`{name}` is {got.shape}, and the model's is {expected.shape}"
                 raise NetspecError.simple(codes.IMPORT_DIFFERS, message, "nothing was written")
-            scale = float(np.abs(expected).max(initial=0)) or 1.0
-            difference = float(np.abs(got - expected).max(initial=0))
+            gaps, peak = distances(expected, got)
+            scale, difference = peak or 1.0, float(gaps.max(initial=0))
             worst = max(worst, difference / max(scale, smallest))
             apart = max(apart, difference / scale)
     if not (worst <= TOLERANCE and apart <= _SAME_SMALL):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -139,7 +138,7 @@ def _read(
         except NetspecError as error:
             failed = failed or error
             continue
-        names = _output_names(module, example, training=training)
+        names = _output_names(program)
         read = read_graph(program, name, list(example), names, aten_table(), module)
         if not read.problems:
             notes = []
@@ -196,14 +195,12 @@ def _state(module: nn.Module) -> dict[str, NDArray[Any]]:
     return {name: t.detach().cpu().numpy() for name, t in module.state_dict().items()}
 
 
-def _output_names(
-    module: nn.Module, example: Mapping[str, torch.Tensor], *, training: bool
-) -> list[str]:
+def _output_names(program: ExportedProgram) -> list[str]:
     """Return the names that a model gives its outputs: keys of a dict, fields of a tuple."""
-    torch = require_torch()
-    ran = copy.deepcopy(module).train(training)
-    with torch.no_grad():
-        return list(_named(ran(*example.values())))
+    from torch.utils import _pytree
+
+    (end,) = (node for node in program.graph.nodes if node.op == "output")
+    return list(_named(_pytree.tree_unflatten(list(end.args[0]), program.call_spec.out_spec)))
 
 
 def _named(found: Any) -> dict[str, torch.Tensor]:

@@ -18,6 +18,7 @@ from netspec.compiler.ir.graph import Graph
 from netspec.diagnostics import NetspecError
 from netspec.imports.proof import random_inputs
 from netspec.tools.agreement.case import Trial, make_case
+from netspec.tools.agreement.difference import distances
 from netspec.tools.agreement.numpy_trace import plan_as_run, trace_program
 from netspec.tools.agreement.quantities import Item
 
@@ -75,8 +76,7 @@ def _at_rate_zero(graph: Graph) -> Graph:
     for node in graph.nodes:
         op = node.op
         if op.rate:
-            values = {name: getattr(op, name) for name in op.attributes()}
-            op = type(op)(**{**values, op.rate: 0.0})
+            op = dataclasses.replace(op, **{op.rate: 0.0})  # type: ignore[type-var]  # as ops are
         nodes.append(dataclasses.replace(node, op=op))
     return dataclasses.replace(graph, nodes=tuple(nodes))
 
@@ -106,15 +106,14 @@ def _largest(ours: Arrays, theirs: Arrays, what: str) -> float:
     Raises:
         NetspecError: if it is above `TOLERANCE`.
     """
-    peaks = {name: float(np.abs(array).max(initial=0)) for name, array in theirs.items()}
-    least = max(peaks.values(), default=0.0) * _NOTHING
+    found = {name: distances(array, ours[name]) for name, array in theirs.items()}
+    least = max((peak for _, peak in found.values()), default=0.0) * _NOTHING
     worst, place = 0.0, ""
-    for name, expected in theirs.items():
-        apart = float(np.abs(ours[name] - expected).max(initial=0))
-        share = apart / (max(peaks[name], least) or 1.0)
-        if not share <= worst:
+    for name, (gaps, peak) in found.items():
+        share = float(gaps.max(initial=0)) / (max(peak, least) or 1.0)
+        if share > worst:
             worst, place = share, name
-    if not worst <= TOLERANCE:
+    if worst > TOLERANCE:
         message = f"{what} differ: `{place}` by {worst:.1e} of the largest, with random parameters"
         raise NetspecError.simple(codes.IMPORT_DIFFERS, message, "nothing was written")
     return worst

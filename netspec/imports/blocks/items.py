@@ -122,12 +122,13 @@ def items_of(
 
 def _tensor_item(tensor: ImportedTensor, prefix: str) -> Item:
     own = tensor.name.removeprefix(prefix)
-    initial = tensor.initial if isinstance(tensor.initial, str) else runs(tensor.initial).written()
     constants = {f"size{i}": str(size) for i, size in enumerate(tensor.stored)}
-    constants["initial"] = initial
     patterns, counts = {}, None
-    if not isinstance(tensor.initial, str):
+    if isinstance(tensor.initial, str):
+        constants["initial"] = tensor.initial
+    else:
         found = runs(tensor.initial)
+        constants["initial"] = found.written()
         patterns["initial"] = Pattern(found.text, found.counts)
         counts = counting(tensor.initial)
     return Item(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from netspec.compiler.ir.onnx_read import FileAttributes, FileOperator, FileValue
+from netspec.compiler.ir.onnx_read import FileAttribute, FileAttributes, FileOperator, FileValue
 from netspec.compiler.ir.op import BATCH
 from netspec.compiler.ir.sizes import Dim
 from netspec.imports.onnx.constants import Constants
@@ -96,12 +96,8 @@ def _written(op: FileOperator, formula: Applied, constants: Constants) -> list[F
         while inputs and inputs[-1] is None:
             del inputs[-1]
         given = op.attributes.values if part.operator in _MAIN else part.attributes
-        attributes = FileAttributes({**defaults(part.operator), **given})
-        made = replace(
-            op, operator=part.operator, inputs=tuple(inputs), outputs=outputs, attributes=attributes
-        )
-        outputs[0].maker = made
-        found.append(made)
+        attributes = {**defaults(part.operator), **given}
+        found.append(_with(op, part.operator, tuple(inputs), outputs, attributes))
         return outputs[0]
 
     add(formula, op.outputs)
@@ -110,11 +106,10 @@ def _written(op: FileOperator, formula: Applied, constants: Constants) -> list[F
 
 def _with(
     op: FileOperator, operator: str, inputs: tuple[FileValue | None, ...],
-    outputs: tuple[FileValue, ...],
+    outputs: tuple[FileValue, ...], attributes: Mapping[str, FileAttribute] | None = None,
 ) -> FileOperator:  # fmt: skip
-    made = replace(
-        op, operator=operator, inputs=inputs, outputs=outputs, attributes=FileAttributes({})
-    )
+    given = FileAttributes(dict(attributes or {}))
+    made = replace(op, operator=operator, inputs=inputs, outputs=outputs, attributes=given)
     for value in outputs:
         value.maker = made
     return made

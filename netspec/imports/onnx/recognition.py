@@ -84,8 +84,7 @@ class _Recognition:
         self._same: dict[FileValue, FileValue] = {}
         self._layers: dict[FileValue, FoundLayer] = {}
         self._why: dict[int, str] = {}
-        self._operators: list[FileOperator] = []
-        self._order: dict[int, int] = {}
+        self._order: dict[FileOperator, int] = {}
         self._inputs = [given.value for given in graph.inputs.values()]
         self._ends = set(graph.outputs.values())
         self._readers: dict[FileValue, set[int]] = {}
@@ -99,8 +98,7 @@ class _Recognition:
         for op in self._graph.operators:
             op.inputs = tuple(v and self._same.get(v, v) for v in op.inputs)
             for each in apart(op, self._constants, self._batch):
-                self._order[id(each)] = len(self._operators)
-                self._operators.append(each)
+                self._order[each] = len(self._order)
                 self._read(each)
         outputs = {n: self._same.get(v, v) for n, v in self._graph.outputs.items()}
         return self._used(outputs)
@@ -318,8 +316,8 @@ class _Recognition:
                 if self._is_first(value.maker):
                     missing[id(value.maker)] = self._missing(value.maker)
                 waiting += [v for v in value.maker.inputs if v and not self._constants.is_fixed(v)]
-        layers = sorted(found.values(), key=lambda layer: self._order.get(id(layer.root), -1))
-        lacking = sorted(missing.values(), key=lambda each: self._order[id(each.operator)])
+        layers = sorted(found.values(), key=lambda layer: self._order.get(layer.root, -1))
+        lacking = sorted(missing.values(), key=lambda each: self._order[each.operator])
         return FoundNet(_declared_late(layers), outputs, tuple(lacking))
 
     def _is_first(self, op: FileOperator) -> bool:

@@ -80,7 +80,6 @@ class _Stored:
     """A tensor of the state dict."""
 
     name: str
-    kind: str
     tensor: torch.Tensor
 
 
@@ -144,7 +143,7 @@ class _Reader:
     used: set[str] = field(default_factory=set)
     outputs: list[str] = field(default_factory=list)
     _storage: dict[fx.Node, fx.Node] = field(default_factory=dict)
-    _inside: dict[fx.Node, str] = field(default_factory=dict)
+    _learned: set[str] = field(default_factory=set)  # the parameters of the state dict
     _names: set[str] = field(default_factory=set)
     _constants: dict[fx.Node, AtenTensor] = field(default_factory=dict)
     _shapes: dict[str, Shape] = field(default_factory=dict)
@@ -202,8 +201,9 @@ class _Reader:
                 if held is None:  # a buffer that is not saved
                     self.env[node] = _Known(self.program.constants[spec.target].detach())
                 else:
-                    kind = "parameter" if spec.kind == kinds.PARAMETER else "buffer"
-                    self.env[node] = _Stored(spec.target, kind, held.detach())
+                    self.env[node] = _Stored(spec.target, held.detach())
+                    if spec.kind == kinds.PARAMETER:
+                        self._learned.add(spec.target)
             else:
                 self.env[node] = _FAILED
 
@@ -342,7 +342,6 @@ class _Reader:
             return False
         ref = self.env.get(node.args[0])
         if isinstance(ref, _Stored) and not node.users:
-            self._inside[node] = ref.name
             self.env[node] = ref
             return True
         return False
@@ -666,20 +665,13 @@ class _Reader:
         shape = x.shape[1:] if leads else x.shape
         if value not in self.tensors:
             held = self.program.state_dict[x.stored]
-            kind = "parameter" if x.stored in dict(self._stored_kinds()) else "buffer"
+            kind = "parameter" if x.stored in self._learned else "buffer"
             self.tensors[value] = ImportedTensor(
                 value, x.stored, kind, x.shape, shape, _initial(held, kind), self._owner(x.stored)
             )
             self._shapes[value] = shape
             self.used.add(x.stored)
         return AtenTensor(value, shape, x.rank, 0 if leads else 1)
-
-    def _stored_kinds(self) -> Iterable[tuple[str, str]]:
-        torch = require_torch()
-        kinds = torch.export.graph_signature.InputKind
-        for spec in self.program.graph_signature.input_specs:
-            if spec.kind == kinds.PARAMETER:
-                yield spec.target, "parameter"
 
     def _owner(self, name: str) -> tuple[Scope, ...]:
         """Return the scopes of the module that holds a tensor, as some node's stack has them."""
@@ -704,9 +696,10 @@ class _Reader:
 
     def _computed_again(self, known: _Known) -> AtenTensor | None:
         """Append the layers that compute a table; None for one that is better written out."""
+        if known.source is None:
+            return None
         numbers = known.tensor.numel()
-        is_long = numbers > _MOST_NUMBERS or numbers_length(_nested(known.tensor)) > _SHORT
-        if known.source is None or not is_long:
+        if numbers <= _MOST_NUMBERS and numbers_length(_nested(known.tensor)) <= _SHORT:
             return None
         schema = known.source.target._schema
         name = schema.name.partition("::")[2]

@@ -21,12 +21,16 @@ def difference(a: Array, b: Array) -> tuple[float, tuple[int, ...]]:
         return float("inf"), (0,) * a.ndim
     if a.size == 0:
         return 0.0, ()
+    apart, peak = distances(a, b)
+    index = np.unravel_index(int(apart.argmax()), apart.shape)
+    return float(apart[index]) / max(1.0, peak), tuple(int(i) for i in index)
+
+
+def distances(a: Array, b: Array) -> tuple[Array, float]:
+    """|a - b| of arrays of one shape, by the rules of `difference`, and the largest finite |a|."""
     a, b = a.astype(np.float64), b.astype(np.float64)
     with np.errstate(invalid="ignore", over="ignore"):
         same = (a == b) | (np.isnan(a) & np.isnan(b))
         apart = np.where(same, 0.0, np.abs(a - b))
-        apart = np.where(np.isnan(apart), np.inf, apart)
-        finite = np.abs(a[np.isfinite(a)])
-    index = np.unravel_index(int(apart.argmax()), apart.shape)
-    scale = max(1.0, float(finite.max(initial=0.0)))
-    return float(apart[index]) / scale, tuple(int(i) for i in index)
+    finite = np.abs(a[np.isfinite(a)])
+    return np.where(np.isnan(apart), np.inf, apart), float(finite.max(initial=0.0))
