@@ -7,6 +7,10 @@ PIP := $(BIN)/$(INSTALL)
 # Each process takes a half and then from what is left, so that what a file prepares is prepared once.
 PYTEST := python -m pytest -n 2 --dist worksteal
 
+# Some machines forbid compiled modules to be kept. Each of the many processes that the tests start would
+# compile all of netspec anew, which takes longer than what most of them do.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-all test-lowest test-without-torch site fuzz walk lint schemas dist clean
 
 # LeNet on the handwritten digits that come with netspec: no torch, no download.
