@@ -10,9 +10,12 @@ import numpy as np
 
 from netspec import codes
 from netspec.compiler.driver import Request, compile_request, select, written
-from netspec.compiler.ir.sizes import Dim
+from netspec.compiler.ir.sizes import names_in
+from netspec.compiler.passes.bind_sizes import specialize
 from netspec.diagnostics import NetspecError, Source
+from netspec.runtime.models.inputs import places_of
 from netspec.runtime.models.numpy_model import Model
+from netspec.tools.agreement.case import draw_inputs
 from netspec.tools.agreement.difference import distances
 
 if TYPE_CHECKING:
@@ -99,9 +102,10 @@ def largest_difference(
     """
     ours = Model(net.graph)
     ours.load_state_dict({name: state[name] for name in net.graph.saved()})
+    still = closed(net.graph)
     worst, apart = 0.0, 0.0
     for seed, count in enumerate(batches):
-        batch = random_inputs(net.graph, count, np.random.default_rng(seed))
+        batch = random_inputs(still, count, np.random.default_rng(seed))
         found = ours.forward(batch)
         outputs = found if isinstance(found, dict) else {next(iter(net.graph.outputs)): found}
         for name, expected in model(batch).items():
@@ -119,27 +123,29 @@ def largest_difference(
     return worst
 
 
-def random_inputs(graph: Graph, count: int, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
-    """Return a batch for each input: Gaussian numbers, or whole numbers that its readers allow."""
-    found: dict[str, NDArray[Any]] = {}
-    for name, shape in graph.inputs.items():
+def closed(graph: Graph) -> Graph:
+    """Return a net with a number for each open size, the same wherever its name stands.
+
+    Raises:
+        NetspecError: if a layer cannot take images of that size.
+    """
+    sizes: dict[str, int] = {}
+    for shape in graph.inputs.values():
         usual = _PICTURE if len(shape) > 2 else _SEQUENCE
-        sizes = (count, *(_as_number(size, usual) for size in shape))
-        holds = graph.holds(name)
-        if holds == "bool":
-            found[name] = rng.random(sizes) < 0.5
-        elif holds == "int" or name in graph.whole_inputs:
-            limit = graph.whole_inputs[name].limit if name in graph.whole_inputs else 2
-            found[name] = rng.integers(0, limit, sizes)
-        else:
-            found[name] = rng.standard_normal(sizes).astype(np.float32)
-    return found
+        for name in names_in(shape):
+            sizes[name] = max(usual, sizes.get(name, 0))
+    return specialize(graph, sizes) if sizes else graph
 
 
-def _as_number(size: Dim, usual: int) -> int:
-    """Return a size; one that is open as a usual number."""
-    if isinstance(size, int):
-        return size
-    number = size.at(dict.fromkeys(size.names(), usual))
-    assert isinstance(number, int)
-    return number
+def random_inputs(graph: Graph, count: int, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+    """Return a batch for each input of a net without open sizes, of the type that its model takes."""
+    return {
+        name: array.astype(_type_of(graph, name))
+        for name, array in draw_inputs(graph, count, rng).items()
+    }
+
+
+def _type_of(graph: Graph, name: str) -> type[np.generic]:
+    if places_of(graph, name) is None:
+        return np.float32
+    return np.bool_ if graph.holds(name) == "bool" else np.int64

@@ -27,6 +27,7 @@ from netspec.imports.torch_front.read_graph import ReadGraph, read_graph
 from netspec.imports.torch_front.training_step import training_step
 from netspec.imports.training_proof import TrainingDifference, training_difference
 from netspec.runtime.models.torch_build import require_torch
+from netspec.text.free_name import free_name
 
 if TYPE_CHECKING:
     import torch
@@ -68,7 +69,7 @@ def import_torch(
             operator; `import/differs`.
     """
     name = name or _pascal(type(module).__name__)
-    example = {_not_keyword(given): tensor for given, tensor in example.items()}
+    example = dict(zip(_input_names(list(example)), example.values(), strict=True))
     read, notes = _read(module, example, name, program)
     unread = sorted(set(_state(module)) - read.read)
     if unread:
@@ -206,11 +207,13 @@ def _output_names(program: ExportedProgram) -> list[str]:
 def _named(found: Any) -> dict[str, torch.Tensor]:
     """Return outputs by name, without those that are None."""
     if isinstance(found, Mapping):
-        return {_word(str(key)): t for key, t in found.items() if t is not None}
+        names = _output_words(list(map(str, found)))
+        return {
+            name: t for name, t in zip(names, found.values(), strict=True) if t is not None
+        }
     if isinstance(found, (tuple, list)):
         fields = getattr(found, "_fields", None)
-        names = [_word(f) for f in fields] if fields else []
-        names = names or [f"output{i + 1}" for i in range(len(found))]
+        names = _output_words(fields or [f"output{i + 1}" for i in range(len(found))])
         return {name: t for name, t in zip(names, found, strict=True) if t is not None}
     return {"output": found}
 
@@ -241,13 +244,25 @@ def _by_net(found: dict[str, torch.Tensor], net: CheckedText) -> dict[str, torch
     return found
 
 
-def _not_keyword(name: str) -> str:
-    return "x" if name in KEYWORDS else name
+def _input_names(given: Sequence[str]) -> list[str]:
+    """Return names for the inputs: the given ones, where they are no words of the language."""
+    found: list[str] = []
+    for name in given:
+        found.append(free_name("x", {*given, *found}) if name in KEYWORDS else name)
+    return found
 
 
 def _is_trace(module: nn.Module) -> bool:
     """Whether a module is a trace of one, which is as it was traced."""
     return type(module).__name__ == "GraphModule"
+
+
+def _output_words(given: Sequence[str]) -> list[str]:
+    """Return a name for each output."""
+    found: list[str] = []
+    for text in given:
+        found.append(free_name(_word(text), found))
+    return found
 
 
 def _word(text: str) -> str:

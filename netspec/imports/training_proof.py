@@ -16,7 +16,7 @@ import numpy as np
 from netspec import codes
 from netspec.compiler.ir.graph import Graph
 from netspec.diagnostics import NetspecError
-from netspec.imports.proof import random_inputs
+from netspec.imports.proof import closed, random_inputs
 from netspec.tools.agreement.case import Trial, make_case
 from netspec.tools.agreement.difference import distances
 from netspec.tools.agreement.numpy_trace import plan_as_run, trace_program
@@ -57,7 +57,7 @@ def training_difference(graph: Graph, model: Step, *, gradients: bool) -> Traini
     Raises:
         NetspecError: `import/differs`.
     """
-    still = _at_rate_zero(graph)
+    still = _at_rate_zero(closed(graph))
     if any(node.op.draws() for node in still.nodes):
         return None
     case = _case(still)

@@ -283,6 +283,19 @@ def test_modules_as_people_write_them(what: str) -> None:
     imported(make(), *example)
 
 
+class Words(nn.Module):
+    """Inputs and outputs that are called by words of the language."""
+
+    def forward(self, input: Any, block: Any, x: Any) -> Any:
+        return {"in": input + block, "output_in": block * x, "a.b": -x, "a_b": x - block}
+
+
+def test_names_that_are_words_of_the_language_are_replaced_by_others() -> None:
+    net = netspec.from_torch(Words(), (torch.randn(2, 4), torch.randn(2, 4), torch.randn(2, 4)))
+    assert list(net.graph.inputs) == ["x_2", "x_3", "x"]
+    assert list(net.graph.outputs) == ["output_in", "output_in_2", "a_b", "a_b_2"]
+
+
 class Branches(nn.Module):
     def forward(self, x: Any) -> Any:
         return x if x.sum() > 0 else -x

@@ -2,24 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from netspec.imports import training_proof
-from netspec.imports.proof import checked_text, largest_difference
+from netspec.imports.proof import checked_text, closed, largest_difference, random_inputs
 from tests.helpers.errors import fails
 
 
 def test_what_is_no_number_equals_no_number() -> None:
-    net = checked_text("A", "net A {\n    input x: [4]\n    output x -> log\n}\n")
+    net = checked_text("A", "net A {\n    input x: [4]\n    output x - 3 -> log\n}\n")
     with fails("import/differs", "the net computes something else"):
         largest_difference(net, {}, lambda batch: {"output": np.full_like(batch["x"], 7)})
 
 
 def test_the_same_places_may_hold_no_number() -> None:
-    net = checked_text("A", "net A {\n    input x: [4]\n    output x -> log\n}\n")
+    net = checked_text("A", "net A {\n    input x: [4]\n    output x - 3 -> log\n}\n")
     with np.errstate(invalid="ignore"):
-        assert largest_difference(net, {}, lambda batch: {"output": np.log(batch["x"])}) < 1e-5
+        assert largest_difference(net, {}, lambda batch: {"output": np.log(batch["x"] - 3)}) < 1e-5
+
+
+def test_an_open_size_is_the_same_wherever_its_name_stands() -> None:
+    text = "net A {\n    input rows: [H]\n    input x: [3, H, W]\n    output x -> sqrt\n"
+    net = checked_text("A", text + "    output rows = rows -> relu\n}\n")
+    still = closed(net.graph)
+    drawn = random_inputs(still, 2, np.random.default_rng(0))
+    assert drawn["x"].shape[2:3] == drawn["rows"].shape[1:] == (64,)
+    assert drawn["x"].min() > 0  # as a root needs it
+    assert drawn["rows"].min() < 0
+
+    def model(batch: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+        return {"output": np.sqrt(batch["x"]), "rows": np.maximum(batch["rows"], 0)}
+
+    assert largest_difference(net, {}, model) < 1e-6
+
+
+def test_inputs_are_of_the_type_that_the_model_takes() -> None:
+    text = "net A {\n    input x: int[4]\n    input m: bool[4]\n    input y: [4]\n"
+    net = checked_text("A", text + "    output where(m, y, y) + (x -> one_hot(3) -> sum(2))\n}\n")
+    drawn = random_inputs(net.graph, 2, np.random.default_rng(0))
+    assert [a.dtype for a in drawn.values()] == [np.int64, np.bool_, np.float32]
 
 
 @pytest.mark.parametrize("names", [("a", "b"), ("b", "a")])

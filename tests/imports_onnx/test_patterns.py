@@ -164,6 +164,32 @@ def test_a_convolution_that_is_read_twice_keeps_its_weights_to_itself(tmp_path: 
     assert not found.notes
 
 
+# What stands between a convolution and the addition that is its bias.
+BETWEEN = {
+    "Identity": [node("Identity", "a", "c")],
+    "two of them": [node("Identity", "a", "b1"), node("Identity", "b1", "c")],
+    "a cut that keeps all": [node("Slice", "a zeros ends axes", "c")],
+}
+
+
+@pytest.mark.parametrize("what", BETWEEN)
+def test_what_only_passes_on_stands_in_no_layers_way(what: str, tmp_path: Path) -> None:
+    nodes = [node("Conv", "x w", "a"), *BETWEEN[what], node("Add", "c b", "y")]
+    stored = {"w": weights(4, 8, 1, 1), "b": weights(4, 1, 1)}
+    cut = {"zeros": ints(0, 0), "ends": ints(2**62, 2**62), "axes": ints(2, 3)}
+    found = imported(tmp_path, nodes, stored | (cut if "cut" in what else {}), *PICTURE)
+    assert "output x -> conv1: conv(4, 1)" in found.text.replace("weight: ", "")
+    assert sorted(array.shape for array in found.state.values()) == [(4,), (4, 8, 1, 1)]
+
+
+def test_what_is_passed_on_to_another_layer_too_is_no_part_of_the_first(tmp_path: Path) -> None:
+    nodes = [node("Conv", "x w", "a"), node("Identity", "a", "b1"), node("Add", "a b", "c"),
+             node("Mul", "b1 c", "y")]  # fmt: skip
+    found = imported(tmp_path, nodes, {"w": weights(4, 8, 1, 1), "b": weights(4, 1, 1)}, *PICTURE)
+    assert found.text.count("conv(") == 1
+    assert "bias = false" in found.text
+
+
 def test_squeeze_and_excitation_repeats_as_a_block(tmp_path: Path) -> None:
     nodes: Graph = []
     stored: dict[str, np.ndarray] = {}

@@ -65,7 +65,7 @@ from netspec.compiler.ir.initializers import (
     Zeros,
 )
 from netspec.compiler.ir.layout import Storage
-from netspec.compiler.ir.onnx_read import FileValue, Found, Held, OnnxLayer, OnnxReader
+from netspec.compiler.ir.onnx_read import NO_END, FileValue, Found, Held, OnnxLayer, OnnxReader
 from netspec.compiler.ir.op import (
     BATCH,
     ITEM,
@@ -119,6 +119,7 @@ __all__ = [
     "BATCH",
     "ITEM",
     "MAX_SIZE",
+    "NO_END",
     "TRAINING",
     "Always",
     "Array",

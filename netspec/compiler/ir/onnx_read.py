@@ -43,6 +43,9 @@ class FileValue:
     is_constant: bool = False
 
 
+NO_END = 1 << 30
+"""Above this is what exporters write as the end of a `Slice` that has none."""
+
 _MOST_TERMS = 1000
 
 FileAttribute = Union[int, float, str, "Array", tuple[int | float | str, ...], None]

@@ -5,8 +5,6 @@ from typing import Any
 
 from netspec.compiler.ir.contract import *
 
-# What exporters write for an end that is left out.
-_NO_END = 1 << 30
 
 
 @register
@@ -226,7 +224,7 @@ class Slice(Op):
             start = max(start + size if start < 0 else start, 0)
             if stop is not None:
                 stop = min(max(stop + size if stop < 0 else stop, 0), size)
-        if stop is not None and (stop == size or stop > _NO_END):
+        if stop is not None and (stop == size or stop > NO_END):
             stop = None if start else stop
         yield read.layer(
             cls(axis, start, None if stop == size and start else stop, step), read.given(0)

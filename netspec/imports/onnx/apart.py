@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from netspec.compiler.ir.onnx_read import FileAttribute, FileAttributes, FileOperator, FileValue
+from netspec.compiler.ir.onnx_read import (
+    NO_END,
+    FileAttribute,
+    FileAttributes,
+    FileOperator,
+    FileValue,
+)
 from netspec.compiler.ir.op import BATCH
 from netspec.compiler.ir.sizes import Dim
 from netspec.imports.onnx.constants import Constants
 from netspec.imports.onnx.modern import defaults
 from netspec.imports.onnx.patterns import Applied, Numbers, Pattern, Wanted, pattern_of
-
-# What exporters write for an end that is left out, and more.
-_NO_END = 1 << 30
 
 _Cut = tuple[int, Dim, Dim, int]
 
@@ -116,7 +119,10 @@ def _with(
 
 
 def _cuts(op: FileOperator, constants: Constants, batch: int | None) -> list[_Cut] | None:
-    """Return what a `Slice` cuts along each axis; None for another operator, or for a single cut."""
+    """Return what a `Slice` cuts along each axis; None for another operator, or for a single cut.
+
+    A single one that keeps all is a layer too, unless it is along the batch.
+    """
     x = op.given(0)
     if op.operator != "Slice" or x is None or x.shape is None or len(op.outputs) != 1:
         return None
@@ -139,12 +145,12 @@ def _cuts(op: FileOperator, constants: Constants, batch: int | None) -> list[_Cu
             return None
         if start != 0 or step != 1 or not _is_whole(end, sizes[axis]):
             found.append((axis, start, end, step))
-    keeps_all = not found and axes[0] != 0
-    return None if keeps_all or len(starts) == len(found) == 1 else found
+    is_one_cut = len(starts) == 1 and (found or axes[0] != 0)
+    return None if is_one_cut else found
 
 
 def _is_whole(end: Dim, size: Dim) -> bool:
     """Whether a cut to `end` reaches the end of an axis."""
     if end == size:
         return True
-    return isinstance(end, int) and (end > _NO_END or (isinstance(size, int) and end >= size))
+    return isinstance(end, int) and (end > NO_END or (isinstance(size, int) and end >= size))

@@ -89,15 +89,17 @@ class _Recognition:
         self._ends = set(graph.outputs.values())
         self._readers: dict[FileValue, set[int]] = {}
         for op in graph.operators:
-            for value in op.inputs:
-                if value is not None:
-                    self._readers.setdefault(value, set()).add(id(op))
+            self._note_reader(op)
 
     def net(self) -> FoundNet:
         """Return what is found."""
         for op in self._graph.operators:
             op.inputs = tuple(v and self._same.get(v, v) for v in op.inputs)
-            for each in apart(op, self._constants, self._batch):
+            parts = apart(op, self._constants, self._batch)
+            if parts != (op,):
+                self._forget_reader(op)
+            for each in parts:
+                self._note_reader(each)
                 self._order[each] = len(self._order)
                 self._read(each)
         outputs = {n: self._same.get(v, v) for n, v in self._graph.outputs.items()}
@@ -120,10 +122,28 @@ class _Recognition:
             found = self._as_said(op, layer) or found
             found.value.shape = found.shape
             self._layers[found.value] = found
-        if not best and _only_passes_on(op):
-            (x,) = op.inputs[:1] or (None,)
-            if x is not None:
-                self._same[op.outputs[0]] = x
+        x = op.given(0)
+        if not best and x is not None and _only_passes_on(op):
+            self._pass_on(op, x)
+
+    def _note_reader(self, op: FileOperator) -> None:
+        for value in op.inputs:
+            if value is not None:
+                self._readers.setdefault(value, set()).add(id(op))
+
+    def _forget_reader(self, op: FileOperator) -> None:
+        for value in op.inputs:
+            if value is not None:
+                self._readers[value].discard(id(op))
+
+    def _pass_on(self, op: FileOperator, x: FileValue) -> None:
+        """Take what an operator gives for what it gets: who reads the one reads the other."""
+        (y,) = op.outputs
+        self._same[y] = x
+        self._forget_reader(op)
+        self._readers[x] |= self._readers.get(y, set())
+        if y in self._ends:
+            self._ends.add(x)
 
     def _as_said(self, op: FileOperator, layer: OnnxLayer) -> FoundLayer | None:
         """Return a layer with the attributes that the file says, if they have the same form."""
