@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -26,7 +27,7 @@ def with_loops(statements: Sequence[Statement]) -> tuple[Statement, ...]:
     while at < len(statements):
         best: _Repeat | None = None
         for length in range(1, min(_LONGEST, (len(statements) - at) // _LEAST) + 1):
-            repeat = _repeat(statements[at:], length)
+            repeat = _repeat(statements, at, length)
             if repeat is not None and (best is None or repeat.saved > best.saved):
                 best = repeat
         if best is None:
@@ -103,24 +104,20 @@ class _Repeat:
         return found
 
 
-def _repeat(statements: Sequence[Statement], length: int) -> _Repeat | None:
-    """Return how the first statements repeat, as often as they do."""
-    first = statements[:length]
-    if not all(isinstance(s, Step) for s in first):
-        return None
+def _repeat(statements: Sequence[Statement], start: int, length: int) -> _Repeat | None:
+    """Return how the statements from one on repeat, as often as they do."""
     turns: list[Sequence[Step]] = []
-    found: _Repeat | None = None
-    for at in range(0, len(statements) - length + 1, length):
+    for at in range(start, len(statements) - length + 1, length):
         turn = [s for s in statements[at : at + length] if isinstance(s, Step)]
         if len(turn) < length or not all(map(_alike, turns[0] if turns else turn, turn)):
             break
         turns.append(turn)
-        if len(turns) >= 2:
-            made = _counting(turns)
-            if made is None:
-                break
-            if len(turns) >= _LEAST:
-                found = made
+    if len(turns) < _LEAST:
+        return None
+    # More turns never count where fewer do not.
+    counts = range(_LEAST, len(turns) + 1)
+    most = bisect_left(counts, True, key=lambda count: _counting(turns[:count]) is None)
+    found = _counting(turns[: counts[most - 1]]) if most else None
     return found if found is not None and found.saved > 2 else None
 
 

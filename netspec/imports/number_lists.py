@@ -66,7 +66,7 @@ def _runs(numbers: Numbers, counts: list[int]) -> str:
     at = 0
     while at < len(groups):
         value, count = groups[at]
-        length = _range_length(groups[at:])
+        length = _range_length(groups, at)
         is_long = count > 1 and len(plain_list(value)) > _PLAIN // 4
         if count < _LEAST_RANGE and length < _LEAST_RANGE and not is_long:
             single += [_item(value, counts)] * count
@@ -91,12 +91,13 @@ def _item(value: Constant, counts: list[int]) -> str:
     return _runs(value, counts) if is_long and isinstance(value, tuple) else plain_list(value)
 
 
-def _range_length(groups: Sequence[tuple[Constant, int]]) -> int:
-    """Return how many of the first items, each there once, are a range."""
+def _range_length(groups: Sequence[tuple[Constant, int]], start: int) -> int:
+    """Return how many of the items from one on, each there once, are a range."""
     length = 0
     step: int | None = None
     before: int | None = None
-    for value, count in groups:
+    for at in range(start, len(groups)):
+        value, count = groups[at]
         if type(value) is not int or count != 1:
             break
         if before is not None:

@@ -58,13 +58,12 @@ class CountingTable:
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """`parameter name: [shape] = initial`, where the initial list may be made by loops before."""
+    """`parameter name: [shape] = initial`."""
 
     kind: str
     name: str
     shape: str
     initial: str
-    table: CountingTable | None = None
 
 
 @dataclass(frozen=True, slots=True)

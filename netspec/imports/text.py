@@ -118,7 +118,6 @@ class _Body:
             elif isinstance(statement, Copy):
                 found.append(_assigned(statement.target, statement.source))
             elif isinstance(statement, Declaration):
-                found += _table(statement.table) if statement.table is not None else []
                 found.append(
                     f"{statement.kind} {statement.name}: {statement.shape} = {statement.initial}"
                 )

@@ -208,9 +208,7 @@ def _named(found: Any) -> dict[str, torch.Tensor]:
     """Return outputs by name, without those that are None."""
     if isinstance(found, Mapping):
         names = _output_words(list(map(str, found)))
-        return {
-            name: t for name, t in zip(names, found.values(), strict=True) if t is not None
-        }
+        return {name: t for name, t in zip(names, found.values(), strict=True) if t is not None}
     if isinstance(found, (tuple, list)):
         fields = getattr(found, "_fields", None)
         names = _output_words(fields or [f"output{i + 1}" for i in range(len(found))])

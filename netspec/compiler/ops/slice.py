@@ -6,7 +6,6 @@ from typing import Any
 from netspec.compiler.ir.contract import *
 
 
-
 @register
 class Slice(Op):
     """Places `start` to `stop` (exclusive) along an axis, every `step`-th: y = x[:, start:stop:step].

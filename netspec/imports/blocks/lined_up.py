@@ -62,6 +62,7 @@ class LinedUp:
         self._per_call = per_call
         self.items = [item for items in per_call for item in items]
         self._slots: list[Slot] = []
+        self._place = {item: i for items, _ in self._variants for i, item in enumerate(items)}
         self._slot_of: list[dict[int, int]] = []
         self._line_up()
 
@@ -89,7 +90,7 @@ class LinedUp:
         self._slots = slots
         self._slot_of = [
             {
-                self._variants[number][0].index(slot.items[number]): i
+                self._place[slot.items[number]]: i
                 for i, slot in enumerate(slots)
                 if number in slot.items
             }
@@ -121,11 +122,7 @@ class LinedUp:
         found: list[Item | None] = []
         for call, variant in enumerate(self._variant_of):
             item = slot.items.get(variant)
-            if item is None:
-                found.append(None)
-                continue
-            at = next(i for i, x in enumerate(self._variants[variant][0]) if x is item)
-            found.append(self._per_call[call][at])
+            found.append(None if item is None else self._per_call[call][self._place[item]])
         return found
 
     def present(self, variants: Iterable[int]) -> list[bool]:

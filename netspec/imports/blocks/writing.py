@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 
 from netspec.imports.blocks.expressions import Expressions, identifier
 from netspec.imports.blocks.items import SHARED, Item, Ref
@@ -36,6 +35,7 @@ class _Merge:
     """A value that is another one in some variants than in others."""
 
     sources: dict[int, Ref]
+    reads: list[int] = field(default_factory=list)  # where it is read, as in `Writing`
     name: str = ""
 
     def ordered(self) -> tuple[Ref, Ref]:
@@ -75,7 +75,6 @@ class Writing:
         self._plan()
         slots = self._lined_up.slots
         everything = frozenset(range(self._lined_up.variants))
-        merged_at = {id(m): self._first_read(m) for m in self._merges}
         out: list[tuple[frozenset[int], Statement]] = []
         for i, name in enumerate(self._lined_up.inputs):
             self._called[Ref(True, i)] = name
@@ -83,10 +82,11 @@ class Writing:
             for merge in self._starts.get(at, ()):
                 self._begin(merge, at, out)
             for merge in self._merges:
-                self._prepare(merge, at, merged_at[id(merge)], out)
-            out.append((frozenset(slot.items), self._statement(at, slot)))
+                self._prepare(merge, at, out)
+            here = frozenset(slot.items)
+            out += [(here, statement) for statement in self._statements(at, slot)]
         for merge in self._merges:
-            self._prepare(merge, len(slots), merged_at[id(merge)], out)
+            self._prepare(merge, len(slots), out)
         results = tuple(self._name_of(result) for result in self._results)
         return Written(tuple(self._grouped(out, everything)), results)
 
@@ -124,14 +124,7 @@ class Writing:
     def _merge_reads(self, merge: _Merge, at: int) -> None:
         for ref in set(merge.sources.values()):
             self._reads.setdefault(ref, []).append(at)
-        self._merged_reads.setdefault(id(merge), []).append(at)
-
-    @cached_property
-    def _merged_reads(self) -> dict[int, list[int]]:
-        return {}
-
-    def _first_read(self, merge: _Merge) -> int:
-        return min(self._merged_reads[id(merge)])
+        merge.reads.append(at)
 
     # -- merges
 
@@ -142,9 +135,7 @@ class Writing:
         """
         for merge in self._merges:
             early, late = merge.ordered()
-            if late.is_input or any(
-                r not in self._merged_reads[id(merge)] for r in self._reads[late]
-            ):
+            if late.is_input or not set(self._reads[late]) <= set(merge.reads):
                 continue
             slots = self._lined_up.slots
             condition = frozenset(v for v, ref in merge.sources.items() if ref == late)
@@ -164,7 +155,7 @@ class Writing:
         """Give a merge its first value, before the statements under the condition."""
         early, late = merge.ordered()
         name = self._called[early]
-        inside = set(range(start, late.index + 1)) | set(self._merged_reads[id(merge)])
+        inside = set(range(start, late.index + 1)) | set(merge.reads)
         later = {read for read in self._reads[early] if read >= start}
         is_free = name not in self._expressions.pinned
         is_declared = not early.is_input and self._lined_up.slots[early.index].key[0][0] == "="
@@ -184,11 +175,9 @@ class Writing:
             return True
         return any(ref in other.sources.values() for other in self._merges if other is not merge)
 
-    def _prepare(
-        self, merge: _Merge, at: int, first: int, out: list[tuple[frozenset[int], Statement]]
-    ) -> None:
+    def _prepare(self, merge: _Merge, at: int, out: list[tuple[frozenset[int], Statement]]) -> None:
         """Write a value that differs by variant where it is first read: one copy, or the other."""
-        if merge.name or at != first:
+        if merge.name or at != min(merge.reads):
             return
         merge.name = self._names.fresh("")
         for ref in merge.ordered():
@@ -200,11 +189,14 @@ class Writing:
 
     # -- statements
 
-    def _statement(self, at: int, slot: Slot) -> Statement:
-        callee, label, count, operands = slot.key
+    def _statements(self, at: int, slot: Slot) -> tuple[Statement, ...]:
         item = next(iter(slot.items.values()))
         if item.tensor is not None:
             return self._declaration(at, slot, item)
+        return (self._statement(at, slot, item),)
+
+    def _statement(self, at: int, slot: Slot, item: Item) -> Statement:
+        callee, label, count, operands = slot.key
         if callee.startswith(f"={SHARED} "):
             if not re.fullmatch(r"[A-Za-z_]\w*", label):
                 raise CannotMergeError(f"`{label}` is called again, and its name has dots")
@@ -224,7 +216,8 @@ class Writing:
             note = plain_list(shape) if shape is not None else ""
         return Step(targets, callee, names, arguments, label, note, len(item.required))
 
-    def _declaration(self, at: int, slot: Slot, item: Item) -> Statement:
+    def _declaration(self, at: int, slot: Slot, item: Item) -> tuple[Statement, ...]:
+        """Return the declaration of a tensor, behind the loops that make its numbers if some do."""
         kind, name = slot.key[0][1:], slot.key[1]
         if not re.fullmatch(r"[A-Za-z_]\w*", name):
             raise CannotMergeError(f"`{name}` is a tensor whose name has dots")
@@ -233,10 +226,11 @@ class Writing:
         text = self._expressions.text
         sizes = [text(slot, name) for name in item.constants if name != "initial"]
         initial, counts = text(slot, "initial"), self._counting(slot, item)
+        shape = f"[{', '.join(sizes)}]"
         if counts is None:
-            return Declaration(kind, name, f"[{', '.join(sizes)}]", initial)
+            return (Declaration(kind, name, shape, initial),)
         table = CountingTable.of(self._names.word("numbers"), counts, self._names)
-        return Declaration(kind, name, f"[{', '.join(sizes)}]", table.name, table)
+        return table, Declaration(kind, name, shape, table.name)
 
     def _counting(self, slot: Slot, item: Item) -> Counting | None:
         """Return how the numbers of a tensor count, if they are written here."""
@@ -278,7 +272,7 @@ class Writing:
 
     def _dies(self, source: Ref | _Merge, at: int) -> bool:
         if isinstance(source, _Merge):
-            return max(self._merged_reads[id(source)]) <= at
+            return max(source.reads) <= at
         is_declared = not source.is_input and self._lined_up.slots[source.index].key[0][0] == "="
         return not is_declared and max(self._reads[source]) <= at
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -141,6 +141,7 @@ class _Front:
         self._borders = borders
         self._state: dict[str, Array] = {}
         self._values: dict[FileValue, str] = {}
+        self._taken: set[str] = set()  # the names of values
         self._labels: set[str] = set()
         self._counts: dict[str, int] = {}
         self._numbers: dict[str, int] = {}
@@ -183,7 +184,8 @@ class _Front:
     def _inputs(self) -> dict[str, ImportedInput]:
         found: dict[str, ImportedInput] = {}
         for name, given in self._graph.inputs.items():
-            own = _identifier(name, "image", {each.name for each in found.values()})
+            own = _identifier(name, "image", self._taken)
+            self._taken.add(own)
             value = given.value
             holds: NumberType = "int" if value.is_whole else "bool" if value.is_bool else "real"
             assert value.shape is not None
@@ -197,7 +199,7 @@ class _Front:
             return {"output": next(iter(self._graph.outputs))}
         found: dict[str, str] = {}
         for name in self._graph.outputs:
-            own = name if name == "output" else _identifier(name, "output", set(found))
+            own = name if name == "output" else _identifier(name, "output", found)
             found[own] = name
         return found
 
@@ -268,11 +270,12 @@ class _Front:
 
     def _named(self, op: str) -> str:
         """Return a name for the value of a layer."""
-        taken = set(self._values.values())
         self._numbers[op] = self._numbers.get(op, 0) + 1
-        while f"{op}{self._numbers[op]}" in taken:
+        while f"{op}{self._numbers[op]}" in self._taken:
             self._numbers[op] += 1
-        return f"{op}{self._numbers[op]}"
+        name = f"{op}{self._numbers[op]}"
+        self._taken.add(name)
+        return name
 
     def _fresh(self, wanted: str) -> str:
         label = free_name(wanted, self._labels)
@@ -357,7 +360,7 @@ def _nested(array: Array) -> tuple[Constant, ...]:
     return found if isinstance(found, tuple) else (found,)
 
 
-def _identifier(name: str, otherwise: str, taken: set[str]) -> str:
+def _identifier(name: str, otherwise: str, taken: Container[str]) -> str:
     """Return a name of a file as one in a net."""
     last = re.split(r"[./:]", name.strip("./:"))[-1]
     usual = re.sub(r"\W", "_", last, flags=re.ASCII).strip("_")[:40]
