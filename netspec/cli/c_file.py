@@ -154,7 +154,9 @@ class CFile:
         elif options.train_loss is not None and len(self.net.graph.outputs) != 1:
             message = f"{self.net.name} has several outputs: --loss needs one"
             raise NetspecError.simple(codes.USAGE_TARGET, message)
-        chosen = TrainOptions(options.batch or 32, header, options.dtype == "float64", loss)
+        chosen = TrainOptions(
+            options.batch or 32, header, options.dtype == "float64", loss, example=options.example
+        )
         return train_source(self.net.graph, self._model().parameters, chosen)
 
     def _example(self) -> str:

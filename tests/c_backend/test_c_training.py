@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import re
 import struct
 import subprocess
@@ -31,6 +32,7 @@ from netspec.runtime.weights.weights_file import load_weights
 from netspec.testing.op_examples import agreement
 from tests.c_backend.test_c_files import without_comments
 from tests.helpers.c_programs import GCC, SANITIZED, Compiler
+from tests.helpers.mnist import idx_files, mnist
 from tests.torch_backend.test_names import in_a_comment, in_a_string
 
 NETWORKS = Path(__file__).parents[2] / "networks"
@@ -363,25 +365,38 @@ net Bars(classes = 2) {
 """
 
 
-def losses_in_numpy(path, pictures, labels, epochs) -> list[float]:
-    """Return the losses of epochs of the NumPy program in the order of the example."""
-    model = netspec.load(path).compile()
-    flat, gradients = model.flat_parameters, model.flat_gradients
-    rule, state, order, losses = Adam(flat, gradients), 1, list(range(len(labels))), []
-    x = pictures[:, None].astype("f") / np.float32(255)
-    for _ in range(epochs):
-        for i in reversed(range(1, len(order))):
-            state = (state * 1103515245 + 12345) & 0x7FFFFFFF
-            j = state % (i + 1)
-            order[i], order[j] = order[j], order[i]
-        total = 0.0
-        for at in range(0, len(order), 8):
-            part = order[at : at + 8]
-            loss, _ = model.loss_and_grads(x[part], labels[part].astype(np.int64))
-            total += loss * len(part)
-            rule.step(0.001)
-        losses.append(total / len(order))
-    return losses
+class NumPyTraining:
+    """The NumPy program in the order of the example, batch by batch."""
+
+    def __init__(self, path, pictures, labels, size, dtype="float32") -> None:
+        self.model = netspec.load(path).compile(dtype=dtype)
+        self.rule = Adam(self.model.flat_parameters, self.model.flat_gradients)
+        self.x = pictures[:, None].astype(dtype) / np.dtype(dtype).type(255)
+        self.labels, self.size = labels.astype(np.int64), size
+        self.state, self.order = 1, list(range(len(labels)))
+
+    def shuffle(self) -> None:
+        for i in reversed(range(1, len(self.order))):
+            for shift in (13, -17, 5):
+                moved = self.state << shift if shift > 0 else self.state >> -shift
+                self.state ^= moved & 0xFFFFFFFF
+            j = self.state % (i + 1)
+            self.order[i], self.order[j] = self.order[j], self.order[i]
+
+    def epoch(self):
+        """Yield the loss of each step with its number of pictures."""
+        self.shuffle()
+        for at in range(0, len(self.order), self.size):
+            part = self.order[at : at + self.size]
+            loss, _ = self.model.loss_and_grads(self.x[part], self.labels[part])
+            yield float(loss), len(part)
+            self.rule.step(0.001)
+
+    def losses(self, epochs: int) -> list[float]:
+        """Return the mean losses of epochs."""
+        return [
+            sum(loss * many for loss, many in self.epoch()) / len(self.order) for _ in range(epochs)
+        ]
 
 
 @pytest.mark.parametrize("large", [False, True])
@@ -418,7 +433,7 @@ def test_the_example_learns_and_its_weights_are_read(run, write, tmp_path, monke
     shown = done.stdout.splitlines()
     assert len(shown) == 25
     losses = [float(re.findall(r"loss ([\d.]+)", line)[0]) for line in shown]
-    assert losses[:5] == pytest.approx(losses_in_numpy(path, pictures, labels, 5), rel=1e-3)
+    assert losses[:5] == pytest.approx(NumPyTraining(path, pictures, labels, 8).losses(5), rel=1e-3)
     right = float(shown[-1].split()[-2])
     assert right > 95
     weights = load_weights(tmp_path / "bars.safetensors").tensors
@@ -426,6 +441,64 @@ def test_the_example_learns_and_its_weights_are_read(run, write, tmp_path, monke
     model.load_state_dict(weights)
     guessed = model.forward(pictures[:, None].astype("f") / 255).argmax(axis=1)
     assert (guessed == labels).mean() * 100 == pytest.approx(right)
+    whole, answers = (tmp_path / "x").read_bytes(), (tmp_path / "y").read_bytes()
+    for wrong, other in (
+        (b"", answers), (whole, answers[:-1]), (whole[:-1], answers), (whole, answers[:-1] + b"\2"),
+        (whole[:8] + struct.pack(">2i", 2, 4) + whole[16:], answers), (answers, answers),
+        (whole[:8] + struct.pack(">2i", -1, -1) + whole[16:], answers), (whole[:15], answers),
+        (whole[:8] + struct.pack(">2i", 0, 4), answers), (whole[:4] + b"\xff" + whole[5:], answers),
+        (whole[:3] + b"\xff" + whole[4:], answers), (whole, answers[:4] + b"\0\0\0\5" + answers[8:]),
+    ):  # fmt: skip
+        (tmp_path / "u").write_bytes(wrong)
+        (tmp_path / "v").write_bytes(other)
+        done = subprocess.run([program, "u", "v", "x", "y", "1"], cwd=tmp_path,
+                              capture_output=True, text=True, check=False)  # fmt: skip
+        assert done.returncode == 1
+        assert done.stderr.startswith(("there are no pictures of 16 bytes", "cannot read a batch"))
+
+
+# Stands between the example and the function that it calls, and writes each step's loss.
+TOLD = """\
+static REAL told(REAL *parameters, const REAL *image, const int *labels, int count, REAL *gradients)
+{
+    const REAL loss = lenet_loss_and_grads(parameters, image, labels, count, gradients);
+    fprintf(stderr, "%.17g\\n", (double)loss);
+    return loss;
+}
+#define lenet_loss_and_grads told
+
+int main("""
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(
+    ("dtype", "epochs", "steps", "rel", "right"),
+    [("float64", 1, 1875, 1e-8, 97.0), ("float32", 3, 50, 1e-3, 98.5)],
+)
+def test_each_step_on_mnist_is_that_of_the_numpy_program(
+    run, tmp_path, dtype, epochs, steps, rel, right
+):
+    """The example as it is written, loss by loss, and how much it learns."""
+    data = mnist()
+    GCC.require()
+    path = NETWORKS / "lenet.net"
+    options = ("--train", "--header", "--example", "--dtype", dtype)
+    finished = run("compile", path, "--target", "c", "-o", tmp_path / "lenet.c", *options)
+    assert finished.code == 0, finished.err
+    main = (tmp_path / "lenet_main.c").read_text("ascii")
+    assert 30 < len(main.partition("int main(")[2].splitlines()) <= 40
+    (tmp_path / "lenet_main.c").write_text(main.replace("int main(", TOLD), "ascii")
+    sources = [tmp_path / "lenet.c", tmp_path / "lenet_main.c"]
+    program = Compiler("gcc", ("-O2",)).build(tmp_path, sources, "train")
+    command = [program, *idx_files(data, tmp_path), str(epochs)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = [float(line) for line in done.stderr.split()]
+    assert len(found) == epochs * 1875
+    theirs = NumPyTraining(path, data.x_train[:, 0], data.y_train, 32, dtype).epoch()
+    expected = [loss for loss, _ in itertools.islice(theirs, steps)]
+    assert found[:steps] == pytest.approx(expected, rel=rel)
+    assert float(re.findall(r"right ([\d.]+)", done.stdout)[-1]) >= right
 
 
 def test_layers_that_cannot_be_trained_in_c_are_located(monkeypatch):
@@ -477,7 +550,7 @@ def hostile(name: str, comment: str) -> list[str]:
     graph = netspec.loads(text, name=name).graph
     values = {n: np.ones(p.shape) for n, p in graph.parameters.items()}
     example = example_main(graph, "n", in_file=False)
-    return [train_source(graph, values, TrainOptions()).text, example]
+    return [train_source(graph, values, TrainOptions(example=True)).text, example]
 
 
 @pytest.mark.parametrize(

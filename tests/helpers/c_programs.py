@@ -51,9 +51,7 @@ class Compiler:
 
 
 GCC = Compiler("gcc", ("-O0",))
-SANITIZED = Compiler(
-    "gcc", ("-O2", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
-)
+SANITIZED = Compiler("gcc", ("-O2", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"))
 CLANG = Compiler("clang", ("-O1",))
 CXX = Compiler("g++", ("-O0",))
 

@@ -51,6 +51,8 @@ class TrainOptions:
         seed: the seed of the random numbers that layers draw.
         input_gradients: whether the backward pass writes the gradients of the inputs too.
         masks_given: whether the caller passes what layers would draw.
+        example: whether there are functions that read pictures, for `example_main`. The net has one
+            input, and one output of scores.
     """
 
     batch: int = 32
@@ -60,6 +62,7 @@ class TrainOptions:
     seed: int = 0
     input_gradients: bool = False
     masks_given: bool = False
+    example: bool = False
 
 
 def train_source(graph: Graph, parameters: Mapping[str, Array], options: TrainOptions) -> CSource:
@@ -110,7 +113,8 @@ class _TrainFile:
         self.upper = self.name.upper()
         taken = {"arena", "parameters", "gradients", "labels", "count", "loss", "n", "x", "y", "i"}
         random = {"random_state", "random_step", "tensors", "tensors_header", "initial", "text"}
-        self.names = Names({*function_names(), *taken, *random, "scores", "dscores", "PARALLEL"})
+        used = {"scores", "dscores", "read_front", "PARALLEL"}
+        self.names = Names({*function_names(), *taken, *random, *used})
         self.order = ordered(graph)
         self.places = self._places()
         self.functions = ElementwiseFunctions(self.names, options.double, threads=True)
@@ -309,6 +313,8 @@ class _TrainFile:
         if self._saves():
             tensors = tensors_parts(self.graph, self.order, self.places, double=self.options.double)
             parts.append(written("safetensors", self.name, **tensors))
+        if self.options.example:
+            parts.append(written("pictures", self.name))
         blob = self._numbers().astype("<f8" if self.options.double else "<f4").tobytes()
         guard = f"{self.upper}_H"
         return CSource(
@@ -392,6 +398,15 @@ class _TrainFile:
         ]
         if self._saves():
             lines += declarations("safetensors", name)
+        if self.options.example:
+            ((_, shape),), ((_, value),) = self.graph.inputs.items(), self.graph.outputs.items()
+            classes = self.graph.shape_of(value)[0]
+            lines += [
+                "/* The numbers of a picture, and the classes of labels. */",
+                f"enum {{ {upper}_PIXELS = {math.prod(shape)}, {upper}_CLASSES = {classes} }};",
+                "",
+                *declarations("pictures", name),
+            ]
         return declared(lines, double=self.options.double)
 
 

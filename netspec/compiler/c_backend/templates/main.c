@@ -11,85 +11,47 @@
 #include <stdlib.h>
 #include "@HEADER"
 
-enum { SIZE = @SIZE, CLASSES = @CLASSES };
-
-/* Reads what lies behind the first `start` bytes of a file; `count` is how much that is. */
-static unsigned char *read_file(const char *path, long start, long *count)
-{
-    FILE *file = fopen(path, "rb");
-    unsigned char *bytes = 0;
-    if (file && fseek(file, 0, SEEK_END) == 0 && (*count = ftell(file) - start) > 0) {
-        bytes = (unsigned char *)malloc((size_t)*count);
-        if (!bytes || fseek(file, start, SEEK_SET) != 0
-            || fread(bytes, 1, (size_t)*count, file) != (size_t)*count)
-            *count = 0;
-    }
-    if (!bytes || *count <= 0)
-        fprintf(stderr, "cannot read %s\n", path), exit(1);
-    fclose(file);
-    return bytes;
-}
-
 static REAL parameters[NET_PARAMETERS], gradients[NET_TRAINED];
-static REAL means[NET_TRAINED], squares[NET_TRAINED];
-
-/* Writes one picture as numbers from 0 to 1. */
-static void scale(const unsigned char *pixels, REAL *image)
-{
-    for (int i = 0; i < SIZE; i++)
-        image[i] = (REAL)pixels[i] / 255;
-}
+static REAL means[NET_TRAINED], squares[NET_TRAINED]; /* of the gradients, for Adam */
+static REAL images[NET_BATCH * NET_PIXELS], scores[NET_CLASSES];
+static int labels[NET_BATCH];
 
 int main(int argc, char **argv)
 {
-    static REAL images[NET_BATCH * SIZE], image[SIZE], scores[CLASSES];
-    static int labels[NET_BATCH];
-    long count, tests, pixels, test_pixels, step = 0;
-    unsigned long state = 1;
     if (argc < 5)
         return fprintf(stderr, "usage: train IMAGES LABELS TEST_IMAGES TEST_LABELS [EPOCHS]\n"), 1;
-    unsigned char *pictures = read_file(argv[1], 16, &pixels), *answers = read_file(argv[2], 8, &count);
-    unsigned char *test_pictures = read_file(argv[3], 16, &test_pixels);
-    unsigned char *test_answers = read_file(argv[4], 8, &tests);
-    long *order = (long *)malloc((size_t)count * sizeof(long));
-    if (!order || pixels / SIZE < count || test_pixels / SIZE < tests)
-        return fprintf(stderr, "there are fewer pictures than labels\n"), 1;
-@BEGIN
-    for (long i = 0; i < count; i++) {
-        if (answers[i] >= CLASSES)
-            return fprintf(stderr, "there is no class %d\n", answers[i]), 1;
+    const int epochs = argc > 5 ? atoi(argv[5]) : 3;
+    const int count = net_count_pictures(argv[1], argv[2]);
+    const int tests = net_count_pictures(argv[3], argv[4]);
+    int *order = count > 0 && tests > 0 ? (int *)malloc((size_t)count * sizeof(int)) : 0;
+    if (!order)
+        return fprintf(stderr, "there are no pictures of %d bytes with labels\n", NET_PIXELS), 1;
+    unsigned long state = 1;
+    for (int i = 0; i < count; i++)
         order[i] = i;
-    }
-    for (int epoch = 1; epoch <= (argc > 5 ? atoi(argv[5]) : 3); epoch++) {
-        double loss = 0;
-        long right = 0;
-        for (long i = count - 1; i > 0; i--) { /* shuffles */
-            state = (state * 1103515245 + 12345) & 0x7fffffff;
-            const long j = (long)(state % (unsigned long)(i + 1)), other = order[i];
-            order[i] = order[j];
-            order[j] = other;
-        }
-        for (long at = 0; at < count; at += NET_BATCH) {
-            const int many = (int)(count - at < NET_BATCH ? count - at : NET_BATCH);
-            for (int n = 0; n < many; n++) {
-                scale(pictures + order[at + n] * SIZE, images + n * SIZE);
-                labels[n] = answers[order[at + n]];
-            }
+@BEGIN
+    for (int epoch = 1, step = 1; epoch <= epochs; epoch++) {
+        double loss = 0, right = 0;
+        net_shuffle(order, count, &state);
+        for (int at = 0; at < count; at += NET_BATCH) {
+            const int many = count - at < NET_BATCH ? count - at : NET_BATCH;
+            if (net_read_pictures(argv[1], argv[2], order + at, many, images, labels))
+                return fprintf(stderr, "cannot read a batch of %s\n", argv[1]), 1;
             loss += many * (double)net_loss_and_grads(parameters, images, labels, many, gradients);
-            net_adam_step(parameters, gradients, means, squares, (int)++step, (REAL)0.001);
+            net_adam_step(parameters, gradients, means, squares, step++, (REAL)0.001);
         }
-        for (long n = 0; n < tests; n++) {
+        for (int n = 0; n < tests; n++) {
             int best = 0;
-            scale(test_pictures + n * SIZE, image);
-            net_predict(parameters, image, scores);
-            for (int c = 1; c < CLASSES; c++)
+            if (net_read_pictures(argv[3], argv[4], &n, 1, images, labels))
+                return fprintf(stderr, "cannot read a picture of %s\n", argv[3]), 1;
+            net_predict(parameters, images, scores);
+            for (int c = 1; c < NET_CLASSES; c++)
                 best = scores[c] > scores[best] ? c : best;
-            right += best == test_answers[n];
+            right += best == labels[0];
         }
-        printf("epoch %d: loss %.4f, right %.2f %%\n", epoch, loss / (double)count,
-               100 * (double)right / (double)tests);
+        printf("epoch %d: loss %.4f, right %.2f %%\n", epoch, loss / count, 100 * right / tests);
         fflush(stdout);
     }
-    free(pictures), free(answers), free(test_pictures), free(test_answers), free(order);
+    free(order);
     return net_save(parameters, "@WEIGHTS");
 }
