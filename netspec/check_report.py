@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,10 @@ from netspec.compiler.driver import Request, compile_request
 from netspec.compiler.parse.shipped_nets import find_net
 from netspec.diagnostics import Diagnostic, plural
 from netspec.net import constants
+from netspec.records import record
 
 
-@dataclass(frozen=True, repr=False)
+@record(repr=False)
 class CheckReport:
     """The diagnostics of a file, in the order of their places. It is true if none is an error."""
 

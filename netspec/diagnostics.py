@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
+from netspec.records import record
 from netspec.text.printable import printable
 from netspec.text.width import columns_of
 
@@ -84,7 +85,7 @@ def declared_codes() -> Mapping[str, Code]:
     return MappingProxyType(_DECLARED)
 
 
-@dataclass(frozen=True)
+@record
 class Source:
     """A text that was read, and the name under which messages show it."""
 
@@ -123,7 +124,7 @@ class Source:
         return Span(self, start + indent, start + max(indent, len(line.rstrip())))
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Span:
     """The half-open range [start, end) of characters of a source."""
 
@@ -152,7 +153,7 @@ class Span:
         return Span(self.source, self.start, max(self.end, other.end))
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Label:
     """A span with a few words next to its underline."""
 
@@ -160,7 +161,7 @@ class Label:
     text: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Edit:
     """Replace the text of a span. An insertion has an empty span."""
 
@@ -168,7 +169,7 @@ class Edit:
     replacement: str
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Hint:
     """Advice. If it names a change, it carries the change as edits, which the compiler tries first.
 
@@ -182,7 +183,7 @@ class Hint:
     instead: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Frame:
     """One step in the chain that led to a place: a call of a block, or just turns of loops.
 
@@ -204,7 +205,7 @@ class Frame:
         return f"{called}, {turns}" if turns else called
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Diagnostic:
     """One error or warning.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from netspec.cli.common import add_net_options, arguments_of, emit, net_name, re
 from netspec.cli.net_files import NetFile, files_below, net_files
 from netspec.compiler.parse.git_revision import checked_out, is_revision
 from netspec.diagnostics import NetspecError, plural
+from netspec.records import record
 
 if TYPE_CHECKING:
     from netspec.compiler.analysis.diff import GraphDiff
@@ -53,7 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@record
 class _Choice:
     """Which net of one side is compared, and with which arguments."""
 
@@ -184,7 +185,7 @@ def _name(setting: str) -> str:
     return setting.partition("=")[0].strip()
 
 
-@dataclass(frozen=True)
+@record
 class _Side:
     """One of the two sides of a comparison: a file, or the files of a folder by their relative paths."""
 

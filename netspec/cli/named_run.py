@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netspec import codes
 from netspec.cli.common import tell
 from netspec.diagnostics import NetspecError
+from netspec.records import record
 
 if TYPE_CHECKING:
     from netspec.runtime.data.input_normalization import InputNormalization
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _FACTS = "run.json"
 
 
-@dataclass(frozen=True)
+@record
 class NamedRun:
     """A run that the command line names.
 

@@ -6,7 +6,6 @@ import codecs
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from netspec import codes
 from netspec.compiler.driver import Request
 from netspec.compiler.parse import decode_source, read_file
 from netspec.diagnostics import NetspecError
+from netspec.records import record
 
 STDIN = "-"
 _SHOWN_STDIN = "<stdin>"
@@ -21,7 +21,7 @@ _SHOWN_STDIN = "<stdin>"
 _RUN = "run.json"
 
 
-@dataclass(frozen=True)
+@record
 class NetFile:
     """A `.net` file: the name that messages show, and its path.
 

@@ -7,13 +7,14 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netspec import codes
 from netspec.cli.common import arguments_of, checked_net
 from netspec.diagnostics import NetspecError
+from netspec.records import record
 from netspec.runtime.runs.options import LOG_EVERY, OPTIONS
 from netspec.runtime.runs.resume import Note
 
@@ -36,7 +37,7 @@ _PACKAGES = {
 }
 
 
-@dataclass(frozen=True)
+@record
 class TrainingPlan:
     """A run that is completely specified, before anything is computed.
 

@@ -33,6 +33,7 @@ from netspec.diagnostics import (
     in_order,
     suggest,
 )
+from netspec.records import record
 
 # Trying a hint compiles the file again. All trials of a run together may cost as much as compiling
 # this many expressions (about a second). A character of text costs half an expression, and a syntax
@@ -78,7 +79,7 @@ class Compilation:
         return [d for d in self.diagnostics if d.severity == "error"]
 
 
-@dataclass(frozen=True)
+@record
 class Request:
     """What to compile: a file or a text, which net of it, and with which arguments.
 

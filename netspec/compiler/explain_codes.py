@@ -10,19 +10,19 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from netspec import codes
 from netspec.compiler.ops import registry
 from netspec.diagnostics import Code, declared_codes
+from netspec.records import record
 
 _FOLDER = Path(codes.__file__).parent / "explain"
 _SECTION = re.compile(r"^## (\S+)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 _EXAMPLE = re.compile(r"^```(net|python|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Explanation:
     """A code, what it means, and an example that triggers it: a file, Python code, or a command
     line.

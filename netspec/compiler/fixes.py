@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from netspec.compiler.driver import Compilation, Request, compile_request, is_better
 from netspec.compiler.elaborate.fix_its import apply_edits
 from netspec.diagnostics import Diagnostic, Edit, Hint, Source, Span
+from netspec.records import record
 
 MAX_PASSES = 50
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class AppliedFix:
     """A fix that was applied: the diagnostic that it resolves, and the hint that carries its edits."""
 
@@ -20,7 +21,7 @@ class AppliedFix:
     hint: Hint
 
 
-@dataclass(frozen=True)
+@record
 class Fixed:
     """A text with its fixes applied, the fixes in order, and the result of checking the new text.
 

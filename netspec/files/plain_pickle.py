@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO, Protocol
 
 from netspec.files.unsound import UnsoundFileError
+from netspec.records import record
 
 # An official batch of CIFAR-10 has about 40,000 opcodes, and the weights of a net of 1,000 layers
 # 120,000. While they are read, an opcode takes a few hundred bytes, and this many take about a
@@ -30,7 +31,7 @@ class PickleRefusedError(UnsoundFileError):
     """The pickle is damaged, or is not the plain data it should be."""
 
 
-@dataclass(frozen=True)
+@record
 class Global:
     """A global name that the pickle refers to, as text: module, space, name."""
 
@@ -42,7 +43,7 @@ class Global:
         return self.name[:_SHOWN].replace(" ", ".")
 
 
-@dataclass(frozen=True)
+@record
 class Foreign:
     """Stands for an object that is not built; what is put into it is dropped."""
 

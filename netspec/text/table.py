@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
+from netspec.records import record
 from netspec.text.width import columns_of
 
 _GAP = "  "
@@ -23,7 +23,7 @@ def middle_cut(text: str, width: int) -> str:
     return f"{_taken(text, room // 2)}{_DOTS}{end}"
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Column:
     """A column of a table.
 

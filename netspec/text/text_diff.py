@@ -7,7 +7,8 @@ import io
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from netspec.records import record
 
 # The lines of a difference that are shown around a change.
 _CONTEXT = 3
@@ -56,7 +57,7 @@ def _range(start: int, end: int) -> str:
     return f"{first}" if length == 1 else f"{first},{length}"
 
 
-@dataclass(frozen=True)
+@record
 class _Part:
     """Lines `a[i:i_end]` of one text beside lines `b[j:j_end]` of the other."""
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from netspec.compiler.driver import Compilation
 from netspec.compiler.fixes import AppliedFix
 from netspec.diagnostics import Diagnostic, chain
+from netspec.records import record
 
 
-@dataclass(frozen=True)
+@record
 class CheckedFile:
     """A file, what was found in it, whether that fails the check, and the fixes made before."""
 

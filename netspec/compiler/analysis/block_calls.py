@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from netspec.compiler.ir.graph import Node
+from netspec.records import record
 from netspec.text.table import end_cut
 
 _MAX_CALL = 80
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class BlockCall:
     """A call of a block.
 

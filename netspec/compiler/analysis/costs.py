@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from netspec.compiler.analysis.block_calls import BlockCall, calls_of
@@ -22,11 +22,12 @@ from netspec.compiler.ir.graph import Graph, Node, Shape, show_shape
 from netspec.compiler.ir.layout import Storage
 from netspec.compiler.ir.receptive_field import Field, extend, field_of_input
 from netspec.compiler.syntax.tree import NumberType
+from netspec.records import record
 
 FLOAT32_BYTES = 4
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class LayerSummary:
     """The costs of one node of a net, or of several that `folded` added up.
 
@@ -54,7 +55,7 @@ class LayerSummary:
     written: str = ""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record(slots=True, repr=False)
 class Summary:
     """A net's layers and totals. Shapes and MACs are those of one image, bytes those of a batch."""
 

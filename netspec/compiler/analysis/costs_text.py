@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
 from netspec.compiler.analysis.costs import LayerSummary, Summary
 from netspec.compiler.ir.graph import show_shape
 from netspec.compiler.ir.sizes import Size
+from netspec.records import record
 from netspec.text import html, table
 
 _MAX_CALL = 40
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class SummaryColumn:
     """A column of the table: its title, the cell of a layer, and the sum where there is one."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from netspec.compiler.analysis.alike_changes import alike
@@ -17,6 +17,7 @@ from netspec.compiler.analysis.block_calls import BlockCall
 from netspec.compiler.analysis.costs import LayerSummary, Summary, summarize
 from netspec.compiler.analysis.parameter_changes import HeldParameters, parameter_changes
 from netspec.compiler.ir.graph import Graph, show_shape
+from netspec.records import record
 
 # Aligning compares every layer with every other one. It is given up for longer stretches that
 # differ.
@@ -33,7 +34,7 @@ IGNORABLE = ("init",)
 Pair = tuple[LayerSummary | None, LayerSummary | None]
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Change:
     """One row of a comparison: an input, a layer or an output that both nets have, or only one of
     them. `details` says what changed, in words.
@@ -51,7 +52,7 @@ class Change:
     after: LayerSummary | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class GraphDiff:
     """The result of comparing two nets. What `ignored` names was not compared."""
 
@@ -189,7 +190,7 @@ def _joined_by_name(pairs: list[Pair]) -> list[Pair]:
 # -------------------------------------------------------------------------------------- differences
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class _Layers:
     """Finds what changed in each layer, once the layers of both nets are paired."""
 

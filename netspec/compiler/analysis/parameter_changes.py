@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from netspec.compiler.ir.graph import Graph, Node, Parameter
 from netspec.compiler.ir.initializers import Initializer
+from netspec.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Held:
     """A parameter as one layer uses it.
 

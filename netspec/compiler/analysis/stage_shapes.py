@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from netspec.compiler.elaborate.sketch import ValueTypes
 from netspec.compiler.ir.graph import show_shape
 from netspec.compiler.parse.loader import Module
 from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Span
+from netspec.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class StageShape:
     """The shapes of the value that a stage gives.
 

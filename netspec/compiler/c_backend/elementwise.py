@@ -11,9 +11,10 @@ from netspec.compiler.c_backend.formulas import c_formula
 from netspec.compiler.c_backend.kernel_call import Memory
 from netspec.compiler.ir.expression import Expression, Var, substitute, variables
 from netspec.compiler.ir.plan import Buffer, ElementwiseStep, Operand
+from netspec.records import record
 
 
-@dataclass(frozen=True)
+@record
 class _Vector:
     """An operand that is broadcast: one number for each `after` numbers, of which there are `size`."""
 

@@ -6,7 +6,6 @@ import dataclasses
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -39,6 +38,7 @@ from netspec.compiler.ir.plan import Buffer, Plan
 from netspec.compiler.numpy_backend.pipeline import make_plan
 from netspec.compiler.passes.bind_sizes import open_sizes
 from netspec.diagnostics import NetspecError
+from netspec.records import record
 
 Array = NDArray[Any]
 
@@ -55,7 +55,7 @@ SPECIALISED = """\
 #endif"""
 
 
-@dataclass(frozen=True)
+@record
 class COptions:
     """What a C file is to be.
 
@@ -78,7 +78,7 @@ class COptions:
     input_scale: InputScale | None = None
 
 
-@dataclass(frozen=True)
+@record
 class CSource:
     """A net in C.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol, cast
 
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from netspec.compiler.c_backend.c_text import number
 from netspec.compiler.c_backend.library import parameters_of
 from netspec.compiler.ir.plan import Buffer, KernelStep, Marker, Operand, Option
+from netspec.records import record
 
 Array = NDArray[Any]
 
@@ -41,7 +42,7 @@ class Memory(Protocol):
         """Return the shape of an operand as it is stored, for one image."""
 
 
-@dataclass(frozen=True)
+@record
 class KernelCall:
     """A step, and where its operands are.
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from netspec.compiler.c_backend.c_text import without_comments
+from netspec.records import record
 
 FOLDER = Path(__file__).parent / "library"
 
@@ -21,7 +21,7 @@ _DEFINED = re.compile(r"^static [\w ]+?\*?(\w+)\(([^)]*)\)\n\{", re.MULTILINE)
 _CALLED = re.compile(r"\b[a-z]\w*(?=\()")
 
 
-@dataclass(frozen=True)
+@record
 class Unit:
     """A part of the library that is copied whole: a function with its comment, or several.
 
@@ -80,7 +80,7 @@ def function_names() -> frozenset[str]:
     return frozenset(name for unit in units() for name in unit.functions)
 
 
-@dataclass(frozen=True)
+@record
 class CParameter:
     """A parameter of a function."""
 

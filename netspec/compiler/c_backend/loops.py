@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+from netspec.records import record
 
 VARIABLES = "ijklabcdefgh"
 
 
-@dataclass(frozen=True)
+@record
 class Axis:
     """An axis of a loop: how many turns, and the step of each array that is walked through."""
 

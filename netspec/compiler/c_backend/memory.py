@@ -26,6 +26,7 @@ from netspec.compiler.ir.plan import (
     ViewStep,
 )
 from netspec.compiler.numpy_backend.passes.plan_memory import plan_memory
+from netspec.records import record
 
 Array = NDArray[Any]
 
@@ -33,7 +34,7 @@ Array = NDArray[Any]
 ALIGNMENT = 4
 
 
-@dataclass(frozen=True)
+@record
 class ConstantArray:
     """A constant of a file: what it is called, and its numbers."""
 
@@ -41,7 +42,7 @@ class ConstantArray:
     values: Array
 
 
-@dataclass(frozen=True)
+@record
 class Place:
     """Where a parameter is in an array: the name of its offset, the offset, and its shape."""
 

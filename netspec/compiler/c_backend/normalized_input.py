@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 
 from netspec.compiler.c_backend.folding import Array, Constants
 from netspec.compiler.ir.expression import Var
 from netspec.compiler.ir.plan import Buffer, ElementwiseStep, KernelStep, Plan, Step, ViewStep
+from netspec.records import record
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class InputScale:
     """x -> (x - mean) / scale, each with as many axes as an image, of its sizes or of size 1."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -37,9 +36,10 @@ from netspec.compiler.ir.graph import Graph, Parameter
 from netspec.compiler.ir.plan import Buffer, KernelStep, Plan
 from netspec.compiler.numpy_backend.pipeline import make_plan
 from netspec.diagnostics import NetspecError
+from netspec.records import record
 
 
-@dataclass(frozen=True)
+@record
 class TrainOptions:
     """What a C file that trains is to be.
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
+
+from netspec.records import record
 
 LossName = Literal["softmax", "svm", "mse", "bce", "value"]
 
 
-@dataclass(frozen=True)
+@record
 class _Loss:
     """A loss in C.
 
@@ -38,7 +39,7 @@ LOSSES: Mapping[LossName, _Loss] = {
 }
 
 
-@dataclass(frozen=True)
+@record
 class TrainLoss:
     """A loss over scores of a shape."""
 

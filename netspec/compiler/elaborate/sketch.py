@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from netspec.compiler.ir.graph import Graph, Shape
 from netspec.compiler.syntax.tree import NumberType
 from netspec.diagnostics import Code, Frame, Span
+from netspec.records import record
 
 # The shape of each value that an expression gives, and what it holds.
 ValueTypes = tuple[tuple[Shape, NumberType], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Misfit:
     """A layer that cannot accept the values that it reads.
 
@@ -30,7 +31,7 @@ class Misfit:
     position: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Sketch:
     """The layers of a net that could be built, and those that do not fit.
 

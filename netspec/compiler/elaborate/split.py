@@ -20,6 +20,7 @@ from netspec.compiler.ir.storage import resolve_axis
 from netspec.compiler.ops import registry
 from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Span
+from netspec.records import record
 
 MAX_PARTS = 4096
 
@@ -41,7 +42,7 @@ class PartsOf(Kind):
         return "a number of equal parts, or a list of sizes"
 
 
-@dataclass(frozen=True)
+@record
 class Split(Op):
     """Cuts a value into parts along an axis.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from netspec import codes
@@ -25,6 +24,7 @@ from netspec.compiler.ir.initializers import Constant, Initializer, Ones, Zeros
 from netspec.compiler.ir.scan_body import State
 from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Hint, Label, Span
+from netspec.records import record
 
 if TYPE_CHECKING:
     from netspec.compiler.elaborate.expressions import CheckComment
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _RULES = "a state begins with `zeros`, `ones` or `constant(number)`, or with an input of the block"
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Declared:
     """A state with its shape and the span of its declaration; no `state` after a reported error."""
 

@@ -12,6 +12,7 @@ from netspec.compiler.ir.constants import Constant
 from netspec.compiler.ir.graph import Shape
 from netspec.compiler.syntax.tree import Call, NumberType
 from netspec.diagnostics import Span
+from netspec.records import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +43,7 @@ NUMBER_TYPES: Final[dict[NumberType, str]] = {
 """What values hold, in words."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Tensor:
     """A value of the net: the node that computes it, its shape, the span of its expression, and what
     it holds.
@@ -75,14 +76,14 @@ def no_length(value: Tensor) -> str | None:
     return "which of its two axes is the length? `x.shape[0]` is the first, `x.shape[1]` the second"
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Tensors:
     """Several values, such as those of a block with several outputs."""
 
     items: tuple[Tensor | Unknown, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class TensorList(Tensors):
     """`[a, b]`: a list of values, to which others can be added."""
 

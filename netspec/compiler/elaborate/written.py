@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from netspec.compiler.ir.constants import Constant
 from netspec.compiler.parse.loader import Module
 from netspec.compiler.syntax import tree as syntax
+from netspec.records import record
 
 
-@dataclass(frozen=True)
+@record
 class Written:
     """The origin of a net: its syntax, the file that it is in, and the arguments that were given.
 

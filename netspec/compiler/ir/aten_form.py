@@ -6,10 +6,11 @@ Nothing here needs PyTorch. Arguments have the names of PyTorch's schemas.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Protocol
 
 from netspec.compiler.ir.graph import Shape
+from netspec.records import record
 
 Attribute = object
 """The value of an op's attribute: a number, a bool, a string, None, or a tuple of them."""
@@ -19,7 +20,7 @@ class NoNetspecFormError(Exception):
     """A call that the op cannot express; the message says what about it, in a sentence."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class AtenTensor:
     """A tensor among the arguments of a call.
 
@@ -57,7 +58,7 @@ class AtenTensor:
         return at if at > self.batch else at + 1
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class AtenCall:
     """A call of an operator, or of a module.
 
@@ -177,7 +178,7 @@ class Taken(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Always:
     """An attribute that is the same for all calls."""
 
@@ -188,7 +189,7 @@ class Always:
         return self.value
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Then:
     """An op on the value of the one before: its name and attributes.
 
@@ -200,7 +201,7 @@ class Then:
     only_shapes: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class AtenForm:
     """What calls of an operator are in netspec.
 
@@ -235,7 +236,7 @@ class AtenForm:
     moves_batch: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class ModuleForm:
     """What calls of a class of modules are in netspec, whatever they compute inside.
 

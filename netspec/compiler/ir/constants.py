@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeGuard, TypeVar
 
 from netspec import codes
@@ -17,6 +16,7 @@ from netspec.compiler.ir.attributes import show
 from netspec.compiler.ir.initializers import Initializer
 from netspec.compiler.ir.sizes import Dim, Size, may_equal, names_in
 from netspec.diagnostics import Code, plural
+from netspec.records import record
 
 MAX_MAGNITUDE = 10**30
 MAX_ITEMS = 100_000
@@ -327,7 +327,7 @@ def _items(value: tuple[Constant, ...] | range) -> tuple[Constant, ...]:
 # ------------------------------------------------------------------------------ constant functions
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class ConstantFunction:
     """A function that can be called in constants, with the numbers of arguments that it accepts."""
 

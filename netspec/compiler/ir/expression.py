@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from netspec.records import record
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,7 +64,7 @@ class Expression:
         return Apply("less", (self, lift(other)))
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Var(Expression):
     """An array, given by its name."""
 
@@ -73,7 +74,7 @@ class Var(Expression):
         return self.name
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Const(Expression):
     """A number."""
 
@@ -83,7 +84,7 @@ class Const(Expression):
         return f"{self.value:.17g}"
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Apply(Expression):
     """A function of `FUNCTIONS`, applied to formulas."""
 
@@ -97,7 +98,7 @@ class Apply(Expression):
 Operand = Expression | float | int
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Function:
     """A function that formulas can use.
 

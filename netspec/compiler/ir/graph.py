@@ -7,13 +7,14 @@ is not part of them, and messages write it in front.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from netspec.compiler.ir.initializers import Initializer
 from netspec.compiler.syntax.tree import Call, NumberType
 from netspec.diagnostics import Frame, Span
+from netspec.records import record
 
 if TYPE_CHECKING:
     import networkx
@@ -31,7 +32,7 @@ def show_shape(shape: Shape | None, holds: NumberType = "real") -> str:
     return ("" if holds == "real" else holds) + "[" + ", ".join(["N", *map(str, shape)]) + "]"
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Parameter:
     """A parameter, a buffer or a constant of a net, under its full name (`layer1.0.conv1.weight`).
 
@@ -64,7 +65,7 @@ class Parameter:
         return size
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Origin:
     """Where a node was written.
 
@@ -80,7 +81,7 @@ class Origin:
     layer: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Node:
     """One operation and the value it computes.
 
@@ -107,7 +108,7 @@ class Places(NamedTuple):
     node: Node
 
 
-@dataclass(frozen=True)
+@record
 class Graph:
     """A net in which names, blocks, loops and static conditions are resolved.
 

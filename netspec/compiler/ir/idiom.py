@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+from netspec.records import record
 
 Attributes = Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Idiom:
     """A row of layers, each of which alone reads the one before, that an op stands for.
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import TypeVar
 
 from netspec.compiler.ir.graph import Shape
+from netspec.records import record
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Layout:
     """The axes of an image, counted from 1, in the order in which they are stored."""
 

@@ -14,6 +14,7 @@ from netspec.compiler.ir.expression import FUNCTIONS, Apply, Const, Expression, 
 from netspec.compiler.ir.graph import Graph, Node, Shape
 from netspec.compiler.ir.op import BATCH
 from netspec.compiler.ir.sizes import Dim, Size
+from netspec.records import record
 
 Number = Literal["float32", "int64", "bool"]
 
@@ -28,7 +29,7 @@ class OnnxValue:
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class OnnxTensor:
     """Numbers that are part of a model: row-major `numbers` in an array of this shape and type."""
 
@@ -37,7 +38,7 @@ class OnnxTensor:
     number: Number
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class OnnxBody:
     """Operators that one runs again and again. They may read the values that are around it.
 

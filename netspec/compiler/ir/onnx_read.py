@@ -14,6 +14,7 @@ from netspec.compiler.ir.attributes import Number
 from netspec.compiler.ir.graph import Shape
 from netspec.compiler.ir.op import BATCH, Op
 from netspec.compiler.ir.sizes import Dim, Size
+from netspec.records import record
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,7 +52,7 @@ _MOST_TERMS = 1000
 FileAttribute = Union[int, float, str, "Array", tuple[int | float | str, ...], None]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(slots=True, eq=False)
 class FileAttributes:
     """The attributes of an operator. One that is not there, or of another kind, is 0 or empty."""
 
@@ -114,7 +115,7 @@ class FileOperator:
         return self.inputs[index] if index < len(self.inputs) else None
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Held:
     """A parameter of a layer: numbers of the file, which name it, or others made of them."""
 
@@ -122,7 +123,7 @@ class Held:
     numbers: Array | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class OnnxLayer:
     """A layer that a file has.
 
@@ -141,7 +142,7 @@ class OnnxLayer:
     output: int = 0
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Found:
     """What a pattern has found: a value for each of its names, and the operators."""
 
@@ -149,7 +150,7 @@ class Found:
     covers: tuple[FileOperator, ...]
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class OnnxReader:
     """The interface through which an op reads a file: the operator at which a layer may end.
 

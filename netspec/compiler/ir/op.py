@@ -24,6 +24,7 @@ from netspec.compiler.ir.layout import Storage
 from netspec.compiler.ir.sizes import Size
 from netspec.compiler.syntax.tree import NumberType
 from netspec.diagnostics import Code
+from netspec.records import record
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 # --------------------------------------------------------------------------- what an op talks about
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class ParameterSpec:
     """A parameter as its op declares it, under the op's own name (`weight`)."""
 
@@ -113,7 +114,7 @@ class Finding:
     fixes: tuple[Fix, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class X:
     """Input number `index` of a node, in a PyTorch expression."""
 
@@ -125,7 +126,7 @@ class X:
 BATCH = Size.named("0.0")
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Training:
     """Whether the module is in training, in a PyTorch expression: `self.training`."""
 
@@ -133,7 +134,7 @@ class Training:
 TRAINING = Training()
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class P:
     """A parameter of the node, in a PyTorch expression whose module does not hold it."""
 
@@ -144,7 +145,7 @@ class P:
 ITEM = "operator.getitem"
 
 
-@dataclass(frozen=True)
+@record
 class Torch:
     """A PyTorch expression as data: a module of `torch.nn`, or a function, with its arguments.
 
@@ -551,7 +552,7 @@ def register(cls: type[_T]) -> type[_T]:
         TypeError: for a public name that neither the contract nor a family of ops has, such as a
             misspelt `foward`, and for a field that is not made by `attribute`.
     """
-    dataclass(frozen=True)(cls)
+    record(cls)
     _require_known_names(cls)
     if not cls.__module__.startswith(_PACKAGE):
         return cls  # an op of somebody's own: a file has it that says so by `use`

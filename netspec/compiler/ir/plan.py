@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from netspec.compiler.ir.expression import Expression
 from netspec.compiler.ir.graph import Graph, Node, Shape
 from netspec.compiler.ir.layout import Layout
 from netspec.compiler.ir.sizes import typical
+from netspec.records import record
 
 Option = int | float | bool | str | None | tuple[int, ...] | tuple[str, ...]
 Emitter = Literal["numpy", "numexpr"]
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Buffer:
     """An array of the program. A `batched` one has the batch size N in front of its shape."""
 
@@ -36,7 +37,7 @@ class Buffer:
         return f'b["{self.name}"]'
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class ParameterRef:
     """A parameter of the net, in its own layout."""
 
@@ -46,7 +47,7 @@ class ParameterRef:
         return f'p["{self.name}"]'
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class GradientRef:
     """The gradient of a parameter."""
 
@@ -56,7 +57,7 @@ class GradientRef:
         return f'g["{self.name}"]'
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Marker:
     """An argument that the program itself provides: `scratch` or `rng`.
 
@@ -76,7 +77,7 @@ Operand = Buffer | ParameterRef | GradientRef
 Argument = Operand | Marker | None
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Scratch:
     """The scratch memory that a kernel needs: `function(n, *arguments, **options)` elements."""
 
@@ -85,7 +86,7 @@ class Scratch:
     options: Mapping[str, Option] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Loop:
     """Steps that a kernel runs again and again, over arrays by the names of their buffers.
 
@@ -100,7 +101,7 @@ class Loop:
     nodes: Mapping[str, Node]
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class KernelStep:
     """A call of a function of `netspec.kernels`. `writes` are the arguments that it writes.
 
@@ -134,7 +135,7 @@ class KernelStep:
         return f"{', '.join(map(_made, self.writes))} = {self.kernel}({given})"
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class ElementwiseStep:
     """`output = formula` for every element.
 
@@ -180,7 +181,7 @@ class ElementwiseStep:
         return f"{_made(self.output)} = {self.formula}{by}, where {where}"
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class ViewStep:
     """`output` is a view of `source`, a buffer or a parameter, with another shape."""
 
@@ -228,7 +229,7 @@ def _made(operand: Operand) -> str:
     return f"{_named(operand)}[{', '.join(sizes)}]"
 
 
-@dataclass(frozen=True)
+@record
 class Plan:
     """A whole program: `sample` draws random masks, then `forward`, then `backward`.
 

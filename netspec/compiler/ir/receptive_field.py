@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from itertools import zip_longest
 
 from netspec.compiler.ir.graph import Node, Shape
+from netspec.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Field:
     """The receptive field of a value, axis by axis: its extent, the step, and the extent of the
     whole picture, volume or signal. A vector has no axes.

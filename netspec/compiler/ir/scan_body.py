@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 
 from netspec.compiler.ir.graph import Graph, Node, Shape
 from netspec.compiler.ir.op import ShapeError
 from netspec.compiler.ir.sizes import Dim, at
+from netspec.records import record
 
 Misfit = Callable[[Node, ShapeError], Exception]
 
@@ -17,7 +17,7 @@ RESULT = "output"
 """The output of a body that is stacked over the steps. No state has this name: it is a keyword."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class State:
     """What a step hands to the next one.
 
@@ -30,7 +30,7 @@ class State:
     start: float | str
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class ScanBody:
     """One step. Two bodies are equal if they compute the same with parameters of the same names.
 

@@ -19,10 +19,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+from netspec.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Floor:
     """floor(numerator / divisor), simplified as far as possible."""
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from netspec.compiler.ir.graph import Node, Shape
+from netspec.records import record
 
 if TYPE_CHECKING:
     from netspec.compiler.ir.op import Op
@@ -20,7 +21,7 @@ class NotCausalError(Exception):
     """A net cannot be continued. The text says what in it depends on other positions, and how."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Held:
     """An array that is handed from one call to the next.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pkgutil import iter_modules
 
 from netspec import kernels
@@ -39,6 +38,7 @@ from netspec.compiler.numpy_backend.statements import (
     open_sizes_in,
     plain,
 )
+from netspec.records import record
 
 # Names with another meaning in a program: the functions that it defines, and the kernels that it
 # may import.
@@ -47,7 +47,7 @@ RESERVED = frozenset(
 )
 
 
-@dataclass(frozen=True)
+@record
 class NumpySource:
     """A program and what it needs to run.
 

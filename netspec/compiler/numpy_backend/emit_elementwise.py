@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from netspec.compiler.ir.expression import FUNCTIONS, Apply, Const, Expression, Var, walk
 from netspec.compiler.ir.plan import Buffer, ElementwiseStep
 from netspec.compiler.ir.sizes import typical
+from netspec.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Emitted:
     """The definition of a step's function.
 

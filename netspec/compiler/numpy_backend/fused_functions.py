@@ -5,17 +5,17 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass
 
 from netspec.compiler.ir.expression import Expression, Var, substitute, variables
 from netspec.compiler.ir.plan import ElementwiseStep, Emitter, Operand
 from netspec.compiler.numpy_backend.emit_elementwise import emit, row_axes, row_width
+from netspec.records import record
 
 # A function of more formulas than this has a name made of only the first and the last.
 MOST_IN_A_NAME = 4
 
 
-@dataclass(frozen=True)
+@record
 class Tile:
     """What decides on the scratch of an elementwise step; see `elementwise.scratch_size`."""
 
@@ -23,7 +23,7 @@ class Tile:
     registers: int
 
 
-@dataclass(frozen=True)
+@record
 class FusedCall:
     """A call of a function for a step, with its operands in the order of the function's."""
 
@@ -31,7 +31,7 @@ class FusedCall:
     operands: tuple[Operand, ...]
 
 
-@dataclass(frozen=True)
+@record
 class _Formula:
     """What steps have in common that share a function: names are replaced by their order."""
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import importlib
 import math
-from dataclasses import dataclass
 
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.ir.plan import Plan, Scratch
 from netspec.compiler.numpy_backend.emit import NumpySource, emit_program
 from netspec.compiler.numpy_backend.passes.plan_memory import plan_memory
 from netspec.kernels import elementwise
+from netspec.records import record
 
 # Cache lines and vector registers are 64 bytes, so no two buffers share one.
 ALIGNMENT = 64
 
 
-@dataclass(frozen=True)
+@record
 class Footprint:
     """The memory of a program at one batch size, in bytes.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from netspec import codes
@@ -27,9 +26,10 @@ from netspec.compiler.numpy_backend.passes import fold_batch_norm, fuse, recompu
 from netspec.compiler.passes import pool_before_activation as pool_first
 from netspec.compiler.passes.layer_limit import require_few_layers
 from netspec.diagnostics import NetspecError, suggest
+from netspec.records import record
 
 
-@dataclass(frozen=True)
+@record
 class GraphPass:
     """A pass over the graph before it is lowered; see `Pass`."""
 
@@ -39,7 +39,7 @@ class GraphPass:
     changes: Callable[[Graph, Graph], Iterator[str]]
 
 
-@dataclass(frozen=True)
+@record
 class Pass:
     """A pass over the plan, between lowering and the program.
 
@@ -87,7 +87,7 @@ PASSES: tuple[Pass, ...] = (
 )
 
 
-@dataclass(frozen=True)
+@record
 class PassChange:
     """What a pass did, as lines of text; there are none if it found nothing to do."""
 

@@ -11,7 +11,6 @@ import dataclasses
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 
@@ -37,6 +36,7 @@ from netspec.compiler.numpy_backend.statements import (
     relative,
     value_text,
 )
+from netspec.records import record
 from netspec.text.snake_case import snake_case
 
 # The lines of a function around its statements, and those between it and the next.
@@ -45,7 +45,7 @@ SURROUNDINGS = 4
 WHOLE = ("b", "p", "g", "s", "rng")
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Region:
     """What a run belongs to: a call of a block, or a layer.
 
@@ -62,7 +62,7 @@ class Region:
     block: BlockCall | None = None
 
 
-@dataclass(frozen=True)
+@record
 class Run:
     """Statements in a row of a function that belong to one region.
 

@@ -15,20 +15,21 @@ from netspec.compiler.ir.graph import Node
 from netspec.compiler.ir.plan import Buffer, GradientRef, Marker, Option, ParameterRef
 from netspec.compiler.ir.size_text import size_text
 from netspec.compiler.ir.sizes import Size
+from netspec.records import record
 from netspec.text.python_tree import parse_python
 
 # A line of a function has no more characters than this.
 WIDTH = 96
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Path:
     """The path of a block's call or of a layer, handed to the function that it shares."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Whole:
     """A mapping of a program, `b`, `p` or `g`, or another argument of all its functions."""
 
@@ -38,7 +39,7 @@ class Whole:
         return self.name
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Local:
     """An argument of the function that a statement is in.
 
@@ -55,7 +56,7 @@ OPERANDS = (Buffer, ParameterRef, GradientRef, Path)
 Value = Operand | Marker | Whole | Local | Option
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Argument:
     """An argument of a call. `keyword` is empty if it is given by its position."""
 
@@ -63,7 +64,7 @@ class Argument:
     keyword: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Note:
     """What a statement computes, for the comment above it.
 
@@ -80,7 +81,7 @@ class Note:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class BlockCall:
     """A call of a block.
 
@@ -97,14 +98,14 @@ class BlockCall:
     where: str
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Formula:
     """An expression of NumPy, with `{}` for each of its operands."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Statement:
     """A call; or a view where `function` is `RESHAPE`, or the values of a formula: the first argument
     is then the target.

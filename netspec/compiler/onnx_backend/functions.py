@@ -5,18 +5,19 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from netspec.compiler.ir.onnx_form import OnnxBody, OnnxNode, OnnxValue
 from netspec.compiler.onnx_backend.metadata import LOCATION, block_metadata, place_metadata
 from netspec.compiler.onnx_backend.names import Names
 from netspec.compiler.onnx_backend.program import OnnxProgram
 from netspec.diagnostics import Frame
+from netspec.records import record
 
 DOMAIN = "netspec"
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class OnnxFunction:
     """A function: its operators read its inputs and each other's values, by names of its own."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 
@@ -19,12 +19,13 @@ from netspec.compiler.onnx_backend.program import Array
 from netspec.compiler.onnx_backend.proto import OnnxModel, require_onnx, written
 from netspec.compiler.passes.layer_limit import require_few_layers
 from netspec.diagnostics import NetspecError
+from netspec.records import record
 
 OPSETS = range(17, 24)
 DEFAULT_OPSET = 20
 
 
-@dataclass(frozen=True)
+@record
 class OnnxOptions:
     """How a net is written.
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from numpy.typing import NDArray
 
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.ir.onnx_form import Number, OnnxNode, OnnxValue
+from netspec.records import record
 
 Array = NDArray[Any]
 
@@ -28,7 +29,7 @@ def used(
     return tuple(reversed(kept)), live
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class OnnxProgram:
     """Operators in the order they run.
 

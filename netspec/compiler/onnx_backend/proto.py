@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from netspec.compiler.onnx_backend.metadata import in_order, layer_metadata
 from netspec.compiler.onnx_backend.program import Array, OnnxProgram
 from netspec.compiler.passes.bind_sizes import open_sizes
 from netspec.diagnostics import NetspecError
+from netspec.records import record
 
 if TYPE_CHECKING:
     import onnx
@@ -30,7 +31,7 @@ _WITH_METADATA = 10
 _ALIGNMENT = 4096
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class OnnxModel:
     """A model as it is written.
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.attending import (
@@ -12,6 +11,7 @@ from netspec.compiler.ops.families.attending import (
     attend_backward,
     onnx_attention,
 )
+from netspec.records import record
 
 _NAMES = ("query", "key", "value", "bias")
 _BIAS = 3
@@ -487,7 +487,7 @@ class Attention(Op):
         return to.reshaped(repeated, (heads, *rest))
 
 
-@dataclass(frozen=True)
+@record
 class _OfBooleans(Attention):
     """Attention with a mask that is declared to hold booleans."""
 

@@ -1,10 +1,11 @@
 """Learned vectors for whole numbers."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ir.initializers import Normal, NormalRows
+from netspec.records import record
 
 
 @register
@@ -173,7 +174,7 @@ class Embedding(Op):
         return to("Gather", to.parameters["weight"], to.whole(0), axis=0)
 
 
-@dataclass(frozen=True)
+@record
 class _OfWholeNumbers(Embedding):
     """An embedding of an input that is declared to hold whole numbers."""
 

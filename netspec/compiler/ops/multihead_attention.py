@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ir.onnx_read import FileOperator
@@ -13,6 +12,7 @@ from netspec.compiler.ops.families.attending import (
     attend_backward,
     onnx_attention,
 )
+from netspec.records import record
 
 INPUTS = ("query", "key", "value")
 _MASK = 3
@@ -405,7 +405,7 @@ def _lengths(*x: Array) -> tuple[int, int]:
     return x[0].shape[1], x[1].shape[1]
 
 
-@dataclass(frozen=True)
+@record
 class _OfBooleans(MultiheadAttention):
     """Multi-head attention with a mask that is declared to hold booleans."""
 

@@ -14,7 +14,6 @@ import sys
 import threading
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -26,6 +25,7 @@ from netspec.compiler.ops import registry
 from netspec.compiler.parse.tables import load_tables
 from netspec.diagnostics import Diagnostic, NetspecError, Source, suggest
 from netspec.files.regular_file import read_regular
+from netspec.records import record
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -37,7 +37,7 @@ _OP_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _PACKAGE = "netspec.compiler."
 
 
-@dataclass(frozen=True)
+@record
 class OpFile:
     """The ops of one file or of one installed package, by name.
 
@@ -49,7 +49,7 @@ class OpFile:
     ops: Mapping[str, type[Op]]
 
 
-@dataclass(frozen=True)
+@record
 class _Loaded:
     path: Path
     content: bytes

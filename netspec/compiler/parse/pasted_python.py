@@ -10,12 +10,12 @@ import ast
 import dataclasses
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 from netspec.compiler.ir.op import Op
 from netspec.compiler.ops import registry
 from netspec.compiler.syntax import other_frameworks
 from netspec.diagnostics import Source, Span
+from netspec.records import record
 from netspec.text.python_tree import parse_python
 
 MAX_LENGTH = 2000
@@ -184,7 +184,7 @@ def _value(node: ast.expr) -> _Chain:
     raise _OtherwiseError
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class _Chain:
     """A value and the layers that it passes through."""
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from netspec.compiler.ir import constants
 from netspec.compiler.parse import parse_shape
 from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Source, Span
+from netspec.records import record
 
 _BLANKS = " \t\f\r"
 _COMMENT = re.compile(rf"#[{_BLANKS}]*(\[[^#\n]*\])[{_BLANKS}]*$", re.MULTILINE)
@@ -35,7 +35,7 @@ _CONSTANTS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class ShapeComment:
     """A shape that a comment states, and the value that has it.
 

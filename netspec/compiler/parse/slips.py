@@ -7,9 +7,9 @@ the line, because one that is left would make the edit look wrong when it is tri
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from netspec.diagnostics import Edit, Hint, Source, Span, quoted
+from netspec.records import record
 
 MAX_LINE = 400  # longer lines are not written by hand
 _ARROWS = "→⟶➔➝➞⇒⟹↦➜►▶"
@@ -25,7 +25,7 @@ _ARROW = "an arrow is written `->`"
 _ASSIGNED = "a value is changed by giving its name anew: {better}"
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Slip:
     """A mistake and its correction.
 

@@ -11,6 +11,7 @@ from netspec.compiler.ir.scan_body import with_inputs
 from netspec.compiler.ir.sizes import Dim, Size, at, names_in
 from netspec.compiler.ir.step_form import Held, NotCausalError, StepForm
 from netspec.compiler.syntax.tree import NumberType
+from netspec.records import record
 
 # The number of positions, where it is left open.
 _OPEN = "T"
@@ -18,7 +19,7 @@ _OPEN = "T"
 PLACES, SEEN = "@places", "@seen"
 
 
-@dataclass(frozen=True)
+@record
 class Continuation:
     """A net for new positions.
 

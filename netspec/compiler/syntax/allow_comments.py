@@ -13,11 +13,11 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Diagnostic, Span
+from netspec.records import record
 
 _ALLOW = re.compile(r"#\s*allow:\s*([\w/-]+(?:\s*,\s*[\w/-]+)*)")
 _CODE = re.compile(r"[\w/-]+")
@@ -27,7 +27,7 @@ _STRING_OR_COMMENT = re.compile(r'"(?:[^"\\\n]|\\[^\n])*"|#[^\n]*')
 _LEADS_TO_HEAD = ("", "}elseif", "elseif", "if")
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Silenced:
     """The warnings that one comment silences: those whose span starts inside `span`.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, cast
 
 from netspec.compiler.ir.op import ITEM, TRAINING, P, Torch, Training, X
@@ -12,6 +12,7 @@ from netspec.compiler.ir.sizes import Dim, Size
 from netspec.compiler.torch_backend.local_sizes import Symbol, is_extent
 from netspec.compiler.torch_backend.naming import number, quote
 from netspec.compiler.torch_backend.python_layout import Doc, Group, flat, unbracketed
+from netspec.records import record
 
 # Functions that are written as Python operators.
 OPERATORS = {
@@ -27,7 +28,7 @@ def module_doc(torch: Torch) -> Doc:
     return Group(f"{torch.target}(", tuple(_arguments(torch, torch.arguments)))
 
 
-@dataclass(frozen=True)
+@record
 class Reached:
     """How an expression in `forward` refers to its parts.
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from netspec.compiler.ir.initializers import Initializer, Values
@@ -14,12 +13,13 @@ from netspec.compiler.torch_backend.expressions import literal
 from netspec.compiler.torch_backend.naming import number
 from netspec.compiler.torch_backend.python_layout import Doc, Group, call, statement
 from netspec.compiler.torch_backend.traced_numbers import TracedFloat
+from netspec.records import record
 
 # Lists of no more numbers are written again for each parameter.
 SHORT = 16
 
 
-@dataclass(frozen=True)
+@record
 class Owned:
     """A parameter: the class of the module that holds it, its own name and its rank.
 
@@ -45,7 +45,7 @@ def list_lines(lists: Mapping[str, Values]) -> list[str]:
     return lines
 
 
-@dataclass(frozen=True)
+@record
 class Fill:
     """A parameter that is filled alike in all modules of a class.
 

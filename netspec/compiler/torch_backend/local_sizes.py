@@ -10,16 +10,16 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
 
 from netspec.compiler.ir.op import Torch
 from netspec.compiler.ir.sizes import Dim, Size
 from netspec.compiler.torch_backend.traced_numbers import Traced, TracedFloat
+from netspec.records import record
 
 
-@dataclass(frozen=True)
+@record
 class Symbol:
     """A fractional argument of the class."""
 

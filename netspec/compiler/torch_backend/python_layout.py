@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import itertools
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from netspec.records import record
 from netspec.text import doc as layout
 
 WIDTH = 88
 INDENT = "    "
 
 
-@dataclass(frozen=True)
+@record
 class Group:
     """Items between brackets. `open` is the text up to the opening bracket, which it includes.
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from netspec.compiler.c_backend.forms.copies import scope
 from netspec.compiler.c_backend.kernel_call import KernelCall, c_call
 from netspec.compiler.c_backend.loops import Axis, merged, nested, place, steps_of
+from netspec.records import record
 
 
-@dataclass(frozen=True)
+@record
 class _Pass:
     """A pass over the numbers that make one of the result: a variable, and what each does to it.
 
@@ -82,7 +82,7 @@ def logsumexp(call: KernelCall) -> list[str]:
     return _reduced(call, "logsumexp")
 
 
-@dataclass(frozen=True)
+@record
 class _Walk:
     """The axes that are kept, with steps in x and y, and those that are summed over."""
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from netspec.compiler.c_backend.int8.quantize import QuantizedNet
 from netspec.compiler.c_backend.int8.scheme import HIGH, LOW, Array
 from netspec.compiler.ir.plan import Buffer, ElementwiseStep, ViewStep
+from netspec.records import record
 
 
-@dataclass(frozen=True)
+@record
 class LayerLoss:
     """A layer, and by how much it is further from its value in floating point than what it reads is.
 

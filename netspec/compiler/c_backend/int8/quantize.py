@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -42,6 +41,7 @@ from netspec.compiler.ir.plan import (
 from netspec.compiler.ir.plan import Step as PlanStep
 from netspec.compiler.numpy_backend.pipeline import make_plan
 from netspec.diagnostics import Diagnostic, NetspecError
+from netspec.records import record
 
 Ranges = Mapping[str, tuple[float, float]]
 Ints = tuple[int, ...]
@@ -54,7 +54,7 @@ _CUTS = ("maximum(a, 0)", "minimum(maximum(a, 0), 6)")
 _SUMS = ("(a + b)",)
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class QuantizedNet:
     """A net in whole numbers.
 
@@ -389,7 +389,7 @@ class _Quantizer:
         return Add(terms, factor, made.zero, _size(step.output.shape))
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class _Reshaped:
     """A step over a value in another shape."""
 

@@ -7,18 +7,19 @@ Efficient Integer-Arithmetic-Only Inference (2018), and gemmlowp's fixed point, 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from netspec.records import record
 
 Array = NDArray[Any]
 
 LOW, HIGH = -128, 127
 
 
-@dataclass(frozen=True)
+@record
 class Scale:
     """A number is `scale` * (q - `zero`), q being -128 to 127."""
 
@@ -45,7 +46,7 @@ def scale_of(low: float, high: float) -> Scale:
     return Scale(step, int(min(max(round(LOW - low / step), LOW), HIGH)))
 
 
-@dataclass(frozen=True)
+@record
 class Factor:
     """A positive number as multiplier * 2^(shift - 31), the multiplier having 31 bits."""
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from netspec.compiler.c_backend.int8.scheme import HIGH, LOW, Array, Factor, scaled
 from netspec.compiler.c_backend.kernel_call import c_call
+from netspec.records import record
 
 Ints = tuple[int, ...]
 # Gives the name of a constant array of the file: what it is called, its type and its numbers.
@@ -38,7 +38,7 @@ class Step(Protocol):
         ...
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Weights:
     """Weights of a layer, by output: whole numbers, biases, and the factors behind the sums.
 
@@ -78,7 +78,7 @@ class Weights:
         )
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Window:
     """Windows over a picture: sizes (height, width), and the padding above and to the left."""
 
@@ -114,7 +114,7 @@ class Window:
         return (*self.kernel, *self.stride, *self.start, *self.dilation)
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Conv:
     """A convolution."""
 
@@ -144,7 +144,7 @@ class Conv:
         )  # fmt: skip
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Linear:
     """A fully connected layer over rows."""
 
@@ -169,7 +169,7 @@ def _products(x: Array, weight: Array) -> Array:
     return np.asarray(np.rint(x.astype(np.float64) @ weight.T.astype(np.float64)), np.int64)
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class MaxPool:
     """The largest number of each window."""
 
@@ -188,7 +188,7 @@ class MaxPool:
         )  # fmt: skip
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class AvgPool:
     """The mean of each window, rounded away from 0; `zero` counts for the padding, if anything does."""
 
@@ -216,7 +216,7 @@ class AvgPool:
         )  # fmt: skip
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Term:
     """What stands for 0 in a term of a sum, and its factor."""
 
@@ -228,7 +228,7 @@ class Term:
 HEADROOM = 20
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Add:
     """The sum of two values, each with a scale of its own."""
 
@@ -256,7 +256,7 @@ class Add:
         )  # fmt: skip
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Rescale:
     """The same number in another scale, whose range cuts off what a ReLU does."""
 
@@ -278,7 +278,7 @@ class Rescale:
         )  # fmt: skip
 
 
-@dataclass(frozen=True, eq=False)
+@record(eq=False)
 class Transpose:
     """The last axis before all others, or the first one behind them."""
 

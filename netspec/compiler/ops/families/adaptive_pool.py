@@ -5,7 +5,6 @@ pool.
 import itertools
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from netspec.compiler.ir.attributes import spread
@@ -13,9 +12,10 @@ from netspec.compiler.ir.contract import *
 from netspec.compiler.ir.onnx_read import joined
 from netspec.compiler.ir.sizes import is_known
 from netspec.compiler.ops.families.windows import require_axes
+from netspec.records import record
 
 
-@dataclass(frozen=True)
+@record
 class AdaptivePoolOp(Op):
     """A pool whose windows are chosen so that the output has a given size.
 

@@ -1,16 +1,16 @@
 """What attention and multi-head attention share: the softmax of the scores, and a code."""
 
 import math
-from dataclasses import dataclass
 
 from netspec.compiler.ir.contract import *
+from netspec.records import record
 
 ATTENTION_MISMATCH = Code.error(
     "shape/attention-mismatch", "query, key and value of shapes that do not fit together"
 )
 
 
-@dataclass(frozen=True)
+@record
 class Scores:
     """What becomes of the scores q k^T / sqrt(D), (..., T, S), before and behind the softmax.
 

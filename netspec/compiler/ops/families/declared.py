@@ -1,15 +1,15 @@
 """The ops of `parameter`, `buffer` and `constant`: arrays of a net's own as values."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import ClassVar
 
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ir.graph import Role
 from netspec.compiler.ir.storage import from_planes, to_planes
+from netspec.records import record
 
 
-@dataclass(frozen=True)
+@record
 class DeclaredOp(Op):
     """An array that the net holds, the same for every image of a batch.
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ir.layout import Layout
+from netspec.records import record
 
 
-@dataclass(frozen=True)
+@record
 class Sets:
     """Which numbers of an image are normalised together.
 
@@ -39,7 +39,7 @@ class Sets:
         return _flat(StoredSets(split, over, affine, served))
 
 
-@dataclass(frozen=True)
+@record
 class StoredSets:
     """The sets of an image as stored: the options of the kernels.
 

@@ -1,7 +1,6 @@
 """The base class of pools: their attributes, their shape rule and the loop over windows."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from netspec.compiler.ir.attributes import flat, sides, spread
@@ -21,9 +20,10 @@ from netspec.compiler.ops.families.windows import (
     torch_sides,
     unread_rows,
 )
+from netspec.records import record
 
 
-@dataclass(frozen=True)
+@record
 class PoolOp(Op):
     """A window that slides over each channel separately."""
 

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ir.onnx_read import FileOperator
+from netspec.records import record
 
 RECURRENT_STATE = Code.error("shape/recurrent-state", "a first state of the wrong shape")
 
@@ -37,7 +37,7 @@ class Run(NamedTuple):
     reverse: bool
 
 
-@dataclass(frozen=True)
+@record
 class RecurrentOp(Op):
     """Layers that go over the steps of a sequence (T, F) and hand a state from each to the next.
 

@@ -1,13 +1,13 @@
 """The base class of reductions over axes: their attributes, the shape rule, and the kernel options."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from netspec.compiler.ir.contract import *
+from netspec.records import record
 
 
-@dataclass(frozen=True)
+@record
 class ReductionOp(Op):
     """An op that replaces all numbers along some axes by one.
 

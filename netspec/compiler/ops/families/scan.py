@@ -2,12 +2,12 @@
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ir.scan_body import RESULT, ScanBody
 from netspec.compiler.ops.families.scan_lowering import ScanLowering
+from netspec.records import record
 
 # The values of a step, by name.
 _Values = dict[str, Array]
@@ -20,7 +20,7 @@ class _Step(NamedTuple):
     runs: dict[str, Evaluation]
 
 
-@dataclass(frozen=True)
+@record
 class Scan(Op):
     """A recurrence: with a step f, `(y[t], h[t]) = f(x[t], h[t - 1], w)`, and y[t] are stacked.
 

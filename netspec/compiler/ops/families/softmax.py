@@ -1,13 +1,13 @@
 """The base class of softmax and its logarithm: the axis, and the kernels that follow from it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import ClassVar
 
 from netspec.compiler.ir.contract import *
+from netspec.records import record
 
 
-@dataclass(frozen=True)
+@record
 class SoftmaxOp(Op):
     """A softmax along one axis. The backward pass needs only the value, not the input."""
 

@@ -6,12 +6,13 @@ a volume.
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from netspec.compiler.ir.attributes import MAX_SPATIAL_AXES, sides, spread
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ir.onnx_read import FileAttributes, is_by_channel, joined
+from netspec.records import record
 
 # What a value with so many axes behind the channels is called, these axes, and what they hold.
 KINDS = {1: "signal", 2: "picture", 3: "volume"}
@@ -22,7 +23,7 @@ PLACES = {1: ("place",), 2: ("row", "column"), 3: ("slice", "row", "column")}
 TORCH_DEFAULTS = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "bias": True}
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Axis:
     """A window that slides along one axis: the extent of the picture, and how the window moves."""
 

@@ -63,6 +63,7 @@ from netspec.compiler.torch_backend.trace import Named, Trace, axis_names
 from netspec.compiler.torch_backend.traced_net import applied
 from netspec.compiler.torch_backend.traced_numbers import ATTEMPTS, Traced, other_value, plain
 from netspec.diagnostics import Span
+from netspec.records import record
 
 # So many other values of an argument are enough, and so many starts over.
 _ENOUGH, _STARTS = 2, 12
@@ -92,7 +93,7 @@ class _Outside(Follower):
         return result
 
 
-@dataclass(frozen=True)
+@record
 class _Call:
     """A call of the block: its arguments, and by their names the shapes of its inputs, and what these
     hold. Of inputs and results those are `used` that the net needs.

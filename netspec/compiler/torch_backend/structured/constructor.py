@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from netspec.compiler.ir.op import Torch
@@ -44,9 +44,10 @@ from netspec.compiler.torch_backend.structured.structure import (
     suites_in,
 )
 from netspec.diagnostics import Span
+from netspec.records import record
 
 
-@dataclass(frozen=True)
+@record
 class Flag:
     """How an object knows which case of a condition it was made for.
 

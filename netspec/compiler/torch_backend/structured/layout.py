@@ -20,6 +20,7 @@ from netspec.compiler.torch_backend.structured.structure import (
     said,
     suites_in,
 )
+from netspec.records import record
 
 # Attributes of `nn.ModuleDict`, which cannot be keys.
 DICT_ATTRIBUTES = frozenset("clear items keys pop update values".split())
@@ -53,7 +54,7 @@ class Container:
     is_list: bool = False
 
 
-@dataclass(frozen=True)
+@record
 class Placement:
     """A layer or block in a run: its statement, its path, and the turns of the loops around it."""
 
@@ -62,7 +63,7 @@ class Placement:
     turns: tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@record
 class _Site:
     """A statement, and the way to it: suites with the place in them, and the loops among them."""
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from netspec.records import record
 
 Numbers = Mapping[str, Any]
 """What names and expressions stand for where a statement is met."""
@@ -50,7 +51,7 @@ class History:
         return (name for name, since in self._since.items() if since[0] <= time)
 
 
-@dataclass(frozen=True)
+@record
 class _Moment(Mapping[str, Any]):
     history: History
     time: int

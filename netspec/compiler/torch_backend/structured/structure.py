@@ -18,6 +18,7 @@ from netspec.compiler.torch_backend.block_class import BlockClass
 from netspec.compiler.torch_backend.local_sizes import Symbol
 from netspec.compiler.torch_backend.structured.numbers import Numbers
 from netspec.diagnostics import Span
+from netspec.records import record
 
 
 class NotStructuredError(Exception):
@@ -95,7 +96,7 @@ def _equal_values(a: Any, b: Any) -> bool:
     return bool(a == b) and isinstance(a, bool) == isinstance(b, bool)
 
 
-@dataclass(frozen=True)
+@record
 class Number:
     """A constant where it is used: its value, and how it is written."""
 
@@ -265,7 +266,7 @@ class Refuse:
     message: str
 
 
-@dataclass(frozen=True)
+@record
 class Block:
     """A call of a block: its class, and what that is given."""
 

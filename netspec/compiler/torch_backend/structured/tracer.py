@@ -74,6 +74,7 @@ from netspec.compiler.torch_backend.trace import (
 )
 from netspec.compiler.torch_backend.traced_numbers import Traced, TracedFloat, local_of, plain
 from netspec.diagnostics import Span
+from netspec.records import record
 
 # The items of longer lists are values, such as positions, and no sizes of layers.
 _FOLLOWED = 256
@@ -246,7 +247,7 @@ def _is_layer(call: syntax.Call, module: Module) -> bool:
     return name in module.blocks or (name not in FUNCTIONS and name not in initializers.RULES)
 
 
-@dataclass(frozen=True)
+@record
 class Surroundings:
     """The body that contains an expression: its names, and the function that evaluates it."""
 
