@@ -63,7 +63,8 @@ schemas: $(VENV)/dev
 	$(BIN)/pre-commit validate-manifest
 
 # The documents, a page for each layer, net and message, and the Python interface, in build/site/site;
-# the playground too, where there are node and npm.
+# the playground too, where there are node and npm, and the page to draw digits on, where there are clang,
+# wasi-libc and MNIST, or a network to download it from.
 site: $(VENV)/base
 	$(PIP) --editable '.[site]'
 	$(BIN)/python -m website build/site

@@ -6,30 +6,40 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from website.playground.build import CannotBuildError, build
+from website.cannot_build import CannotBuildError
+from website.digits import build as digits
+from website.playground import build as playground
 from website.stage import ROOT, stage
+
+# Pages that are programs: what builds them, and the folder that keeps what the next time needs.
+_PROGRAMS: dict[str, tuple[Callable[[Path, Path], None], str]] = {
+    "playground": (playground.build, "npm"),
+    "digits": (digits.build, "trained"),
+}
 
 
 def main(folder: Path) -> int:
     """Stage and build the site; what the folder had of an earlier one is replaced.
 
-    Where the playground cannot be built, the site has none.
+    A page that cannot be built here is left out, with a word.
     """
-    for old in ("docs", "site", "zensical.toml", ".cache", "playground"):
+    for old in ("docs", "site", "zensical.toml", ".cache", *_PROGRAMS):
         path = folder / old
         if path.is_dir():
             shutil.rmtree(path)
         elif path.exists():
             path.unlink()
-    playground: Path | None = folder / "playground"
-    try:
-        build(folder / "playground", folder / "npm")
-    except CannotBuildError as error:
-        print(f"the site has no playground: {error}", file=sys.stderr)
-        playground = None
-    stage(folder, playground)
+    programs = {}
+    for name, (build, kept) in _PROGRAMS.items():
+        try:
+            build(folder / name, folder / kept)
+            programs[name] = folder / name
+        except CannotBuildError as error:
+            print(f"the site has no page {name}: {error}", file=sys.stderr)
+    stage(folder, programs)
     command = [sys.executable, "-m", "zensical", "build", "--clean", "--strict"]
     paths = filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from website.api import api_page
@@ -69,12 +69,17 @@ def documents() -> dict[str, str]:
     return found
 
 
-def stage(folder: Path, playground: Path | None = None) -> None:
+# The titles of pages that are programs.
+_PROGRAMS = {"playground": "Playground", "digits": "Draw a digit"}
+
+
+def stage(folder: Path, programs: Mapping[str, Path]) -> None:
     """Write the site's source into a folder that has none: `docs` and `zensical.toml`.
 
     Args:
         folder: where to.
-        playground: the folder of the playground, which is moved to its place; None if there is none.
+        programs: the folders of pages that are programs, `playground` and `digits`, which are moved to
+            their places; those that there are.
 
     Raises:
         ValueError: for a link of a document that leads nowhere.
@@ -103,16 +108,15 @@ def stage(folder: Path, playground: Path | None = None) -> None:
         shutil.copyfile(source, pages / page)
     made: dict[str, str | bytes] = {"api.md": api_page()}
     for pages_of in (layer_pages, code_pages, gallery_pages):
-        made |= pages_of(has_playground=playground is not None)
+        made |= pages_of(has_playground="playground" in programs)
     for page, content in made.items():
         (pages / page).parent.mkdir(parents=True, exist_ok=True)
         data = content.encode() if isinstance(content, str) else content
         (pages / page).write_bytes(data)
     (pages / "style.css").write_text(_STYLE, "utf-8")
-    extra: list[dict[str, object]] = []
-    if playground is not None:
-        shutil.move(playground, pages / "playground")
-        extra = [{"Playground": "playground/index.html"}]
+    for name, built in programs.items():
+        shutil.move(built, pages / name)
+    extra = [{_PROGRAMS[name]: f"{name}/index.html"} for name in programs]
     (folder / "zensical.toml").write_text(_settings(known, made, extra), "utf-8")
 
 
@@ -124,7 +128,7 @@ _STYLE = """\
 
 
 def _settings(
-    known: dict[str, str], made: Iterable[str], extra: Iterable[dict[str, object]] = ()
+    known: dict[str, str], made: Iterable[str], extra: Iterable[Mapping[str, object]] = ()
 ) -> str:
     named = {**_GUIDES, **_MORE}
 
@@ -142,7 +146,7 @@ def _settings(
         {title: [f"{area}/index.md", *listed[area]]}
         for area, title in (("layers", "Layers"), ("nets", "Nets"), ("codes", "Messages"))
     ]
-    nav: list[dict[str, object]] = [
+    nav: list[Mapping[str, object]] = [
         {"netspec": "index.md"},
         *extra,
         {"Guides": entries(guides)},

@@ -123,7 +123,7 @@ def test_the_site_is_staged_with_and_without_a_playground(
         playground = tmp_path / name / "playground"
         playground.mkdir(parents=True)
         (playground / "index.html").write_text("a page", "utf-8")
-        stage(tmp_path / name, playground if has_playground else None)
+        stage(tmp_path / name, {"playground": playground} if has_playground else {})
         settings = tomllib.loads((tmp_path / name / "zensical.toml").read_text("utf-8"))
         entries = [title for entry in settings["project"]["nav"] for title in entry]
         assert ("Playground" in entries) == has_playground

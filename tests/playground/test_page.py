@@ -19,8 +19,9 @@ import pytest
 
 from tests.conftest import ROOT, Run, Write
 from tests.helpers.chromium import BROWSER, Tab, chromium
+from website.cannot_build import CannotBuildError
 from website.playground.address import fragment
-from website.playground.build import CannotBuildError, build
+from website.playground.build import build
 from website.playground.engine import Playground
 
 pytestmark = pytest.mark.heavy

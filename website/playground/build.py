@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from netspec.highlight.words import words
+from website.cannot_build import CannotBuildError
 from website.playground.archive import ROOT, archive, stored
 
 _HERE = Path(__file__).resolve().parent
@@ -21,10 +22,6 @@ _ESBUILD = (
 )  # fmt: skip
 
 _PYTHON = "Python and its library, PSF-2.0, https://docs.python.org/3/license.html\n"
-
-
-class CannotBuildError(Exception):
-    """The playground cannot be built here; the text says what is missing."""
 
 
 def build(target: Path, work: Path) -> None:
