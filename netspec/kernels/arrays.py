@@ -16,6 +16,9 @@ Number = TypeVar("Number", bound=np.generic)
 # long as the row it adds, and starting it costs as much as adding a few hundred numbers.
 FOLDED_WIDTH = 1024
 
+# A row of more numbers is a long one; see `row_sums`.
+SHORT_ROW = 1024
+
 
 # OpenBLAS multiplies matrices with up to this many products without packing them first, if the
 # processor has AVX-512. Such small products are a quarter faster, so work that can be cut is cut to
@@ -97,6 +100,25 @@ def column_sums(x: Array, out: Array) -> None:
     k, folded, rest = fold(x)
     np.add.reduce(np.add.reduce(folded, axis=0).reshape(k, -1), axis=0, out=out)
     out += np.add.reduce(rest, axis=0)
+
+
+@functools.cache
+def _ones(count: int, dtype: np.dtype[Any]) -> Array:
+    return fixed(np.ones((count, 1), dtype))
+
+
+def row_sums(x: Array, out: Array) -> Array:
+    """Sum the rows of `x` (..., C) into `out` (..., 1), and return that; both are contiguous.
+
+    NumPy adds up a short row in several times as long as BLAS takes for its product with ones. A long
+    row is left to NumPy, which adds it up pairwise.
+    """
+    count = x.shape[-1]
+    if count > SHORT_ROW:
+        total: Array = np.add.reduce(x, axis=-1, keepdims=True, out=out)
+        return total
+    np.matmul(x.reshape(-1, count), _ones(count, x.dtype), out=out.reshape(-1, 1))
+    return out
 
 
 def chunks(length: int, size: int) -> Iterator[slice]:

@@ -15,10 +15,10 @@ from math import prod, sqrt
 import numpy as np
 
 from netspec.kernels import linear, parallel
-from netspec.kernels.arrays import Array, as_one, carve, chunks, fixed
+from netspec.kernels.arrays import Array, as_one, carve, chunks, fixed, row_sums
 
-# Elements of the attention weights in a tile.
-TILE = 1 << 16
+# Elements of the attention weights in a tile; see `elementwise.TILE`.
+TILE = 1 << 17
 
 
 def forward(
@@ -86,7 +86,7 @@ def backward(
         if kept is not None:
             gradient *= kept[heads]
         gradient *= shares
-        shares *= np.add.reduce(gradient, axis=2, keepdims=True)
+        shares *= row_sums(gradient, np.empty_like(gradient, shape=(*shape[:2], 1)))
         gradient -= shares
         if to_bias is not None:
             np.copyto(to_bias, gradient)
@@ -137,7 +137,7 @@ def _shares(
         np.maximum(largest, np.finfo(out.dtype).min, out=largest)
     out -= largest
     np.exp(out, out=out)
-    total = np.add.reduce(out, axis=2, keepdims=True)
+    total = row_sums(out, np.empty_like(largest))
     if mask is not None:
         np.maximum(total, np.finfo(out.dtype).tiny, out=total)
     out /= total

@@ -36,8 +36,9 @@ SINGLE_FAR = 4.0
 # Beyond this the value is 1 to the last digit.
 FAR = 10.0
 
-# How many numbers are computed at a time, so that temporary arrays stay in cache.
-BLOCK, SINGLE_BLOCK = 1 << 14, 1 << 15
+# How many numbers are computed at a time, so that temporary arrays stay in cache: in float32 a call is
+# else so short that two threads, which share Python's lock, are no faster than one.
+BLOCK, SINGLE_BLOCK = 1 << 14, 1 << 17
 
 
 def powers(coefficients: tuple[float, ...]) -> list[float]:

@@ -30,10 +30,10 @@ def forward(x: Array, weight: Array, bias: Array | None, out: Array, scratch: Ar
 
         split = parallel.parts(len(weight), rows.size * weight.shape[1])
         parallel.run(part, [(features,) for features in split])
+        if bias is not None:
+            rows += bias
     else:
-        _product(given, weight.T, rows)
-    if bias is not None:
-        rows += bias
+        _product(given, weight.T, rows, bias)
 
 
 def scratch_size(n: int, out_shape: tuple[int, ...]) -> int:
@@ -82,16 +82,19 @@ def backward_input(dy: Array, weight: Array, dx: Array) -> None:
     _product(_rows(dy), weight, _rows(dx))
 
 
-def _product(a: Array, b: Array, out: Array) -> None:
-    """`out = a @ b`; each thread gets a part of the columns or of the rows, whichever are more."""
+def _product(a: Array, b: Array, out: Array, bias: Array | None = None) -> None:
+    """`out = a @ b + bias`; each thread gets a part of the columns or of the rows, whichever are more."""
     rows, columns = out.shape
-    work = rows * columns * a.shape[1]
-    if columns >= rows:
-        split = parallel.parts(columns, work)
-        parallel.run(lambda s: np.matmul(a, b[:, s], out=out[:, s]), [(s,) for s in split])
-    else:
-        split = parallel.parts(rows, work)
-        parallel.run(lambda s: np.matmul(a[s], b, out=out[s]), [(s,) for s in split])
+
+    def part(of_rows: slice, of_columns: slice) -> None:
+        target = out[of_rows, of_columns]
+        np.matmul(a[of_rows], b[:, of_columns], out=target)
+        if bias is not None:
+            target += bias[of_columns]
+
+    whole = slice(None)
+    split = parallel.parts(max(rows, columns), rows * columns * a.shape[1])
+    parallel.run(part, [(whole, s) if columns >= rows else (s, whole) for s in split])
 
 
 def _rows(x: Array) -> Array:

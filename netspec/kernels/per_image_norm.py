@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 
 from netspec.kernels import parallel
-from netspec.kernels.arrays import Array, carve, chunks
+from netspec.kernels.arrays import Array, carve, chunks, row_sums
 
 Ints = tuple[int, ...]
 
-# Elements of x in a tile: it and its scratch fit the L2 cache together.
-TILE = 1 << 15
+# Elements of x in a tile: it and its scratch fit the L3 cache together, and a call of NumPy is so long
+# that threads seldom wait for Python's lock.
+TILE = 1 << 17
 
 # If fewer adjacent numbers than this share a statistic, it is repeated for each of them: NumPy's
 # inner loop is as long as the numbers that are adjacent in every operand.
@@ -169,6 +170,8 @@ def _sum(x: Array, axes: Ints, out: Array | None = None) -> Array:
     """Sum over `axes` one at a time, which makes NumPy's inner loops long. They stay with length 1."""
     for axis in axes[:-1]:
         x = np.add.reduce(x, axis=axis, keepdims=True)
+    if axes[-1] == x.ndim - 1 and x.flags.c_contiguous:
+        return row_sums(x, np.empty_like(x, shape=(*x.shape[:-1], 1)) if out is None else out)
     total: Array = np.add.reduce(x, axis=axes[-1], keepdims=True, out=out)
     return total
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import netspec
 from netspec.compiler.numpy_backend.memory_use import footprint
 from netspec.compiler.numpy_backend.pass_names import PASS_NAMES
+from netspec.compiler.numpy_backend.passes.early_slopes import slopes
 from netspec.compiler.numpy_backend.passes.placement import place
 from netspec.compiler.numpy_backend.passes.plan_memory import plan_memory
 from netspec.compiler.numpy_backend.pipeline import GRAPH_PASSES, PASSES, PassChange, make_plan
@@ -214,6 +215,45 @@ def test_what_is_made_again_has_the_same_bits_in_less_memory() -> None:
     assert_equal_runs(*runs, 0.0)
 
 
+GELU = """net One {{
+    input x: [64]
+    for i in range(3) {{
+        y = x -> linear(256)
+        z = y -> gelu{dropout}
+        x = {result} -> linear(64)
+    }}
+    output x -> linear(8)
+}}"""
+
+
+@pytest.mark.parametrize("dropout", ["", " -> dropout(0.5)"])
+def test_a_slope_takes_the_place_of_what_it_is_computed_from(dropout: str) -> None:
+    graph = netspec.loads(GELU.format(dropout=dropout, result="z")).graph
+    early, late = (
+        make_plan(graph, training=True, without=w) for w in ((), ("early-slopes",))
+    )  # fmt: skip
+    last = "dropout" if dropout else "gelu"
+    assert [s.output.name for s in slopes(early)] == [f"{last}{i}.slope" for i in (1, 2, 3)]
+    assert not list(slopes(late))
+    assert "erf" not in " ".join(map(str, early.backward))
+    assert "erf" in " ".join(map(str, late.backward))
+    one = 16 * 256 * 4  # what value and slope share is there for a moment, once for all layers
+    assert footprint(graph, early, 16).arena <= footprint(graph, late, 16).arena + one
+    runs = [
+        run_program(
+            graph, random_parameters(graph), random_inputs(graph, 3),
+            random_output_gradients(graph, 3), training=True, plan=plan,
+        )
+        for plan in (early, late)
+    ]  # fmt: skip
+    assert_equal_runs(*runs, 1e-12)
+
+
+def test_a_slope_is_computed_late_where_more_needs_what_it_is_computed_from() -> None:
+    graph = netspec.loads(GELU.format(dropout="", result="z * y")).graph
+    assert not list(slopes(make_plan(graph, training=True)))
+
+
 def test_changes_say_what_was_done() -> None:
     changes: list[PassChange] = []
     graph = load("resnet", depth=8).graph
@@ -222,6 +262,10 @@ def test_changes_say_what_was_done() -> None:
     assert lines["fold-batch-norm"] == ()
     assert any("batch_norm1 + relu1: one step" in line for line in lines["fuse"])
     assert any("made again" in line for line in lines["recompute"])
+    make_plan(
+        netspec.loads(GELU.format(dropout="", result="z")).graph, training=True, changes=changes
+    )
+    assert "gelu1: the slope is kept as gelu1.slope" in {line for c in changes for line in c.lines}
     make_plan(graph, training=False, backward=False, changes=changes)
     assert any("the weight of basic1.conv1" in line for c in changes for line in c.lines)
     with pytest.raises(netspec.NetspecError, match="did you mean 'fuse'"):

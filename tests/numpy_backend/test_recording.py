@@ -179,6 +179,26 @@ def test_every_op_runs_from_its_recording(example, training) -> None:
         np.testing.assert_array_equal(ours, theirs)
 
 
+def test_a_step_that_looks_at_parameters_is_recorded() -> None:
+    # From its second run on a program has the views of parameters that it made in the first.
+    sizes = {"width": 16, "layers": 1, "heads": 2, "positions": 4, "T": 4}
+    net = netspec.load(ROOT / "networks/zoo/gpt2.net", vocabulary=7, **sizes)
+    plan = make_plan(net.graph, training=True)
+    program = Program(net.graph, plan, np.dtype("f4"), replays=True)
+    parameters = {name: a.astype("f4") for name, a in random_parameters(net.graph).items()}
+    gradients = {name: np.empty_like(a) for name, a in parameters.items()}
+    buffers = program.bind(2)
+    for buffer in (*plan.inputs.values(), *plan.output_gradients.values()):
+        buffers[buffer.name][...] = 1
+    for _ in range(2):
+        program.forward(buffers, parameters)
+        program.backward(buffers, parameters, gradients)
+    assert any(name.endswith(".stored") for name in buffers)
+    assert {name: replay.recorded for name, replay in buffers.replays.items()} == {
+        "forward": True, "backward": True,
+    }  # fmt: skip
+
+
 @pytest.mark.usefixtures("threads")
 def test_a_model_trains_alike_with_and_without_recordings() -> None:
     net = netspec.loads("""net Small {
@@ -397,6 +417,14 @@ def test_parts_that_need_not_wait_are_strung_together() -> None:
     apart = [[(40, 50)], [(40, 51)]]
     found = scheduling.schedule(tasks_of([*layers, total, apart]))
     assert shown(found) == [[[0, 1, 2], [0, 1, 2]], [[3, 3]], [[4], [4]]]
+
+
+def test_a_sum_that_only_a_later_task_needs_makes_nobody_wait() -> None:
+    parts = [[(0, 10)], [(1, 11)]]
+    total = [[(10, 30), (11, 30)]]
+    next_layer = [[(10, 20)], [(11, 21)]]
+    found = scheduling.schedule(tasks_of([parts, total, next_layer]))
+    assert shown(found) == [[[0, 2], [0, 2]], [[1, 1]]]
 
 
 def test_what_nobody_waits_for_goes_to_the_lane_with_less_to_do() -> None:

@@ -270,6 +270,16 @@ def substitute(expression: Expression, values: Mapping[str, Expression]) -> Expr
     return expression
 
 
+def replaced(expression: Expression, part: Expression, by: Expression) -> Expression:
+    """Return the formula with another one wherever a part of it occurs."""
+    if expression == part:
+        return by
+    if isinstance(expression, Apply):
+        given = tuple(replaced(argument, part, by) for argument in expression.arguments)
+        return Apply(expression.function, given)
+    return expression
+
+
 def evaluate(expression: Expression, values: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
     """Return the value of a formula in plain NumPy, one function at a time: the reference."""
     if isinstance(expression, Var):

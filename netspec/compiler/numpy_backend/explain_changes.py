@@ -13,6 +13,7 @@ from netspec.compiler.analysis.costs_text import bytes_text
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.ir.plan import Buffer, ElementwiseStep, Operand, Plan
 from netspec.compiler.ir.sizes import typical
+from netspec.compiler.numpy_backend.passes.early_slopes import slopes
 from netspec.compiler.numpy_backend.passes.fold_batch_norm import folds
 from netspec.compiler.numpy_backend.passes.plan_memory import plan_memory
 from netspec.compiler.numpy_backend.passes.recompute import made_again
@@ -56,6 +57,12 @@ def fused(before: Plan, after: Plan) -> Iterator[str]:
     if removed:
         yield f"{len(before.steps)} steps became {len(after.steps)}"
         yield _saved(before, after)
+
+
+def computed_early(before: Plan, after: Plan) -> Iterator[str]:
+    """Describe the changes of `early_slopes`."""
+    for step in slopes(after):
+        yield f"{' + '.join(step.nodes)}: the slope is kept as {_name(step.output)}"
 
 
 def recomputed(before: Plan, after: Plan) -> Iterator[str]:

@@ -9,5 +9,6 @@ PASS_NAMES: dict[str, str] = {
     "pool-first": "take the maximum of each window before a monotone activation instead of after it",
     "fold-batch-norm": "fold a batch norm into the weights of the layer before it, in evaluation",
     "fuse": "merge a chain of elementwise steps into one step",
+    "early-slopes": "compute the slope of a costly function in the forward pass, and keep it",
     "recompute": "recompute a value in the backward pass if it follows cheaply from values that are kept",
 }

@@ -15,6 +15,7 @@ from netspec import codes
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.ir.plan import Plan
 from netspec.compiler.numpy_backend.explain_changes import (
+    computed_early,
     folded,
     fused,
     recomputed,
@@ -22,7 +23,7 @@ from netspec.compiler.numpy_backend.explain_changes import (
 )
 from netspec.compiler.numpy_backend.lower import lower
 from netspec.compiler.numpy_backend.pass_names import PASS_NAMES
-from netspec.compiler.numpy_backend.passes import fold_batch_norm, fuse, recompute
+from netspec.compiler.numpy_backend.passes import early_slopes, fold_batch_norm, fuse, recompute
 from netspec.compiler.passes import pool_before_activation as pool_first
 from netspec.compiler.passes.layer_limit import require_few_layers
 from netspec.diagnostics import NetspecError, suggest
@@ -77,6 +78,12 @@ PASSES: tuple[Pass, ...] = (
         "values that are never stored: memory is written and read again for none of them",
         fuse.fuse,
         fused,
+    ),
+    Pass(
+        "early-slopes",
+        "an error function less, in the backward pass",
+        early_slopes.early_slopes,
+        computed_early,
     ),
     Pass(
         "recompute",

@@ -145,8 +145,10 @@ class Program:
 
         def record(own: Sequence[Array]) -> Recording | None:
             with Recorder(fold=False, own=own) as recorder:
-                bound = _recorded(recorder, buffers)
+                # Before the buffers, which have views of parameters from the second run on: a memory
+                # that is registered in another order would make another recording.
                 rest = [{name: recorder.array(a) for name, a in each.items()} for each in others]
+                bound = _recorded(recorder, buffers)
                 with parallel.in_place_of_run(recorder.fork):
                     function(bound, *rest, recorder.array(buffers.scratch))
                 for name in bound.keys() - buffers.keys():

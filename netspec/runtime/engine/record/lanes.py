@@ -27,6 +27,8 @@ from netspec.kernels import parallel
 WORTH_A_THREAD = 8e-5
 # How often each way is tried; the fastest run of each counts.
 TRIALS = 6
+# Among how many of the latest sections a place for a task is looked for.
+LOOK_BACK = 8
 
 # From the first byte to the one after the last.
 Span = tuple[int, int]
@@ -164,32 +166,47 @@ class _Lane:
 
 
 def schedule(tasks: Sequence[Task]) -> tuple[LaneSection, ...]:
-    """Divide tasks, in the order of their recording, into sections to run one after the other."""
+    """Divide tasks, in the order of their recording, into sections to run one after the other.
+
+    Tasks join the earliest section that they can: what only a later task needs, such as the sum of
+    the threads' parts of a weight's gradient, does not make the threads wait at its place.
+    """
     sections = list(_sections(tasks))
     count = max((len(lanes) for lanes in sections), default=1)
-    found = []
-    group = [_Lane() for _ in range(count)]
+    groups = [[_Lane() for _ in range(count)]]
     for lanes in sections:
-        if len(lanes) == 1:
-            (lane,) = lanes
-            free = [k for k in range(count) if not _conflicts(lane, group, k)]
-            places = [min(free, key=lambda k: group[k].seconds)] if free else None
-        else:
-            fits = not any(_conflicts(lane, group, k) for k, lane in enumerate(lanes))
-            places = list(range(len(lanes))) if fits else None
-        if places is None:
-            found.append(_finished(group))
-            group = [_Lane() for _ in range(count)]
-            places = list(range(len(lanes)))
+        at, places = _earliest(lanes, groups)
+        if at == len(groups):
+            groups.append([_Lane() for _ in range(count)])
         for place, lane in zip(places, lanes, strict=True):
-            group[place].extend(lane)
-    found.append(_finished(group))
+            groups[at][place].extend(lane)
+    found = map(_finished, groups)
     return tuple(section for section in found if section.calls)
 
 
-def _conflicts(lane: _Lane, group: Sequence[_Lane], place: int) -> bool:
-    """Return True if the lane has to wait for a lane of the group other than the one at its place."""
-    return any(lane.must_wait_for(other) for k, other in enumerate(group) if k != place)
+def _earliest(lanes: Sequence[_Lane], groups: Sequence[Sequence[_Lane]]) -> tuple[int, list[int]]:
+    """Return the first of the latest groups, or the one after them, in which lanes can run, and their
+    places there.
+    """
+    at, places = len(groups), list(range(len(lanes)))
+    for k in range(len(groups) - 1, max(-1, len(groups) - 1 - LOOK_BACK), -1):
+        met = [_met(lane, groups[k]) for lane in lanes]
+        if len(lanes) == 1:
+            (before,) = met
+            free = sorted(before) or range(len(groups[k]))
+            own = [min(free, key=lambda place: groups[k][place].seconds)]
+        else:
+            own = list(range(len(lanes)))
+        if all(before <= {place} for before, place in zip(met, own, strict=True)):
+            at, places = k, own
+        if any(met):
+            break
+    return at, places
+
+
+def _met(lane: _Lane, group: Sequence[_Lane]) -> set[int]:
+    """Return the places of the lanes of a group that a lane has to wait for."""
+    return {place for place, other in enumerate(group) if lane.must_wait_for(other)}
 
 
 def _sections(tasks: Sequence[Task]) -> Iterator[list[_Lane]]:
