@@ -164,7 +164,7 @@ class CFile:
 
         assert self._out is not None
         in_file = self.source.weights is not None
-        return example_main(self.net.graph, self._out.stem, in_file=in_file)
+        return example_main(self.net.graph, self.source.name, self._out.stem, in_file=in_file)
 
     def _one_output_of_scores(self, option: str) -> int:
         """Return how many classes a net with one input and one output has."""

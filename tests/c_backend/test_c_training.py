@@ -549,7 +549,7 @@ def hostile(name: str, comment: str) -> list[str]:
         }}"""
     graph = netspec.loads(text, name=name).graph
     values = {n: np.ones(p.shape) for n, p in graph.parameters.items()}
-    example = example_main(graph, "n", in_file=False)
+    example = example_main(graph, "n", "n", in_file=False)
     return [train_source(graph, values, TrainOptions(example=True)).text, example]
 
 

@@ -1,4 +1,4 @@
-"""Text of any origin in C: comments, string literals, numbers and identifiers."""
+"""Text of any origin in C: comments, string literals and numbers."""
 
 from __future__ import annotations
 
@@ -9,35 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from netspec.text.free_name import free_name
 from netspec.text.printable import printable
-
-# Words of C and C++, and names that headers of either may define as macros.
-_WORDS = """
-alignas alignof and and_eq asm assert auto bitand bitor bool break case catch char class compl
-complex concept const consteval constexpr constinit const_cast continue co_await co_return co_yield
-decltype default delete do double dynamic_cast else enum errno explicit export extern false far
-float for friend goto huge if imaginary import inline int interrupt linux long main module mutable
-namespace near new noexcept noreturn not not_eq nullptr operator or or_eq pascal private protected
-public real register reinterpret_cast requires restrict return short signal signed sizeof
-static static_assert static_cast stderr stdin stdout struct switch template this thread_local throw
-true try typedef typeid typename typeof typeof_unqual union unix unsigned using virtual void
-volatile wchar_t while xor xor_eq
-"""
-# Functions that compilers know, whether or not their header is included.
-_FUNCTIONS = """
-abort abs acos acosh alloca asin asinh assert atan atan2 atanh atof atoi atol bcmp bcopy bsearch
-bzero cabs calloc carg cbrt ccos ceil cexp cimag clog conj copysign cos cosh cpow cproj creal csin
-csqrt ctan div drem erf erfc errno exit exp exp10 exp2 expm1 fabs fdim ffs finite floor fma fmax
-fmin fmod fopen fprintf free frexp gamma getenv hypot ilogb index isalpha isdigit isfinite isgreater
-isinf isless isnan isnormal isunordered j0 j1 jn labs ldexp ldiv lgamma llabs llrint llround log
-log10 log1p log2 logb lrint lround main malloc memchr memcmp memcpy memmove memset mempcpy modf nan
-nearbyint nextafter pow pow10 printf putchar puts qsort rand realloc remainder remquo rindex rint
-round scalb scalbln scalbn signbit significand sin sincos sinh sprintf sqrt srand sscanf stpcpy
-strcat strchr strcmp strcpy strcspn strdup strlen strncat strncmp strncpy strspn strstr strtod
-strtol system tan tanh tgamma time trunc vprintf y0 y1 yn
-"""
-WORDS = frozenset(_WORDS.split()) | frozenset(_FUNCTIONS.split())
 
 
 def comment(text: str) -> str:
@@ -112,23 +84,3 @@ def numbers(values: NDArray[np.float64], *, double: bool = False) -> list[str]:
 
 def _with_point(digits: str) -> str:
     return digits if "." in digits or "e" in digits else f"{digits}.0"
-
-
-def identifier(text: str) -> str:
-    """Return an ASCII identifier that resembles a text; see `Names` for a free one."""
-    ascii_text = re.sub(r"[^\x00-\x7f]", lambda found: f"u{ord(found.group()):04x}", text)
-    name = re.sub(r"\W+", "_", ascii_text).strip("_") or "value"
-    return f"n{name}" if name[0].isdigit() else name
-
-
-class Names:
-    """Gives names that are not taken yet, and no words of C or C++."""
-
-    def __init__(self, taken: Iterable[str] = ()) -> None:
-        self._taken = {*WORDS, *taken}
-
-    def free(self, text: str) -> str:
-        """Return an identifier for a text, and take it."""
-        name = free_name(identifier(text)[:60], self._taken)
-        self._taken.add(name)
-        return name

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from netspec.compiler.c_backend.c_text import Names
 from netspec.compiler.c_backend.formulas import c_formula
 from netspec.compiler.c_backend.kernel_call import Memory
+from netspec.compiler.c_backend.names import Names
 from netspec.compiler.ir.expression import Expression, Var, substitute, variables
 from netspec.compiler.ir.plan import Buffer, ElementwiseStep, Operand
 from netspec.records import record

@@ -13,10 +13,8 @@ from numpy.typing import NDArray
 
 from netspec import codes
 from netspec.compiler.c_backend.c_text import (
-    Names,
     comment,
     declared,
-    identifier,
     literal,
 )
 from netspec.compiler.c_backend.calls import Calls, show
@@ -24,14 +22,14 @@ from netspec.compiler.c_backend.definitions import array_texts, function, wrappe
 from netspec.compiler.c_backend.elementwise import ElementwiseFunctions
 from netspec.compiler.c_backend.folding import Constants
 from netspec.compiler.c_backend.kernel_call import c_call
-from netspec.compiler.c_backend.library import called, function_names, used_units
-from netspec.compiler.c_backend.loop_steps import TURNS
+from netspec.compiler.c_backend.library import called, used_units
 from netspec.compiler.c_backend.memory import (
     FileMemory,
     copied_results,
     given_results,
     without_unread,
 )
+from netspec.compiler.c_backend.names import Names
 from netspec.compiler.c_backend.normalized_input import InputScale, with_normalized_input
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.ir.plan import Buffer, Plan
@@ -137,11 +135,8 @@ class _File:
         self.graph = graph
         self.options = options
         self.double = options.dtype == "float64"
-        self.name = identifier(graph.name).lower().strip("_") or "net"
-        self.upper = self.name.upper()
-        self.names = Names(
-            {*function_names(), "arena", "weights", "AT_SCRATCH", "x", "y", "i", *TURNS}
-        )
+        self.names = Names(graph.name)
+        self.name, self.upper = self.names.net, self.names.net.upper()
         self.functions = ElementwiseFunctions(self.names, self.double)
         self.constants = Constants(parameters)
         if self.options.input_scale is not None:

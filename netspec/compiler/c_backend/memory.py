@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netspec.compiler.c_backend.c_text import Names
 from netspec.compiler.c_backend.folding import Constants
 from netspec.compiler.c_backend.kernel_call import c_call
+from netspec.compiler.c_backend.names import Names
 from netspec.compiler.ir.plan import (
     Argument,
     Buffer,
@@ -116,7 +116,7 @@ class FileMemory:
         if root in self.given:
             return self._of_image(self.given[root], root)
         if root not in self._places:
-            self._places[root] = self.names.free(f"{self.prefix}_{root.name.upper()}")
+            self._places[root] = self.names.constant(f"{self.prefix}_{root.name}")
         return self._of_image(f"arena + {self._places[root]}", root)
 
     def _of_image(self, pointer: str, buffer: Buffer) -> str:

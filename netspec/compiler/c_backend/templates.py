@@ -28,6 +28,27 @@ def written(template: str, name: str, **parts: str) -> str:
     return re.sub(r"@([A-Z]+)", lambda found: parts[found[1]], text)
 
 
+@cache
+def _all() -> str:
+    return "\n".join(_read(path.stem) for path in sorted(FOLDER.glob("*.c")))
+
+
+def functions_of_net() -> frozenset[str]:
+    """Return what the functions of the templates are called behind the name of a net."""
+    return frozenset(re.findall(r"\bnet_(\w+)(?=\()", _all()))
+
+
+def constants_of_net() -> frozenset[str]:
+    """Return what the constants of the templates are called behind the name of a net."""
+    return frozenset(re.findall(r"\bNET_(\w+)", _all()))
+
+
+def defined() -> frozenset[str]:
+    """Return the names of the templates that do not have the net's in front."""
+    of_files = re.findall(r"^(?:static .*?|struct )(\w+)(?=\(| \{|\[)", _all(), re.MULTILINE)
+    return frozenset(of_files) | frozenset(re.findall(r"^\} (\w+)(?=\[)", _all(), re.MULTILINE))
+
+
 def _aligned(text: str, more: int) -> str:
     """Return C in which the lines that go on a function's head stand below its first parameter."""
     lines, inside = [], False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netspec.compiler.c_backend.c_text import comment, identifier
+from netspec.compiler.c_backend.c_text import comment
 from netspec.compiler.c_backend.templates import written
 from netspec.compiler.ir.graph import Graph
 
@@ -14,15 +14,15 @@ READ = """\
     fclose(file);"""
 
 
-def example_main(graph: Graph, stem: str, *, in_file: bool) -> str:
+def example_main(graph: Graph, name: str, stem: str, *, in_file: bool) -> str:
     """Return the text of `STEM_main.c`, for the files `STEM.c` and `STEM.h` of `TrainOptions.example`.
 
     Args:
         graph: a net with one input and one output of scores.
+        name: what the names of its functions begin with, `CSource.name`.
         stem: the name of the C file without its ending, which C can include.
         in_file: whether the numbers to begin with are a file of their own.
     """
-    name = identifier(graph.name).lower().strip("_") or "net"
     where = graph.span.source.file_name if graph.span is not None else graph.name
     begin = f"    {name}_initial_parameters(parameters);"
     if in_file:

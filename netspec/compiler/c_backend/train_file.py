@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from netspec import codes
-from netspec.compiler.c_backend.c_text import Names, comment, declared, identifier, numbers
+from netspec.compiler.c_backend.c_text import comment, declared, numbers
 from netspec.compiler.c_backend.calls import Calls, show
 from netspec.compiler.c_backend.definitions import array_text, array_texts, function, wrapped
 from netspec.compiler.c_backend.elementwise import ElementwiseFunctions
@@ -20,7 +20,7 @@ from netspec.compiler.c_backend.emit import (
     require_numbers,
 )
 from netspec.compiler.c_backend.folding import Constants
-from netspec.compiler.c_backend.library import PARALLEL, called, function_names, used_units
+from netspec.compiler.c_backend.library import PARALLEL, called, used_units
 from netspec.compiler.c_backend.memory import (
     ConstantArray,
     FileMemory,
@@ -29,6 +29,7 @@ from netspec.compiler.c_backend.memory import (
     given_results,
     without_unread,
 )
+from netspec.compiler.c_backend.names import Names
 from netspec.compiler.c_backend.templates import declarations, written
 from netspec.compiler.c_backend.tensors_file import tensors_parts
 from netspec.compiler.c_backend.train_losses import LossName, TrainLoss
@@ -109,12 +110,8 @@ class _TrainFile:
     ) -> None:
         self.graph, self.options = graph, options
         self.values = parameters
-        self.name = identifier(graph.name).lower().strip("_") or "net"
-        self.upper = self.name.upper()
-        taken = {"arena", "parameters", "gradients", "labels", "count", "loss", "n", "x", "y", "i"}
-        random = {"random_state", "random_step", "tensors", "tensors_header", "initial", "text"}
-        used = {"scores", "dscores", "read_front", "PARALLEL"}
-        self.names = Names({*function_names(), *taken, *random, *used})
+        self.names = Names(graph.name)
+        self.name, self.upper = self.names.net, self.names.net.upper()
         self.order = ordered(graph)
         self.places = self._places()
         self.functions = ElementwiseFunctions(self.names, options.double, threads=True)
@@ -143,7 +140,7 @@ class _TrainFile:
     def _places(self) -> dict[str, Place]:
         places, at = {}, 0
         for p in self.order:
-            name = self.names.free(f"P_{p.name.upper()}")
+            name = self.names.constant(f"P_{p.name}")
             places[p.name] = Place(name, at, tuple(p.shape))
             at += p.size
         return places
@@ -185,7 +182,7 @@ class _TrainFile:
 
     def source(self) -> CSource:
         plan = self.trained
-        kept = {key: self.names.free(f"TRAIN_{key.upper()}_KEPT") for key in plan.outputs}
+        kept = {key: self.names.constant(f"TRAIN_{key}_KEPT") for key in plan.outputs}
         training, single = self._of_batch(kept), self._single()
         calls = self._calls(plan, training, "count")
         forward = calls.lines((*(() if self.masks else plan.sample), *plan.forward))

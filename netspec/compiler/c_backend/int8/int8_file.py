@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from netspec.compiler.c_backend.c_text import Names, comment, declared, identifier, number
+from netspec.compiler.c_backend.c_text import comment, declared, number
 from netspec.compiler.c_backend.calls import show
 from netspec.compiler.c_backend.definitions import array_text, function, wrapped
 from netspec.compiler.c_backend.emit import CSource
@@ -14,8 +14,9 @@ from netspec.compiler.c_backend.folding import Constants
 from netspec.compiler.c_backend.int8.quantize import DEQUANTIZE, QUANTIZE, QuantizedNet
 from netspec.compiler.c_backend.int8.scheme import Array, Scale
 from netspec.compiler.c_backend.kernel_call import c_call
-from netspec.compiler.c_backend.library import called, function_names, used_units
+from netspec.compiler.c_backend.library import called, used_units
 from netspec.compiler.c_backend.memory import FileMemory
+from netspec.compiler.c_backend.names import Names
 from netspec.compiler.ir.plan import Buffer, ElementwiseStep, KernelStep, Step, ViewStep
 from netspec.compiler.numpy_backend.origins import Origins
 
@@ -35,9 +36,8 @@ def int8_source(net: QuantizedNet, header: str | None = None) -> CSource:
 class _Int8File:
     def __init__(self, net: QuantizedNet, header: str | None) -> None:
         self.net, self.header, graph = net, header, net.graph
-        self.name = identifier(graph.name).lower().strip("_") or "net"
-        self.upper = self.name.upper()
-        self.names = Names({*function_names(), "arena", "x", "y", "i", "n", "count"})
+        self.names = Names(graph.name)
+        self.name, self.upper = self.names.net, self.names.net.upper()
         self.inputs = {name: self.names.free(name) for name in graph.inputs}
         self.outputs = {name: self.names.free(name) for name in graph.outputs}
         plan = net.plan
