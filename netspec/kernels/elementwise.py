@@ -13,8 +13,8 @@ from netspec.kernels import parallel
 from netspec.kernels.arrays import Array, chunks
 
 # Elements in a tile: few enough for the L3 cache, and enough that a NumPy call takes longer than
-# the Python around it.
-TILE = 1 << 17
+# the Python around it, for which two threads take turns.
+TILE = 1 << 18
 
 # The cost of an element, in the units of `parallel.WORTH_A_THREAD`.
 WORK = 8

@@ -38,7 +38,7 @@ FAR = 10.0
 
 # How many numbers are computed at a time, so that temporary arrays stay in cache: in float32 a call is
 # else so short that two threads, which share Python's lock, are no faster than one.
-BLOCK, SINGLE_BLOCK = 1 << 14, 1 << 17
+BLOCK, SINGLE_BLOCK = 1 << 14, 1 << 18
 
 
 def powers(coefficients: tuple[float, ...]) -> list[float]:

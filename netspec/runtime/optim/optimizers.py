@@ -19,9 +19,9 @@ from netspec.runtime.data.choices import is_number, make, require
 
 Vector = NDArray[np.floating]
 
-# 64k float32 are 256 KB; with parameter, gradient, state and scratch a block stays in an L2 cache
-# of 1 to 2 MB.
-BLOCK = 1 << 16
+# 256k float32 are 1 MB; with parameter, gradient, state and scratch a block stays in an L3 cache. Calls
+# of NumPy for fewer numbers are so short that two threads wait for Python's lock most of the time.
+BLOCK = 1 << 18
 
 # The cost of a parameter, in the units of `parallel.WORTH_A_THREAD`.
 WORK = 4
