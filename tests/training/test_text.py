@@ -129,6 +129,12 @@ def test_both_backends_write_the_same() -> None:
     assert [*ours.generate([9 % 5, 4, 3, 2, 1, 0, 1, 2, 3], 1, sampling)] == [whole.argmax()]
 
 
+@pytest.mark.parametrize("prompt", ["ab", [1.5], [True], [[1]], [1 << 70]])
+def test_a_prompt_of_other_things_is_refused(prompt: Any) -> None:
+    with pytest.raises(NetspecError, match="the prompt holds .* at 0, and takes whole numbers"):
+        next(netspec.loads(NET).compile().generate(prompt))
+
+
 @pytest.mark.parametrize(
     "text",
     ["net A { input x: [4]\n output x -> linear(3) }",

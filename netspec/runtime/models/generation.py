@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import numbers
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -78,6 +79,24 @@ class Sampling:
 SAMPLING = Sampling()
 
 
+def _tokens(prompt: Sequence[int]) -> list[int]:
+    """Return the tokens of a prompt.
+
+    Raises:
+        NetspecError: `train/bad-option` if there is none, or if it holds something else.
+    """
+    require(len(prompt) > 0, "the prompt has no token: give one to begin with")
+    for at, token in enumerate(prompt):
+        require(
+            isinstance(token, numbers.Integral)
+            and not isinstance(token, bool)
+            and abs(int(token)) < 1 << 63,
+            f"the prompt holds {token!r} at {at}, and takes whole numbers, which are tokens",
+            "a data set's `vocabulary.encode` gives those of a text",
+        )
+    return [int(token) for token in prompt]
+
+
 def generate(
     graph: Graph,
     forward: Forward,
@@ -108,8 +127,7 @@ def generate(
             the net does not know, `model/not-finite`, `train/bad-option`.
     """
     (size,) = _shape(graph)
-    require(len(prompt) > 0, "the prompt has no token: give one to begin with")
-    tokens = [int(token) for token in prompt]
+    tokens = _tokens(prompt)
     rng = np.random.default_rng([sampling.seed, 3])
     window = np.zeros((1, size), np.int64)
     window[0, : len(tokens)] = tokens[-size:]
