@@ -131,7 +131,7 @@ def test_both_backends_write_the_same() -> None:
 
 @pytest.mark.parametrize("prompt", ["ab", [1.5], [True], [[1]], [1 << 70]])
 def test_a_prompt_of_other_things_is_refused(prompt: Any) -> None:
-    with pytest.raises(NetspecError, match="the prompt holds .* at 0, and takes whole numbers"):
+    with pytest.raises(NetspecError, match=r"the prompt holds .* at 0, and takes whole numbers"):
         next(netspec.loads(NET).compile().generate(prompt))
 
 
