@@ -7,7 +7,7 @@ with a single layer, are not calls: they lie in their parent, and prefix its lab
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from netspec.compiler.ops import registry
@@ -28,6 +28,7 @@ class ModuleCall:
         tensors: the tensors that it declares.
         inputs: the values from outside that it reads, in the order of the first use.
         outputs: its values that are read outside, in order.
+        lent: a value from outside that it gets though it reads none, for a block has an input.
     """
 
     kind: str
@@ -37,6 +38,7 @@ class ModuleCall:
     tensors: list[ImportedTensor] = field(default_factory=list)
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    lent: str = ""
 
     def nodes(self) -> Iterator[ImportedNode]:
         """Yield all nodes in it."""
@@ -142,15 +144,16 @@ def _place_for(root: ModuleCall, scopes: Sequence[Scope]) -> ModuleCall:
 
 
 def _declare(root: ModuleCall, net: ImportedNet) -> set[str]:
-    """Give each tensor to the module that holds it; a constant to what reads it."""
+    """Give each tensor to the module that holds it, and what none holds to what reads it."""
     calls = {call.path: call for call in root.calls()} | {"": root}
     owners = set()
     for tensor in net.tensors:
-        if tensor.kind == "constant":
+        path, _, name = tensor.name.rpartition(".")
+        owner = calls.get(path, root)
+        if tensor.kind == "constant" and (not tensor.is_own or owner.path != path):
             readers = [call for call in (*root.calls(), root) if _reads(call, tensor.value)]
             owner = readers[0] if len(readers) == 1 else root
-        else:
-            owner = calls.get(tensor.name.rpartition(".")[0], root)
+            tensor = replace(tensor, name=name, is_own=False)
         owner.tensors.append(tensor)
         owners.add(owner.path)
     return owners
@@ -216,20 +219,42 @@ def _find_values(root: ModuleCall, net: ImportedNet) -> None:
             readers.setdefault(value, []).append(i)
     for value in net.outputs.values():
         readers.setdefault(value, []).append(len(order))
+    given = {i.name for i in net.inputs}
+    nodes = list(root.nodes())
     for call in root.calls():
-        _find_call_values(call, readers, order)
+        if not _read_outside(call):
+            beside = _values_beside(call, nodes, readers, order, given)
+            call.lent = next(beside, net.inputs[0].name)
+            readers.setdefault(call.lent, []).append(order[next(call.nodes()).value])
+    for call in root.calls():
+        inside = {order[node.value] for node in call.nodes()}
+        call.inputs = tuple(_read_outside(call))
+        call.outputs = tuple(
+            node.value
+            for node in call.nodes()
+            if any(r not in inside for r in readers.get(node.value, ()))
+        )
     root.inputs = tuple(i.name for i in net.inputs)
     root.outputs = tuple(net.outputs.values())
 
 
-def _find_call_values(
-    call: ModuleCall, readers: Mapping[str, list[int]], order: Mapping[str, int]
-) -> None:
-    made = {node.value: None for node in call.nodes()}
-    own = {t.value for t in call.tensors} | {
-        t.value for inner in call.calls() for t in inner.tensors
-    }
-    inside = {order[value] for value in made}
-    read = {value: None for node in call.nodes() for value in node.inputs}
-    call.inputs = tuple(v for v in read if v not in made and v not in own)
-    call.outputs = tuple(v for v in made if any(r not in inside for r in readers.get(v, ())))
+def _read_outside(call: ModuleCall) -> list[str]:
+    """Return the values that a call reads and does not make or declare, in the order of first use."""
+    calls = [call, *call.calls()]
+    own = {node.value for node in call.nodes()} | {t.value for c in calls for t in c.tensors}
+    read = [value for node in call.nodes() for value in node.inputs]
+    read += [c.lent for c in calls if c.lent]
+    return [value for value in dict.fromkeys(read) if value not in own]
+
+
+def _values_beside(
+    call: ModuleCall, nodes: Sequence[ImportedNode], readers: Mapping[str, list[int]],
+    order: Mapping[str, int], given: Container[str],
+) -> Iterator[str]:  # fmt: skip
+    """Yield the values, there before a call, that what it computes is used with."""
+    first = order[next(call.nodes()).value]
+    for node in call.nodes():
+        for reader in readers.get(node.value, ()):
+            for value in nodes[reader].inputs if reader < len(nodes) else ():
+                if value in given or order.get(value, first) < first:
+                    yield value

@@ -84,12 +84,14 @@ class ImportedTensor:
 
     Attributes:
         value: the name that nodes read it by.
-        name: its whole name in the weights, `layer1.0.layer_scale`; for a constant a free name.
+        name: its whole name in the weights, `layer1.0.layer_scale`; for a constant a free name, or
+            the whole one that its module has for it.
         kind: `parameter`, `buffer` or `constant`.
         stored: its shape in the weights.
         shape: its shape as a value: without a 1 in front that stands for the batch.
         initial: an initial rule as it is written, such as `zeros`, or the numbers, nested.
         scopes: the calls of modules that enclose it, as a node's.
+        is_own: whether a module holds it under its name, as it does all but some constants.
     """
 
     value: str
@@ -99,6 +101,7 @@ class ImportedTensor:
     shape: Shape
     initial: str | tuple[Constant, ...]
     scopes: tuple[Scope, ...] = ()
+    is_own: bool = True
 
 
 @dataclass(frozen=True, slots=True)

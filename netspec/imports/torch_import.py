@@ -71,13 +71,16 @@ def import_torch(
     name = name or _pascal(type(module).__name__)
     example = dict(zip(_input_names(list(example)), example.values(), strict=True))
     read, notes = _read(module, example, name, program)
-    unread = sorted(set(_state(module)) - read.read)
+    unread = sorted(set(_state(module)) - read.read - set(read.tied))
     if unread:
         shown = ", ".join(unread[:5]) + (", ..." if len(unread) > 5 else "")
         notes.append(f"nothing reads these tensors of the model, and the net lacks them: {shown}")
     net = with_idioms(replace(read.net, doc=tuple(doc)))
     text, checked = allowed(name, net_text(structured(net)))
-    state = {k: v for k, v in _state(module).items() if k not in unread}
+    notes += [
+        f"`{other}` is `{name}`, and loads under that name" for other, name in read.tied.items()
+    ]
+    state = {k: v for k, v in _state(module).items() if k in read.read}
     require_same_names(checked, state)
     difference = largest_difference(
         checked, state, lambda batch: _outputs(module, batch, list(example), checked)

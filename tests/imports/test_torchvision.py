@@ -87,7 +87,7 @@ def blocks(text: str) -> int:
 def assert_readable(text: str) -> None:
     """Check that no argument of a block is named by a single letter."""
     for head in re.findall(r"^block \w+\(([^{]*)\) [\w, ]+\{", text, re.MULTILINE):
-        names = [part.split("=")[0].strip() for part in head.split(",")]
+        names = [part.split("=")[0].strip() for part in head.strip().rstrip(",").split(",")]
         assert all(len(name) > 1 for name in names), head
 
 

@@ -34,6 +34,9 @@ class AtenTensor:
         stored: the name in the state dict, if it is a parameter or a buffer.
         is_condition: whether it stands for booleans that were computed: it is above 0 where they
             are true.
+        is_bool: whether PyTorch holds booleans there.
+        is_lower: whether only the places on and below the diagonal of its last two axes count, and
+            the others are zero or false.
     """
 
     value: str
@@ -43,6 +46,8 @@ class AtenTensor:
     stored: str = ""
     is_condition: bool = False
     batch: int = 0
+    is_bool: bool = False
+    is_lower: bool = False
 
     def axis(self, number: int) -> int:
         """Return an axis of PyTorch as netspec counts it: 1 is the first one behind the batch.
@@ -220,6 +225,10 @@ class AtenForm:
         gives_condition: whether the result is above 0 where PyTorch's boolean is true.
         reads_conditions: whether it takes such values for booleans.
         moves_batch: whether the batch may be any axis of the first value.
+        spreads: tells calls that only repeat the first value, along axes of size 1 or new ones in
+            front.
+        spread: the argument that the op itself repeats so: it reads what that was repeated from.
+            It may be a lower triangle, which `attributes` have to say.
     """
 
     operators: tuple[str, ...]
@@ -234,6 +243,8 @@ class AtenForm:
     gives_condition: bool = False
     reads_conditions: bool = False
     moves_batch: bool = False
+    spreads: Callable[[AtenCall], object] | None = None
+    spread: str = ""
 
 
 @record(slots=True)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 
+from netspec.compiler.ir.aten_form import AtenCall
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.attending import (
     ATTENTION_MISMATCH,
@@ -15,6 +16,22 @@ from netspec.records import record
 
 _NAMES = ("query", "key", "value", "bias")
 _BIAS = 3
+
+
+def _require_usual(call: AtenCall, *, with_mask: bool) -> None:
+    """Require PyTorch's usual scale of the scores, and a mask or none.
+
+    Raises:
+        NoNetspecFormError: for another call.
+    """
+    usual = 1 / math.sqrt(call.tensor("query").shape[-1])
+    scale = call["scale"]
+    is_usual = scale is None or (isinstance(scale, (int, float)) and math.isclose(scale, usual))
+    call.require(is_usual, "it has a scale of its own: multiply the query before")
+    call.require(call.has("attn_mask") == with_mask, "it has a mask")
+    if with_mask and call.tensor("attn_mask").is_lower:
+        is_mask = call.tensor("attn_mask").is_bool
+        call.require(is_mask, "its lower triangle holds numbers: make it one of booleans")
 
 
 @register
@@ -51,10 +68,18 @@ class Attention(Op):
             ("scaled_dot_product_attention",),
             ("query", "key", "value"),
             attributes={"causal": "is_causal", "dropout": "dropout_p"},
-            unless=lambda call: call.require(
-                not call.has("attn_mask") and not call.has("scale") and not call["enable_gqa"],
-                "it has a mask, a scale or groups of its own",
-            ),
+            unless=lambda call: _require_usual(call, with_mask=False),
+        ),
+        AtenForm(
+            ("scaled_dot_product_attention",),
+            ("query", "key", "value", "attn_mask"),
+            attributes={
+                "causal": lambda call: call.tensor("attn_mask").is_lower,
+                "dropout": "dropout_p",
+                "masked": lambda call: call.tensor("attn_mask").is_condition,
+            },
+            unless=lambda call: _require_usual(call, with_mask=True),
+            spread="attn_mask",
         ),
     )
     examples = (

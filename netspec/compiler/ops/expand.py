@@ -28,6 +28,7 @@ class Expand(Op):
             ("expand", "expand_as", "broadcast_to"),
             attributes={"sizes": lambda call: call.shape},
             only_shapes=True,
+            spreads=Always(True),
         ),
     )
     examples = (

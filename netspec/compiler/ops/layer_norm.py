@@ -21,6 +21,16 @@ _FORMULAS = (
 )
 
 
+def _usual(x: Shape) -> int:
+    """Return over how many of the last axes an image is normalised by default."""
+    return 3 if len(x) == 3 else 1
+
+
+def _unusual(axes: int, x: Shape) -> int | None:
+    """Return a number of axes, or None for the default."""
+    return None if axes == _usual(x) else axes
+
+
 @register
 class LayerNorm(NormalizingOp):
     """Layer normalisation (Ba et al. 2016) of the last axes of each image, by that image alone.
@@ -50,7 +60,9 @@ class LayerNorm(NormalizingOp):
             ("input",),
             {"weight": "weight", "bias": "bias"},
             {
-                "axes": lambda call: len(call.numbers("normalized_shape")),
+                "axes": lambda call: _unusual(
+                    len(call.numbers("normalized_shape")), call.tensor("input").shape
+                ),
                 "eps": "eps",
                 "affine": lambda call: call.has("weight"),
                 "bias": lambda call: call.has("bias") or not call.has("weight"),
@@ -75,9 +87,7 @@ class LayerNorm(NormalizingOp):
     )
 
     def _axes(self, x: Shape) -> int:
-        if self.axes is not None:
-            return self.axes
-        return 3 if len(x) == 3 else 1
+        return _usual(x) if self.axes is None else self.axes
 
     def shape(self, *inputs: Shape) -> Shape:
         """Unchanged."""

@@ -20,7 +20,13 @@ class Unsqueeze(RearrangingOp):
     only_moves = True
     storage = Storage.ANY
     torch_function = "torch.unsqueeze"
-    aten = (AtenForm(("unsqueeze",), attributes={"axis": lambda call: call.new_axis("dim")}),)
+    aten = (
+        AtenForm(
+            ("unsqueeze",),
+            attributes={"axis": lambda call: call.new_axis("dim")},
+            spreads=lambda call: set(call.shape[: call.new_axis("dim")]) == {1},
+        ),
+    )
     examples = (
         Example("unsqueeze(1)", ((2, 3),)),
         Example("unsqueeze(2)", ((2, 3),)),

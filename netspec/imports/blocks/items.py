@@ -91,14 +91,14 @@ def items_of(
     labels = Counter(i.path if isinstance(i, ModuleCall) else i.label for i in call.items)
     again = {label.removeprefix(prefix) for label, times in labels.items() if label and times > 1}
     declared: set[str] = set()
-    waiting = {t.value: t for t in call.tensors if t.kind == "constant"}
+    waiting = {t.value: t for t in call.tensors if not t.is_own}
     for tensor in call.tensors:
         if tensor.value not in waiting:
             refs[tensor.value] = Ref(False, len(items))
             items.append(_tensor_item(tensor, prefix))
     for item in call.items:
         for value in item.inputs:
-            if value in waiting:  # a constant is declared where it is read
+            if value in waiting:  # what is no module's own is declared where it is read
                 refs[value] = Ref(False, len(items))
                 items.append(_tensor_item(waiting.pop(value), prefix))
         if isinstance(item, ModuleCall):

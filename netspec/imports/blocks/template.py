@@ -20,7 +20,7 @@ from netspec.imports.blocks.lined_up import CannotMergeError, LinedUp, ValueShap
 from netspec.imports.blocks.tables import Tables
 from netspec.imports.blocks.writing import Writing
 from netspec.imports.call_tree import ModuleCall
-from netspec.imports.outline import BlockOutline, Statement
+from netspec.imports.outline import BlockOutline, Statement, When
 from netspec.imports.value_names import Names
 from netspec.text.free_name import free_name
 
@@ -48,7 +48,7 @@ class Blocks:
         There is none if no two calls are alike: they had better lie in their parents.
         """
         try:
-            templates = [_Template(calls, self._of_calls, self._shapes, self._tables)]
+            templates = [self._template(calls)]
         except CannotMergeError:
             variants = self._variants(calls)
             if all(len(alike) == 1 and not alike[0].tensors for alike in variants):
@@ -85,19 +85,24 @@ class Blocks:
         return list(variants.values())
 
     def _groups(self, variants: Sequence[Sequence[ModuleCall]]) -> list[_Template]:
-        """Return templates for as many variants each as can share one."""
+        """Return templates for as many variants each as can share one, and are shorter with it."""
         groups: list[_Template] = []
         for alike in variants:
+            alone = self._template(alike)
             for i, group in enumerate(groups):
                 try:
-                    both = [*group.calls, *alike]
-                    groups[i] = _Template(both, self._of_calls, self._shapes, self._tables)
-                    break
+                    both = self._template([*group.calls, *alike])
                 except CannotMergeError:
                     continue
+                if both.length < group.length + alone.length:
+                    groups[i] = both
+                    break
             else:
-                groups.append(_Template(alike, self._of_calls, self._shapes, self._tables))
+                groups.append(alone)
         return groups
+
+    def _template(self, calls: Sequence[ModuleCall]) -> _Template:
+        return _Template(calls, self._of_calls, self._shapes, self._tables)
 
     def _free_name(self, kind: str) -> str:
         name = re.sub(r"\W|_", "", kind) or "Block"
@@ -153,6 +158,11 @@ class _Template:
         given = {call: self._expressions.given(i) for i, call in enumerate(self.calls)}
         return Definition(outline, self.calls, given)
 
+    @property
+    def length(self) -> int:
+        """How much there is to read: statements, conditions with their ends, and arguments."""
+        return _count(self._written.statements) + len(self._expressions.arguments())
+
     def statements(self) -> tuple[Statement, ...]:
         """Return the statements."""
         return self._written.statements
@@ -160,3 +170,11 @@ class _Template:
     def results(self) -> tuple[str, ...]:
         """Return the names of the results."""
         return self._written.results
+
+
+def _count(statements: Sequence[Statement]) -> int:
+    inside = (
+        2 + _count((*statement.body, *statement.otherwise)) if isinstance(statement, When) else 1
+        for statement in statements
+    )
+    return sum(inside)

@@ -295,8 +295,9 @@ class _Front:
         written = kind != "parameter" and array.size <= _MOST_WRITTEN
         initial = _nested(array) if written else "zeros"
         return ImportedTensor(
-            self._values[layer.value], full, kind, spec.shape, layer.shape, initial, name.scopes
-        )
+            self._values[layer.value], full, kind, spec.shape, layer.shape, initial, name.scopes,
+            kind != "constant",
+        )  # fmt: skip
 
     def _notes(self) -> Sequence[str]:
         by_value = {layer.value: layer for layer in self._found.layers}

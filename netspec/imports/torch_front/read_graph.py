@@ -11,6 +11,7 @@ import operator
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from netspec.compiler.ir.aten_form import (
@@ -21,7 +22,7 @@ from netspec.compiler.ir.aten_form import (
     NoNetspecFormError,
     Then,
 )
-from netspec.compiler.ir.op import Op
+from netspec.compiler.ir.op import Op, ShapeError
 from netspec.compiler.ops import registry
 from netspec.imports.aten_table import AtenTable
 from netspec.imports.imported_net import (
@@ -69,10 +70,12 @@ class _Known:
     Attributes:
         tensor: its numbers.
         source: the node that computes it from others of the kind, unless that changes one in place.
+        name: the whole name that a module has for it; empty if it was computed.
     """
 
     tensor: torch.Tensor
     source: fx.Node | None = None
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +103,13 @@ class ReadGraph:
         net: the net; without the nodes that the problems are about.
         problems: in order.
         read: the names in the state dict that nodes use.
+        tied: other names in the state dict of tensors that nodes use, with the name that they use.
     """
 
     net: ImportedNet
     problems: tuple[Problem, ...]
     read: frozenset[str]
+    tied: Mapping[str, str]
 
 
 def read_graph(
@@ -147,6 +152,9 @@ class _Reader:
     _names: set[str] = field(default_factory=set)
     _constants: dict[fx.Node, AtenTensor] = field(default_factory=dict)
     _shapes: dict[str, Shape] = field(default_factory=dict)
+    _unsaved: list[str] = field(default_factory=list)  # buffers that are in no state dict
+    _tied: dict[str, str] = field(default_factory=dict)  # the names that nodes use, by the trace's
+    _spread_from: dict[str, AtenTensor] = field(default_factory=dict)  # what values only repeat
 
     # -- the graph
 
@@ -181,9 +189,17 @@ class _Reader:
             tuple(self.inputs),
             tuple(self.nodes),
             dict(zip(names, self.outputs, strict=True)),
-            tuple(self.tensors.values()),
+            self._declared(),
         )
-        return ReadGraph(net, tuple(self.problems), frozenset(self.used))
+        tied = {own: name for own, name in self._tied.items() if own != name}
+        return ReadGraph(net, tuple(self.problems), frozenset(self.used), tied)
+
+    def _declared(self) -> tuple[ImportedTensor, ...]:
+        """Return all tensors in the order of their first use; what no file saves as modules have it."""
+        tensors = list(self.tensors.values())
+        own = [t for t in tensors if t.kind == "constant" and t.is_own]
+        ordered = iter(sorted(own, key=lambda t: self._unsaved.index(t.name)))
+        return tuple(next(ordered) if t in own else t for t in tensors)
 
     def _placeholders(self, input_names: Sequence[str]) -> None:
         torch = require_torch()
@@ -199,7 +215,9 @@ class _Reader:
             elif spec.kind in (kinds.PARAMETER, kinds.BUFFER):
                 held = self.program.state_dict.get(spec.target)
                 if held is None:  # a buffer that is not saved
-                    self.env[node] = _Known(self.program.constants[spec.target].detach())
+                    tensor = self.program.constants[spec.target].detach()
+                    self.env[node] = _Known(tensor, name=spec.target)
+                    self._unsaved.append(spec.target)
                 else:
                     self.env[node] = _Stored(spec.target, held.detach())
                     if spec.kind == kinds.PARAMETER:
@@ -280,6 +298,7 @@ class _Reader:
         inputs = [self.env[n] for n in given] * (form.inputs if len(given) == 1 else 1)
         attributes = AtenCall(_Members(target), shape)
         try:
+            _require_whole(*inputs)
             if form.unless is not None:
                 form.unless(attributes)
             taken = {name: _taken(how, attributes) for name, how in form.attributes.items()}
@@ -325,7 +344,7 @@ class _Reader:
         try:
             if self._updates_state(node, name):
                 return
-            if self._compute(node, name, refs):
+            if self._compute(node, name, refs) or self._cut_to_lower(node, name):
                 return
             self._store(node, self._translated(node, f"{name}.{overload}", schema))
         except NoNetspecFormError as error:
@@ -376,6 +395,16 @@ class _Reader:
             else _Known(found, source)
         )
         self.env[node] = results
+        return True
+
+    def _cut_to_lower(self, node: fx.Node, name: str) -> bool:
+        """Note that only the lower triangle of a value counts, which an op may have a word for."""
+        x = self.env.get(node.args[0]) if node.args else None
+        if name != "tril" or len(node.args) > 1 or node.kwargs or not isinstance(x, AtenTensor):
+            return False
+        if x.rank < 3 or x.batch > x.rank - 3:
+            return False
+        self.env[node] = replace(x, is_lower=True)
         return True
 
     def _store(self, node: fx.Node, ref: Any) -> None:
@@ -463,6 +492,8 @@ class _Reader:
         does_nothing = form.does_nothing is not None and form.does_nothing(call)
         given = {} if does_nothing else form.attributes
         taken = {name: _taken(how, call) for name, how in given.items()}
+        if form.spread:
+            inputs = self._unspread(op, taken, inputs, form.inputs.index(form.spread))
         values = self._aligned(node, op, inputs, taken, len(shape), len(value.shape))
         is_join_of_one = (
             op.arity is None
@@ -476,7 +507,44 @@ class _Reader:
             made = self._append(node, op.name, taken, values, own, parameters, label, path, part)
         for then in form.then:
             made = self._then(node, then, call, made, part)
+        self._note_spread(form, call, inputs, made)
         return replace(found, value=made)
+
+    def _note_spread(
+        self, form: AtenForm, call: AtenCall, inputs: Sequence[object], made: str
+    ) -> None:
+        """Keep what a value was repeated from."""
+        if form.spreads is not None and form.spreads(call) and isinstance(inputs[0], AtenTensor):
+            self._spread_from[made] = self._of_stored(inputs[0])
+
+    def _unspread(
+        self, op: type[Op], taken: Mapping[str, object], inputs: Sequence[object], at: int
+    ) -> list[object]:
+        """Put in the place of one of the inputs what it was repeated from, as far back as the op
+        takes that.
+
+        Raises:
+            NoNetspecFormError: if it takes none.
+        """
+        given = [self._of_stored(x) for x in inputs if isinstance(x, AtenTensor)]
+        shapes = [x.shape for x in given]
+        made = op(**{name: op.kind(name).convert(v) for name, v in taken.items()})
+        made = made.given(
+            tuple("bool" if x.is_bool and not x.is_condition else "real" for x in given)
+        )
+        found: AtenTensor | None = None
+        why = ""
+        each: AtenTensor | None = given[at]
+        while each is not None:
+            try:
+                made.shape(*shapes[:at], each.shape, *shapes[at + 1 :])
+                found = each
+            except ShapeError as error:
+                why = why or error.message
+            each = self._spread_from.get(each.value)
+        if found is None:
+            raise NoNetspecFormError(why)
+        return [*inputs[:at], found, *inputs[at + 1 :]]
 
     def _shape_of(
         self, op: type[Op], attributes: Mapping[str, object], values: Sequence[str]
@@ -560,6 +628,8 @@ class _Reader:
         """Yield the values of a call, each with the name of the argument."""
         for name in form.inputs:
             given = call.arguments.get(name)
+            if name != form.spread:
+                _require_whole(given)
             if isinstance(given, tuple):  # a list with tensors and None in it
                 yield from ((name, item) for item in given if isinstance(item, AtenTensor))
                 continue
@@ -575,18 +645,21 @@ class _Reader:
     ) -> tuple[dict[str, str], str]:
         """Return the stored tensors of a layer by the op's names, and the layer's label."""
         found: dict[str, str] = {}
+        here: dict[str, str] = {}  # the same as the module itself calls them
+        path = _path(node)
         for own, argument in form.parameters.items():
             held = call.arguments.get(argument)
             if held is None:
                 continue
             if not isinstance(held, AtenTensor) or not held.stored:
                 raise NoNetspecFormError(f"its `{argument}` is computed, and not stored")
-            found[own] = held.stored
+            alias = f"{path}.{own}"
+            here[own] = alias if self._are_one(alias, held.stored) else held.stored
+            found[own] = self._tied.setdefault(held.stored, here[own])
         if not found:
             return {}, ""
-        labels = [full.removesuffix(f".{own}") for own, full in found.items()]
-        path = _path(node)
-        for (own, full), label in zip(found.items(), labels, strict=True):
+        labels = [full.removesuffix(f".{own}") for own, full in here.items()]
+        for (own, full), label in zip(here.items(), labels, strict=True):
             if label == full:
                 raise NoNetspecFormError(
                     f"its {own} is called `{full}`, and would have to be `NAME.{own}`"
@@ -598,6 +671,15 @@ class _Reader:
             found["num_batches_tracked"] = counter
         self.used.update(found.values())
         return found, label
+
+    def _are_one(self, one: str, other: str) -> bool:
+        """Whether two names in the state dict are of one tensor."""
+        held = self._held
+        return one in held and other in held and held[one] is held[other]
+
+    @cached_property
+    def _held(self) -> Mapping[str, object]:
+        return {} if self.module is None else self.module.state_dict(keep_vars=True)
 
     def _aligned(
         self,
@@ -648,6 +730,7 @@ class _Reader:
             NoNetspecFormError: if it cannot be one.
         """
         if isinstance(ref, AtenTensor):
+            _require_whole(ref)
             return ref
         if isinstance(ref, _Stored):
             shape = tuple(ref.tensor.shape)
@@ -727,12 +810,15 @@ class _Reader:
         shape = tuple(tensor.shape)
         value = self._free(node.name)
         self._shapes[value] = shape
+        name = known.name or assigned_name(_place(node)) or re.sub(r"_\d+$", "", _snake(node.name))
         self.tensors[value] = ImportedTensor(
-            value, assigned_name(_place(node)) or re.sub(r"_\d+$", "", _snake(node.name)), "constant",
-            shape, shape, _nested(tensor.int() if is_condition else tensor),
-            _scopes(node, self.module),
+            value, name, "constant", shape, shape,
+            _nested(tensor.int() if is_condition else tensor), _scopes(node, self.module),
+            bool(known.name),
         )  # fmt: skip
-        return AtenTensor(value, shape, len(shape), 1, is_condition=is_condition)
+        return AtenTensor(
+            value, shape, len(shape), 1, is_condition=is_condition, is_bool=is_condition
+        )
 
     def _layout(self, value: Any) -> AtenTensor:
         """Return a tensor without its name: its shape for one image, and where the batch is.
@@ -742,8 +828,9 @@ class _Reader:
         """
         sizes = list(value.shape)
         opens = [at for at, size in enumerate(sizes) if not isinstance(size, int)]
+        is_bool = str(value.dtype) == "torch.bool"
         if not opens:
-            return AtenTensor("", tuple(sizes), len(sizes), 1)
+            return AtenTensor("", tuple(sizes), len(sizes), 1, is_bool=is_bool)
         if len(opens) > 1:
             raise NoNetspecFormError("several of its axes depend on the batch")
         (batch,) = opens
@@ -754,7 +841,7 @@ class _Reader:
             raise NoNetspecFormError("an axis is not a multiple of the batch")
         count = (int(share),) if int(share) > 1 else ()
         shape = (*sizes[:batch], *count, *sizes[batch + 1 :])
-        return AtenTensor("", shape, len(sizes), len(count), batch=batch)
+        return AtenTensor("", shape, len(sizes), len(count), batch=batch, is_bool=is_bool)
 
     def _append(
         self,
@@ -797,6 +884,16 @@ class _Reader:
         path, kind = stack[-1] if stack else ("", "")
         kind = _class_name(kind).rpartition(".")[2]
         self.problems.append(Problem(what, why, path, kind, _place(node)))
+
+
+def _require_whole(*given: object) -> None:
+    """Refuse lower triangles.
+
+    Raises:
+        NoNetspecFormError: if one of the values is one.
+    """
+    if any(isinstance(x, AtenTensor) and x.is_lower for x in given):
+        raise NoNetspecFormError("it reads a lower triangle, and only a mask of `attention` is one")
 
 
 class _Members(Mapping[str, object]):

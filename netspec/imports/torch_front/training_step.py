@@ -50,9 +50,12 @@ def training_step(
     """
     torch = require_torch()
     model = copy.deepcopy(module).double().train()
-    state = model.state_dict()
-    own = {n: torch.from_numpy(a.copy()) for n, a in trial.parameters.items() if n in state}
-    model.load_state_dict({**state, **own})
+    state = model.state_dict(keep_vars=True)  # it knows the versions of modules, too
+    own = {id(state[n]): a for n, a in trial.parameters.items() if n in state}
+    for name, tensor in state.items():  # one tensor may have several names
+        if id(tensor) in own:
+            state[name] = torch.from_numpy(own[id(tensor)].copy())
+    model.load_state_dict(state)
     _set_rates(model, table)
     given = [torch.from_numpy(trial.inputs[name].copy()) for name in names if name in trial.inputs]
     with torch.set_grad_enabled(gradients), _not_dropping():
@@ -60,8 +63,8 @@ def training_step(
     slopes: Arrays = {}
     if gradients:
         trial.objective.in_torch(outputs).backward()
-        for name, parameter in model.named_parameters():
-            if parameter.grad is not None:
+        for name, parameter in model.named_parameters(remove_duplicate=False):
+            if parameter.grad is not None and name in trial.parameters:
                 slopes[name] = parameter.grad.numpy()
     return {name: y.detach().numpy() for name, y in outputs.items()}, slopes
 
