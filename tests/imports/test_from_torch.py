@@ -14,6 +14,7 @@ import netspec
 from netspec import NetspecError, cli
 from netspec.compiler.fmt.formatter import format_source
 from netspec.diagnostics import Source
+from netspec.imports.torch_import import import_torch
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -244,6 +245,103 @@ class Attentive(nn.Module):
         return x + self.attention(y, y, y, need_weights=False)[0]
 
 
+class Places(nn.Module):
+    """Reads only how long its input is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(12, 8))
+
+    def forward(self, x: Any) -> Any:
+        return self.weight[: x.shape[1]]
+
+
+class Attending(nn.Module):
+    """Two heads of attention under a mask of the keys, and of later ones if it is causal."""
+
+    def __init__(self, causal: bool) -> None:
+        super().__init__()
+        self.qkv, self.out, self.causal = nn.Linear(8, 24), nn.Linear(8, 8), causal
+
+    def forward(self, x: Any, mask: Any) -> Any:
+        n, t, c = x.shape
+        q, k, v = (y.view(n, t, 2, c // 2).transpose(1, 2) for y in self.qkv(x).chunk(3, -1))
+        mask = mask[:, None, None, :]
+        if self.causal:
+            mask = mask.expand(n, 1, t, t).tril()
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return self.out(y.transpose(1, 2).reshape(n, t, c))
+
+
+class Reader(nn.Module):
+    """A model of language: places, masks, and a last layer with the weight of the first."""
+
+    def __init__(self, causal: bool) -> None:
+        super().__init__()
+        self.embed, self.places = nn.Embedding(11, 8), Places()
+        self.one, self.two = Attending(causal), Attending(causal)
+        self.head = nn.Linear(8, 11, bias=False)
+        self.head.weight = self.embed.weight
+
+    def forward(self, tokens: Any, mask: Any) -> Any:
+        x = self.embed(tokens)
+        x = x + self.places(x)
+        return self.head(self.two(torch.relu(self.one(x, mask)), mask))
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_masks_places_and_a_tied_weight_come_in(causal: bool) -> None:
+    tokens, mask = torch.zeros(2, 5, dtype=torch.int64), torch.ones(2, 5, dtype=torch.bool)
+    found = import_torch(Reader(causal), {"tokens": tokens, "mask": mask}, prove="full")
+    assert "input mask: bool[5]" in found.text
+    assert "x -> places: Places" in found.text
+    assert f"attention(y, z, x1, x2{', causal = true' if causal else ''})" in found.text
+    assert "head: linear(11, bias = false, weight = embed.weight)" in found.text
+    assert found.notes == ("`head.weight` is `embed.weight`, and loads under that name",)
+
+
+class ComputedMask(nn.Module):
+    def forward(self, x: Any) -> Any:
+        return F.scaled_dot_product_attention(x, x, x, attn_mask=(x[:, :, 0] > 0)[:, None, :])
+
+
+class LowerPart(nn.Module):
+    def forward(self, x: Any) -> Any:
+        return torch.relu(torch.tril(x))
+
+
+class LowerNumbers(nn.Module):
+    def forward(self, x: Any) -> Any:
+        return F.scaled_dot_product_attention(x, x, x, attn_mask=torch.tril(x @ x.transpose(1, 2)))
+
+
+class OwnScale(nn.Module):
+    def forward(self, x: Any) -> Any:
+        return F.scaled_dot_product_attention(x, x, x, scale=2.0)
+
+
+class MaskOfQueries(nn.Module):
+    def forward(self, x: Any) -> Any:
+        return F.scaled_dot_product_attention(x, x, x, attn_mask=(x > 0)[:, :, :1])
+
+
+@pytest.mark.parametrize(
+    ("module", "why"),
+    [
+        (LowerPart, "it reads a lower triangle, and only a mask of `attention` is one"),
+        (LowerNumbers, "its lower triangle holds numbers"),
+        (OwnScale, "it has a scale of its own"),
+        (MaskOfQueries, "must fit the scores"),
+    ],
+)
+def test_what_attention_cannot_be_is_said(module: Any, why: str) -> None:
+    with pytest.raises(NetspecError) as caught:
+        netspec.from_torch(module(), torch.randn(2, 5, 4))
+    (found,) = caught.value.diagnostics
+    assert why in found.message
+    assert "test_from_torch.py" in found.notes[0]
+
+
 class Mixed(nn.Module):
     """Two classes whose `block` differs from call to call, which is a word of the language."""
 
@@ -272,6 +370,7 @@ WRITTEN = {
     "two outputs": (TwoOutputs, (torch.randn(2, 4),)),
     "functional calls and view": (Functional, (torch.randn(2, 1, 8, 8),)),
     "an ordered sequence, a layer class of one's own, a partial": (named, (torch.randn(2, 6),)),
+    "a mask that is computed": (ComputedMask, (torch.randn(2, 5, 4),)),
     "a shared layer": (Shared, (torch.randn(2, 4),)),
     "parameters of one's own": (OwnParameter, (torch.randn(2, 3, 4),)),
 }

@@ -79,6 +79,7 @@ class Attention(Op):
                 "masked": lambda call: call.tensor("attn_mask").is_condition,
             },
             unless=lambda call: _require_usual(call, with_mask=True),
+            reads_conditions=True,
             spread="attn_mask",
         ),
     )
