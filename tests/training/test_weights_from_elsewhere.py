@@ -211,7 +211,8 @@ def test_shards_are_one_file(state: State) -> None:
     [
         ("{}", "no `weight_map`"),
         ("{", "no `weight_map`"),
-        ("[]", "not a valid safetensors"),
+        ("[]", "is neither safetensors nor a checkpoint of PyTorch nor .npz"),
+        ("", "is empty"),
         ("{" * 100_000, "no `weight_map`"),
         ('{"weight_map": []}', "says of no tensor"),
         ('{"weight_map": {"a": 3}}', "`a` is not in a file beside it"),
@@ -255,6 +256,12 @@ NESTS: dict[str, Callable[[Any], Any]] = {
     "model_state_dict": lambda state: {"epoch": 3, "model_state_dict": state},
     "an average beside it": lambda state: {"ema": {}, "model": state},
     "the average alone": lambda state: {"ema": {"module": state}, "optimizer": {}},
+    # As the script of PyTorch's ImageNet example writes them: what is measured is a tensor, too.
+    "with other tensors": lambda t: {
+        "epoch": 9,
+        "state_dict": t,
+        "best_acc1": next(iter(t.values())),
+    },
 }
 
 
@@ -351,3 +358,17 @@ def test_odd_numbers_are_compared(ours: Any, theirs: Any, verdict: str, largest:
 
     (change,) = compare_weights({"a": np.array(ours)}, {"a": np.array(theirs)}).changes
     assert (change.verdict, change.largest) == (verdict, largest)
+
+
+def test_a_part_of_few_tensors_is_not_taken_for_the_weights(state: State) -> None:
+    torch = pytest.importorskip("torch")
+    tensors = {name: torch.from_numpy(array) for name, array in state.items()}
+    torch.save({**tensors, "params": {"scale": torch.ones(1)}}, "w.pt")
+    loads("w.pt", state)
+
+
+def test_what_is_left_of_a_checkpoint_is_told(state: State) -> None:
+    torch = pytest.importorskip("torch")
+    tensors = {name: torch.from_numpy(array) for name, array in state.items()}
+    torch.save({"state_dict": tensors, "ema": tensors, "best_acc1": torch.tensor(0.5)}, "w.pt")
+    assert load_weights("w.pt").notes == ("taken from `state_dict`; not used: `ema`, `best_acc1`",)

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netspec import codes
-from netspec.diagnostics import NetspecError
+from netspec.diagnostics import NetspecError, quoted
 from netspec.files.plain_pickle import Foreign, Global, PickleRefusedError, load_pickle
 from netspec.files.regular_file import open_regular
 from netspec.files.unsound import UnsoundFileError
@@ -40,6 +40,7 @@ _NESTED = (
     "state_dict_ema", "model_ema", "ema_state_dict", "ema", "module",
 )  # fmt: skip
 _MAX_NESTS = 4
+_MOST_TOLD, _LONGEST = 5, 80  # names of what is not used
 _MAGIC, _VERSION = 0x1950A86A20F9469CFC6C, 1001
 _ZIP = b"PK\x03\x04"
 _MAX_DIMENSIONS = 32
@@ -185,13 +186,15 @@ def _state_dict(content: object) -> tuple[dict[str, _Tensor | _OddTensor], tuple
     """Return the tensors of the dict in a file or of one inside it, and notes on where they were."""
     notes: list[str] = []
     for _ in range(_MAX_NESTS):
-        if not isinstance(content, dict) or _tensors_of(content):
+        if not isinstance(content, dict):
             break
-        nests = [key for key in _NESTED if isinstance(content.get(key), dict)]
+        beside = [name for name in _tensors_of(content) if name not in _NESTED]
+        nests = [key for key in _NESTED if _holds_more(content.get(key), len(beside))]
         if not nests:
             break
         taken, *others = nests
-        left = f"; not used: {', '.join(f'`{key}`' for key in others)}" if others else ""
+        unused = [*others, *beside][:_MOST_TOLD]
+        left = f"; not used: {', '.join(quoted(key, _LONGEST) for key in unused)}" if unused else ""
         notes.append(f"taken from `{taken}`{left}")
         content = content[taken]
     if not isinstance(content, dict):
@@ -203,6 +206,15 @@ def _state_dict(content: object) -> tuple[dict[str, _Tensor | _OddTensor], tuple
     if not tensors:
         raise UnsoundFileError("it holds no tensors by name")
     return tensors, tuple(notes)
+
+
+def _holds_more(content: object, tensors: int) -> bool:
+    """Whether a part of a checkpoint holds more tensors than lie beside it, or other parts."""
+    if not isinstance(content, dict):
+        return False
+    if not tensors and any(isinstance(content.get(key), dict) for key in _NESTED):
+        return True
+    return len(_tensors_of(content)) > tensors
 
 
 def _tensors_of(content: Mapping[object, object]) -> dict[str, _Tensor | _OddTensor]:

@@ -89,7 +89,12 @@ def _reader(path: Path, *, in_shards: bool = True) -> Callable[[Path], Weights]:
         return _load_arrays if arrays else load_pytorch
     if start.startswith(_PICKLE):
         return load_pytorch
-    return _load_shards if in_shards and start[:1] == b"{" else load_safetensors
+    if in_shards and start[:1] == b"{":
+        return _load_shards
+    if start[8:] == b"{":  # cut off
+        return load_safetensors
+    what = "is empty" if not size else "is neither safetensors nor a checkpoint of PyTorch nor .npz"
+    raise UnsoundFileError(what)
 
 
 def _load_arrays(path: Path) -> Weights:
