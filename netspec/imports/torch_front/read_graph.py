@@ -951,8 +951,11 @@ def _plain(value: object) -> Constant:
     if isinstance(value, (list, tuple)):
         return tuple(_plain(item) for item in value)
     if isinstance(value, float):
-        short = float(f"{value:.12g}")
-        return short if abs(short - value) <= 1e-15 * abs(value) else value
+        for digits, noise in ((6, 1e-12), (12, 1e-15)):  # few digits were written by a person
+            short = float(f"{value:.{digits}g}")
+            if abs(short - value) <= noise * abs(value):
+                return short
+        return value
     if value is None or isinstance(value, (bool, int, str)):
         return value
     raise NoNetspecFormError(f"one of its arguments is {str(value)[:60]}")
