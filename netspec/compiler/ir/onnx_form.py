@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal
 
 from netspec.compiler.ir.expression import FUNCTIONS, Apply, Const, Expression, Var
 from netspec.compiler.ir.graph import Graph, Node, Shape
@@ -106,30 +106,13 @@ class OnnxNode:
         return found
 
 
-class InnerForm(Protocol):
-    """Makes a body of a graph within an op.
-
-    Args:
-        graph: the graph.
-        parameters: its parameters by full name.
-        given: those of its inputs that the body reads from around it.
-        inputs, outputs: the others and the outputs, in the order of the body.
-    """
-
-    def __call__(
-        self,
-        graph: Graph,
-        parameters: Mapping[str, OnnxValue],
-        given: Mapping[str, OnnxValue],
-        inputs: Sequence[str],
-        outputs: Sequence[str],
-    ) -> OnnxBody:
-        """Return it.
-
-        Raises:
-            NoOnnxFormError: if a layer in it has no form.
-        """
-        ...
+# Makes a body of a graph within an op: of the graph, its parameters by full name, those of its inputs
+# that the body reads from around it, and the others and the outputs in the order of the body. Raises
+# `NoOnnxFormError` if a layer in it has no form.
+InnerForm = Callable[
+    [Graph, Mapping[str, OnnxValue], Mapping[str, OnnxValue], Sequence[str], Sequence[str]],
+    OnnxBody,
+]
 
 
 @dataclass(eq=False)

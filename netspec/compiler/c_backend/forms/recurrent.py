@@ -15,12 +15,8 @@ def rnn(call: KernelCall) -> list[str]:
 
 
 def rnn_backward(call: KernelCall) -> list[str]:
-    """The gradient of the state is in scratch memory if nobody wants it."""
-    steps, size = call.shape(0)
-    return c_call(
-        "rnn_backward", *map(call.pointer, range(4)), _wanted(call, 4, call.memory.scratch(size)),
-        steps, size, call.whole("reverse"), call.whole("relu"),
-    )  # fmt: skip
+    """See `_backward`."""
+    return _backward(call, "rnn_backward", 4, 1, 1, call.whole("relu"))
 
 
 def lstm(call: KernelCall) -> list[str]:
@@ -36,13 +32,8 @@ def lstm(call: KernelCall) -> list[str]:
 
 
 def lstm_backward(call: KernelCall) -> list[str]:
-    """As for `rnn_backward`."""
-    steps, size = call.shape(0)
-    scratch = call.memory.scratch(2 * size)
-    return c_call(
-        "lstm_backward", *map(call.pointer, range(6)), _wanted(call, 6, scratch),
-        _wanted(call, 7, f"{scratch} + {size}"), steps, size, call.whole("reverse"),
-    )  # fmt: skip
+    """See `_backward`."""
+    return _backward(call, "lstm_backward", 6, 2, 2)
 
 
 def gru(call: KernelCall) -> list[str]:
@@ -56,17 +47,38 @@ def gru(call: KernelCall) -> list[str]:
 
 
 def gru_backward(call: KernelCall) -> list[str]:
-    """As for `rnn_backward`."""
+    """See `_backward`."""
+    return _backward(call, "gru_backward", 7, 1, 2)
+
+
+def _backward(
+    call: KernelCall, function: str, given: int, states: int, room: int, *more: int
+) -> list[str]:
+    """The gradient of a state is in scratch memory if nobody wants it.
+
+    Args:
+        call: the step.
+        function: the function of the library.
+        given: how many arguments are in front of those gradients.
+        states: how many of them there are.
+        room: for how many arrays of a state's size there is scratch memory; those behind the
+            gradients are for numbers in between.
+        more: arguments behind the others.
+    """
     steps, size = call.shape(0)
-    scratch = call.memory.scratch(2 * size)
+    scratch = call.memory.scratch(room * size)
+    places = [f"{scratch} + {i * size}" if i else scratch for i in range(room)]
+    for i in range(states):
+        places[i] = call.pointer(given + i) if call.has(given + i) else places[i]
     return c_call(
-        "gru_backward", *map(call.pointer, range(7)), _wanted(call, 7, scratch),
-        f"{scratch} + {size}", steps, size, call.whole("reverse"),
-    )  # fmt: skip
-
-
-def _wanted(call: KernelCall, index: int, otherwise: str) -> str:
-    return call.pointer(index) if call.has(index) else otherwise
+        function,
+        *map(call.pointer, range(given)),
+        *places,
+        steps,
+        size,
+        call.whole("reverse"),
+        *more,
+    )
 
 
 def _state(call: KernelCall, index: int, size: int) -> str:

@@ -113,6 +113,10 @@ class Window:
         """The sizes as the C functions take them, without channels."""
         return (*self.kernel, *self.stride, *self.start, *self.dilation)
 
+    def pool(self, function: str, x: str, y: str, channels: int, *more: int) -> list[str]:
+        """Return the call of a pool."""
+        return c_call(function, x, y, *self.x, channels, *self.y, *self.numbers, *more)
+
 
 @record(eq=False)
 class Conv:
@@ -182,10 +186,7 @@ class MaxPool:
 
     def c(self, x: tuple[str, ...], y: str, constant: Constant) -> list[str]:
         """See `Step`."""
-        return c_call(
-            "max_pool_int8", x[0], y, *self.window.x, self.channels, *self.window.y,
-            *self.window.numbers,
-        )  # fmt: skip
+        return self.window.pool("max_pool_int8", x[0], y, self.channels)
 
 
 @record(eq=False)
@@ -210,10 +211,8 @@ class AvgPool:
 
     def c(self, x: tuple[str, ...], y: str, constant: Constant) -> list[str]:
         """See `Step`."""
-        return c_call(
-            "avg_pool_int8", x[0], y, *self.window.x, self.channels, *self.window.y,
-            *self.window.numbers, self.zero, int(self.counts_padding),
-        )  # fmt: skip
+        more = (self.zero, int(self.counts_padding))
+        return self.window.pool("avg_pool_int8", x[0], y, self.channels, *more)
 
 
 @record(eq=False)
