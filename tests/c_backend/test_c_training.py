@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import itertools
 import re
 import struct
@@ -30,7 +31,14 @@ from netspec.runtime.optim.optimizers import (
 from netspec.runtime.weights.safetensors_file import save_weights
 from netspec.runtime.weights.weights_file import load_weights
 from netspec.testing.op_examples import agreement
-from tests.c_backend.test_c_files import without_comments
+from netspec.tools.agreement.c_trace import trace_c
+from netspec.tools.agreement.case import make_case
+from netspec.tools.agreement.numpy_trace import (
+    draw_masks,
+    plan_unfused,
+    trace_program,
+)
+from tests.c_backend.test_c_files import ARGUMENTS, ZOO, without_comments
 from tests.helpers.c_programs import GCC, SANITIZED, Compiler
 from tests.helpers.mnist import idx_files, mnist
 from tests.torch_backend.test_names import in_a_comment, in_a_string
@@ -92,6 +100,15 @@ NETS = {
     "threelayer": lambda: netspec.load(NETWORKS / "threelayer.net"),
     "lenet": lambda: netspec.load(NETWORKS / "lenet.net"),
     "resnet": lambda: netspec.load(NETWORKS / "resnet.net", depth=8),
+}
+
+
+# Smaller still, where no small number of channels is lost.
+REDUCED = {
+    "mlp_mixer_b_16": {"blocks": 2, "width": 64},
+    "swin_t": {"side": 2, "blocks": [2, 1, 1, 1]},
+    "unet": {"width": 8},
+    "vit_b_16": {"layers": 2, "width": 96, "heads": 4},
 }
 
 
@@ -185,13 +202,33 @@ def test_gradients_are_slopes(name, tmp_path):
     rng = np.random.default_rng(2)
     for _ in range(3):
         way = rng.standard_normal(trained)
+        # Of length 1, so that few numbers pass the kinks of `relu` and pools, and not across the slope.
+        way = gradients / np.linalg.norm(gradients) + way / np.linalg.norm(way)
         losses = []
-        for step in (1e-5, -1e-5):
+        for step in (1e-6, -1e-6):
             ours.parameters[:] = start
             ours.parameters[:trained] += step * way
             losses.append(ours.loss_and_grads(images, labels))
-        slope = (losses[0] - losses[1]) / 2e-5
-        assert slope == pytest.approx(float(gradients @ way), rel=1e-5)
+        slope = (losses[0] - losses[1]) / 2e-6
+        assert slope == pytest.approx(float(gradients @ way), rel=1e-6)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("name", ZOO)
+def test_gradients_of_the_zoo_are_those_of_the_numpy_program(name):
+    """Which is held against the reference elsewhere; that one is too slow for whole nets."""
+    GCC.require()
+    arguments = ARGUMENTS.get(name, {}) | REDUCED.get(name, {})
+    graph = netspec.load(NETWORKS / f"zoo/{name}.net", **arguments).graph
+    drawn = make_case(graph, batch=2, seed=7, training=True)
+    masks = draw_masks(graph, plan_unfused(graph, True), 2, 7)
+    case = dataclasses.replace(drawn, masks=masks)
+    expected = trace_program(graph, plan_unfused(graph, True), case, "float64")
+    found = trace_c(graph, case, "float64")
+    trained = {item.name for item in found if item.kind == "parameter"}
+    assert trained == {p.name for p in graph.trainable()}
+    for item, array in found.items():
+        assert agreement(expected[item], array) <= 1e-8, item
 
 
 # Each step in C: the rule, its vectors, and numbers behind the learning rate.
