@@ -18,7 +18,7 @@ from netspec.runtime.engine.reference import Reference
 from netspec.testing.op_examples import agreement, random_parameters
 from netspec.tools.agreement.case import draw_inputs, make_case
 from netspec.tools.agreement.numpy_trace import draw_masks, plan_unfused, trace_reference
-from tests.helpers.c_programs import CLANG, CXX, GCC, SANITIZED, run_c, run_training_c
+from tests.helpers.c_programs import APART, CLANG, CXX, GCC, SANITIZED, run_c, run_training_c
 
 FIRST = [cls.examples[0] for cls in registry().values() if cls.examples]
 OTHERS = [example for cls in registry().values() for example in cls.examples[1:]]
@@ -105,7 +105,7 @@ def test_the_gradients_of_the_first_example_of_each_op_equal_the_reference(tmp_p
 
 
 COMPILERS = [
-    (GCC, "float64"), (SANITIZED, "float64"), (SANITIZED, "float32"), (CLANG, "float32"),
+    (GCC, "float64"), (APART, "float64"), (APART, "float32"), (CLANG, "float32"),
     (CXX, "float64"),
 ]  # fmt: skip
 
