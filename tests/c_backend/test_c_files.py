@@ -85,7 +85,6 @@ ARGUMENTS = WIDE | {
     "densenet121": {"size": 64},
     "squeezenet1_0": {"size": 64},
     "swin_t": {"size": 64, "drop_path": 0},
-    "inception_v3": {"size": 150, "aux": False, "drop": 0},
     "bert_base": {"vocabulary": 19, "width": 12, "layers": 2, "heads": 3, "positions": 9, "T": 7},
     "transformer": {"source_vocabulary": 11, "target_vocabulary": 13, "width": 12, "layers": 2,
                     "heads": 3, "hidden": 20, "positions": 9, "S": 8, "T": 5},
