@@ -102,7 +102,7 @@ def test_the_zoo_in_c_is_what_the_numpy_program_computes(name, tmp_path):
     net = netspec.load(NETWORKS / f"zoo/{name}.net", **ARGUMENTS.get(name, {}))
     model = net.compile()
     inputs = draw_inputs(net.graph, 1, np.random.default_rng(3))
-    values = model.forward(*(x.astype("float32") for x in inputs.values()))
+    values = model.forward({key: x.astype("float32") for key, x in inputs.items()})
     expected = (
         values if isinstance(values, dict) else dict(zip(net.graph.outputs, [values], strict=True))
     )
