@@ -47,6 +47,10 @@ def net(*lines: str) -> str:
     return "\n".join(["net A {", "input x: [3, 8, 8]", *lines, "output x", "}"])
 
 
+def open_net(*lines: str, shape: str = "[3, H, W]") -> str:
+    return net(*lines).replace("[3, 8, 8]", shape)
+
+
 HOSTILE = {
     "loop": net("for i in range(10**12) { x = x -> relu }"),
     "loops": net("for i in range(90000) { for j in range(90000) { y = 1 } }"),
@@ -95,6 +99,18 @@ HOSTILE = {
     "an undefined name": net(*(f"x{i} = x" for i in range(4500)), "for i in range(990) { a = zz }"),
     "floors of floors": net("x = x -> avg_pool(3, stride = 2) -> upsample(3)\n" * 1300).replace(
         "[3, 8, 8]", "[3, H, W]"),
+    "open sizes that double": open_net("y = x -> max_pool(2)\nx = concat([x, y], axis = 2)\n" * 60),
+    "open sizes that are joined": open_net(
+        "y = x -> max_pool(3, stride = 2, pad = 1)\nz = x -> max_pool(2) -> pad(2)\n"
+        "x = concat([y, z, x], axis = 2)\n" * 300),
+    "open sizes that are squared": open_net(
+        "x = matmul(x -> reshape([-1, 1]), x -> reshape([1, -1]))\n" * 60, shape="[H, W]"),
+    "open sizes of high powers": open_net(
+        "x = x -> reshape([-1, 1, 1])\nx = x * (x -> reshape([1, 1, -1]))\n" * 60),
+    "products of long formulas": open_net(
+        "a = x.height", f"b = {' + '.join(f'a // {i}' for i in range(2, 10))}", "c = b * b\n" * 5000),
+    "layers of long formulas": open_net(
+        "y = x -> max_pool(2)\nx = concat([x, y], axis = 2)\n" * 4, "x = x -> conv(3, 3)\n" * 3000),
     "bytes": "\x00\x01\x02\x1b\u202e" * 2000,
     "empty": "",
     "blank": " \n\t\n" * 10_000,
@@ -114,7 +130,7 @@ VERBS = [
 ]  # fmt: skip
 IN_EVERY_VERB = [
     "halvings of an open size", "powers of values", "powers of negatives", "a layer that is itself",
-    "layers that are each other", "parentheses",
+    "layers that are each other", "parentheses", "open sizes that double", "open sizes of high powers",
 ]  # fmt: skip
 
 

@@ -71,11 +71,18 @@ def texts() -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_a_net_with_any_names_computes_the_same_in_every_target(target: str) -> None:
+# Every how many nets are tried where time matters; all of them are among the heavy tests. Names in
+# PyTorch modules have tests of their own, of every way to give one.
+EVERY = {"torch": 12, "standalone": 6, "onnx": 2}
+CASES = [
+    *EVERY.items(), *(pytest.param(target, 1, marks=pytest.mark.heavy) for target in TARGETS)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("target", "every"), CASES)
+def test_a_net_with_any_names_computes_the_same_in_every_target(target: str, every: int) -> None:
     compared = 0
-    # Names in PyTorch modules have tests of their own, of every way to give one.
-    for about, text in list(texts().items())[:: 4 if target == "torch" else 1]:
+    for about, text in list(texts().items())[::every]:
         net = netspec.loads(text)
         model = net.compile("numpy", seed=SEED)
         inputs = {name: x.astype("f4") for name, x in random_inputs(net.graph, 2).items()}
@@ -86,4 +93,4 @@ def test_a_net_with_any_names_computes_the_same_in_every_target(target: str) -> 
         for one, other in zip(values, found, strict=True):
             assert agreement(one, other) <= 1e-4, about
             compared += 1
-    assert compared > len(hostile_names.NAMES) // 4
+    assert compared > len(hostile_names.NAMES) // (2 * every)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import pickle
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import pytest
 import netspec
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data import load
+from netspec.runtime.data.held_stderr import held_stderr
 from netspec.runtime.data.tokenizer_vocabulary import TokenizerVocabulary
 from netspec.runtime.data.vocabularies import from_json
 
@@ -111,6 +114,11 @@ DAMAGED = {
         "type": "WordLevel", "vocab": {"a": 4_000_000_000}, "unk_token": "a"}}),
     "a merge of unknown tokens": json.dumps({"version": "1.0", "added_tokens": [], "model": {
         "type": "BPE", "vocab": {"a": 0}, "merges": [["b", "c"]]}}),
+    "a map that is none": json.dumps({"version": "1.0", "added_tokens": [], "model": {
+        "type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"},
+        "normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAAA"}}),
+    "a merge of its own": json.dumps({"version": "1.0", "added_tokens": [], "model": {
+        "type": "BPE", "vocab": {"a": 0}, "merges": [["a", "a"]]}}),
     "a wrong pattern": json.dumps({"version": "1.0", "added_tokens": [], "model": {
         "type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"},
         "pre_tokenizer": {"type": "Split", "pattern": {"Regex": "("}, "behavior": "Isolated",
@@ -119,18 +127,53 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("case", DAMAGED)
-def test_a_damaged_tokenizer_is_an_ordinary_error(case: str, folder: Path) -> None:
+def test_a_damaged_tokenizer_is_an_ordinary_error(
+    case: str, folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     (folder / "bad.json").write_text(DAMAGED[case])
     with pytest.raises(NetspecError, match=r"data/bad-file.*bad\.json: the tokenizer"):
         load(folder / "book.txt", None, (8,), tokens=str(folder / "bad.json"))
+    assert capfd.readouterr().err == ""  # panics in Rust describe themselves
 
 
-def test_a_tokenizer_that_cannot_encode_a_text_is_an_ordinary_error(folder: Path) -> None:
-    content = {"version": "1.0", "added_tokens": [], "model": {
-        "type": "WordLevel", "vocab": {"a": 0}, "unk_token": "missing"}}  # fmt: skip
+def test_standard_error_is_held_back(capfd: pytest.CaptureFixture[str]) -> None:
+    with held_stderr():
+        os.write(2, b"shown ")
+        with held_stderr():
+            os.write(2, b"at the end ")
+        assert capfd.readouterr().err == ""
+    with pytest.raises(KeyboardInterrupt), held_stderr():  # noqa: PT012
+        os.write(2, b"a backtrace")
+        raise KeyboardInterrupt
+    os.write(2, b"as before")
+    assert capfd.readouterr().err == "shown at the end as before"
+
+
+def test_a_closed_standard_error_stays_closed() -> None:
+    code = (
+        "import os; os.close(2)\n"
+        "from netspec.runtime.data.held_stderr import held_stderr\n"
+        "with held_stderr(): pass\n"
+        "try: os.fstat(2)\n"
+        "except OSError: print('closed')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "closed\n"
+
+
+@pytest.mark.parametrize(
+    ("unknown", "more"),
+    [("missing", {}), ("a", {"pre_tokenizer": {"type": "FixedLength", "length": 0}})],
+)
+def test_a_tokenizer_that_cannot_encode_a_text_is_an_ordinary_error(
+    unknown: str, more: dict[str, object], folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    content = {"version": "1.0", "added_tokens": [], **more, "model": {
+        "type": "WordLevel", "vocab": {"a": 0}, "unk_token": unknown}}  # fmt: skip
     (folder / "bad.json").write_text(json.dumps(content))
     with pytest.raises(NetspecError, match=r"the tokenizer fails at book\.txt"):
         load(folder / "book.txt", None, (8,), tokens=str(folder / "bad.json"))
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,10 @@ WRITERS = {
     "import": Writer(
         "import onnx tiny.onnx -o out.net --weights-out w.safetensors", ("out.net", "w.safetensors")
     ),
+    "import torch": Writer(
+        "import torch tiny.py:Tiny --input x=1,8,8 -o out.net --weights-out w.safetensors",
+        ("out.net", "w.safetensors"),
+    ),
     "fmt": Writer("fmt crooked.net", ("crooked.net",), "source"),
     "shapes": Writer("fmt --shapes crooked.net", ("crooked.net",), "source"),
     "fix": Writer("check --fix wrong.net", ("wrong.net",), "source"),
@@ -70,6 +74,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         assert main([*TRAIN.split(), "--out", "run"]) == 0
+        assert main("compile tiny.net --target torch -o tiny.py".split()) == 0
         if importlib.util.find_spec("onnx") is not None:
             assert main("compile tiny.net --target onnx -o tiny.onnx".split()) == 0
     return folder
@@ -151,7 +156,8 @@ def check_run(run: Run, place: Path, about: str) -> None:
 
 # Every call fails once for the quick ones, and for all of them where time does not matter.
 QUICK = ("numpy", "c", "picture", "fmt", "fix", "new")
-LIBRARIES = {"curves": "matplotlib", "doctor": "matplotlib", "onnx": "onnx", "import": "onnx"}
+LIBRARIES = {"curves": "matplotlib", "doctor": "matplotlib", "onnx": "onnx", "import": "onnx",
+             "import torch": "torch"}  # fmt: skip
 CASES = [
     *((name, 1 if name in QUICK else 9) for name in WRITERS),
     *(pytest.param(name, 1, marks=pytest.mark.heavy) for name in WRITERS if name not in QUICK),

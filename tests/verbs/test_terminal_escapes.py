@@ -5,10 +5,14 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 
+import netspec
+from netspec.cli import VERBS
+from netspec.runtime.weights.safetensors_file import save_weights
 from netspec.text.printable import printable, printable_lines
 from tests.conftest import Run
 
@@ -31,6 +35,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path(f"{ODD}/b.net").write_text(NET.replace("10", "-> 10"), "utf-8")
     Path(f"{ODD}/d.net").write_text(NET.replace("    output", "  output"), "utf-8")
     Path(f"{ODD}/c.net").write_text(NET.replace("10", "12"), "utf-8")
+    Path(f"{ODD}/raises.py").write_text(f"raise ValueError({ODD!r})\n", "utf-8")
+    Path(f"{ODD}/sweep.toml").write_text(
+        f'"{ODD.encode("unicode_escape").decode()}" = 1\n', "utf-8"
+    )
+    for name in (ODD, "w2"):
+        save_weights(f"{ODD}/{name}.safetensors", {f"{name}.weight": np.ones(3, "f4")})
 
 
 COMMANDS = {
@@ -65,6 +75,18 @@ COMMANDS = {
     "gradcheck": ("gradcheck", f"{ODD}/a.net", "--from", ODD),
     "bench": ("bench", f"{ODD}/b.net"),
     "explain": ("explain", ODD),
+    "watch": ("watch", f"{ODD}/a.net"),
+    "watch what is wrong": ("watch", f"{ODD}/b.net", "--depth", 1),
+    "list of weights": ("weights", f"{ODD}/{ODD}.safetensors"),
+    "other weights": ("weights", f"{ODD}/{ODD}.safetensors", f"{ODD}/w2.safetensors"),
+    "for github": ("check", ODD, "--format", "github"),
+    "for junit": ("check", ODD, "--format", "junit"),
+    "for sarif": ("check", ODD, "--format", "sarif"),
+    "for json": ("check", ODD, "--format", "json"),
+    "ops": ("check", "--ops", f"{ODD}/raises.py", f"{ODD}/a.net"),
+    "a test of ops": ("test-op", f"{ODD}/raises.py"),
+    "import what raises": ("import", "torch", f"{ODD}/raises.py:Net", "--input", "x=3"),
+    "sweep": ("train", f"{ODD}/a.net", "--recipe", f"{ODD}/sweep.toml"),
     "verb": (ODD,),
     "option": ("check", f"--{ODD}", f"{ODD}/a.net"),
     "choice": ("check", f"{ODD}/a.net", "--format", ODD),
@@ -76,7 +98,13 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_nothing_that_a_terminal_acts_on_is_printed(run: Run, name: str) -> None:
+def test_nothing_that_a_terminal_acts_on_is_printed(
+    run: Run, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name.startswith("watch"):
+        monkeypatch.setattr(
+            "netspec.cli.watch.time.sleep", mock.Mock(side_effect=KeyboardInterrupt)
+        )
     if name == "plot":
         pytest.importorskip("matplotlib")
     if name in ("runs", "resume", "plot"):
@@ -89,6 +117,22 @@ def test_nothing_that_a_terminal_acts_on_is_printed(run: Run, name: str) -> None
     assert shown
     assert "internal error" not in shown
     assert [c for c in shown if not c.isprintable() and c not in "\n\t"] == []
+
+
+def test_every_verb_that_prints_is_among_them() -> None:
+    assert {command[0] for command in COMMANDS.values()} >= VERBS.keys() - {"lsp"}
+
+
+def test_what_python_shows_of_a_data_set_and_an_evaluation_has_no_commands() -> None:
+    x, y = np.ones((4, 64), np.float32), np.arange(4) % 2
+    data = netspec.Dataset(ODD, x, y, x, y, 2, class_names=(ODD, "b"))
+    net = netspec.load(f"{ODD}/a.net")
+    model = netspec.loads("net Two { input x: [64]\n output x -> linear(2) }").compile("numpy")
+    shown = [
+        repr(data), str(model.evaluate(data, normalize="none")), str(net), repr(net), str(net.summary()),
+        str(netspec.check(f"{ODD}/b.net")),
+    ]  # fmt: skip
+    assert [c for text in shown for c in text if not c.isprintable() and c != "\n"] == []
 
 
 def test_a_text_keeps_every_character_unless_a_terminal_shows_it(

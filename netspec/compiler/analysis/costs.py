@@ -23,6 +23,7 @@ from netspec.compiler.ir.layout import Storage
 from netspec.compiler.ir.receptive_field import Field, extend, field_of_input
 from netspec.compiler.syntax.tree import NumberType
 from netspec.records import record
+from netspec.text.printable import printable_lines
 
 FLOAT32_BYTES = 4
 
@@ -117,7 +118,7 @@ class Summary:
     def __str__(self) -> str:
         from netspec.compiler.analysis.costs_text import as_table
 
-        return as_table(self)
+        return printable_lines(as_table(self))
 
     def __repr__(self) -> str:
         return f"<netspec.Summary of {self.net}: {len(self.layers)} layers>"

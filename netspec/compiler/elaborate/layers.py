@@ -21,10 +21,11 @@ from netspec.compiler.elaborate.net_builder import (
 from netspec.compiler.elaborate.reporter import Reporter
 from netspec.compiler.elaborate.sketch import Misfit
 from netspec.compiler.elaborate.values import NUMBER_TYPES, UNKNOWN, Input, Tensor
+from netspec.compiler.ir.constants import open_help
 from netspec.compiler.ir.graph import Node, Origin, Parameter, Shape, show_shape
 from netspec.compiler.ir.initializers import Initializer, Values
 from netspec.compiler.ir.op import NoTorchFormError, Op, ParameterSpec, ShapeError
-from netspec.compiler.ir.sizes import Size, is_known, names_in
+from netspec.compiler.ir.sizes import Size, are_short, is_known, names_in
 from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.syntax.tree import NumberType
 from netspec.diagnostics import Hint, Label, Span, quoted, suggest
@@ -185,6 +186,12 @@ class Layers:
         return True
 
     def _check_size(self, op: Op, shape: Shape, specs: Sequence[ParameterSpec], span: Span) -> None:
+        if not are_short(shape):
+            message = f"the formulas of the sizes that `{op.name}` leaves open are too long"
+            self.reporter.report(
+                codes.LIMIT_SIZE, message, span, hints=(Hint(open_help(*shape) or ""),)
+            )
+            raise StopBuildingError
         largest = max([_elements(shape), *[_elements(spec.shape) for spec in specs]])
         if largest > MAX_ELEMENTS:
             message = f"`{op.name}` makes an array of {largest:,} numbers"

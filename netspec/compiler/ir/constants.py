@@ -14,14 +14,13 @@ from typing import Any, TypeAlias, TypeGuard, TypeVar
 from netspec import codes
 from netspec.compiler.ir.attributes import show
 from netspec.compiler.ir.initializers import Initializer
-from netspec.compiler.ir.sizes import Dim, Size, may_equal, names_in
+from netspec.compiler.ir.sizes import Dim, Size, are_short, may_equal, names_in
 from netspec.diagnostics import Code, plural
 from netspec.records import record
 
 MAX_MAGNITUDE = 10**30
 MAX_ITEMS = 100_000
 MAX_LIST_DEPTH = 8
-MAX_FORMULA = 200  # characters
 
 Constant: TypeAlias = (
     "int | float | bool | str | Size | range | Initializer | tuple[Constant, ...] | None"
@@ -123,8 +122,8 @@ def _open_arithmetic(op: str, left: object, right: object) -> Constant:
             codes.CONSTANT_TYPE, f"`{op}` is not defined for {type_name(left)} and {type_name(right)}",
             open_help(left, right),
         )  # fmt: skip
-    # An operand whose text is longer is not multiplied out, so this always takes little time.
-    if any(len(str(side)) > MAX_FORMULA for side in (left, right)):
+    # Longer operands are not multiplied out, so this always takes little time.
+    if not are_short(side for side in (left, right) if isinstance(side, (int, Size))):
         raise ConstantError(codes.LIMIT_NUMBER, "the formula of this open size is too long")
     result: Dim = _ARITHMETIC[op](left, right)
     return bounded(result)

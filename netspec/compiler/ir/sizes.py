@@ -45,14 +45,15 @@ class Size:
     `terms` maps products of atoms to their coefficients, none of them zero.
     """
 
-    __slots__ = ("_hash", "_text", "terms")
+    __slots__ = ("_ends", "_hash", "_text", "terms")
 
     def __init__(self, terms: Mapping[Monomial, int]) -> None:
         self.terms: Mapping[Monomial, int]
         self.terms = {m: c for m, c in sorted(terms.items(), key=_order) if c}
-        # Floors of floors are asked for both again and again.
+        # Floors of floors are asked for these again and again.
         self._hash: int | None = None
         self._text: str | None = None
+        self._ends: tuple[float, float] | None = None
 
     def __reduce__(self) -> tuple[type[Size], tuple[Mapping[Monomial, int]]]:
         return Size, (self.terms,)  # a hash holds in one process alone
@@ -69,7 +70,7 @@ class Size:
         """Return a size of terms that are in order, none of them zero."""
         self = cls.__new__(cls)
         self.terms = terms
-        self._hash = self._text = None
+        self._hash = self._text = self._ends = None
         return self
 
     def __add__(self, other: Dim) -> Dim:
@@ -222,6 +223,13 @@ class Size:
 
 Dim = int | Size
 
+# What the formulas of a shape may be: the characters that they are written with, the terms that their
+# product has, and the factors of a term of it. Sizes that a file adds or multiplies again and again
+# double with every step, and so does the work on them.
+_LONGEST_FORMULAS = 500
+_MOST_TERMS = 32
+_MOST_FACTORS = 32
+
 # The number that an open size counts as where sizes must be compared: the most common size of
 # pictures.
 TYPICAL = 224
@@ -234,6 +242,17 @@ def typical(dim: Dim) -> int:
     number = dim.at(dict.fromkeys(dim.names(), TYPICAL))
     assert isinstance(number, int)
     return number
+
+
+def are_short(dims: Iterable[Dim]) -> bool:
+    """Whether the formulas of these sizes are short enough to be computed with."""
+    terms, factors, length = 1, 0, 0
+    for dim in dims:
+        if isinstance(dim, Size):
+            terms *= len(dim.terms)
+            factors += max(map(len, dim.terms))
+            length += len(str(dim)) if terms <= _MOST_TERMS else 0
+    return terms <= _MOST_TERMS and factors <= _MOST_FACTORS and length <= _LONGEST_FORMULAS
 
 
 def is_known(dims: Iterable[Dim]) -> bool:
@@ -339,6 +358,12 @@ def _bounds(value: Dim) -> tuple[float, float]:
     """Return bounds of the value, for all sizes of at least 1."""
     if isinstance(value, int):
         return value, value
+    if value._ends is None:
+        value._ends = _bounds_of_terms(value)
+    return value._ends
+
+
+def _bounds_of_terms(value: Size) -> tuple[float, float]:
     low = high = 0.0
     for monomial, coefficient in value.terms.items():
         ends: tuple[float, float] = (coefficient, coefficient)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from netspec.compiler.ir.onnx_read import FileOperator, FileValue, product
 from netspec.compiler.ir.op import BATCH
-from netspec.compiler.ir.sizes import Dim, Size
+from netspec.compiler.ir.sizes import Dim, Size, are_short
 from netspec.imports.onnx.file_graph import FileGraph
 from netspec.imports.onnx.modern import LATE
 from netspec.imports.onnx.proto_file import Array
@@ -27,9 +27,6 @@ _MOST_AT_ONCE = 1 << 27
 # More axes or sizes than this are no shape, nor are larger numbers or longer formulas.
 _MOST_SIZES = 64
 _LARGEST_SIZE = 1 << 63
-_LONGEST_FORMULA = 500
-_MOST_TERMS = 8
-_MOST_FACTORS = 32
 
 SizeArray = NDArray[np.object_]
 
@@ -151,8 +148,7 @@ class Constants:
 def is_sound(size: Dim | bool) -> bool:
     """Whether a size may be one. What a file multiplies again and again grows beyond all bounds."""
     if isinstance(size, Size):
-        is_short = len(size.terms) <= _MOST_TERMS and len(str(size)) <= _LONGEST_FORMULA
-        return is_short and max(map(len, size.terms), default=0) <= _MOST_FACTORS
+        return are_short([size])
     return abs(size) <= _LARGEST_SIZE
 
 

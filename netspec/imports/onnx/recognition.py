@@ -18,7 +18,7 @@ from netspec.compiler.ir.onnx_read import (
     OnnxReader,
 )
 from netspec.compiler.ir.op import Op, ShapeError
-from netspec.compiler.ir.sizes import Dim
+from netspec.compiler.ir.sizes import Dim, are_short
 from netspec.compiler.ops import declared_op, registry
 from netspec.imports.onnx.apart import apart
 from netspec.imports.onnx.constants import Constants, is_sound
@@ -246,7 +246,7 @@ class _Recognition:
             array = held.numbers if held.numbers is not None else self._constants.array(held.value)
             if array is None or tuple(spec.shape) != array.shape:
                 return None
-        if len(shape) > _MOST_AXES or not all(map(is_sound, shape)):
+        if len(shape) > _MOST_AXES or not (all(map(is_sound, shape)) and are_short(shape)):
             return None
         inputs = tuple(self._as_input(v, shapes) for v in layer.inputs)
         given = {

@@ -14,6 +14,7 @@ from netspec.diagnostics import NetspecError
 from netspec.runtime.data.choices import require
 from netspec.runtime.data.samples import ONLY, by_input, packed, require_numbers
 from netspec.runtime.data.vocabulary import Vocabulary
+from netspec.text.printable import printable
 
 Array = NDArray[np.generic]
 Labels = NDArray[np.int64]
@@ -90,7 +91,9 @@ class Dataset:
         shape = " and ".join(
             f"{name} {_shape(shape)}".lstrip() for name, shape in self.input_shapes.items()
         )
-        return f"<netspec.Dataset {self.name}: {counts} {shape}, {self.classes:,} classes>"
+        return printable(
+            f"<netspec.Dataset {self.name}: {counts} {shape}, {self.classes:,} classes>"
+        )
 
     def _repr_html_(self) -> str:
         from netspec.runtime.data.sample_grid import as_html

@@ -22,6 +22,7 @@ from netspec import codes
 from netspec.diagnostics import Code, NetspecError
 from netspec.files.regular_file import read_regular
 from netspec.runtime.data.files import read_error
+from netspec.runtime.data.held_stderr import held_stderr
 from netspec.runtime.data.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -204,9 +205,10 @@ class _Decoder:
 
 @contextmanager
 def _reported(what: str, code: Code = codes.DATA_BAD_FILE) -> Iterator[None]:
-    """Make an ordinary error of the package's: it raises `Exception` itself, and panics."""
+    """Make an ordinary error of the package's: it raises `Exception` itself, and panics aloud."""
     try:
-        yield
+        with held_stderr():
+            yield
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise

@@ -43,6 +43,7 @@ from netspec.runtime.weights.data_facts import (
     require_same_pixels,
 )
 from netspec.text import html
+from netspec.text.printable import printable_lines
 from netspec.text.table import Column, name_column, table_lines
 
 BATCH = 128
@@ -170,7 +171,7 @@ class Evaluation:
         }
 
     def __str__(self) -> str:
-        return self.text()
+        return printable_lines(self.text())
 
     def __repr__(self) -> str:
         return f"<netspec.Evaluation: accuracy {self.accuracy:.2%} of {self.images:,} {self.what}>"
