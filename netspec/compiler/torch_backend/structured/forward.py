@@ -177,6 +177,7 @@ class Forward:
         self.same: dict[Source, Source] = {}
         self.items: dict[int, list[_Item]] = {}
         self._texts_of: dict[_Item, list[str]] = {}
+        self._readers = _readers(body)
         self._prepare(body)
         self.variables = {s.name for s in steps_in(body) if isinstance(s, Bind)} | set(inputs)
         self.read = self._names_read()
@@ -250,11 +251,9 @@ class Forward:
         within = {s for step in inside for s in (step, *under(step))}
         last = next((source for source in end if not isinstance(source, str)), None)
         names = [s.name for s in within if isinstance(s, Bind)]
-        outside = [s for s in steps_in(self.body) if s not in within]
-        for read in (r for s in outside for r in _reads(s)):
-            for source in read.sources:
-                lost = source in names if isinstance(source, str) else source[0] in within
-                if lost and source not in end and source == read.source:
+        for made in (*names, *within):
+            for source, reader in self._readers.get(made, ()):
+                if reader not in within and source not in end:
                     raise NoChainError(container.prefix)
         key: Source = last if last is not None else (inside[0], 0)
         for source in end:
@@ -682,6 +681,17 @@ def _said_later(form: Torch) -> Torch:
 
 def _first(step: Step, at: int) -> Source:
     return step, at
+
+
+def _readers(body: Suite) -> dict[str | Step, list[tuple[Source, Step]]]:
+    """What reads each name and each value of a statement, and which of its values that is."""
+    found: dict[str | Step, list[tuple[Source, Step]]] = {}
+    for step in steps_in(body):
+        for read in _reads(step):
+            for source in read.sources[:1]:  # where it is written that it is read from
+                made = source if isinstance(source, str) else source[0]
+                found.setdefault(made, []).append((source, step))
+    return found
 
 
 def _reads(step: Step) -> Iterator[Read]:

@@ -110,15 +110,24 @@ class Layout:
             if site.step.label is not None
             for end in range(1, len(site.step.label))
         }
+        self._users: dict[Prefix, list[_Site]] = {}
+        for site in self._sites:
+            label = site.step.label or ()
+            for end in range(1, len(label) + 1):
+                self._users.setdefault(label[:end], []).append(site)
         for prefix in sorted(prefixes, key=len):
             self.containers[prefix] = self._container(prefix)
         self._begin_before_those_within()
+        self._opened: dict[tuple[int, int], list[Container]] = {}
+        for container in self.containers.values():
+            begin = id(container.suite), container.first
+            self._opened.setdefault(begin, []).append(container)
         self._within = {id(site.step) for site in self._sites}
         self._fill(body, [self.root])
 
     def opened(self, suite: Suite, at: int) -> list[Container]:
         """The containers that begin at a statement, outer ones first."""
-        return [c for c in self.containers.values() if c.suite is suite and c.first == at]
+        return self._opened.get((id(suite), at), [])
 
     def home_of(self, step: Placed) -> Container:
         """The container that a layer is put into."""
@@ -167,7 +176,7 @@ class Layout:
                 outer.first = min(outer.first, inner.first)
 
     def _container(self, prefix: Prefix) -> Container:
-        users = [s for s in self._sites if s.step.label and s.step.label[: len(prefix)] == prefix]
+        users = self._users[prefix]
         words = {word for part in prefix for word in words_in(" ".join(braced(part)))}
         first = users[0]
         depth = 0
