@@ -16,6 +16,7 @@ from netspec.compiler.ir.onnx_read import FileValue
 from netspec.compiler.ops import registry
 from netspec.imports.imported_net import Scope
 from netspec.imports.onnx.recognition import FoundLayer
+from netspec.text.python_tree import parse_expression
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _CLASSES = "pkg.torch.onnx.class_hierarchy"
@@ -110,7 +111,7 @@ def _texts(text: str) -> list[str]:
     if not text or len(text) > 10_000:
         return []
     try:
-        found = ast.literal_eval(text)
+        found = ast.literal_eval(parse_expression(text))
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return []
     return [str(each) for each in found] if isinstance(found, (list, tuple)) else []

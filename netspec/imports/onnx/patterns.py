@@ -19,6 +19,7 @@ import numpy as np
 from netspec.compiler.ir.onnx_read import FileOperator, FileValue
 from netspec.compiler.ir.sizes import Dim
 from netspec.imports.onnx.proto_file import Array
+from netspec.text.python_tree import parse_expression
 
 COMMUTATIVE = {"Add", "Mul", "Min", "Max", "And", "Or", "Equal"}
 
@@ -221,7 +222,7 @@ def pattern_of(text: str) -> Applied:
 
     Names that begin with `c_` are stored numbers, `None` is an input that is left out.
     """
-    found = _Text().pattern(ast.parse(text, mode="eval").body)
+    found = _Text().pattern(parse_expression(text))
     assert isinstance(found, Applied)
     return found
 

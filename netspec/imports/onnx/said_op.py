@@ -11,6 +11,7 @@ from typing import Any
 from netspec.compiler.ir.attributes import WrongValueError
 from netspec.compiler.ir.op import Op
 from netspec.compiler.ops import registry
+from netspec.text.python_tree import parse_expression
 
 _LONGEST = 1000
 _WORDS = {"true": True, "false": False, "none": None}
@@ -21,7 +22,7 @@ def said_op(text: str) -> Op | None:
     if len(text) > _LONGEST:
         return None
     try:
-        tree = ast.parse(text, mode="eval").body
+        tree = parse_expression(text)
         call = ast.Call(tree, [], []) if isinstance(tree, ast.Name) else tree
         if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
             return None
