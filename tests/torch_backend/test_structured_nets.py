@@ -229,6 +229,49 @@ def test_bodies(name):
     check_text(text)
 
 
+# A value of one turn is read behind the loop, whose own value has other sizes by then.
+PUT_ASIDE = {
+    "in a turn": ("", "if stage == 1 { kept = x }", "kept -> aux: conv(classes, 1)"),
+    "its size alone": (
+        "", "if stage == 1 { kept = x }", "image -> conv(kept.channels, 1) -> aux: conv(classes, 1)",
+    ),
+    "into a block": ("", "if stage == 1 { kept = x }", "kept -> aux: Unit(3, 1)"),
+    "twice as wide": (
+        "", "if stage == 1 { kept = x -> conv(2 * x.channels, 1) }", "kept -> aux: conv(classes, 1)",
+    ),
+    "joined": ("", "if stage == 1 { kept = concat(x, x) }", "kept -> aux: conv(classes, 1)"),
+    "in a list": ("all = []", "all = all + [x]", "all[1] -> aux: conv(classes, 1)"),
+    "from the turn before": (
+        "last = x", "if stage == 2 { kept = last }\nlast = x", "kept -> aux: conv(classes, 1)",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PUT_ASIDE)
+def test_a_value_put_aside_in_a_turn(name):
+    before, inside, after = PUT_ASIDE[name]
+    check_text(f"""
+        block Unit(channels, stride) x {{
+            main = x -> conv(4 * channels, 3, stride, pad = 1)
+            skip = x
+            if x.channels != 4 * channels {{ skip = x -> conv(4 * channels, 1, stride) }}
+            return relu(main + skip)
+        }}
+        net N(classes = 5, size = 8, blocks = [1, 1, 1]) {{
+            input image: [3, size, size]
+            x = image -> conv(8, 3, pad = 1)
+            {before}
+            for stage, stride in [[0, 1], [1, 2], [2, 1]] {{
+                for i in range(blocks[stage]) {{
+                    x = x -> layer{{stage}}.{{i}}: Unit(2 * 2 ** stage, stride if i == 0 else 1)
+                }}
+                {inside}
+            }}
+            output x -> global_avg_pool -> linear(classes)
+            output aux = {after} -> global_avg_pool
+        }}""")
+
+
 def test_volumes_go_through_loops():
     check_text("""
         net N(n = 2) {

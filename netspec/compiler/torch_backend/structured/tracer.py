@@ -286,6 +286,8 @@ class StructureTracer(Follower):
         self.shapes: dict[str, list[Any]] = {}
         # The words of all sizes that there ever were: most names are in none.
         self._size_words: set[str] = set()
+        # The axes of values whose sizes are made of words that stand for something else by now.
+        self._stale: dict[str, set[int]] = {}
         self._objects: dict[str, list[Any]] = {}
         self._own: set[str] = set()
         self._empty: dict[str, Step] = {}
@@ -323,11 +325,17 @@ class StructureTracer(Follower):
                     self.numbers[size_text(size.local)] = int(size)
         return value
 
+    def _sizes(self, own: str) -> list[Any]:
+        """The sizes of a value as they can be read now."""
+        stale = self._stale.get(own, frozenset())
+        return [_forgotten(s) if axis in stale else s for axis, s in enumerate(self.shapes[own])]
+
     def _have(self, name: str, value: Tensor) -> None:
         """A name stands for a value from here on."""
         own = python_name(name)
         self._holds[own] = value.name
         self._own.discard(own)
+        self._stale.pop(own, None)
         self.shapes[own] = [self._sized(own, axis, dim) for axis, dim in enumerate(value.shape)]
         for size in self.shapes[own]:
             self._size_words |= words_in(_text(size))
@@ -469,7 +477,7 @@ class StructureTracer(Follower):
             own = python_name(expr.id)
             if own not in self.shapes:  # an input of the net
                 self._have(expr.id, value)
-            return replace(value, shape=cast(Shape, tuple(self.shapes[own])))
+            return replace(value, shape=cast(Shape, tuple(self._sizes(own))))
         opened = self._closed
         if isinstance(expr, syntax.Conditional) and opened and opened.span == expr.span:
             self._closed = None
@@ -727,9 +735,19 @@ class StructureTracer(Follower):
         elif _text(size) != own:
             self.carried.unknown.add(place)
             raise RestartError
+        self._outdate(own, carried)
         self.numbers[own] = int(size)
         shape[axis] = Traced(int(size), cast(Dim, Size.named(own)), _outer(size))
         self._size_words.add(own)
+
+    def _outdate(self, own: str, carried: Axis) -> None:
+        """A word is given another value; sizes that were put aside in an earlier turn have the old one."""
+        for name, shape in self.shapes.items():
+            for axis, size in enumerate(shape):
+                text = _text(size)
+                if (name, axis) != carried and own in text and own in words_in(text):
+                    self._stale.setdefault(name, set()).add(axis)
+        self._stale.get(carried[0], set()).discard(carried[1])
 
     # -- layers
 
