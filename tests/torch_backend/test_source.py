@@ -152,7 +152,13 @@ def test_arguments_that_a_class_takes(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "argument"), [(name, argument) for name, kept in KEPT.items() for argument in kept]
+    ("name", "argument"),
+    [
+        pytest.param(name, argument, marks=[pytest.mark.heavy] if at % 3 else [])
+        for at, (name, argument) in enumerate(
+            (name, argument) for name, kept in KEPT.items() for argument in kept
+        )
+    ],
 )
 def test_the_class_with_another_argument_is_the_net_with_it(name, argument):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")

@@ -191,7 +191,11 @@ STRICT = ("lenet", "resnet", "zoo/densenet121", "zoo/squeezenet1_0")
 
 
 @pytest.mark.parametrize(
-    ("name", "strict"), [*((name, False) for name in SMALL), *((name, True) for name in STRICT)]
+    ("name", "strict"),
+    [
+        *((name, False) for name in SMALL),
+        *(pytest.param(name, True, marks=pytest.mark.heavy) for name in STRICT),
+    ],
 )
 def test_export(name, strict):
     module = built(name).eval()

@@ -741,7 +741,7 @@ class StructureTracer(Follower):
         self._size_words.add(own)
 
     def _outdate(self, own: str, carried: Axis) -> None:
-        """A word is given another value; sizes that were put aside in an earlier turn have the old one."""
+        """A word is given another value; what was put aside in an earlier turn has the old one."""
         for name, shape in self.shapes.items():
             for axis, size in enumerate(shape):
                 text = _text(size)
