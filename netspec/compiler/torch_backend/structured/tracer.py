@@ -327,7 +327,7 @@ class StructureTracer(Follower):
 
     def _sizes(self, own: str) -> list[Any]:
         """The sizes of a value as they can be read now."""
-        stale = self._stale.get(own, frozenset())
+        stale = self._stale.get(own, set())
         return [_forgotten(s) if axis in stale else s for axis, s in enumerate(self.shapes[own])]
 
     def _have(self, name: str, value: Tensor) -> None:
