@@ -27,7 +27,7 @@ from netspec.imports.torch_front.read_graph import ReadGraph, read_graph
 from netspec.imports.torch_front.training_step import training_step
 from netspec.imports.training_proof import TrainingDifference, training_difference
 from netspec.runtime.models.torch_build import require_torch
-from netspec.text.free_name import free_name
+from netspec.text.free_name import take_name
 
 if TYPE_CHECKING:
     import torch
@@ -247,10 +247,8 @@ def _by_net(found: dict[str, torch.Tensor], net: CheckedText) -> dict[str, torch
 
 def _input_names(given: Sequence[str]) -> list[str]:
     """Return names for the inputs: the given ones, where they are no words of the language."""
-    found: list[str] = []
-    for name in given:
-        found.append(free_name("x", {*given, *found}) if name in KEYWORDS else name)
-    return found
+    taken = set(given)
+    return [take_name("x", taken) if name in KEYWORDS else name for name in given]
 
 
 def _is_trace(module: nn.Module) -> bool:
@@ -260,10 +258,8 @@ def _is_trace(module: nn.Module) -> bool:
 
 def _output_words(given: Sequence[str]) -> list[str]:
     """Return a name for each output."""
-    found: list[str] = []
-    for text in given:
-        found.append(free_name(_word(text), found))
-    return found
+    taken: set[str] = set()
+    return [take_name(_word(text), taken) for text in given]
 
 
 def _word(text: str) -> str:

@@ -21,3 +21,10 @@ def free_name(
         return wanted
     base = wanted if stem is None else stem
     return next(name for n in count(2) if (name := f"{base}{joint}{n}") not in taken)
+
+
+def take_name(wanted: str, taken: set[str], *, joint: str = "_", stem: str | None = None) -> str:
+    """Return what `free_name` does, and add it to those that are taken."""
+    name = free_name(wanted, taken, joint=joint, stem=stem)
+    taken.add(name)
+    return name

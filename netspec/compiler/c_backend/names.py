@@ -6,7 +6,7 @@ import re
 
 from netspec.compiler.c_backend.library import function_names
 from netspec.compiler.c_backend.templates import constants_of_net, defined, functions_of_net
-from netspec.text.free_name import free_name
+from netspec.text.free_name import take_name
 
 # Words of C and C++, and names that headers of either may define as macros.
 _WORDS = """
@@ -89,13 +89,8 @@ class Names:
         """
         wanted = identifier(text)[:MOST]
         is_macro = len(wanted) > 1 and wanted.isupper()
-        return self._take(wanted.lower() if is_macro else wanted)
+        return take_name(wanted.lower() if is_macro else wanted, self._taken)
 
     def constant(self, text: str) -> str:
         """Return an identifier in capitals for a text, and take it."""
-        return self._take(identifier(text)[:MOST].upper())
-
-    def _take(self, wanted: str) -> str:
-        name = free_name(wanted, self._taken)
-        self._taken.add(name)
-        return name
+        return take_name(identifier(text)[:MOST].upper(), self._taken)

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from netspec.compiler.ir.onnx_form import OnnxNode, OnnxValue
 from netspec.compiler.onnx_backend.program import OnnxProgram
-from netspec.text.free_name import free_name
+from netspec.text.free_name import take_name
 
 SIZES = "sizes"
 
@@ -25,9 +25,7 @@ class Names:
 
     def give(self, wanted: str) -> str:
         """Return a name, with a number behind it if it is taken."""
-        name = free_name(wanted, self._taken)
-        self._taken.add(name)
-        return name
+        return take_name(wanted, self._taken)
 
 
 def named(program: OnnxProgram) -> OnnxProgram:

@@ -16,7 +16,7 @@ from netspec.compiler.torch_backend.structured.homes import Homes
 from netspec.compiler.torch_backend.structured.structure import NotStructuredError
 from netspec.compiler.torch_backend.trace import Called, Trace
 from netspec.diagnostics import Span
-from netspec.text.free_name import free_name
+from netspec.text.free_name import take_name
 
 
 def classes_of(trace: Trace) -> Homes:
@@ -27,8 +27,7 @@ def classes_of(trace: Trace) -> Homes:
         for structure, its in _structures(traces, homes, trials):
             block = its[0].definition
             assert isinstance(block, syntax.Block)
-            name = free_name(block.name.id, taken, joint="")
-            taken.add(name)
+            name = take_name(block.name.id, taken, joint="")
             homes.add(BlockClass(block, name, structure.taken, its, structure))
     count = Counter(made.definition.span for made in homes.all)
     for made in homes.all:

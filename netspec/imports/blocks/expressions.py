@@ -12,7 +12,7 @@ from netspec.imports.blocks.items import Item
 from netspec.imports.blocks.lined_up import CannotMergeError, LinedUp, Slot
 from netspec.imports.blocks.tables import Tables
 from netspec.imports.outline import Argument
-from netspec.text.free_name import free_name
+from netspec.text.free_name import take_name
 
 # Names for arguments whose attribute is a single letter, or says too little in a block's head.
 _SPELT_OUT = {"p": "rate", "k": "offset"}
@@ -335,8 +335,7 @@ class Expressions:
                 callee, label, *_ = new.slot.key
                 name = f"{identifier(label) or callee.lstrip('=').lower()}_{new.base}"
             name = name if len(name) > 1 and name not in KEYWORDS else f"{name}_value"
-            new.name = free_name(name, taken, joint="")
-            taken.add(new.name)
+            new.name = take_name(name, taken, joint="")
 
 
 def identifier(label: str) -> str:

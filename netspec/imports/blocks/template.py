@@ -22,7 +22,7 @@ from netspec.imports.blocks.writing import Writing
 from netspec.imports.call_tree import ModuleCall
 from netspec.imports.outline import BlockOutline, Statement, When
 from netspec.imports.value_names import Names
-from netspec.text.free_name import free_name
+from netspec.text.free_name import take_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +111,7 @@ class Blocks:
             name = f"Block{name}"
         if name in registry():
             name = f"{name}Block"
-        found = free_name(name, self._taken, joint="")
-        self._taken.add(found)
-        return found
+        return take_name(name, self._taken, joint="")
 
 
 class _Template:

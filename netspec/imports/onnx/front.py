@@ -30,7 +30,7 @@ from netspec.imports.onnx.layer_names import LayerName, layer_names, with_module
 from netspec.imports.onnx.proto_file import Array, read_model, shown_name
 from netspec.imports.onnx.recognition import FoundLayer, FoundNet, found_net
 from netspec.imports.onnx.repetition import with_repeated
-from netspec.text.free_name import free_name
+from netspec.text.free_name import free_name, take_name
 
 # So many whole numbers are written into the file; more are only in the weights.
 _MOST_WRITTEN = 4096
@@ -278,9 +278,7 @@ class _Front:
         return name
 
     def _fresh(self, wanted: str) -> str:
-        label = free_name(wanted, self._labels)
-        self._labels.add(label)
-        return label
+        return take_name(wanted, self._labels)
 
     def _tensor(self, layer: FoundLayer, name: LayerName) -> ImportedTensor:
         held = layer.parameters[""]

@@ -11,7 +11,7 @@ from netspec.compiler.ir.sizes import Dim, Size
 from netspec.diagnostics import NetspecError
 from netspec.imports.onnx.file_graph import FileGraph
 from netspec.imports.onnx.proto_file import shown_name
-from netspec.text.free_name import free_name
+from netspec.text.free_name import take_name
 
 # What the axes of one image are called, by their number.
 _USUAL = {3: "CHW", 4: "CDHW"}
@@ -75,9 +75,7 @@ class _Names:
         return Size.named(self._by_text[text])
 
     def _fresh(self, wanted: str) -> str:
-        name = free_name(wanted, self._taken, joint="", stem=wanted[:9])
-        self._taken.add(name)
-        return name
+        return take_name(wanted, self._taken, joint="", stem=wanted[:9])
 
 
 def _own_name(text: str) -> str:

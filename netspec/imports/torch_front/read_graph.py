@@ -37,7 +37,7 @@ from netspec.imports.imported_net import (
 )
 from netspec.imports.number_lists import numbers_length
 from netspec.runtime.models.torch_build import require_torch
-from netspec.text.free_name import free_name
+from netspec.text.free_name import take_name
 
 if TYPE_CHECKING:
     import torch
@@ -197,9 +197,13 @@ class _Reader:
     def _declared(self) -> tuple[ImportedTensor, ...]:
         """Return all tensors in the order of their first use; what no file saves as modules have it."""
         tensors = list(self.tensors.values())
-        own = [t for t in tensors if t.kind == "constant" and t.is_own]
-        ordered = iter(sorted(own, key=lambda t: self._unsaved.index(t.name)))
-        return tuple(next(ordered) if t in own else t for t in tensors)
+
+        def is_own(tensor: ImportedTensor) -> bool:
+            return tensor.kind == "constant" and tensor.is_own
+
+        places = {name: at for at, name in enumerate(self._unsaved)}
+        ordered = iter(sorted(filter(is_own, tensors), key=lambda t: places[t.name]))
+        return tuple(next(ordered) if is_own(t) else t for t in tensors)
 
     def _placeholders(self, input_names: Sequence[str]) -> None:
         torch = require_torch()
@@ -875,9 +879,7 @@ class _Reader:
         return value
 
     def _free(self, name: str) -> str:
-        found = free_name(name, self._names)
-        self._names.add(found)
-        return found
+        return take_name(name, self._names)
 
     def _problem(self, node: fx.Node, what: str, why: str) -> None:
         stack = list(node.meta.get("nn_module_stack", {}).values())
