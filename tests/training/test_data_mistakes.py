@@ -49,6 +49,18 @@ def test_labels_from_1_with_an_output_too_many_are_pointed_out():
     assert "labels start at 0" in said
 
 
+def test_classes_that_start_at_1_because_0_is_a_blank_are_no_mistake():
+    right = data(np.arange(40) % 10 + 1)
+    assert not list(suspicions(right, first=1))
+    right.check_classes(11, first=1)
+    with pytest.raises(NetspecError) as raised:
+        right.check_classes(10, first=1)
+    assert "11 classes, the network only 10 outputs" in refused(raised)
+    assert "subtract" not in refused(raised)
+    (said,) = suspicions(data(np.arange(40) % 10 + 2), first=1)
+    assert "labels start at 1, and no image is of class 1" in said
+
+
 def test_a_class_without_images_is_named():
     with pytest.raises(NetspecError) as raised:
         data([0, 1, 3, 3], classes=4, names=("a", "b", "x", "d")).check_classes(3)

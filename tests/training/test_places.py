@@ -14,7 +14,7 @@ import netspec
 from netspec.diagnostics import NetspecError
 from netspec.export import standalone_source
 from netspec.runtime.optim.losses import make_loss
-from netspec.runtime.optim.targets import transcribed
+from netspec.runtime.optim.targets import OF_CLASSES, Transcript, transcribed
 
 SEQUENCE = """
 net Next {
@@ -106,6 +106,19 @@ def test_both_backends_train_and_measure_alike(case: str) -> None:
         assert len(ours.accuracies(name)) == (1 if name == "test" else 3)
         assert ours.perplexities[name] == pytest.approx(theirs.perplexities[name])
         assert bool(ours.perplexities[name]) == (case.startswith("seq") and loss == "softmax")
+
+
+def test_transcripts_are_not_suspected_for_their_blank(caplog: pytest.LogCaptureFixture) -> None:
+    model = netspec.loads(SPOKEN).compile(dtype="float64")
+    netspec.fit(model, spoken(), **OPTIONS, loss="ctc")
+    assert not caplog.messages
+
+
+def test_chance_for_transcripts_is_the_commonest_whole_sequence() -> None:
+    targets = np.array([[1, 2, -100], [1, 2, -100], [1, 2, 3], [2, 1, -100]])
+    assert Transcript().judge_commonest(targets) == (2, 4)
+    assert OF_CLASSES.judge_commonest(targets) == (4, 9)
+    assert OF_CLASSES.judge_commonest(np.full((2, 3), -100)) == (0, 0)
 
 
 LAYOUTS = {"image": ((6, 5), ()), "sequence": ((4, 7, 5), (7,)), "map": ((3, 5, 4, 2), (4, 2))}

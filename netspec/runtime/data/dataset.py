@@ -211,11 +211,11 @@ class Dataset:
                 f"divide x_{whole} by 255, or keep both as bytes from 0 to 255",
             )
 
-    def unseen_classes(self) -> list[int]:
-        """Return the classes without any training image."""
+    def unseen_classes(self, first: int = 0) -> list[int]:
+        """Return the classes without any training image, if they start at `first`."""
         labels = self.y_train.ravel()
         counts = np.bincount(labels[labels != IGNORED], minlength=self.classes)
-        return np.flatnonzero(counts == 0).tolist()
+        return (np.flatnonzero(counts[first:] == 0) + first).tolist()
 
     def first_label(self) -> int:
         """Return the smallest label of both parts."""
@@ -374,24 +374,28 @@ class Dataset:
             hint,
         )
 
-    def check_classes(self, outputs: int) -> None:
+    def check_classes(self, outputs: int, first: int = 0) -> None:
         """Check that a network with `outputs` scores has one for every class.
 
         More outputs than classes are allowed, as in every framework. If some class has no training
         image, that is the more likely mistake, and the error names it.
+
+        Args:
+            outputs: The number of scores.
+            first: The number that classes start at.
 
         Raises:
             NetspecError: `data/shape` if there are fewer outputs than classes.
         """
         if outputs >= self.classes:
             return
-        unseen = self.unseen_classes()
-        if self.first_label() > 0 and not self.class_names:
+        unseen = self.unseen_classes(first)
+        if self.first_label() > first and not self.class_names:
             raise NetspecError.simple(
                 codes.DATA_SHAPE,
                 f"{self.name} has labels from {self.first_label()} to {self.classes - 1},"
-                f" and no image of class 0; the network has {outputs} outputs",
-                f"labels start at 0: subtract {self.first_label()} from all of them",
+                f" and no image of class {first}; the network has {outputs} outputs",
+                f"labels start at {first}: subtract {self.first_label() - first} from all of them",
             )
         if unseen and self.vocabulary is None:  # a text need not have every byte
             shown = ", ".join(

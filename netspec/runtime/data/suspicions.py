@@ -15,20 +15,23 @@ _SORTED = 0.2
 _ENOUGH = 20
 
 
-def suspicions(data: Dataset, val: int = 0, limit: int | None = None) -> Iterator[str]:
+def suspicions(
+    data: Dataset, val: int = 0, limit: int | None = None, first: int = 0
+) -> Iterator[str]:
     """Return warnings, one text each.
 
     Args:
         data: The data set before any image is held out.
         val: How many of the last training images are held out for validation.
         limit: How many of the remaining images, from the first, are trained on; None for all.
+        first: The number that classes start at.
     """
     yield from data.notes
-    unseen = data.unseen_classes()
-    if data.first_label() > 0 and not data.class_names:
+    unseen = data.unseen_classes(first)
+    if data.first_label() > first and not data.class_names:
         yield (
             f"the labels of {data.name} run from {data.first_label()} to {data.classes - 1}:"
-            " labels start at 0, and no image is of class 0"
+            f" labels start at {first}, and no image is of class {first}"
         )
     elif unseen and data.vocabulary is None:  # a text need not have every byte
         shown = ", ".join(data.class_names[c] if data.class_names else str(c) for c in unseen[:5])

@@ -67,7 +67,7 @@ def require_targets(graph: Graph, data: Dataset, kind: Targets, output: str | No
     shape = scores_shape(graph, output)
     which = "the output" if output is None else f"the output `{output}`"
     data.check_targets(kind.shape(shape), f"{which} [N, {', '.join(map(str, shape))}]")
-    data.check_classes(kind.classes(shape))
+    data.check_classes(kind.classes(shape), kind.first)
 
 
 def class_count(graph: Graph, output: str | None = None) -> int:

@@ -37,6 +37,11 @@ class Judged(NamedTuple):
 class Targets(Protocol):
     """The kind of targets that a loss has."""
 
+    @property
+    def first(self) -> int:
+        """The number that classes start at."""
+        ...
+
     def shape(self, output: Shape) -> Wanted:
         """Return the shape of the targets of one image, for the shape of its scores.
 
@@ -57,6 +62,10 @@ class Targets(Protocol):
         """Return how many of the targets (N, ...) are right."""
         ...
 
+    def judge_commonest(self, targets: Labels) -> Judged:
+        """Return how many would be right if each got the answer that most of them have."""
+        ...
+
     def judge_in_torch(self, scores: Tensor, targets: Tensor) -> Tensor:
         """Return the same for PyTorch's: (2,) float64, the right ones and those that count."""
         ...
@@ -64,6 +73,8 @@ class Targets(Protocol):
 
 class Classes:
     """A class for each place, of which the highest score is right."""
+
+    first = 0
 
     def shape(self, output: Shape) -> Wanted:
         """See `Targets`."""
@@ -83,6 +94,10 @@ class Classes:
         found = scores.argmax(axis=class_axis(scores.ndim))
         return Judged(int(((found == targets) & counted).sum()), int(counted.sum()))
 
+    def judge_commonest(self, targets: Labels) -> Judged:
+        """See `Targets`."""
+        return _judge_commonest_label(targets)
+
     def judge_in_torch(self, scores: Tensor, targets: Tensor) -> Tensor:
         """See `Targets`."""
         import torch
@@ -98,6 +113,8 @@ class YesOrNo:
     An axis of one score in front may be missing in the targets: (N,) for `[1]`, (N, H, W) for
     `[1, H, W]`.
     """
+
+    first = 0
 
     def shape(self, output: Shape) -> Wanted:
         """See `Targets`."""
@@ -117,6 +134,10 @@ class YesOrNo:
         found = scores.reshape(targets.shape) > 0
         return Judged(int(((found == targets) & counted).sum()), int(counted.sum()))
 
+    def judge_commonest(self, targets: Labels) -> Judged:
+        """See `Targets`."""
+        return _judge_commonest_label(targets)
+
     def judge_in_torch(self, scores: Tensor, targets: Tensor) -> Tensor:
         """See `Targets`."""
         import torch
@@ -132,6 +153,8 @@ class Transcript:
     Shorter sequences are filled up with `IGNORED`. A whole sequence is right or not: the best class
     of each step, those that repeat taken once, without blanks.
     """
+
+    first = 1
 
     def shape(self, output: Shape) -> Wanted:
         """See `Targets`."""
@@ -159,6 +182,11 @@ class Transcript:
         )
         return Judged(right, len(targets))
 
+    def judge_commonest(self, targets: Labels) -> Judged:
+        """See `Targets`: an answer is a whole sequence."""
+        _, counts = np.unique(targets, axis=0, return_counts=True)
+        return Judged(int(counts.max(initial=0)), len(targets))
+
     def judge_in_torch(self, scores: Tensor, targets: Tensor) -> Tensor:
         """See `Targets`."""
         judged = self.judge(scores.detach().cpu().float().numpy(), targets.cpu().numpy())
@@ -168,6 +196,11 @@ class Transcript:
 def _not_ignored(targets: Labels) -> NDArray[np.int64]:
     found: NDArray[np.int64] = (targets != IGNORED).sum(axis=tuple(range(1, targets.ndim)))
     return found
+
+
+def _judge_commonest_label(targets: Labels) -> Judged:
+    labels = targets[targets != IGNORED]
+    return Judged(int(np.bincount(labels).max(initial=0)), len(labels))
 
 
 def transcribed(best: list[int]) -> list[int]:

@@ -48,7 +48,7 @@ from netspec.runtime.optim.losses import (
 )
 from netspec.runtime.optim.lr_schedules import OnPlateau, make_schedule, warm_up
 from netspec.runtime.optim.optimizers import check_optimizer
-from netspec.runtime.optim.targets import Targets, targets_of
+from netspec.runtime.optim.targets import OF_CLASSES, Targets, targets_of
 from netspec.runtime.training.best_weights import KEEP, Keeper
 from netspec.runtime.training.loop import TrainingRecorder, TrainingRun
 from netspec.runtime.training.progress import is_notebook, make_progress
@@ -189,7 +189,7 @@ def fit(
     require(is_number(lr) and lr > 0, f"the learning rate must be more than 0, not {lr!r}")
     objective = make_loss(loss, **(loss_options or {})) if isinstance(loss, str) else loss
 
-    for doubt in suspicions(data, val, train_limit):
+    for doubt in suspicions(data, val, train_limit, (targets_of(objective) or OF_CLASSES).first):
         _LOG.warning("%s", doubt)
     data, kind = _fitting(model, data, objective)
     require(

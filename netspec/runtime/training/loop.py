@@ -8,15 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from netspec.diagnostics import plural
 from netspec.runtime.data.batches import epoch_order
-from netspec.runtime.data.dataset import IGNORED
 from netspec.runtime.models.diverged import diverged, overflowed
 from netspec.runtime.models.history import History
 from netspec.runtime.models.protocols import Backend, Job
 from netspec.runtime.optim.lr_schedules import OnPlateau, Schedule
+from netspec.runtime.optim.targets import OF_CLASSES, targets_of
 from netspec.runtime.training.best_weights import Keeper
 from netspec.runtime.training.progress import Progress, Shown, epoch_line
 from netspec.runtime.weights.safetensors_file import first_not_finite
@@ -269,19 +267,19 @@ class TrainingRun:
         before = [0, *self.history.measured_epochs["train"]][-2:][0] * len(self.parts)
         if found is None or not before < ENOUGH_STEPS <= self.steps:
             return None
-        labels = self.job.measured["train"][1].ravel()
-        labels = labels[labels != IGNORED]
-        if not len(labels):
+        kind = targets_of(self.job.loss) or OF_CLASSES
+        right, counted = kind.judge_commonest(self.job.measured["train"][1])
+        if not counted:
             return None
-        chance = float(np.bincount(labels).max()) / len(labels)
-        doubt = SPREADS * math.sqrt(chance * (1 - chance) / len(labels))
+        chance = right / counted
+        doubt = SPREADS * math.sqrt(chance * (1 - chance) / counted)
         limit = chance + max(doubt, min(HARDLY * (1 - chance), chance / 2))
         if chance == 1.0 or found > limit:
             return None
         what = "images" if self.job.data.y_train.ndim == 1 else "targets"
         return (
             f"warning: after epoch {self.epoch} {found:.2%} of the training {what} are right, and one"
-            f" class for all would give {chance:.2%}: nothing is learnt yet;"
+            f" answer for all would give {chance:.2%}: nothing is learnt yet;"
             f" `netspec doctor` looks for the cause"
         )
 
