@@ -57,18 +57,40 @@ def test_bytes_and_characters_are_read_back() -> None:
 
 
 WRONG_FILES = {
-    "no text": (b"abc\xff" * 40, "is not UTF-8 text: byte 3"),
-    "a short text": (b"abcdef", "too few for two windows of 8"),
-    "an empty text": (b"", "too few for two windows"),
+    "no text": ("char", b"abc\xff" * 40, "is not UTF-8 text: byte 3"),
+    "a short text": ("byte", b"abcdef", "too few for two windows of 8"),
+    "an empty text": ("byte", b"", "too few for two windows"),
 }
 
 
 @pytest.mark.parametrize("case", WRONG_FILES)
 def test_files_that_are_no_such_text_are_refused(case: str, tmp_path: Path) -> None:
-    content, message = WRONG_FILES[case]
+    tokens, content, message = WRONG_FILES[case]
     (tmp_path / "b.txt").write_bytes(content)
     with pytest.raises(NetspecError, match=message):
-        load(tmp_path / "b.txt", None, (8,), tokens="byte")
+        load(tmp_path / "b.txt", None, (8,), tokens=tokens)
+
+
+def test_bytes_are_those_of_any_file(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 2
+    (tmp_path / "b.txt").write_bytes(content)
+    data = load(tmp_path / "b.txt", None, (8,), tokens="byte")
+    x = np.concatenate([data.x_train, data.x_test])
+    assert x.ravel().tolist() == list(content)[: x.size]
+    again = load(tmp_path / "b.txt", None, (8,), vocabulary=data.vocabulary)
+    assert np.array_equal(again.x_train, data.x_train)
+
+
+# A byte of the command line that is no UTF-8, and half of a surrogate pair.
+@pytest.mark.parametrize(("bad", "wanted"), [("\udcff", [0x61, 0xFF]), ("\ud800", None)])
+def test_a_prompt_that_is_no_text_is_located(bad: str, wanted: list[int] | None) -> None:
+    with pytest.raises(NetspecError, match=r"the prompt has the character '\\ud.* in line 2"):
+        PlainVocabulary.of("char", "a\n").encode(f"\na{bad}", "the prompt")
+    if wanted is not None:
+        assert PlainVocabulary("byte").encode(f"a{bad}", "the prompt").tolist() == wanted
+    else:
+        with pytest.raises(NetspecError, match=r"the prompt has '\\ud800' in line 2"):
+            PlainVocabulary("byte").encode(f"\na{bad}", "the prompt")
 
 
 def test_a_text_that_is_too_large_is_refused(book: Path, monkeypatch: pytest.MonkeyPatch) -> None:

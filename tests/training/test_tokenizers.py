@@ -95,6 +95,12 @@ def test_a_text_is_read_and_written_by_a_tokenizers_tokens(folder: Path) -> None
         assert other.encode(TEXT, "text").tolist() == wanted
 
 
+def test_a_prompt_that_is_no_text_is_located() -> None:
+    vocabulary = TokenizerVocabulary(bytes_tokenizer().to_str())
+    with pytest.raises(NetspecError, match=r"the prompt has '\\udcff' in line 2"):
+        vocabulary.encode("a\nb\udcff", "the prompt")
+
+
 def test_a_space_in_front_is_kept_behind_a_prompt() -> None:
     vocabulary = TokenizerVocabulary(words_tokenizer().to_str())
     assert vocabulary.decode([0, 1]) == "the cat"

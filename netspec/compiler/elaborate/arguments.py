@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
+from string import ascii_lowercase
 from typing import TypeVar
 
 from netspec import codes
@@ -404,8 +405,9 @@ class Arguments:
             several = other_frameworks.OF_SEVERAL_VALUES[name]
             edits = (Edit(callee, several.partition("(")[0]),) if callee is not None else ()
             hints = (Hint(f"of several values it is `{several}`", edits),)
-        elif count < 2 and arity != 1:
-            hints = (Hint(f"`(a, b) -> {name}`"),)
+        elif count < 2 and arity != 1 and (arity or 2) <= len(ascii_lowercase):
+            values = ", ".join(ascii_lowercase[: arity or 2])
+            hints = (Hint(f"`({values}) -> {name}`"),)
         message = f"`{name}` works on {wanted}, and got {got}"
         self.reporter.report(codes.CALL_INPUTS, message, span, hints=hints)
         return False

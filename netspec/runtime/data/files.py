@@ -9,6 +9,7 @@ from pathlib import Path
 from netspec import codes
 from netspec.diagnostics import Diagnostic, Hint, NetspecError
 from netspec.files.cache_folder import cache_folder
+from netspec.files.regular_file import read_regular
 
 CACHE_VARIABLE = "NETSPEC_DATA_DIR"
 _TIMEOUT_SECONDS = 30
@@ -130,3 +131,26 @@ def _first_line(error: Exception) -> str:
     lines = str(error).splitlines()
     text = lines[0] if lines else type(error).__name__
     return text if len(text) <= 200 else text[:200] + "..."
+
+
+def read_text(path: Path, most: int, *, any_bytes: bool = False) -> str:
+    """Read a text in UTF-8.
+
+    Args:
+        path: The file.
+        most: The largest size in bytes.
+        any_bytes: Whether bytes that are no UTF-8 are read as Python's `surrogateescape` does, from
+            which they are had back.
+
+    Raises:
+        NetspecError: `data/bad-file` if it is no text, too large, or cannot be read.
+    """
+    try:
+        return read_regular(path, most).decode(
+            "utf-8", "surrogateescape" if any_bytes else "strict"
+        )
+    except UnicodeDecodeError as error:
+        reason = f"is not UTF-8 text: byte {error.start:,} is no part of a character"
+        raise read_error(path, reason) from None
+    except OSError as error:
+        raise read_error(path, f"cannot be read: {error.strerror or error}") from None

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from netspec import codes
 from netspec.diagnostics import NetspecError
-from netspec.runtime.data.vocabulary import Vocabulary
+from netspec.runtime.data.vocabulary import Vocabulary, as_bytes
 
 KINDS = ("char", "byte")
 _BYTES = 256
@@ -56,6 +56,11 @@ class PlainVocabulary(Vocabulary):
         return cls(kind, characters)
 
     @property
+    def any_bytes(self) -> bool:
+        """See `Vocabulary`."""
+        return self.kind == "byte"
+
+    @property
     def size(self) -> int:
         """See `Vocabulary`."""
         return len(self.characters) if self.kind == "char" else _BYTES
@@ -68,9 +73,9 @@ class PlainVocabulary(Vocabulary):
 
     def encode(self, text: str, name: str) -> NDArray[np.int32]:
         """See `Vocabulary`; an unknown character is an error with its line."""
-        if self.kind == "byte":
-            return np.frombuffer(text.encode("utf-8"), np.uint8).astype(np.int32)
-        points = np.frombuffer(text.encode("utf-32-le"), "<u4")
+        if self.any_bytes:
+            return np.frombuffer(as_bytes(text, name), np.uint8).astype(np.int32)
+        points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
         known = np.frombuffer(self.characters.encode("utf-32-le"), "<u4")
         found = np.searchsorted(known, points).clip(max=len(known) - 1)
         wrong = known[found] != points

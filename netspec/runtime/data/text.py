@@ -8,9 +8,8 @@ import numpy as np
 
 from netspec import codes
 from netspec.diagnostics import NetspecError
-from netspec.files.regular_file import read_regular
 from netspec.runtime.data.dataset import Dataset
-from netspec.runtime.data.files import read_error
+from netspec.runtime.data.files import read_text
 from netspec.runtime.data.vocabularies import check_tokens, vocabulary_of
 from netspec.runtime.data.vocabulary import Vocabulary
 
@@ -29,8 +28,9 @@ def load_text(
     tokens: str = "char",
     vocabulary: Vocabulary | None = None,
 ) -> Dataset:
-    """Load a text file in UTF-8 as windows of T tokens (N, T), with the next token for each (N, T).
+    """Load a text file as windows of T tokens (N, T), with the next token for each (N, T).
 
+    The text is in UTF-8; only for bytes it may be any file.
     Windows follow each other without overlap. The first nine tenths of the text are for training, the
     rest for testing, so that validation images, the last ones for training, are a part in between.
 
@@ -52,7 +52,10 @@ def load_text(
             f"{path.stem} is text, and the network's input is [{', '.join(map(str, shape))}]",
             "an input of tokens is `input tokens: int[T]`, read by `embedding(vocabulary, width)`",
         )
-    text = _read(path)
+    if not path.is_file():
+        raise NetspecError.simple(codes.DATA_MISSING_FILE, f"no such file: {path}")
+    any_bytes = tokens == "byte" if vocabulary is None else vocabulary.any_bytes
+    text = read_text(path, MAX_BYTES, any_bytes=any_bytes)
     vocabulary = vocabulary or vocabulary_of(tokens, text)
     found = vocabulary.encode(text, path.name)
     (length,) = shape
@@ -70,15 +73,3 @@ def load_text(
         path.stem, x[:cut], y[:cut], x[cut:], y[cut:], vocabulary.size,
         class_names=vocabulary.names(), vocabulary=vocabulary,
     )  # fmt: skip
-
-
-def _read(path: Path) -> str:
-    if not path.is_file():
-        raise NetspecError.simple(codes.DATA_MISSING_FILE, f"no such file: {path}")
-    try:
-        return read_regular(path, MAX_BYTES).decode("utf-8")
-    except UnicodeDecodeError as error:
-        reason = f"is not UTF-8 text: byte {error.start:,} is no part of a character"
-        raise read_error(path, reason) from None
-    except OSError as error:
-        raise read_error(path, f"cannot be read: {error.strerror or error}") from None

@@ -20,10 +20,9 @@ from numpy.typing import NDArray
 
 from netspec import codes
 from netspec.diagnostics import Code, NetspecError
-from netspec.files.regular_file import read_regular
-from netspec.runtime.data.files import read_error
+from netspec.runtime.data.files import read_text
 from netspec.runtime.data.held_stderr import held_stderr
-from netspec.runtime.data.vocabulary import Vocabulary
+from netspec.runtime.data.vocabulary import Vocabulary, require_characters
 
 if TYPE_CHECKING:
     import tokenizers
@@ -85,13 +84,7 @@ class TokenizerVocabulary(Vocabulary):
         """
         if not path.is_file():
             raise NetspecError.simple(codes.DATA_MISSING_FILE, f"no such file: {path}")
-        try:
-            content = read_regular(path, MAX_BYTES).decode("utf-8")
-        except UnicodeDecodeError as error:
-            reason = f"is not UTF-8 text: byte {error.start:,} is no part of a character"
-            raise read_error(path, reason) from None
-        except OSError as error:
-            raise read_error(path, f"cannot be read: {error.strerror or error}") from None
+        content = read_text(path, MAX_BYTES)
         try:
             return cls(content)
         except NetspecError as error:
@@ -156,6 +149,7 @@ class TokenizerVocabulary(Vocabulary):
 
     def encode(self, text: str, name: str) -> NDArray[np.int32]:
         """See `Vocabulary`."""
+        require_characters(text, name)
         with _reported(f"the tokenizer fails at {name}"):
             found = np.asarray(self._tokenizer.encode(text, add_special_tokens=False).ids, np.int64)
         if found.size and found.max() >= self.size:

@@ -9,6 +9,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from netspec import codes
+from netspec.diagnostics import NetspecError
+
 
 class Decoder(Protocol):
     """Makes a text of tokens as they come; a character of several tokens comes with its last one."""
@@ -21,7 +24,15 @@ class Decoder(Protocol):
 
 
 class Vocabulary(ABC):
-    """Tokens from 0 on, and the text that each stands for."""
+    """Tokens from 0 on, and the text that each stands for.
+
+    A text may have bytes that are no UTF-8, as Python reads them with `surrogateescape`.
+    """
+
+    @property
+    def any_bytes(self) -> bool:
+        """Whether bytes that are no UTF-8 have tokens too."""
+        return False
 
     @property
     @abstractmethod
@@ -56,3 +67,34 @@ class Vocabulary(ABC):
         """Return the text of tokens behind others; bytes that are no UTF-8 become U+FFFD."""
         decoder = self.decoder(before)
         return "".join(map(decoder.next, tokens)) + decoder.end()
+
+
+def as_bytes(text: str, name: str) -> bytes:
+    """Return the bytes that a text was read from; `name` says in messages what it is.
+
+    Raises:
+        NetspecError: `data/bad-file` for half of a surrogate pair, which no bytes are read as.
+    """
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise _no_character(text, error.start, name) from None
+
+
+def require_characters(text: str, name: str) -> None:
+    """Check that a text has no bytes that are no UTF-8.
+
+    Raises:
+        NetspecError: `data/bad-file`.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise _no_character(text, error.start, name) from None
+
+
+def _no_character(text: str, at: int, name: str) -> NetspecError:
+    line = text.count("\n", 0, at) + 1
+    return NetspecError.simple(
+        codes.DATA_BAD_FILE, f"{name} has {text[at]!a} in line {line}, which is no character"
+    )
