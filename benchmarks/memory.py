@@ -68,7 +68,7 @@ def numpy_steps(net: netspec.Net, x: np.ndarray, y: np.ndarray) -> None:
 
     model, loss = net.compile("numpy"), make_loss("softmax")
     flat = model.flat_parameters, model.flat_gradients
-    optimizer = make_optimizer("sgd", *flat, model.decayed)
+    optimizer = make_optimizer("sgd", *flat, model.members)
     for _ in range(STEPS):
         model.gradients_(x, y, loss=loss)
         optimizer.step(0.01)

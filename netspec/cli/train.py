@@ -183,6 +183,8 @@ def _train_logged(
             augment=settings["augment"] or (),
             train_limit=settings["train-limit"],
             warmup=settings["warmup"],
+            rates=settings["rates"] or {},
+            decays=settings["decays"] or {},
             optimizer_options=settings.keywords("optimizer"),
             schedule_options=settings.keywords("schedule"),
             loss_options=settings.keywords("loss"),

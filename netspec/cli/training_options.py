@@ -18,6 +18,7 @@ from netspec.runtime.runs.option_types import (
     Kind,
     ListOf,
     Real,
+    TableOf,
     Text,
     WordOrFile,
     from_text,
@@ -49,7 +50,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_force_option(groups["run"])
 
 
-_METAVARS: dict[type[Kind], str] = {Int: "N", Real: "R", Text: "NAME", ListOf: "LIST"}
+_METAVARS: dict[type[Kind], str] = {
+    Int: "N",
+    Real: "R",
+    Text: "NAME",
+    ListOf: "LIST",
+    TableOf: "PATTERN=R,...",
+}
 
 
 def settle_target(options: argparse.Namespace) -> None:

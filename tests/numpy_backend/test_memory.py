@@ -320,7 +320,7 @@ def test_a_step_allocates_no_array(
     x = rng.standard_normal((batch, *model.input_shape)).astype("f4")
     y = rng.integers(0, 10, batch)
     flat = model.flat_parameters, model.flat_gradients
-    stepper = make_optimizer(optimizer, *flat, model.decayed)
+    stepper = make_optimizer(optimizer, *flat, model.members)
 
     def step() -> None:
         model.gradients_(x, y, loss=loss, l2=1e-4)

@@ -24,6 +24,7 @@ from netspec.export import standalone_source
 from netspec.kernels import parallel
 from netspec.runtime.optim.optimizers import OPTIMIZERS, make_optimizer
 from tests.helpers.heavy import some_heavy
+from tests.helpers.members import weights_first
 
 NET = netspec.loads("""net Small(width = 6) {
     input image: [1, 8, 8]
@@ -81,7 +82,9 @@ def step(net: Any, seed: int = 0) -> list[np.ndarray]:
 def stepped() -> Any:
     """Return an optimizer with its vectors, after a step."""
     rng = np.random.default_rng(1)
-    optimizer = make_optimizer("adam", rng.standard_normal(50), rng.standard_normal(50), 30)
+    optimizer = make_optimizer(
+        "adam", rng.standard_normal(50), rng.standard_normal(50), weights_first(30, 50)
+    )
     optimizer.step(0.1)
     return optimizer
 
@@ -308,7 +311,7 @@ def test_parameters_of_a_copy_are_views_of_its_own_vector(way: str, frozen: bool
 @pytest.mark.parametrize("rule", OPTIMIZERS)
 def test_an_optimizer_copied_with_its_model_moves_the_copy(rule: str, way: str) -> None:
     model = NET.compile()
-    optimizer = make_optimizer(rule, model.flat_parameters, model.flat_gradients, model.decayed)
+    optimizer = make_optimizer(rule, model.flat_parameters, model.flat_gradients, model.members)
     model.loss_and_grads(X[0], Y[0])
     optimizer.step(0.1)
     copied, its_optimizer = COPIES[way]((model, optimizer))

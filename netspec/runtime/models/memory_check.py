@@ -70,7 +70,7 @@ def needed_bytes(model: Any, job: Job, batch: int, *, kept: bool = False) -> int
 
 
 def parameter_copies(
-    optimizer: str, options: Mapping[str, float], *, kept: bool = False, averages: bool = False
+    optimizer: str, options: Mapping[str, object], *, kept: bool = False, averages: bool = False
 ) -> int:
     """Return how many arrays of the parameters' size a run holds.
 

@@ -7,6 +7,7 @@ import numbers
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -51,6 +52,7 @@ from netspec.runtime.models.predictor import Predictor
 from netspec.runtime.models.protocols import Backend, Job
 from netspec.runtime.models.room import require_room_for_parameters
 from netspec.runtime.optim.losses import Loss, OutputLoss, make_loss
+from netspec.runtime.optim.members import L2Term, Member
 from netspec.runtime.weights.data_facts import TrainedOn
 from netspec.runtime.weights.safetensors_file import Weights
 
@@ -58,9 +60,6 @@ if TYPE_CHECKING:
     from netspec.compiler.onnx_backend import OnnxOptions
 
 Array = NDArray[Any]
-
-# The number of weights that the L2 term is added for at a time.
-L2_BLOCK = 1 << 14
 
 DTYPES = {"float32": np.float32, "float64": np.float64}
 
@@ -77,7 +76,8 @@ REMEMBERED = 8
 _DERIVED = (
     "_parameters",
     "_gradients",
-    "_l2_scratch",
+    "members",
+    "_l2",
     "_inputs",
     "_programs",
     "_continuing",
@@ -88,7 +88,8 @@ _DERIVED = (
 class Model:
     """A net compiled to NumPy, with parameters drawn from a seed.
 
-    All trained parameters are in one vector, beginning with the weights (on which L2 acts).
+    All trained parameters are in one vector, beginning with the weights (on which L2 acts); `members`
+    says where each lies.
     `parameters` has views of it by name, and also the buffers and the frozen parameters, which are
     separate arrays.
 
@@ -138,16 +139,18 @@ class Model:
         """Make views of the two vectors by name; `apart` has existing arrays outside of them."""
         moved = [p for p in self.graph.trainable() if p.name not in self.frozen]
         trained = sorted(moved, key=lambda p: p.role != "weight")
-        self.decayed = sum(p.size for p in trained if p.role == "weight")
-        offset = 0
-        views: dict[str, tuple[Array, Array]] = {}
-        for p in trained:
-            part = slice(offset, offset + p.size)
-            offset += p.size
-            views[p.name] = (
-                self._flat_parameters[part].reshape(p.shape),
-                self._flat_gradients[part].reshape(p.shape),
+        ends = [*accumulate((p.size for p in trained), initial=0)]
+        self.members = tuple(
+            Member(p.name, slice(*bounds), p.shape, decay=float(p.role == "weight"))
+            for p, bounds in zip(trained, pairwise(ends), strict=True)
+        )
+        views = {
+            m.name: (
+                self._flat_parameters[m.part].reshape(m.shape),
+                self._flat_gradients[m.part].reshape(m.shape),
             )
+            for m in self.members
+        }
         parameters, gradients = dict[str, Array](), dict[str, Array]()
         for p in self.graph.parameters.values():  # in the order of the file
             if p.name in views:
@@ -158,7 +161,7 @@ class Model:
                 dtype = np.dtype(np.int64) if p.role == "counter" else self.dtype
                 parameters[p.name] = np.zeros(p.shape, dtype)
         self._parameters, self._gradients = FixedArrays(parameters), FixedArrays(gradients)
-        self._l2_scratch: Array = np.empty(L2_BLOCK, self.dtype)
+        self._l2 = L2Term(self.members, self.dtype)
         self._inputs = Inputs(self.graph, self.dtype)
         self._programs: Recent[tuple[tuple[str, int], ...], _Programs] = Recent(REMEMBERED)
         self._continuing: Recent[object, Program] = Recent(REMEMBERED)
@@ -334,17 +337,8 @@ class Model:
                     value += term.weight * one
                     slope *= term.weight
             program.backward(buffers, self._parameters, self._gradients)
-        if l2:
-            self._add_l2(self.dtype.type(l2))
+        self._l2.add_gradient(self._flat_parameters, self._flat_gradients, l2)
         return value + self._penalty(l2)
-
-    def _add_l2(self, l2: np.floating[Any]) -> None:
-        """Add `l2 * weights` to the gradients, in blocks that stay in the cache."""
-        for start in range(0, self.decayed, L2_BLOCK):
-            part = slice(start, min(start + L2_BLOCK, self.decayed))
-            product = self._l2_scratch[: part.stop - start]
-            np.multiply(self._flat_parameters[part], l2, out=product)
-            self._flat_gradients[part] += product
 
     def _turn(self, training: bool) -> AbstractContextManager[object]:
         """Return the lock of passes that change the model, or what does nothing for the others."""
@@ -377,10 +371,7 @@ class Model:
         self._programs.clear()
 
     def _penalty(self, l2: float) -> float:
-        if not l2:
-            return 0.0
-        weights = self._flat_parameters[: self.decayed]
-        return 0.5 * l2 * float(np.dot(weights, weights))
+        return self._l2.value(self._flat_parameters, l2)
 
     def _program(self, arrays: Mapping[str, Array], *, training: bool, backward: bool) -> Program:
         """Return the program for a batch; a net with open sizes has one for each picture size."""

@@ -32,7 +32,9 @@ from netspec.runtime.models.protocols import (
 )
 from netspec.runtime.optim.averaging import decay_at
 from netspec.runtime.optim.losses import Loss, OutputLoss, SoftmaxCrossEntropy
-from netspec.runtime.optim.optimizers import BLOCK, clip, make_optimizer
+from netspec.runtime.optim.members import L2Term, Member, with_factors
+from netspec.runtime.optim.optimizers import clip, make_optimizer
+from netspec.runtime.optim.rule import BLOCK
 from netspec.runtime.optim.targets import OF_CLASSES, Targets, shares_of_parts, targets_of
 
 # A batch of normalized samples: the array of a net with one input, or one for each input.
@@ -58,8 +60,8 @@ class NumpyModel(Protocol):
         ...
 
     @property
-    def decayed(self) -> int:
-        """The number of weights, which come first in the parameters and are those that L2 acts on."""
+    def members(self) -> tuple[Member, ...]:
+        """Where each trained parameter lies in the vectors, and whether it decays."""
         ...
 
     @property
@@ -121,9 +123,10 @@ class NumpyBackend:
             job.optimizer,
             model.flat_parameters,
             model.flat_gradients,
-            model.decayed,
+            with_factors(model.members, job.rates, job.decays),
             **job.optimizer_options,
         )
+        self._l2 = L2Term(self.stepper.members, model.dtype)
         model.reseed(job.seed)
         self._average = None if job.ema is None else model.flat_parameters.copy()
         self._sum = np.zeros_like(model.flat_gradients) if job.accumulate > 1 else None
@@ -181,7 +184,8 @@ class NumpyBackend:
         model, job = self.model, self.job
         if self._sum is None:
             further = {"also": job.also} if job.also else {}
-            return float(model.gradients_(x, y, loss=job.loss, l2=job.l2, **further))
+            value = float(model.gradients_(x, y, loss=job.loss, l2=0.0, **further))
+            return value + self._add_l2()
         self._sum.fill(0)
         total, parts = 0.0, divided(len(y), job.accumulate)
         losses = (job.loss, *(term.loss for term in job.also))
@@ -197,12 +201,18 @@ class NumpyBackend:
                 if main
             ]
             further = {"also": also} if also else {}
-            value = model.gradients_(some, y[part], loss=job.loss, l2=job.l2, **further)
+            value = model.gradients_(some, y[part], loss=job.loss, l2=0.0, **further)
             total += main * float(value)
             model.flat_gradients[...] *= main
             self._sum += model.flat_gradients
         model.flat_gradients[...] = self._sum
-        return total
+        return total + self._add_l2()
+
+    def _add_l2(self) -> float:
+        """Add the gradient of the L2 term; returns the term."""
+        model, l2 = self.model, self.job.l2
+        self._l2.add_gradient(model.flat_parameters, model.flat_gradients, l2)
+        return self._l2.value(model.flat_parameters, l2)
 
     def _follow(self) -> None:
         """Move the average of the weights towards those after a step."""

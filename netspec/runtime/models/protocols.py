@@ -48,6 +48,8 @@ class Job:
         ema: The decay of the average of the weights over the steps, which is measured and kept in
             place of the last weights; None for none.
         accumulate: In how many parts the images of a step are computed, one after the other.
+        rates: What the learning rate is multiplied by for some parameters, by name.
+        decays: What weight decay and L2 are multiplied by for some; for others 1 for weights, else 0.
     """
 
     data: Dataset
@@ -57,7 +59,7 @@ class Job:
     l2: float
     clip_norm: float | None
     optimizer: str
-    optimizer_options: Mapping[str, float]
+    optimizer_options: Mapping[str, object]
     batch: int
     seed: int
     augment: Sequence[str] = field(default=())
@@ -65,6 +67,8 @@ class Job:
     perplexes: bool = False
     ema: float | None = None
     accumulate: int = 1
+    rates: Mapping[str, float] = field(default_factory=dict)
+    decays: Mapping[str, float] = field(default_factory=dict)
 
 
 _LARGEST_EXPONENT = 709.0

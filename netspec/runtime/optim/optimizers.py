@@ -1,107 +1,25 @@
-"""Optimizers with PyTorch's update rules, in place over one flat parameter vector.
-
-A step processes the vectors in blocks that stay in the processor's cache, so each number of a
-parameter, its gradient and its state is read from memory once in a step. It allocates nothing that
-grows with the network. The vectors are divided among threads, which changes no bit.
-"""
+"""Optimizers with PyTorch's update rules, and their table."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from netspec.kernels import parallel
-from netspec.runtime.data.choices import is_number, make, require
-
-Vector = NDArray[np.floating]
-
-# 256k float32 are 1 MB; with parameter, gradient, state and scratch a block stays in an L3 cache. Calls
-# of NumPy for fewer numbers are so short that two threads wait for Python's lock most of the time.
-BLOCK = 1 << 18
-
-# The cost of a parameter, in the units of `parallel.WORTH_A_THREAD`.
-WORK = 4
-
-
-class Optimizer:
-    """Updates `parameters` from `gradients`. Subclasses define the rule for one block.
-
-    Args:
-        parameters: (P,) float vector, changed in place by `step`.
-        gradients: (P,) of the same type; read by `step`, never changed.
-        decayed: The first `decayed` parameters are weights; the others (biases, norms) have no
-            weight decay.
-
-    Attributes:
-        default_lr: The learning rate to use if the user gives none.
-        state_names: The names of the vectors that are kept between steps.
-        decouples_decay: Whether it has a weight decay of its own, which is no gradient of an L2 term.
-        weight_decay: The decay of its own: weights are multiplied by 1 - lr * weight_decay before a
-            step.
-        steps: The number of steps taken.
-    """
-
-    default_lr: ClassVar[float]
-    state_names: tuple[str, ...] = ()
-    decouples_decay: ClassVar[bool] = False
-    weight_decay: float = 0.0
-
-    def __init__(self, parameters: Vector, gradients: Vector, decayed: int = 0) -> None:
-        self.parameters, self.gradients, self.decayed = parameters, gradients, decayed
-        self.steps = 0
-        self._state = {name: np.zeros_like(parameters) for name in self.state_names}
-        self._scratch: list[Vector] = []  # one for each thread
-
-    def step(self, lr: float) -> None:
-        """Take one step with learning rate `lr`."""
-        # A NumPy float64 scalar would turn float32 blocks into float64.
-        lr = float(lr)
-        self.steps += 1
-        if self.weight_decay:
-            self.parameters[: self.decayed] *= 1.0 - lr * self.weight_decay
-        size = self.parameters.size
-        split = parallel.parts(size, size * WORK)
-        while len(self._scratch) < len(split):
-            self._scratch.append(np.empty(min(BLOCK, size), self.parameters.dtype))
-        tasks = zip(split, self._scratch, strict=False)
-        parallel.run(lambda mine, scratch: self._move(lr, mine, scratch), list(tasks))
-
-    def _move(self, lr: float, mine: slice, scratch: Vector) -> None:
-        """Update a part of the parameters, block by block."""
-        states = tuple(self._state.values())
-        for start in range(mine.start, mine.stop, BLOCK):
-            part = slice(start, min(start + BLOCK, mine.stop))
-            p, g = self.parameters[part], self.gradients[part]
-            self._update(lr, p, g, scratch[: p.size], *(state[part] for state in states))
-
-    def state(self) -> dict[str, NDArray[np.generic]]:
-        """Return copies of the state: the vectors of `state_names`, and `steps` (0-d int64)."""
-        vectors = {name: vector.copy() for name, vector in self._state.items()}
-        return {"steps": np.array(self.steps, np.int64), **vectors}
-
-    def load_state(self, state: Mapping[str, NDArray[np.generic]]) -> None:
-        """Load the result of `state()`.
-
-        Raises:
-            NetspecError: `train/bad-option` if names or shapes differ.
-        """
-        expected = {"steps": (), **{name: v.shape for name, v in self._state.items()}}
-        found = {name: array.shape for name, array in state.items()}
-        require(
-            found == expected,
-            f"the optimizer's state does not fit: it has {found}, expected is {expected}",
-        )
-        self.steps = int(state["steps"])
-        for name, vector in self._state.items():
-            vector[...] = state[name]
-
-    def _update(self, lr: float, p: Vector, g: Vector, scratch: Vector, *state: Vector) -> None:
-        """Update one block: parameters, gradients, working memory, the block of each state vector."""
-        raise NotImplementedError
+from netspec.runtime.data.choices import make
+from netspec.runtime.optim.lamb import Lamb
+from netspec.runtime.optim.members import Member
+from netspec.runtime.optim.muon import Muon
+from netspec.runtime.optim.rule import (
+    Optimizer,
+    Vector,
+    adam_step,
+    average,
+    average_of_squares,
+    fraction,
+    not_negative,
+)
 
 
 class SGD(Optimizer):
@@ -127,14 +45,14 @@ class Momentum(Optimizer):
         self,
         parameters: Vector,
         gradients: Vector,
-        decayed: int = 0,
+        members: Sequence[Member] = (),
         *,
         momentum: float = 0.9,
         dampening: float = 0.0,
     ) -> None:
-        super().__init__(parameters, gradients, decayed)
-        self.momentum = _fraction("momentum", momentum)
-        self.dampening = _fraction("dampening", dampening)
+        super().__init__(parameters, gradients, members)
+        self.momentum = fraction("momentum", momentum)
+        self.dampening = fraction("dampening", dampening)
 
     def _update(self, lr: float, p: Vector, g: Vector, scratch: Vector, *state: Vector) -> None:
         (v,) = state
@@ -152,9 +70,14 @@ class Nesterov(Momentum):
     """v = momentum * v + g; p -= lr * (g + momentum * v). Source: torch.optim.SGD(nesterov)."""
 
     def __init__(
-        self, parameters: Vector, gradients: Vector, decayed: int = 0, *, momentum: float = 0.9
+        self,
+        parameters: Vector,
+        gradients: Vector,
+        members: Sequence[Member] = (),
+        *,
+        momentum: float = 0.9,
     ) -> None:
-        super().__init__(parameters, gradients, decayed, momentum=momentum)
+        super().__init__(parameters, gradients, members, momentum=momentum)
 
     def _update(self, lr: float, p: Vector, g: Vector, scratch: Vector, *state: Vector) -> None:
         (v,) = state
@@ -170,8 +93,9 @@ class RMSProp(Optimizer):
     """v = alpha * v + (1 - alpha) * g^2; p -= lr * g / (sqrt(v) + eps).
 
     With `centered`, sqrt(v - m^2) takes the place of sqrt(v), where m = alpha * m + (1 - alpha) * g.
+    With `momentum`, p -= lr * b, where b = momentum * b + g / (sqrt(v) + eps).
 
-    Source: torch.optim.RMSprop (no momentum); Tieleman and Hinton (2012), Graves (2013).
+    Source: torch.optim.RMSprop; Tieleman and Hinton (2012), Graves (2013).
     """
 
     default_lr = 1e-3
@@ -181,23 +105,25 @@ class RMSProp(Optimizer):
         self,
         parameters: Vector,
         gradients: Vector,
-        decayed: int = 0,
+        members: Sequence[Member] = (),
         *,
         alpha: float = 0.99,
         eps: float = 1e-8,
         centered: bool = False,
+        momentum: float = 0.0,
     ) -> None:
-        if centered:
-            self.state_names = ("square_avg", "grad_avg")
-        super().__init__(parameters, gradients, decayed)
-        self.alpha, self.eps = _fraction("alpha", alpha), _not_negative("eps", eps)
+        self.momentum = fraction("momentum", momentum)
+        further = (("grad_avg", centered), ("momentum_buffer", self.momentum > 0))
+        self.state_names = ("square_avg", *(name for name, used in further if used))
+        super().__init__(parameters, gradients, members)
+        self.alpha, self.eps = fraction("alpha", alpha), not_negative("eps", eps)
         self.centered = centered
 
     def _update(self, lr: float, p: Vector, g: Vector, scratch: Vector, *state: Vector) -> None:
         v = state[0]
-        _average_of_squares(v, g, self.alpha, scratch)
+        average_of_squares(v, g, self.alpha, scratch)
         if self.centered:
-            _average(state[1], g, self.alpha, scratch)
+            average(state[1], g, self.alpha, scratch)
             np.multiply(state[1], state[1], out=scratch)
             np.subtract(v, scratch, out=scratch)
             np.maximum(scratch, 0.0, out=scratch)  # rounding may leave less
@@ -206,7 +132,13 @@ class RMSProp(Optimizer):
             np.sqrt(v, out=scratch)
         scratch += self.eps
         np.divide(g, scratch, out=scratch)
-        scratch *= lr
+        if self.momentum:
+            b = state[-1]
+            b *= self.momentum
+            b += scratch
+            np.multiply(b, lr, out=scratch)
+        else:
+            scratch *= lr
         p -= scratch
 
 
@@ -230,7 +162,7 @@ class Adam(Optimizer):
         self,
         parameters: Vector,
         gradients: Vector,
-        decayed: int = 0,
+        members: Sequence[Member] = (),
         *,
         beta1: float = 0.9,
         beta2: float = 0.999,
@@ -239,28 +171,23 @@ class Adam(Optimizer):
     ) -> None:
         if amsgrad:
             self.state_names = (*Adam.state_names, "max_exp_avg_sq")
-        super().__init__(parameters, gradients, decayed)
-        self.beta1, self.beta2 = _fraction("beta1", beta1), _fraction("beta2", beta2)
-        self.eps, self.amsgrad = _not_negative("eps", eps), amsgrad
+        super().__init__(parameters, gradients, members)
+        self.beta1, self.beta2 = fraction("beta1", beta1), fraction("beta2", beta2)
+        self.eps, self.amsgrad = not_negative("eps", eps), amsgrad
 
     def _update(self, lr: float, p: Vector, g: Vector, scratch: Vector, *state: Vector) -> None:
         m, v = state[:2]
-        _average(m, g, self.beta1, scratch)
-        _average_of_squares(v, g, self.beta2, scratch)
+        average(m, g, self.beta1, scratch)
+        average_of_squares(v, g, self.beta2, scratch)
         if self.amsgrad:
             v = np.maximum(state[2], v, out=state[2])
-        # Numerator and denominator are multiplied by sqrt(1 - beta2^t), which saves one pass over
-        # the block.
-        root = math.sqrt(1.0 - self.beta2**self.steps)
-        np.sqrt(v, out=scratch)
-        scratch += self.eps * root
-        np.divide(m, scratch, out=scratch)
-        scratch *= lr * root / (1.0 - self.beta1**self.steps)
+        betas = self.beta1, self.beta2
+        adam_step(lr, m, v, self.steps, betas, self.eps, scratch)
         p -= scratch
 
 
 class AdamW(Adam):
-    """Adam after p *= 1 - lr * weight_decay, for weights only (the first `decayed` parameters).
+    """Adam after p *= 1 - lr * weight_decay, for the parameters that decay.
 
     Source: Loshchilov and Hutter, Decoupled Weight Decay Regularization (2019), as in
     torch.optim.AdamW, which decays biases and norms too unless told otherwise.
@@ -272,7 +199,7 @@ class AdamW(Adam):
         self,
         parameters: Vector,
         gradients: Vector,
-        decayed: int = 0,
+        members: Sequence[Member] = (),
         *,
         beta1: float = 0.9,
         beta2: float = 0.999,
@@ -281,9 +208,9 @@ class AdamW(Adam):
         weight_decay: float = 1e-2,
     ) -> None:
         super().__init__(
-            parameters, gradients, decayed, beta1=beta1, beta2=beta2, eps=eps, amsgrad=amsgrad
+            parameters, gradients, members, beta1=beta1, beta2=beta2, eps=eps, amsgrad=amsgrad
         )
-        self.weight_decay = _not_negative("weight_decay", weight_decay)
+        self.weight_decay = not_negative("weight_decay", weight_decay)
 
 
 class Lion(Optimizer):
@@ -302,15 +229,15 @@ class Lion(Optimizer):
         self,
         parameters: Vector,
         gradients: Vector,
-        decayed: int = 0,
+        members: Sequence[Member] = (),
         *,
         beta1: float = 0.9,
         beta2: float = 0.99,
         weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(parameters, gradients, decayed)
-        self.beta1, self.beta2 = _fraction("beta1", beta1), _fraction("beta2", beta2)
-        self.weight_decay = _not_negative("weight_decay", weight_decay)
+        super().__init__(parameters, gradients, members)
+        self.beta1, self.beta2 = fraction("beta1", beta1), fraction("beta2", beta2)
+        self.weight_decay = not_negative("weight_decay", weight_decay)
 
     def _update(self, lr: float, p: Vector, g: Vector, scratch: Vector, *state: Vector) -> None:
         (m,) = state
@@ -320,7 +247,7 @@ class Lion(Optimizer):
         np.sign(scratch, out=scratch)
         scratch *= lr
         p -= scratch
-        _average(m, g, self.beta2, scratch)
+        average(m, g, self.beta2, scratch)
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
@@ -331,27 +258,34 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "adam": Adam,
     "adamw": AdamW,
     "lion": Lion,
+    "lamb": Lamb,
+    "muon": Muon,
 }
 
 
 def make_optimizer(
-    name: str, parameters: Vector, gradients: Vector, decayed: int = 0, /, **options: float
+    name: str,
+    parameters: Vector,
+    gradients: Vector,
+    members: Sequence[Member] = (),
+    /,
+    **options: object,
 ) -> Optimizer:
     """Return the optimizer called `name` in `OPTIMIZERS`; options are its keyword arguments.
 
     Raises:
         NetspecError: `train/bad-option` for an unknown name or option, or a value out of range.
     """
-    return make("optimizer", OPTIMIZERS, name, parameters, gradients, decayed, options=options)
+    return make("optimizer", OPTIMIZERS, name, parameters, gradients, members, options=options)
 
 
-def check_optimizer(name: str, options: Mapping[str, float]) -> Optimizer:
+def check_optimizer(name: str, options: Mapping[str, object]) -> Optimizer:
     """Return the rule called `name`, with checked options and no parameters.
 
     Raises:
         NetspecError: see `make_optimizer`.
     """
-    return make_optimizer(name, np.empty(0), np.empty(0), 0, **options)
+    return make_optimizer(name, np.empty(0), np.empty(0), **options)
 
 
 def clip(gradients: Vector, norm: float) -> None:
@@ -363,31 +297,3 @@ def clip(gradients: Vector, norm: float) -> None:
     """
     length = math.sqrt(float(np.dot(gradients, gradients)))
     gradients *= min(1.0, norm / (length + 1e-6))
-
-
-def _average(m: Vector, g: Vector, beta: float, scratch: Vector) -> None:
-    """Set m to beta * m + (1 - beta) * g."""
-    np.subtract(g, m, out=scratch)
-    scratch *= 1.0 - beta
-    m += scratch
-
-
-def _average_of_squares(v: Vector, g: Vector, beta: float, scratch: Vector) -> None:
-    """Set v to beta * v + (1 - beta) * g^2."""
-    v *= beta
-    np.multiply(g, g, out=scratch)
-    scratch *= 1.0 - beta
-    v += scratch
-
-
-def _fraction(name: str, value: float) -> float:
-    require(
-        is_number(value) and 0.0 <= value < 1.0,
-        f"{name} must be at least 0 and less than 1, not {value!r}",
-    )
-    return float(value)
-
-
-def _not_negative(name: str, value: float) -> float:
-    require(is_number(value) and value >= 0.0, f"{name} must be at least 0, not {value!r}")
-    return float(value)

@@ -21,6 +21,7 @@ __all__ = [
     "Kind",
     "ListOf",
     "Real",
+    "TableOf",
     "Text",
     "WordOrFile",
     "from_text",
@@ -87,8 +88,30 @@ class ListOf(Kind):
         return f"a list, each item {self.item.describe()}"
 
 
+@dataclass(eq=False, repr=False)
+class TableOf(Kind):
+    """A number for each of some patterns of names: on a command line `NAME=NUMBER`, with commas."""
+
+    item: Kind
+
+    def convert(self, value: Any) -> dict[str, Any]:
+        """Return the table with each item converted."""
+        if not isinstance(value, dict):
+            raise WrongValueError(f"{self.describe()}, not {show(value)}")
+        return {name: self.item.convert(item) for name, item in value.items()}
+
+    def describe(self) -> str:
+        """See `Kind`."""
+        return f"a table, each item {self.item.describe()}"
+
+
 def problem(kind: Kind, value: Any) -> tuple[str, str | None] | None:
     """Return why an option does not accept a value, with a suggestion; None if it does."""
+    if isinstance(kind, TableOf) and isinstance(value, dict):
+        return next(
+            (_in_table(name, item, wrong) for name, item in value.items()
+             if (wrong := problem(kind.item, item))), None,
+        )  # fmt: skip
     if isinstance(kind, ListOf) and isinstance(value, list):
         return next((wrong for item in value if (wrong := problem(kind.item, item))), None)
     try:
@@ -125,6 +148,21 @@ def _(kind: Real, text: str) -> float:
 @from_text.register
 def _(kind: ListOf, text: str) -> list[Any]:
     return [from_text(kind.item, part) for part in text.split(",") if part]
+
+
+@from_text.register
+def _(kind: TableOf, text: str) -> dict[str, Any]:
+    pairs = [part.rpartition("=") for part in text.split(",") if part]
+    if not all(name for name, _, _ in pairs):
+        raise ValueError(text)
+    return {name: from_text(kind.item, value) for name, _, value in pairs}
+
+
+def _in_table(name: str, item: Any, wrong: tuple[str, str | None]) -> tuple[str, str | None]:
+    """Return what is wrong with an item of a table; a name with dots was perhaps left without quotes."""
+    if isinstance(item, dict) and item:
+        return wrong[0], f'a name with dots is in quotes: "{name}.{next(iter(item))}"'[:200]
+    return wrong
 
 
 def _without_quotes(kind: Kind, value: Any) -> str | None:

@@ -20,6 +20,7 @@ from netspec.runtime.data.plain_vocabulary import KINDS as TOKENS
 from netspec.runtime.models.numpy_model import DTYPES
 from netspec.runtime.optim.losses import LOSSES, SoftmaxCrossEntropy, output_loss
 from netspec.runtime.optim.lr_schedules import SCHEDULES
+from netspec.runtime.optim.muon import SCALES
 from netspec.runtime.optim.optimizers import OPTIMIZERS
 from netspec.runtime.runs.option_types import (
     Bool,
@@ -28,6 +29,7 @@ from netspec.runtime.runs.option_types import (
     Kind,
     ListOf,
     Real,
+    TableOf,
     Text,
     WordOrFile,
 )
@@ -109,6 +111,15 @@ def _output_losses(texts: Any) -> None:
         output_loss(text, SoftmaxCrossEntropy())
 
 
+def _factors(table: Any) -> None:
+    """Check the numbers that rates or decays are multiplied by."""
+    for pattern, value in (table or {}).items():
+        require(
+            is_number(value) and value >= 0,
+            f"the factor of `{pattern}` must be at least 0, not {value!r}",
+        )
+
+
 _DATA = (
     Option("data", Text(), f"{', '.join(NAMES)}, an .npz file with x_train, y_train, x_test,"
            " y_test, a text in a .txt file, a folder with such .npy files, or one of pictures in a folder"
@@ -161,8 +172,8 @@ _TRAINING = (
            default="adam", on_resume="fixed"),
     Option("lr", Real(), f"learning rate (default {_default_rates()})",
            of="optimizer", check=positive("the learning rate"), metavar="RATE"),
-    Option("momentum", Real(), "of momentum and nesterov (default 0.9)",
-           of="optimizer", keyword=True),
+    Option("momentum", Real(), "of momentum and nesterov (default 0.9), rmsprop (default 0) and muon"
+           " (default 0.95)", of="optimizer", keyword=True),
     Option("dampening", Real(), "of momentum: the share of each gradient that its average leaves out"
            " (default 0)", of="optimizer", keyword=True),
     Option("centered", Bool(), "of rmsprop: divide by the deviation of the gradient",
@@ -171,13 +182,24 @@ _TRAINING = (
            of="optimizer", keyword=True),
     Option("alpha", Real(), "of rmsprop: the decay of its average (default 0.99)",
            of="optimizer", keyword=True),
-    Option("beta1", Real(), "of adam, adamw and lion (default 0.9)", of="optimizer", keyword=True),
-    Option("beta2", Real(), "of adam and adamw (default 0.999), and of lion (default 0.99)",
+    Option("beta1", Real(), "of adam, adamw, lion, lamb and muon (default 0.9)",
            of="optimizer", keyword=True),
-    Option("eps", Real(), "of rmsprop, adam and adamw (default 1e-8)",
+    Option("beta2", Real(), "of adam, adamw, lamb and muon (default 0.999), and of lion (default 0.99)",
            of="optimizer", keyword=True),
-    Option("weight-decay", Real(), "decoupled weight decay of adamw (default 0.01) and lion (default 0)",
+    Option("eps", Real(), "of rmsprop, adam, adamw and muon (default 1e-8), and of lamb (default 1e-6)",
            of="optimizer", keyword=True),
+    Option("weight-decay", Real(), "decoupled weight decay of adamw, lamb and muon (default 0.01) and"
+           " lion (default 0)", of="optimizer", keyword=True),
+    Option("scale", Choice(tuple(SCALES)), "of muon: what the rate of a matrix is multiplied by (default"
+           " match-rms-adamw, with which rates are adamw's)", of="optimizer", keyword=True),
+    Option("ns-steps", Int(1, 99), "of muon: steps of the iteration that makes a matrix orthogonal"
+           " (default 5)", of="optimizer", keyword=True),
+    Option("ns-coefficients", ListOf(Real()), "of muon: its three coefficients",
+           of="optimizer", keyword=True),
+    Option("rates", TableOf(Real()), "multiply the rate of parameters whose names match, such as"
+           " 'head.*=10'", check=_factors, on_resume="fixed"),
+    Option("decays", TableOf(Real()), "multiply their weight decay and l2 (otherwise 1 for weights, 0 for"
+           " biases and norms), such as 'embed.*=0'", check=_factors, on_resume="fixed"),
     Option("schedule", Choice(tuple(SCHEDULES)), "how the rate changes (default cosine)",
            default="cosine"),
     Option("milestones", ListOf(Int(0, None)), "epochs after which the multi-step schedule lowers the"

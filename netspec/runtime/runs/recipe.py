@@ -25,6 +25,7 @@ ARGUMENTS = "set"
 # A limit on its size, because a recipe beside a net is read without being asked for.
 MAX_LENGTH = 1 << 16
 MAX_MISTAKES = 50
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
 _LONG_NUMBER = re.compile(r"[0-9][0-9_]{4000,}")
 _PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
@@ -52,7 +53,7 @@ class Recipe:
 
     def relocated(self, error: NetspecError, name: str) -> NetspecError:
         """Return an error about the value of an option with a span that points at the value."""
-        span = self.places.values[(name,)]
+        span = self.places.values.get((name,)) or self.places.keys[(name,)]
         return NetspecError([_at(d, span) for d in error.diagnostics])
 
 
@@ -147,13 +148,18 @@ def _wrong_value(option: Option, value: Any, places: TomlSpans) -> Iterator[Diag
             if option.check is not None:
                 option.check(value)
         except NetspecError as error:
-            yield from (_at(d, places.values[path]) for d in error.diagnostics)
+            span = places.values.get(path, places.keys[path])
+            yield from (_at(d, span) for d in error.diagnostics)
         return
     label, suggestion = wrong
     span = places.values.get(path, places.keys[path])
     if isinstance(value, list):  # the item at fault
         bad = (i for i, item in enumerate(value) if problem(option.kind, [item]))
         span = places.values.get((*path, next(bad, 0)), span)
+    if isinstance(value, dict):
+        names = (name for name, item in value.items() if problem(option.kind, {name: item}))
+        inside = (*path, next(names, ""))
+        span = places.values.get(inside, places.keys.get(inside, span))
     message = f"`{option.name}` must be {option.kind.describe()}"
     hints = (Hint(suggestion),) if suggestion else ()
     yield Diagnostic(codes.RECIPE_VALUE, message, span, label, hints=hints)
@@ -223,17 +229,22 @@ def _at(diagnostic: Diagnostic, span: Span) -> Diagnostic:
 def recipe_text(values: Mapping[str, Any], arguments: Mapping[str, Any], about: str = "") -> str:
     """Return a recipe as TOML: those of `values` that a recipe may have, with a comment at the top."""
     lines = [f"# {printable(line)}" for line in about.splitlines()]
+    tables = {ARGUMENTS: arguments}
     for name, option in OPTIONS.items():
-        if option.recipe and values.get(name) is not None and values[name] != ():
-            lines.append(_line(name, values[name]))
-    if arguments:
-        lines += ["", f"[{ARGUMENTS}]"]
-        lines += [_line(name, value) for name, value in arguments.items() if value is not None]
+        value = values.get(name)
+        if option.recipe and isinstance(value, Mapping):
+            tables[name] = value
+        elif option.recipe and value is not None and value != ():
+            lines.append(_line(name, value))
+    for name, table in tables.items():
+        if table:
+            lines += ["", f"[{name}]"]
+            lines += [_line(key, value) for key, value in table.items() if value is not None]
     return "\n".join(lines) + "\n"
 
 
 def _line(name: str, value: Any) -> str:
-    text = f"{name} = {_toml(value)}"
+    text = f"{name if _BARE.fullmatch(name) else _toml(name)} = {_toml(value)}"
     # TOML does not allow these characters, which stand for bytes in file names that are not UTF-8.
     return text if _is_unicode(value) else f"# not UTF-8: {text}"
 

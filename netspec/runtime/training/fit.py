@@ -52,6 +52,7 @@ from netspec.runtime.optim.targets import OF_CLASSES, Targets, targets_of
 from netspec.runtime.training.best_weights import KEEP, Keeper
 from netspec.runtime.training.loop import TrainingRecorder, TrainingRun
 from netspec.runtime.training.progress import is_notebook, make_progress
+from netspec.runtime.training.transfer import factors
 from netspec.runtime.weights.data_facts import TrainedOn, about_data
 
 __all__ = ["History", "fit"]
@@ -79,7 +80,9 @@ def fit(
     augment: Sequence[str] = (),
     train_limit: int | None = None,
     warmup: int = 0,
-    optimizer_options: Mapping[str, float] | None = None,
+    rates: Mapping[str, float] | None = None,
+    decays: Mapping[str, float] | None = None,
+    optimizer_options: Mapping[str, object] | None = None,
     schedule_options: Mapping[str, object] | None = None,
     loss_options: Mapping[str, float] | None = None,
     also: Sequence[str] = (),
@@ -110,7 +113,7 @@ def fit(
         data: Images and labels; normalized one batch at a time, never as a whole.
         epochs: The number of passes over the training images.
         batch: The number of images in a step; in a distributed run, over all processes together.
-        optimizer: `sgd`, `momentum`, `nesterov`, `rmsprop`, `adam`, `adamw`, `lion`.
+        optimizer: `sgd`, `momentum`, `nesterov`, `rmsprop`, `adam`, `adamw`, `lion`, `lamb`, `muon`.
         lr: Learning rate; None takes the optimizer's default.
         schedule: `constant`, `cosine`, `cosine-restarts`, `linear`, `polynomial`, `one-cycle`,
             `cyclic`, `step`, `multi-step`, `exponential`, `plateau`.
@@ -132,6 +135,10 @@ def fit(
         augment: Some of `crop`, `flip`, `cutout`: random changes of the training images.
         train_limit: Train only on this many of the first images (after `val` were held out).
         warmup: The number of epochs in which the rate rises linearly at the beginning.
+        rates: What the learning rate is multiplied by, for parameters whose names match a pattern:
+            `{"head.*": 10}`. The last pattern that matches counts.
+        decays: What weight decay and `l2` are multiplied by, likewise. They act on weights, and not on
+            biases and norms, unless it says otherwise.
         optimizer_options: Keyword arguments of the optimizer (`momentum`, `beta1`, ...).
         schedule_options: Keyword arguments of the schedule (`gamma`, `milestones`, ...).
         loss_options: Keyword arguments of the loss (`label_smoothing`, `delta`).
@@ -236,6 +243,8 @@ def fit(
         and len(scores_shape(model.graph)) == 2,
         ema=ema,
         accumulate=accumulate,
+        rates=factors(model.graph, rates or {}),
+        decays=factors(model.graph, decays or {}),
     )
     require_memory(model, job, kept=recorder is not None)
     history = History(normalize, about_data=about_data(data), steps_in_epoch=len(parts))

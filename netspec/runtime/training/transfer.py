@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from netspec import codes
 from netspec.compiler.ir.graph import Graph
 from netspec.diagnostics import Diagnostic, Hint, NetspecError, plural, suggest
-from netspec.runtime.data.choices import BAD_OPTION
+from netspec.runtime.data.choices import BAD_OPTION, is_number, require
 from netspec.runtime.weights.safetensors_file import short
 from netspec.runtime.weights.tensor_names import match_names, may_be_missing
 
@@ -121,22 +121,48 @@ def choose_frozen(graph: Graph, patterns: Sequence[str]) -> frozenset[str]:
             meant, and if no parameter is left to train.
     """
     names = list(graph.saved())
-    frozen: set[str] = set()
-    for pattern in patterns:
-        matched = [name for name in names if fnmatch.fnmatchcase(name, pattern)]
-        if not matched:
-            meant = _meant(pattern, names)
-            raise NetspecError.simple(
-                BAD_OPTION,
-                f"no parameter of {graph.name} matches `{pattern}`",
-                f"did you mean `{meant}`?" if meant else "`netspec summarize` lists the layers",
-            )
-        frozen.update(matched)
+    frozen = {name for pattern in patterns for name in _matching(graph, pattern, names)}
     if patterns and all(p.name in frozen for p in graph.trainable()):
         raise NetspecError.simple(
             BAD_OPTION, f"all parameters of {graph.name} are frozen: no parameter is left to train"
         )
     return frozenset(frozen)
+
+
+def factors(graph: Graph, patterns: Mapping[str, float]) -> dict[str, float]:
+    """Return the factor of each trainable parameter whose name matches one of the patterns.
+
+    The last pattern that matches counts. Patterns are as for `choose_frozen`.
+
+    Raises:
+        NetspecError: `train/bad-option` for a pattern that matches nothing, and for a factor below 0.
+    """
+    names = [p.name for p in graph.trainable()]
+    found: dict[str, float] = {}
+    for pattern, factor in patterns.items():
+        require(
+            is_number(factor) and factor >= 0,
+            f"the factor of `{pattern}` must be at least 0, not {factor!r}",
+        )
+        found.update(dict.fromkeys(_matching(graph, pattern, names), float(factor)))
+    return found
+
+
+def _matching(graph: Graph, pattern: str, names: Sequence[str]) -> list[str]:
+    """Return the names that match a pattern.
+
+    Raises:
+        NetspecError: `train/bad-option` if there are none.
+    """
+    matched = [name for name in names if fnmatch.fnmatchcase(name, pattern)]
+    if not matched:
+        meant = _meant(pattern, names)
+        raise NetspecError.simple(
+            BAD_OPTION,
+            f"no parameter of {graph.name} matches `{pattern}`",
+            f"did you mean `{meant}`?" if meant else "`netspec summarize` lists the layers",
+        )
+    return matched
 
 
 def _meant(pattern: str, names: Sequence[str]) -> str | None:

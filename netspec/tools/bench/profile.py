@@ -103,7 +103,7 @@ def _step(case: Workload, model: Model, program: ClockedProgram) -> Callable[[],
     plan, batch = program.plan, case.inputs()
     labels = case.labels() if case.train else None
     rng, loss = np.random.default_rng(case.seed), SoftmaxCrossEntropy()
-    optimizer = SGD(model.flat_parameters, model.flat_gradients, model.decayed)
+    optimizer = SGD(model.flat_parameters, model.flat_gradients, model.members)
     output = list(plan.outputs)[case.output]
 
     def step() -> None:

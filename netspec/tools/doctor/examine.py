@@ -37,7 +37,7 @@ def examine(
     *,
     optimizer: str = "adam",
     lr: float | None = None,
-    optimizer_options: Mapping[str, float] | None = None,
+    optimizer_options: Mapping[str, object] | None = None,
     batch: int = 64,
     l2: float = 0.0,
     clip_norm: float | None = None,

@@ -42,7 +42,7 @@ class Patient:
     loss: Loss
     l2: float
     optimizer: str
-    options: Mapping[str, float]
+    options: Mapping[str, object]
     lr: float
     warms_up: bool
     clip_norm: float | None

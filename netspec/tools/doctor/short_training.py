@@ -83,7 +83,7 @@ def train_briefly(
     loss: Loss,
     *,
     optimizer: str,
-    options: Mapping[str, float],
+    options: Mapping[str, object],
     rate: Callable[[int], float],
     steps: int,
     until: float = -math.inf,
@@ -106,7 +106,7 @@ def train_briefly(
         clip_norm: scale longer gradients down to this.
     """
     stepper = make_optimizer(
-        optimizer, model.flat_parameters, model.flat_gradients, model.decayed, **options
+        optimizer, model.flat_parameters, model.flat_gradients, model.members, **options
     )
     trial = Trial(rate(steps - 1), model)
     watched = Watched(loss)

@@ -16,7 +16,7 @@ from netspec.compiler.ir.graph import Graph
 from netspec.runtime.engine.program import Program
 from netspec.runtime.models.numpy_model import Model
 from netspec.runtime.models.pytorch.input_types import module_inputs
-from netspec.runtime.models.pytorch.optimizers import make_torch_optimizer
+from netspec.runtime.models.pytorch.optimizers import Trained, make_torch_optimizer
 from netspec.runtime.models.torch_build import load_all
 from netspec.runtime.optim.optimizers import OPTIMIZERS, make_optimizer
 from netspec.tools.agreement.case import Trial
@@ -151,12 +151,13 @@ class Stepper:
         model, case = self.model, self.case
         model.load_state_dict({name: case.parameters[name] for name in self.graph.saved()})
         load(self.graph, self.module, case, self.dtype)
-        self.ours = make_optimizer(name, model.flat_parameters, model.flat_gradients, model.decayed)
-        weights: list[torch.Tensor] = []
-        others: list[torch.Tensor] = []
-        for key, p in self.module.named_parameters():
-            (weights if self.graph.parameters[key].role == "weight" else others).append(p)
-        self.theirs = make_torch_optimizer(self.ours, weights, others)
+        self.ours = make_optimizer(name, model.flat_parameters, model.flat_gradients, model.members)
+        roles = self.graph.parameters
+        parameters = [
+            Trained(p, decay=float(roles[key].role == "weight"))
+            for key, p in self.module.named_parameters()
+        ]
+        self.theirs = make_torch_optimizer(self.ours, parameters)
 
     def _gradients(self) -> None:
         """Run forward and backward on both sides; running statistics are updated."""

@@ -3,107 +3,132 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from functools import singledispatch
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from netspec.runtime.models.pytorch import rules
+from netspec.runtime.optim.lamb import Lamb
+from netspec.runtime.optim.muon import Muon
 from netspec.runtime.optim.optimizers import (
+    SGD,
     Adam,
     AdamW,
     Lion,
     Momentum,
     Nesterov,
-    Optimizer,
     RMSProp,
 )
+from netspec.runtime.optim.rule import Optimizer
+
+
+class Trained(NamedTuple):
+    """A parameter to train, and what its rate and its decay are multiplied by."""
+
+    tensor: Tensor
+    rate: float = 1.0
+    decay: float = 1.0
+
+
+class _InTorch(NamedTuple):
+    """A class of torch.optim, or one like these, and its options."""
+
+    chosen: Any
+    options: Mapping[str, Any] = MappingProxyType({})
+    may_fuse: bool = True
 
 
 def make_torch_optimizer(
     rule: Optimizer,
-    weights: Iterable[Tensor],
-    others: Iterable[Tensor],
+    parameters: Iterable[Trained],
     *,
     weight_decay: float = 0.0,
     fused: bool = False,
 ) -> Any:
-    """Return a torch.optim optimizer for the steps of `rule`; its rate is set at each step.
+    """Return a torch.optim optimizer for the steps of `rule`; see `set_rate`.
 
     Args:
         rule: netspec's optimizer, as returned by
             `netspec.runtime.optim.optimizers.check_optimizer`.
-        weights: parameters that decay acts on.
-        others: biases and norms, which never decay.
-        weight_decay: for the weights, for all optimizers but those that have their own.
+        parameters: what is trained; they keep their order if those with equal factors are together.
+        weight_decay: for all optimizers but those that have their own.
         fused: use one kernel for all parameters, which torch has on a GPU.
     """
-    chosen: Any
-    options: dict[str, Any] = {}
-    if isinstance(rule, AdamW):
-        chosen, weight_decay = torch.optim.AdamW, rule.weight_decay
-    elif isinstance(rule, Lion):
-        chosen, weight_decay = TorchLion, rule.weight_decay
-        options = {"betas": (rule.beta1, rule.beta2)}
-    elif isinstance(rule, Adam):
-        chosen = torch.optim.Adam
-    elif isinstance(rule, RMSProp):
-        chosen = torch.optim.RMSprop
-        options = {"alpha": rule.alpha, "eps": rule.eps, "centered": rule.centered}
-    else:
-        chosen = torch.optim.SGD
-        if isinstance(rule, Momentum):
-            options = {
-                "momentum": rule.momentum,
-                "nesterov": isinstance(rule, Nesterov),
-                "dampening": rule.dampening,
-            }
-    if isinstance(rule, Adam):
-        betas = (rule.beta1, rule.beta2)
-        options = {"betas": betas, "eps": rule.eps, "amsgrad": rule.amsgrad}
-    if fused and chosen not in (torch.optim.RMSprop, TorchLion):
-        options["fused"] = True
+    found = in_torch(rule)
+    if rule.decouples_decay:
+        weight_decay = rule.weight_decay
+    options = {**found.options, "fused": True} if fused and found.may_fuse else found.options
+    alike: dict[tuple[float, float], list[Tensor]] = {}
+    for each in parameters:
+        alike.setdefault((each.rate, each.decay), []).append(each.tensor)
     groups = [
-        {"params": list(weights), "weight_decay": weight_decay},
-        {"params": list(others), "weight_decay": 0.0},
-    ]
-    return chosen([group for group in groups if group["params"]], lr=rule.default_lr, **options)
+        {
+            "params": tensors, "weight_decay": weight_decay * decay, "rate": rate,
+            "adapts": decay != 0,
+        }
+        for (rate, decay), tensors in alike.items()
+    ]  # fmt: skip
+    optimizer = found.chosen(groups, lr=rule.default_lr, **options)
+    set_rate(optimizer, rule.default_lr)
+    return optimizer
 
 
-class TorchLion(torch.optim.Optimizer):  # type: ignore[misc]  # it has no types
-    """The rule of `netspec.runtime.optim.optimizers.Lion`, which torch.optim does not have.
+def set_rate(optimizer: Any, lr: float) -> None:
+    """Set the learning rate, which each group multiplies by its factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group["rate"]
 
-    Args:
-        params: parameters, or groups of them.
-        lr: the learning rate.
-        betas: of the update, and of the average.
-        weight_decay: decoupled.
-    """
 
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = Lion.default_lr,
-        betas: tuple[float, float] = (0.9, 0.99),
-        weight_decay: float = 0.0,
-    ) -> None:
-        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
+@singledispatch
+def in_torch(rule: Optimizer) -> _InTorch:
+    """Return what takes the steps of a rule in PyTorch."""
+    raise NotImplementedError(type(rule).__name__)
 
-    def step(self, closure: Any = None) -> Any:
-        """Take a step."""
-        loss = closure() if closure is not None else None
-        with torch.no_grad():
-            for group in self.param_groups:
-                for p in group["params"]:
-                    if p.grad is not None:
-                        self._move(group, p)
-        return loss
 
-    def _move(self, group: Mapping[str, Any], p: Tensor) -> None:
-        (beta1, beta2), lr = group["betas"], group["lr"]
-        state = self.state[p]
-        if not state:
-            state["exp_avg"] = torch.zeros_like(p)
-        m = state["exp_avg"]
-        p.mul_(1.0 - lr * group["weight_decay"])
-        p.sub_(torch.lerp(m, p.grad, 1.0 - beta1).sign_(), alpha=lr)
-        m.lerp_(p.grad, 1.0 - beta2)
+@in_torch.register
+def _(rule: SGD) -> _InTorch:
+    return _InTorch(torch.optim.SGD)
+
+
+@in_torch.register
+def _(rule: Momentum) -> _InTorch:
+    nesterov = isinstance(rule, Nesterov)
+    options = {"momentum": rule.momentum, "nesterov": nesterov, "dampening": rule.dampening}
+    return _InTorch(torch.optim.SGD, options)
+
+
+@in_torch.register
+def _(rule: RMSProp) -> _InTorch:
+    names = ("alpha", "eps", "centered", "momentum")
+    options = {name: getattr(rule, name) for name in names}
+    return _InTorch(torch.optim.RMSprop, options, may_fuse=False)
+
+
+@in_torch.register
+def _(rule: Adam) -> _InTorch:
+    chosen = torch.optim.AdamW if isinstance(rule, AdamW) else torch.optim.Adam
+    return _InTorch(chosen, {**_averages(rule), "amsgrad": rule.amsgrad})
+
+
+@in_torch.register
+def _(rule: Lion) -> _InTorch:
+    return _InTorch(rules.Lion, {"betas": (rule.beta1, rule.beta2)}, may_fuse=False)
+
+
+@in_torch.register
+def _(rule: Lamb) -> _InTorch:
+    return _InTorch(rules.Lamb, _averages(rule), may_fuse=False)
+
+
+@in_torch.register
+def _(rule: Muon) -> _InTorch:
+    names = ("momentum", "scale", "ns_steps", "ns_coefficients")
+    own = {name: getattr(rule, name) for name in names}
+    return _InTorch(rules.Muon, {**_averages(rule), **own}, may_fuse=False)
+
+
+def _averages(rule: Adam | Lamb | Muon) -> dict[str, Any]:
+    return {"betas": (rule.beta1, rule.beta2), "eps": rule.eps}

@@ -42,7 +42,7 @@ from netspec.runtime.models.pytorch.batches import (
     make_normalizers,
 )
 from netspec.runtime.models.pytorch.model import TorchModel
-from netspec.runtime.models.pytorch.optimizers import make_torch_optimizer
+from netspec.runtime.models.pytorch.optimizers import Trained, make_torch_optimizer, set_rate
 from netspec.runtime.optim.averaging import decay_at
 from netspec.runtime.optim.losses import SoftmaxCrossEntropy
 from netspec.runtime.optim.optimizers import check_optimizer
@@ -83,7 +83,7 @@ class TorchBackend:
         self._normalizers = make_normalizers(
             job.normalization, only, model.torch_dtype, self.device
         )
-        self._weights, self._others, self._names = self._trained()
+        self._names, self._trained = self._choose_trained()
         self._average = None if job.ema is None else [p.detach().clone() for p in self._all()]
         self._steps_done = 0
         self._rule = rule = check_optimizer(job.optimizer, job.optimizer_options)
@@ -92,8 +92,7 @@ class TorchBackend:
         self._adds_l2 = job.l2 > 0 and (job.clip_norm is not None or rule.decouples_decay)
         self._optimizer = make_torch_optimizer(
             rule,
-            self._weights,
-            self._others,
+            self._trained,
             weight_decay=0.0 if self._adds_l2 else job.l2,
             fused=self.device.type == "cuda",
         )
@@ -135,17 +134,21 @@ class TorchBackend:
         """Return samples by the names of the net's inputs."""
         return {input_name(self.model.graph, field): each for field, each in by_input(x).items()}
 
-    def _trained(self) -> tuple[list[Tensor], list[Tensor], list[str]]:
-        """Return the trained parameters: the weights, those without decay, and the names of both."""
-        roles = self.model.graph.parameters
-        named = [(n, p) for n, p in self.model.module.named_parameters() if p.requires_grad]
-        named.sort(key=lambda pair: roles[pair[0]].role != "weight")  # the sort is stable
-        weights = [p for n, p in named if roles[n].role == "weight"]
-        return weights, [p for _, p in named[len(weights) :]], [n for n, _ in named]
+    def _choose_trained(self) -> tuple[list[str], list[Trained]]:
+        """Return the names of the trained parameters, and these: the ones trained alike together."""
+        job, roles = self.job, self.model.graph.parameters
+        alike: dict[tuple[float, float], dict[str, Trained]] = {}
+        for name, p in self.model.module.named_parameters():
+            if p.requires_grad:
+                rate = job.rates.get(name, 1.0)
+                decay = job.decays.get(name, float(roles[name].role == "weight"))
+                alike.setdefault((rate, decay), {})[name] = Trained(p, rate, decay)
+        found = {name: each for group in alike.values() for name, each in group.items()}
+        return [*found], [*found.values()]
 
     def _all(self) -> list[Tensor]:
         """Return the trained parameters."""
-        return [*self._weights, *self._others]
+        return [each.tensor for each in self._trained]
 
     def _runners(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
         """Return the module as called by training steps, and as called by evaluation."""
@@ -212,8 +215,7 @@ class TorchBackend:
         """See `Backend`."""
         x, y, drawn, weights = next(self._steps)
         x = self._prepare(x, drawn)
-        for group in self._optimizer.param_groups:
-            group["lr"] = lr
+        set_rate(self._optimizer, lr)
         self._optimizer.zero_grad(set_to_none=not self._has_unused)
         self._last = x
         loss = self._gradients(x, y, weights)
@@ -300,9 +302,15 @@ class TorchBackend:
     def _shown(self, loss: Tensor) -> Tensor:
         """Return this process's part of the loss to report. The first process's includes the L2 term."""
         loss = loss.double()
-        if self.job.l2 and self._weights and self.writes:
-            norm = torch.nn.utils.get_total_norm([w.detach() for w in self._weights])
-            loss = loss + 0.5 * self.job.l2 * norm.double() ** 2
+        if not (self.job.l2 and self.writes):
+            return loss
+        alike: dict[float, list[Tensor]] = {}
+        for each in self._trained:
+            if each.decay:
+                alike.setdefault(each.decay, []).append(each.tensor.detach())
+        for decay, tensors in alike.items():
+            norm = torch.nn.utils.get_total_norm(tensors)
+            loss = loss + 0.5 * self.job.l2 * decay * norm.double() ** 2
         return loss
 
     def _differentiate(self, loss: Tensor) -> None:
@@ -319,9 +327,10 @@ class TorchBackend:
             return
         self._scaler.unscale_(self._optimizer)
         if self._adds_l2:
-            for weight in self._weights:
-                assert weight.grad is not None
-                weight.grad.add_(weight.detach(), alpha=self.job.l2)
+            for tensor, _, decay in self._trained:
+                assert tensor.grad is not None
+                if decay:
+                    tensor.grad.add_(tensor.detach(), alpha=self.job.l2 * decay)
         if self.job.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self._all(), self.job.clip_norm)
 
@@ -442,7 +451,9 @@ class TorchBackend:
         # torch uses the same names of states as netspec, and counts the steps of each parameter
         # separately.
         for number, name in enumerate(self._names if state else ()):
-            lacking = {*self._rule.state_names} - {*state.get(number, {})}
+            shape = tuple(parameters[number].shape)
+            kept = {key for key in self._rule.state_names if self._rule.keeps(key, shape)}
+            lacking = kept - {*state.get(number, {})}
             wrong += [f"missing: `optimizer.{name}.{key}`" for key in sorted(lacking)]
         if wrong:
             message = "the checkpoint does not fit the net"

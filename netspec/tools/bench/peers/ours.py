@@ -25,7 +25,7 @@ def prepare(case: Workload) -> Runner:
     if not case.train:
         return Runner(lambda: predictor(x), lambda y: {"output": _chosen(y, case)}, VERSION)
     labels, loss = case.labels(), SoftmaxCrossEntropy()
-    optimizer = SGD(model.flat_parameters, model.flat_gradients, model.decayed)
+    optimizer = SGD(model.flat_parameters, model.flat_gradients, model.members)
 
     def step() -> float:
         value = model.gradients_(x, labels, loss=loss)
