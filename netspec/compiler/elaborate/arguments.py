@@ -295,6 +295,9 @@ class Arguments:
             hints: tuple[Hint, ...] = ()
             if isinstance(value, float) and "/" in argument.value.span.text:
                 hints = (Hint("`//` divides and rounds down to a whole number"),)
+            elif value == 0 and name == "axes" and op.name in other_frameworks.OF_NUMBERS.values():
+                several = other_frameworks.OF_SEVERAL_VALUES[op.name]
+                hints = (Hint(f"of a value and a number it is `{several}`"),)
             elif (help := open_help(value)) is not None:
                 hints = (*_wildcard(op, name, argument.value, value), Hint(help))
             place = self.names.place(argument.value)

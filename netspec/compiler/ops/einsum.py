@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from string import ascii_letters
 from typing import NamedTuple
 
 from netspec.compiler.ir.contract import *
@@ -96,8 +97,12 @@ class Einsum(Op):
             ShapeError: `shape/einsum`.
         """
         left, right, out = terms = self._terms()
+        of_one_image = [*map(len, (left, right))] == [*map(len, inputs)]
+        help = self._with_batch() if of_one_image else None
         if any(term[0] != out[0] or out[0] in term[1:] for term in terms):
-            self._refuse(f"the batch must be the first letter of each part of `{self.equation}`")
+            self._refuse(
+                f"the batch must be the first letter of each part of `{self.equation}`", help
+            )
         for term in terms:
             if len(set(term)) < len(term):
                 self._refuse(f"a letter may stand once in `{term}`")
@@ -110,7 +115,7 @@ class Einsum(Op):
         for term, shape in zip((left, right), inputs, strict=True):
             if len(term) - 1 != len(shape):
                 self._refuse(
-                    f"`{term}` has {len(term)} letters, which do not fit {show_shape(shape)}"
+                    f"`{term}` has {len(term)} letters, which do not fit {show_shape(shape)}", help
                 )
             for letter, extent in zip(term[1:], shape, strict=True):
                 if extent - size.setdefault(letter, extent):
@@ -118,9 +123,15 @@ class Einsum(Op):
                     self._refuse(f"`{letter}` is {size[letter]} and {extent} in {shown}")
         return _Letters(left[1:], right[1:], out[1:], size)
 
+    def _with_batch(self) -> str:
+        """Advice to write the batch, which equations for one image have not."""
+        letter = next((c for c in "b" + ascii_letters if c not in self.equation), "b")
+        left, right, out = (letter + term for term in self._terms())
+        return f'the batch has a letter too, the first: "{left},{right}->{out}"'
+
     @staticmethod
-    def _refuse(message: str) -> None:
-        raise ShapeError(EINSUM, message, blame="equation")
+    def _refuse(message: str, help: str | None = None) -> None:
+        raise ShapeError(EINSUM, message, blame="equation", help=help)
 
     def shape(self, *inputs: Shape) -> Shape:
         """The sizes of the letters of the product."""
