@@ -21,10 +21,16 @@ class CommandParser(argparse.ArgumentParser):
         super().__init__(**{"formatter_class": _UNMEASURED, **options})
 
     def format_help(self) -> str:
-        """See `ArgumentParser`."""
+        """See `ArgumentParser`; the examples of the verb come at the end."""
+        from netspec.cli.examples import EXAMPLES
+
         if self.formatter_class is _UNMEASURED:
             self.formatter_class = argparse.HelpFormatter
-        return super().format_help()
+        examples = EXAMPLES[self.prog.removeprefix("netspec").lstrip()]
+        shown = "".join(f"  {line}\n" for line in examples)
+        return (
+            f"{super().format_help()}\n{'examples' if len(examples) > 1 else 'example'}:\n{shown}"
+        )
 
     def error(self, message: str) -> NoReturn:
         """See `ArgumentParser`."""

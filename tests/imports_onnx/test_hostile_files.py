@@ -230,6 +230,17 @@ def test_all_that_is_missing_is_listed_by_name(tmp_path: Path) -> None:
     assert listed == [("Det", "first"), ("If", "second"), ("some.where.Own", "third")]
 
 
+@pytest.mark.parametrize("parts", [3, 2**32 - 1, -1])
+def test_a_split_has_as_many_outputs_as_it_says(parts: int, tmp_path: Path) -> None:
+    """onnxruntime and the package onnx are not done for hours with a split into 2**32 parts."""
+    nodes = [
+        node("Split", ["x"], ["a", "b"], name="cut", axis=1, num_outputs=parts),
+        node("Add", ["a", "b"], ["y"]),
+    ]
+    with pytest.raises(NetspecError, match="`cut` has 2 outputs, and says that it has"):
+        read(tmp_path, model(nodes))
+
+
 NAMES = ("x\n}\nnet Evil {", "\x1b[31mred", "../../etc", "__import__('os')", "a" * 5000, "1.2", " ")
 
 

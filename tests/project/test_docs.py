@@ -9,6 +9,7 @@ A fenced block says in its first line what it is:
     console                 `$ netspec ...` and what it prints; a line `...` stands for any lines
     python                  runs, in the order of the page
     python file: PATH       the whole of a file of the repository
+    toml                    a recipe
     text                    nothing that could be run
 
 Console and Python blocks run in a folder that has the repository's `networks` and `docs`.
@@ -42,6 +43,8 @@ from netspec.compiler.parse import loader as modules
 from netspec.compiler.parse import tree_builder as tree
 from netspec.compiler.passes import layer_limit
 from netspec.runtime.runs import recipe
+from netspec.runtime.runs.recipe import read_recipe
+from netspec.runtime.runs.resolve import resolve
 from tests.conftest import ROOT, Run
 
 PAGES = (
@@ -193,9 +196,15 @@ def test_a_file_that_is_shown_is_that_file(block: Block) -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_block_is_of_a_known_kind(page: str) -> None:
     text = (ROOT / page).read_text("utf-8")
-    known = {"net", "console", "python", "text"}
+    known = {"net", "console", "python", "text", "toml"}
     opened = re.findall(r"^```(\w*)[^\n]*\n.*?^```$", text, re.MULTILINE | re.DOTALL)
     assert set(opened) <= known
+
+
+@pytest.mark.parametrize("block", blocks("toml"), ids=str)
+def test_recipes_are_sound(block: Block, tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text(block.text, "utf-8")
+    assert resolve({}, read_recipe(tmp_path / "recipe.toml"))
 
 
 OTHERS = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "editors/README.md")

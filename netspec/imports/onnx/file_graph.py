@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netspec.compiler.ir.onnx_read import FileAttributes, FileOperator, FileValue
+from netspec.diagnostics import plural
 from netspec.imports.onnx.modern import Aligned, Modern, fits_schema, modern, plain
 from netspec.imports.onnx.proto_file import Array, shown_name, stored_array, wrong
 
@@ -181,6 +182,13 @@ class _Reading:
             ) from None
         if not domain and not fits_schema(read):
             raise wrong(f"`{_text(node.name) or operator}` is no `{operator}`: it has other inputs")
+        parts = attributes.get("num_outputs", len(outputs))
+        if operator == "Split" and parts != len(outputs):
+            # onnxruntime and the package onnx would go over as many parts as the file says.
+            raise wrong(
+                f"`{shown_name(node.name) or operator}` has {plural(len(outputs), 'output')}, and"
+                f" says that it has {shown_name(str(parts))}"
+            )
         metadata = {each.key: each.value for each in node.metadata_props}
         name = ".".join((*(call for call, _ in scopes), node.name)) if scopes else node.name
         if read.operator == "HardSigmoid" and not math.isclose(
