@@ -181,6 +181,7 @@ def _train_logged(
             val=settings["val"],
             normalize=normalization or settings.normalize,
             augment=settings["augment"] or (),
+            sample=settings["sample"],
             train_limit=settings["train-limit"],
             warmup=settings["warmup"],
             rates=settings["rates"] or {},

@@ -21,6 +21,7 @@ from netspec.runtime.runs.option_types import (
     TableOf,
     Text,
     WordOrFile,
+    WordOrList,
     from_text,
     problem,
 )
@@ -87,7 +88,7 @@ def add_option(group: argparse.ArgumentParser | argparse._ArgumentGroup, option:
     metavar = option.metavar or _METAVARS.get(type(kind))
     if isinstance(kind, Bool):
         group.add_argument(flag, action="store_true", default=None, help=option.about)
-    elif isinstance(kind, Choice) and not isinstance(kind, WordOrFile):
+    elif isinstance(kind, Choice) and not isinstance(kind, WordOrFile | WordOrList):
         group.add_argument(flag, choices=kind.words, help=option.about)
     elif isinstance(kind, ListOf) and kind.repeated:
         group.add_argument(flag, action="append", metavar=metavar, help=option.about)

@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 # Training accuracy is a check for over-fitting; 10,000 images give it to within half a percent.
 TRAIN_SAMPLE = 10_000
+# How the images of an epoch are chosen.
+SAMPLES = ("once", "balanced")
 # Accuracies are computed for at least this many images at a time, however small the training
 # batches are. For large images it is fewer, limited by the total count of numbers.
 _EVALUATION_BATCH, _EVALUATION_NUMBERS = 128, 1 << 22
 
 
-def epoch_order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """Return the order (count,) of the images in an epoch; epochs count from 1."""
-    return np.random.default_rng([seed, epoch]).permutation(count)
+def epoch_order(
+    count: int, seed: int, epoch: int, chances: NDArray[np.float64] | None = None
+) -> NDArray[np.int64]:
+    """Return the order (count,) of the images in an epoch; epochs count from 1.
+
+    With chances (count,), which sum to 1, as many are drawn, each whenever its chance will have it.
+    """
+    generator = np.random.default_rng([seed, epoch])
+    if chances is not None:
+        return generator.choice(count, count, p=chances)
+    return generator.permutation(count)
+
+
+def balanced_chances(labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the chance (N,) of each image with which all classes of labels (N,) are drawn as often."""
+    _, places, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    chances: NDArray[np.float64] = 1.0 / counts[places]
+    chances /= chances.sum()
+    return chances
 
 
 def batch_slices(count: int, batch: int) -> list[slice]:
@@ -55,17 +74,18 @@ def divided(count: int, parts: int) -> list[slice]:
     return [slice(start, stop) for start, stop in pairwise(edges)]
 
 
-def share_of_targets(counts: NDArray[np.int64], part: slice, own: slice, weight: float) -> float:
+def share_of_targets(counts: NDArray[Any], part: slice, own: slice, weight: float) -> float:
     """Return the weight of a process's mean over targets, where not every image has as many.
 
     Args:
-        counts: (N,) the targets of each image that count, in the order of the epoch.
+        counts: (N,) the targets of each image that count, or what they weigh, in the order of the
+            epoch.
         part: The images of the batch.
         own: Those of the process, see `share`.
         weight: Their share of the images; 0 for a process without a share.
     """
-    total = int(counts[part].sum())
-    return int(counts[own].sum()) / total if weight and total else weight
+    total = counts[part].sum()
+    return float(counts[own].sum() / total) if weight and total else weight
 
 
 def evaluation_batch(batch: int, numbers: int) -> int:

@@ -32,7 +32,7 @@ from netspec.runtime.models.classifier_shape import (
 from netspec.runtime.models.confusions import MOST_CLASSES, Confusions
 from netspec.runtime.models.inputs import Inputs, whole_fields
 from netspec.runtime.optim.losses import LOSSES_OF_CLASSES, Loss, SoftmaxCrossEntropy, make_loss
-from netspec.runtime.optim.targets import OF_CLASSES, class_axis, targets_of
+from netspec.runtime.optim.targets import OF_CLASSES, as_rows, class_axis, targets_of
 from netspec.runtime.weights.data_facts import (
     TrainedOn,
     class_names,
@@ -54,6 +54,9 @@ _MOST_SCORES = 1 << 25
 _LARGEST_MATRIX = 20
 _MISTAKES = 10
 # What targets belong to, by the number of their axes.
+_OF_A_CLASS = ("precision", "recall", "f1")
+# How many of the highest scores the second accuracy looks at.
+_BEST = 5
 _PLACES = {1: "images", 2: "steps", 3: "pixels"}
 
 Array = NDArray[Any]
@@ -98,6 +101,7 @@ class Evaluation:
         confusions: how many targets of each class were taken for which.
         what: what the targets are: `images`, or the places in them.
         perplexity: exp of the mean cross-entropy, for scores of a sequence.
+        top5: the share whose label is among the five highest scores; None for up to five classes.
     """
 
     names: tuple[str, ...]
@@ -105,6 +109,7 @@ class Evaluation:
     confusions: Confusions
     what: str = "images"
     perplexity: float | None = None
+    top5: float | None = None
 
     @property
     def images(self) -> int:
@@ -144,15 +149,26 @@ class Evaluation:
         """(K,), the share of images classified as a class that are of it; NaN if there are none."""
         return _share(self.confusions.right, self.confusions.by_taken)
 
-    def _rows(self) -> Iterator[tuple[str, float, float, int]]:
-        """Yield the name, precision, recall and support of each class; of those that occur, if there are
-        more than fit a table.
+    @property
+    def f1(self) -> NDArray[np.float64]:
+        """(K,), the harmonic mean of precision and recall; NaN for a class that does not occur."""
+        return _share(2 * self.confusions.right, self.support + self.confusions.by_taken)
+
+    @property
+    def macro_f1(self) -> float:
+        """The mean of `f1` over the classes that occur, as scikit-learn's f1_score(average="macro")."""
+        found = self.f1
+        return float(found[~np.isnan(found)].mean())
+
+    def _rows(self) -> Iterator[tuple[str, list[float], int]]:
+        """Yield the name, precision, recall and F1, and support of each class; of those that occur, if
+        there are more than fit a table.
         """
-        support, columns = self.support, (self.precision, self.recall)
+        support, columns = self.support, (self.precision, self.recall, self.f1)
         occurs = (support > 0) | (self.confusions.by_taken > 0)
         for k, name in enumerate(self.names):
             if occurs[k] or len(self.names) <= MOST_CLASSES:
-                yield name, float(columns[0][k]), float(columns[1][k]), int(support[k])
+                yield name, [float(column[k]) for column in columns], int(support[k])
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as a dict, for JSON."""
@@ -162,10 +178,16 @@ class Evaluation:
             self.what: self.images,
             **perplexity,
             "accuracy": self.accuracy,
+            **({} if self.top5 is None else {"top5": self.top5}),
+            "macro_f1": self.macro_f1,
             "loss": self.loss if np.isfinite(self.loss) else None,
             "classes": [
-                {"name": name, "precision": _known(p), "recall": _known(r), "support": count}
-                for name, p, r, count in self._rows()
+                {
+                    "name": name,
+                    **dict(zip(_OF_A_CLASS, map(_known, shares), strict=True)),
+                    "support": count,
+                }
+                for name, shares, count in self._rows()
             ],
             "confusion": self.confusion.tolist() if is_small else None,
         }
@@ -177,10 +199,10 @@ class Evaluation:
         return f"<netspec.Evaluation: accuracy {self.accuracy:.2%} of {self.images:,} {self.what}>"
 
     def _repr_html_(self) -> str:
-        rows = [[name, _percent(p), _percent(r), f"{n:,}"] for name, p, r, n in self._rows()]
+        rows = [[name, *map(_percent, shares), f"{n:,}"] for name, shares, n in self._rows()]
         classes = ""
         if len(self.names) <= MOST_CLASSES:
-            classes = html.table(["class", "precision", "recall", self.what], rows)
+            classes = html.table(["class", *_OF_A_CLASS, self.what], rows)
         head = f"<p>accuracy {self.accuracy:.2%}, loss {self.loss:.4f}</p>"
         if len(self.names) > _LARGEST_MATRIX:
             mistakes = "\n".join(self._mistakes())
@@ -199,13 +221,16 @@ class Evaluation:
 
     def _lines(self, width: int | None) -> Iterator[str]:
         yield f"accuracy  {self.accuracy:.2%} ({self._right:,} of {self.images:,})"
+        if self.top5 is not None:
+            yield f"top-5     {self.top5:.2%}"
+        yield f"macro F1  {self.macro_f1:.2%}"
         yield f"loss      {self.loss:.4f}"
         if self.perplexity is not None:
             yield f"perplexity {self.perplexity:.4g}"
         yield ""
         if len(self.names) <= MOST_CLASSES:
-            columns = [name_column("class"), *map(Column, ("precision", "recall", self.what))]
-            rows = [[name, _percent(p), _percent(r), f"{n:,}"] for name, p, r, n in self._rows()]
+            columns = [name_column("class"), *map(Column, (*_OF_A_CLASS, self.what))]
+            rows = [[name, *map(_percent, shares), f"{n:,}"] for name, shares, n in self._rows()]
             yield from table_lines(columns, rows, width=width)
             yield ""
         if len(self.names) <= _LARGEST_MATRIX:
@@ -262,23 +287,37 @@ def evaluate(
     """
     objective = loss or SoftmaxCrossEntropy()
     confusions = Confusions.none(len(names))
-    total, counted = 0.0, 0
+    kind = targets_of(objective) or OF_CLASSES
+    total, weighed, counted, among = 0.0, 0.0, 0, 0
     batch = batch or evaluated_at_a_time(model.graph)
     for start in range(0, len(x), batch):
         part = slice(start, start + batch)
         found = scores(model, normalization.apply(x[part], model.dtype))
         with as_ieee():
             kept = y[part] != IGNORED
-            count = int(kept.sum())
-            total += objective.value(found, y[part]) * count
+            weight = float(kind.counts(y[part]).sum())
+            total += objective.value(found, y[part]) * weight
         best = found.argmax(axis=class_axis(found.ndim))
+        among += _among_best(found, y[part])
         confusions += Confusions.counted(len(names), y[part][kept], best[kept])
-        counted += count
+        weighed, counted = weighed + weight, counted + int(kept.sum())
         advance(len(found))
-    mean = total / max(1, counted)
+    mean = total / (weighed or 1)
     sequences = y.ndim == 2 and isinstance(objective, SoftmaxCrossEntropy)
     what = _PLACES.get(y.ndim, "places")
-    return Evaluation(names, mean, confusions, what, float(np.exp(mean)) if sequences else None)
+    perplexity = float(np.exp(mean)) if sequences else None
+    top5 = among / max(1, counted) if len(names) > _BEST else None
+    return Evaluation(names, mean, confusions, what, perplexity, top5)
+
+
+def _among_best(found: Array, y: NDArray[np.int64]) -> int:
+    """Return of how many targets that count fewer than five classes have a higher score, or NaN."""
+    rows, labels = as_rows(found), y.reshape(-1)
+    kept = labels != IGNORED
+    rows, labels = rows[kept], labels[kept]
+    own = rows[np.arange(len(rows)), labels]
+    higher = (~(rows <= own[:, None])).sum(axis=1)
+    return int((higher < _BEST).sum())
 
 
 # How the images that are given are to be normalized; None for what the weights were trained with.

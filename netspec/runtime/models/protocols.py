@@ -50,6 +50,7 @@ class Job:
         accumulate: In how many parts the images of a step are computed, one after the other.
         rates: What the learning rate is multiplied by for some parameters, by name.
         decays: What weight decay and L2 are multiplied by for some; for others 1 for weights, else 0.
+        chances: (N,) how likely each image is drawn; None takes each once in an epoch.
     """
 
     data: Dataset
@@ -69,6 +70,7 @@ class Job:
     accumulate: int = 1
     rates: Mapping[str, float] = field(default_factory=dict)
     decays: Mapping[str, float] = field(default_factory=dict)
+    chances: NDArray[np.float64] | None = None
 
 
 _LARGEST_EXPONENT = 709.0

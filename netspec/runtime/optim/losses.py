@@ -14,6 +14,7 @@ from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.choices import is_number, make, require
 from netspec.runtime.data.dataset import IGNORED
+from netspec.runtime.optim.class_weights import ClassWeights, WeightedClasses, checked, known
 from netspec.runtime.optim.contrastive import NormalizedTemperatureCrossEntropy
 from netspec.runtime.optim.ctc import ctc, require_steps
 from netspec.runtime.optim.targets import (
@@ -72,7 +73,10 @@ class _OfRows(Protocol):
 class _ClassLoss(_OfRows, Protocol):
     """What the losses over classes share: the way from places to rows."""
 
-    targets: ClassVar[Targets] = OF_CLASSES
+    @property
+    def targets(self) -> Targets:
+        """See `Loss`."""
+        return OF_CLASSES
 
     def value(self, logits: Floats, targets: Labels) -> float:
         """See `Loss`."""
@@ -89,30 +93,68 @@ class _ClassLoss(_OfRows, Protocol):
         return _mean_in_torch(self.each_in_torch(rows, labels), labels)
 
 
+class _WeightedLoss(_ClassLoss, Protocol):
+    """A loss over classes whose targets may count as much as the weights of their classes say."""
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """A weight for each class; none where all count alike."""
+        ...
+
+    @property
+    def targets(self) -> Targets:
+        """See `Loss`."""
+        return WeightedClasses(self.weights) if self.weights else OF_CLASSES
+
+    def in_torch(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """See `Loss`."""
+        rows, labels = rows_in_torch(logits, targets)
+        each = self.each_in_torch(rows, labels)
+        if not self.weights:
+            return _mean_in_torch(each, labels)
+        counted = rows.new_tensor(self.weights)[labels.clamp_min(0)].where(labels != IGNORED, 0.0)
+        total = counted.sum()
+        return each.where(labels != IGNORED, 0.0).sum() / total.where(total > 0, 1.0)
+
+
 @dataclass(frozen=True, kw_only=True)
-class SoftmaxCrossEntropy(_ClassLoss):
-    """Cross-entropy of the softmax, with PyTorch's label smoothing.
+class SoftmaxCrossEntropy(_WeightedLoss):
+    """Cross-entropy of the softmax, with PyTorch's label smoothing and weights of classes.
 
-    For one row z with target t, K classes and smoothing e in [0, 1]:
+    For one row z with target t, K classes, smoothing e in [0, 1] and weights w:
 
-        q_k   = (1 - e) [k = t] + e / K
-        loss  = log sum_k exp(z_k) - sum_k q_k z_k
-        dz_k  = softmax(z)_k - q_k
+        q_k   = w_k ((1 - e) [k = t] + e / K)
+        loss  = sum_k q_k (log sum_j exp(z_j) - z_k)
+        dz_k  = softmax(z)_k sum_j q_j - q_k
 
-    The maximum of z is subtracted before the exponentials, so that none of them overflows. Source:
-    torch.nn.CrossEntropyLoss; Szegedy et al., Rethinking the Inception Architecture (2016).
+    The mean over rows is the sum divided by the sum of w_t. The maximum of z is subtracted before the
+    exponentials, so that none of them overflows. Source: torch.nn.CrossEntropyLoss; Szegedy et al.,
+    Rethinking the Inception Architecture (2016).
+
+    Attributes:
+        label_smoothing: e.
+        class_weights: w; none where all are 1; `balanced` until the labels are known.
     """
 
     label_smoothing: float = 0.0
+    class_weights: ClassWeights = ()
 
     def __post_init__(self) -> None:
         require(
             is_number(self.label_smoothing) and 0.0 <= self.label_smoothing <= 1.0,
             f"label smoothing must be between 0 and 1, not {self.label_smoothing}",
         )
+        object.__setattr__(self, "class_weights", checked(self.class_weights))
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """See `_WeightedLoss`."""
+        return known(self.class_weights)
 
     def of_rows(self, rows: Floats, labels: Labels, drows: Floats) -> float:
         """See `_OfRows`."""
+        if self.weights:
+            return _weighted_cross_entropy(rows, labels, drows, self.label_smoothing, self.weights)
         return softmax_cross_entropy(rows, labels, drows, self.label_smoothing)
 
     def each_in_torch(self, rows: Tensor, labels: Tensor) -> Tensor:
@@ -120,9 +162,66 @@ class SoftmaxCrossEntropy(_ClassLoss):
         from torch.nn import functional
 
         return functional.cross_entropy(
-            rows, labels, reduction="none", ignore_index=IGNORED,
-            label_smoothing=self.label_smoothing,
+            rows, labels, rows.new_tensor(self.weights) if self.weights else None,
+            reduction="none", ignore_index=IGNORED, label_smoothing=self.label_smoothing,
         )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class FocalLoss(_WeightedLoss):
+    """Cross-entropy that leaves out targets which are right already.
+
+    For one row with the probability p of its target t: loss = -w_t (1 - p)^gamma log p, and
+
+        dz_k = w_t (gamma p (1 - p)^(gamma - 1) log p - (1 - p)^gamma) ([k = t] - softmax(z)_k)
+
+    The mean over rows is the sum divided by the sum of w_t. Source: Lin et al., Focal Loss for Dense
+    Object Detection (2017), over a softmax.
+
+    Attributes:
+        focal_gamma: gamma, at least 1.
+        class_weights: see `SoftmaxCrossEntropy`.
+    """
+
+    focal_gamma: float = 2.0
+    class_weights: ClassWeights = ()
+
+    def __post_init__(self) -> None:
+        require(
+            is_number(self.focal_gamma) and self.focal_gamma >= 1,
+            f"focal_gamma must be at least 1, not {self.focal_gamma!r}",
+        )
+        object.__setattr__(self, "class_weights", checked(self.class_weights))
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """See `_WeightedLoss`."""
+        return known(self.class_weights)
+
+    def of_rows(self, rows: Floats, labels: Labels, drows: Floats) -> float:
+        """See `_OfRows`."""
+        numbers, gamma = np.arange(len(rows)), self.focal_gamma
+        shifted = np.subtract(rows, rows.max(axis=1, keepdims=True), out=drows)
+        right = shifted[numbers, labels]
+        np.exp(shifted, out=drows)
+        total = drows.sum(axis=1, keepdims=True)
+        drows /= total
+        log_p, p = right - np.log(total[:, 0]), drows[numbers, labels]
+        counted = _of_labels(self.weights, labels, rows)
+        share = counted / (counted.sum() or 1)
+        rest = 1 - p
+        loss = -float(np.sum(share * rest**gamma * log_p, dtype=np.float64))
+        slope = share * (gamma * p * rest ** (gamma - 1) * log_p - rest**gamma)
+        drows *= -slope[:, None]
+        drows[numbers, labels] += slope
+        return loss
+
+    def each_in_torch(self, rows: Tensor, labels: Tensor) -> Tensor:
+        """See `_OfRows`."""
+        right = labels.clamp_min(0)
+        log_p = rows.log_softmax(1).gather(1, right[:, None])[:, 0]
+        each = -((1 - log_p.exp()) ** self.focal_gamma) * log_p
+        return each * rows.new_tensor(self.weights)[right] if self.weights else each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -307,8 +406,43 @@ def softmax_cross_entropy(
     return float(loss)
 
 
+def _weighted_cross_entropy(
+    logits: Floats,
+    targets: Labels,
+    dlogits: Floats,
+    smoothing: float,
+    weights: tuple[float, ...],
+) -> float:
+    """Do the same as `softmax_cross_entropy` with a weight for each class."""
+    count, classes = logits.shape
+    rows = np.arange(count)
+    shifted = np.subtract(logits, logits.max(axis=1, keepdims=True), out=dlogits)
+    of_class = np.array(weights, logits.dtype)
+    wanted = np.zeros_like(logits)
+    wanted[rows, targets] = 1.0 - smoothing
+    wanted += smoothing / classes
+    wanted *= of_class
+    whole = of_class[targets].sum() or 1
+    expected = (wanted * shifted).sum(axis=1)
+    np.exp(shifted, out=dlogits)
+    total = dlogits.sum(axis=1, keepdims=True)
+    mass = wanted.sum(axis=1)
+    loss = np.sum(mass * np.log(total[:, 0]) - expected, dtype=np.float64) / whole
+    dlogits *= mass[:, None] / total
+    dlogits -= wanted
+    dlogits /= whole
+    return float(loss)
+
+
+def _of_labels(weights: tuple[float, ...], labels: Labels, like: Floats) -> Floats:
+    """Return the weight of each label (M,); 1 where there are no weights."""
+    of_class = np.array(weights, like.dtype)
+    return of_class[labels] if weights else np.ones(len(labels), like.dtype)
+
+
 LOSSES_OF_CLASSES: dict[str, Callable[..., Loss]] = {
     "softmax": SoftmaxCrossEntropy,
+    "focal": FocalLoss,
     "svm": MulticlassHinge,
     "mse": MeanSquaredError,
 }
@@ -324,7 +458,7 @@ LOSSES = {
 }
 
 
-def make_loss(name: str, /, **options: float) -> Loss:
+def make_loss(name: str, /, **options: object) -> Loss:
     """Return the loss called `name` in `LOSSES`; options are its attributes.
 
     Raises:
@@ -370,6 +504,7 @@ def output_loss(text: str, main: Loss) -> OutputLoss:
 # activation that cuts off values.
 OF_SCORES = (
     SoftmaxCrossEntropy,
+    FocalLoss,
     MulticlassHinge,
     BinaryCrossEntropy,
     ConnectionistTemporalClassification,

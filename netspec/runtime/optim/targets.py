@@ -54,8 +54,10 @@ class Targets(Protocol):
         """Return the number that all labels are below."""
         ...
 
-    def counts(self, targets: Labels) -> NDArray[np.int64]:
-        """Return (N,): over how many targets of each image the mean loss of a batch is."""
+    def counts(self, targets: Labels) -> NDArray[Any]:
+        """Return (N,): over how many targets of each image the mean loss of a batch is, or what these
+        weigh.
+        """
         ...
 
     def judge(self, scores: Floats, targets: Labels) -> Judged:
@@ -84,7 +86,7 @@ class Classes:
         """See `Targets`."""
         return output[class_axis(len(output) + 1) - 1]
 
-    def counts(self, targets: Labels) -> NDArray[np.int64]:
+    def counts(self, targets: Labels) -> NDArray[Any]:
         """See `Targets`."""
         return _not_ignored(targets)
 
@@ -124,7 +126,7 @@ class YesOrNo:
         """See `Targets`."""
         return 2
 
-    def counts(self, targets: Labels) -> NDArray[np.int64]:
+    def counts(self, targets: Labels) -> NDArray[Any]:
         """See `Targets`."""
         return _not_ignored(targets)
 
@@ -170,7 +172,7 @@ class Transcript:
         """See `Targets`."""
         return output[1]
 
-    def counts(self, targets: Labels) -> NDArray[np.int64]:
+    def counts(self, targets: Labels) -> NDArray[Any]:
         """See `Targets`: the mean is over sequences."""
         return np.ones(len(targets), np.int64)
 
@@ -235,8 +237,8 @@ def shares_of_parts(
     for loss in losses:
         kind = targets_of(loss)
         counts = np.ones(len(targets), np.int64) if kind is None else kind.counts(targets)
-        whole = max(1, int(counts.sum()))
-        columns.append([int(counts[part].sum()) / whole for part in parts])
+        whole = counts.sum() or 1
+        columns.append([float(counts[part].sum() / whole) for part in parts])
     return [list(each) for each in zip(*columns, strict=True)]
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "TableOf",
     "Text",
     "WordOrFile",
+    "WordOrList",
     "from_text",
     "is_name",
     "problem",
@@ -60,6 +61,23 @@ class WordOrFile(Choice):
     def describe(self) -> str:
         """See `Kind`."""
         return f"{super().describe()}, or a {self.suffix} file"
+
+
+@dataclass(eq=False, repr=False)
+class WordOrList(Choice):
+    """One of a few words, or a list: on a command line separated by commas."""
+
+    item: Kind
+
+    def convert(self, value: Any) -> Any:
+        """Return the word, or the list with each item converted."""
+        if isinstance(value, list):
+            return [self.item.convert(item) for item in value]
+        return super().convert(value)
+
+    def describe(self) -> str:
+        """See `Kind`."""
+        return f"{super().describe()}, or a list, each item {self.item.describe()}"
 
 
 def is_name(text: str) -> bool:
@@ -112,7 +130,7 @@ def problem(kind: Kind, value: Any) -> tuple[str, str | None] | None:
             (_in_table(name, item, wrong) for name, item in value.items()
              if (wrong := problem(kind.item, item))), None,
         )  # fmt: skip
-    if isinstance(kind, ListOf) and isinstance(value, list):
+    if isinstance(kind, ListOf | WordOrList) and isinstance(value, list):
         return next((wrong for item in value if (wrong := problem(kind.item, item))), None)
     try:
         converted = kind.convert(value)
@@ -143,6 +161,13 @@ def _(kind: Int, text: str) -> int:
 @from_text.register
 def _(kind: Real, text: str) -> float:
     return float(text)
+
+
+@from_text.register
+def _(kind: WordOrList, text: str) -> Any:
+    if text in kind.words:
+        return text
+    return [from_text(kind.item, part) for part in text.split(",") if part]
 
 
 @from_text.register

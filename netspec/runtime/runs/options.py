@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from netspec.runtime.data.augment_draws import KINDS as AUGMENTATIONS
+from netspec.runtime.data.batches import SAMPLES
 from netspec.runtime.data.catalog import NAMES
 from netspec.runtime.data.choices import is_number, require
 from netspec.runtime.data.dataset import IGNORED
@@ -18,6 +19,7 @@ from netspec.runtime.data.input_normalization import KINDS as NORMALIZATIONS
 from netspec.runtime.data.input_normalization import check_deviations
 from netspec.runtime.data.plain_vocabulary import KINDS as TOKENS
 from netspec.runtime.models.numpy_model import DTYPES
+from netspec.runtime.optim.class_weights import BALANCED
 from netspec.runtime.optim.losses import LOSSES, SoftmaxCrossEntropy, output_loss
 from netspec.runtime.optim.lr_schedules import SCHEDULES
 from netspec.runtime.optim.muon import SCALES
@@ -32,6 +34,7 @@ from netspec.runtime.runs.option_types import (
     TableOf,
     Text,
     WordOrFile,
+    WordOrList,
 )
 from netspec.runtime.training.best_weights import KEEP
 
@@ -153,6 +156,8 @@ _DATA = (
            "data", "char", of="data", on_resume="fixed", metavar="TOKENS"),
     Option("augment", ListOf(Choice(AUGMENTATIONS)), f"random changes: {','.join(AUGMENTATIONS)}",
            "data", (), of="data"),
+    Option("sample", Choice(SAMPLES), "once: each image in each epoch (default); balanced: as many, drawn"
+           " so that all classes are as likely", "data", "once", of="data", on_resume="fixed"),
 )  # fmt: skip
 
 
@@ -225,11 +230,17 @@ _TRAINING = (
            " cyclic (default a tenth of the rate)",
            of="schedule", keyword=True, metavar="RATE"),
     Option("warmup", Int(0, None), "raise the rate linearly over the first N epochs", default=0),
-    Option("loss", Choice(tuple(LOSSES)), "(default softmax, the cross-entropy); bce: of answers of 0 and"
-           " 1; ctc: of sequences without places; ntxent: of two views of each image; value: the output",
+    Option("loss", Choice(tuple(LOSSES)), "(default softmax, the cross-entropy); focal: looks at hard"
+           " targets; bce: of answers of 0 and 1; ctc: of sequences without places; ntxent: of two views of"
+           " each image; value: the output",
            default="softmax", on_resume="fixed"),
     Option("label-smoothing", Real(), "label smoothing: give the other classes E of the softmax's target",
            of="loss", keyword=True, metavar="E"),
+    Option("class-weights", WordOrList((BALANCED,), Real()), "of softmax and focal: how much each class"
+           " counts, such as 1,2.5,1; balanced: all as much", of="loss", keyword=True,
+           on_resume="fixed", metavar="WEIGHTS"),
+    Option("focal-gamma", Real(), "of focal: its exponent (default 2)", of="loss", keyword=True,
+           metavar="G"),
     Option("temperature", Real(), "of ntxent: what its cosines are divided by (default 0.5)",
            of="loss", keyword=True, metavar="T"),
     Option("delta", Real(), "the margin of the svm (default 1)", of="loss", keyword=True),

@@ -11,7 +11,7 @@ import numpy as np
 
 from netspec import codes
 from netspec.diagnostics import NetspecError, plural
-from netspec.runtime.data.batches import batch_slices, train_sample
+from netspec.runtime.data.batches import SAMPLES, balanced_chances, batch_slices, train_sample
 from netspec.runtime.data.choices import check_name, is_number, require
 from netspec.runtime.data.chosen_images import ChosenImages
 from netspec.runtime.data.dataset import Array, Dataset, Labels, blocks
@@ -24,6 +24,7 @@ from netspec.runtime.data.samples import by_input
 from netspec.runtime.data.suspicions import suspicions
 from netspec.runtime.models.classifier_shape import (
     doubts_about_scores,
+    label_count,
     require_sizes,
     require_targets,
     scores_output,
@@ -38,6 +39,7 @@ from netspec.runtime.models.inputs import (
 )
 from netspec.runtime.models.memory_check import require_memory
 from netspec.runtime.models.protocols import Job, Remembers, Trainable
+from netspec.runtime.optim.class_weights import for_labels
 from netspec.runtime.optim.losses import (
     OF_SCORES,
     Loss,
@@ -78,13 +80,14 @@ def fit(
     val: int = 0,
     normalize: str | tuple[Sequence[float], Sequence[float]] | InputNormalization = "channel",
     augment: Sequence[str] = (),
+    sample: str = "once",
     train_limit: int | None = None,
     warmup: int = 0,
     rates: Mapping[str, float] | None = None,
     decays: Mapping[str, float] | None = None,
     optimizer_options: Mapping[str, object] | None = None,
     schedule_options: Mapping[str, object] | None = None,
-    loss_options: Mapping[str, float] | None = None,
+    loss_options: Mapping[str, object] | None = None,
     also: Sequence[str] = (),
     keep: str = "last",
     out: str | Path | None = None,
@@ -117,7 +120,7 @@ def fit(
         lr: Learning rate; None takes the optimizer's default.
         schedule: `constant`, `cosine`, `cosine-restarts`, `linear`, `polynomial`, `one-cycle`,
             `cyclic`, `step`, `multi-step`, `exponential`, `plateau`.
-        loss: `softmax`, `svm`, `mse`; `bce` for answers of 0 and 1, `ctc` for sequences without
+        loss: `softmax`, `focal`, `svm`, `mse`; `bce` for answers of 0 and 1, `ctc` for sequences without
             places; `value` for a net whose output is its loss; or a `Loss`.
         l2: Adds l2/2 * sum(W^2) over the trained weights to the loss, PyTorch's weight_decay.
         clip_norm: Scale the gradient of that whole loss down to at most this norm.
@@ -133,6 +136,8 @@ def fit(
             from 0 to 1; or a `Normalization` that was fitted before, such as that of the weights to
             start from. Whole numbers, such as tokens, are never normalised.
         augment: Some of `crop`, `flip`, `cutout`: random changes of the training images.
+        sample: `once`, each image in each epoch; or `balanced`, as many draws of images in which all
+            classes are as likely.
         train_limit: Train only on this many of the first images (after `val` were held out).
         warmup: The number of epochs in which the rate rises linearly at the beginning.
         rates: What the learning rate is multiplied by, for parameters whose names match a pattern:
@@ -141,7 +146,7 @@ def fit(
             biases and norms, unless it says otherwise.
         optimizer_options: Keyword arguments of the optimizer (`momentum`, `beta1`, ...).
         schedule_options: Keyword arguments of the schedule (`gamma`, `milestones`, ...).
-        loss_options: Keyword arguments of the loss (`label_smoothing`, `delta`).
+        loss_options: Keyword arguments of the loss (`label_smoothing`, `delta`, `class_weights`).
         also: Further outputs that are trained, such as auxiliary heads: `aux=0.4` adds 0.4 times the
             loss of the output `aux`, and `aux=mse*0.4` its squared error.
         keep: Which weights the model has in the end, and are saved to `out`: those of the `last`
@@ -175,15 +180,9 @@ def fit(
     _check_whole(warmup=(warmup, 0), train_limit=(1 if train_limit is None else train_limit, 1))
     _check_whole(eval_every=(eval_every, 0), test_every=(test_every, 0))
     _check_whole(early_stopping=(1 if early_stopping is None else early_stopping, 1))
-    require(is_number(l2) and l2 >= 0, f"l2 must be at least 0, not {l2!r}")
-    require(
-        clip_norm is None or (is_number(clip_norm) and clip_norm > 0),
-        f"clip_norm must be more than 0, not {clip_norm!r}",
-    )
     _check_whole(accumulate=(accumulate, 1))
-    require(
-        ema is None or (is_number(ema) and 0 < ema < 1), f"ema must be between 0 and 1, not {ema!r}"
-    )
+    _check_numbers(l2, clip_norm, ema)
+    check_name("way to sample", sample, SAMPLES)
     check_name("choice of weights to keep", keep, KEEP)
     require(
         keep == "last" or val > 0,
@@ -205,6 +204,10 @@ def fit(
         "keep the last: --keep last",
     )
     terms = [output_loss(text, objective) for text in also]
+    require(
+        sample == "once" or not data.target_shape,
+        "images are balanced by their label, and these have more than one each",
+    )
     _check_outputs(model, terms, data)
     whole = _whole_inputs(model, data)
     if len(whole) == len(data.input_shapes):
@@ -214,15 +217,16 @@ def fit(
             _LOG.warning("%s", doubt)
     data, x_val, y_val = data.split(val)
     data = data.limit(train_limit)
+    objective, terms = _weighted(model, objective, terms, data.y_train)
     count = len(data.x_train)
     parts = batch_slices(count, batch)
     rule = make_schedule(schedule, lr, epochs * len(parts), len(parts), **(schedule_options or {}))
     rate = warm_up(rule, warmup * len(parts))
     if not isinstance(normalize, InputNormalization):
         normalize = fit_normalization(normalize, data.x_train, whole)
-    sample = train_sample(count, seed)
+    looked_at = train_sample(count, seed)
     measured: dict[str, tuple[Array | ChosenImages, Labels]] = {
-        "train": (ChosenImages(data.x_train, sample), data.y_train[sample]),
+        "train": (ChosenImages(data.x_train, looked_at), data.y_train[looked_at]),
         "val": (x_val, y_val),
         "test": (data.x_test, data.y_test),
     }
@@ -245,6 +249,7 @@ def fit(
         accumulate=accumulate,
         rates=factors(model.graph, rates or {}),
         decays=factors(model.graph, decays or {}),
+        chances=balanced_chances(data.y_train) if sample == "balanced" else None,
     )
     require_memory(model, job, kept=recorder is not None)
     history = History(normalize, about_data=about_data(data), steps_in_epoch=len(parts))
@@ -364,6 +369,32 @@ def _check_whole(**arguments: tuple[object, int]) -> None:
             whole and int(value) >= least,  # type: ignore[call-overload]
             f"{name} must be a whole number from {least} on, not {value!r}",
         )
+
+
+def _check_numbers(l2: float, clip_norm: float | None, ema: float | None) -> None:
+    """Check what is no whole number."""
+    require(is_number(l2) and l2 >= 0, f"l2 must be at least 0, not {l2!r}")
+    require(
+        clip_norm is None or (is_number(clip_norm) and clip_norm > 0),
+        f"clip_norm must be more than 0, not {clip_norm!r}",
+    )
+    require(
+        ema is None or (is_number(ema) and 0 < ema < 1), f"ema must be between 0 and 1, not {ema!r}"
+    )
+
+
+def _weighted(
+    model: Trainable, loss: Loss, terms: Sequence[OutputLoss], labels: Labels
+) -> tuple[Loss, list[OutputLoss]]:
+    """Return the loss, and those of further outputs, with their weights of classes.
+
+    Raises:
+        NetspecError: `train/bad-option` for another number of weights than of classes.
+    """
+    if not getattr(loss, "class_weights", ()):
+        return loss, list(terms)
+    found = for_labels(loss, labels, label_count(model.graph))
+    return found, [replace(t, loss=found) if t.loss is loss else t for t in terms]
 
 
 def _whole_inputs(model: Trainable, data: Dataset) -> list[str]:

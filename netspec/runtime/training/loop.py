@@ -149,7 +149,7 @@ class TrainingRun:
         left = self.parts[self.done :]
         if not left:  # it was stopped while accuracies were measured
             return False
-        order = epoch_order(self.images, self.job.seed, self.epoch)
+        order = epoch_order(self.images, self.job.seed, self.epoch, self.job.chances)
         self.backend.begin_epoch(self.epoch, order, left)
         before, start = self.seconds, time.perf_counter()
         shown = left[0].start
