@@ -101,7 +101,7 @@ def _part(data: Dataset, part: str, settings: Settings) -> tuple[Any, Any]:
     Raises:
         NetspecError: `data/missing-file` if the part is empty.
     """
-    rest, x_val, y_val = data.split(settings["val"])
+    rest, x_val, y_val = data.split(settings["val"], settings["seed"])
     rest = rest.limit(settings["train-limit"])
     parts = {
         "test": (data.x_test, data.y_test),

@@ -213,8 +213,10 @@ def _train_logged(
 def _images(data: Dataset, settings: Settings) -> str:
     """Describe how many images or windows of a text are used, and for what."""
     from netspec.runtime.data.batches import TRAIN_SAMPLE
+    from netspec.runtime.data.held_out import held_out_count
 
-    there, held = len(data.x_train), settings["val"]
+    there = len(data.x_train)
+    held = held_out_count(there, settings["val"])
     used = min(there - held, settings["train-limit"] or there)
     of = f" of {there:,}" if used < there else ""
     parts = [f"{used:,}{of} training {data.samples}"]

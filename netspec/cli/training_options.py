@@ -14,6 +14,7 @@ from netspec.runtime.data.choices import check_name
 from netspec.runtime.runs.option_types import (
     Bool,
     Choice,
+    CountOrShare,
     Int,
     Kind,
     ListOf,
@@ -53,6 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 _METAVARS: dict[type[Kind], str] = {
     Int: "N",
+    CountOrShare: "N",
     Real: "R",
     Text: "NAME",
     ListOf: "LIST",

@@ -40,8 +40,9 @@ def test_the_table_of_a_known_confusion():
     assert np.isnan(found.precision[2])
     lines = str(found).splitlines()
     assert lines[0] == "accuracy  80.00% (12 of 15)"
-    assert lines[5].split() == ["a", "88.9%", "80.0%", "10"]
-    assert lines[7].split() == ["c", "-", "-", "0"]
+    assert lines[1] == "macro F1  78.47%"
+    assert lines[6].split() == ["a", "88.9%", "80.0%", "84.2%", "10"]
+    assert lines[8].split() == ["c", "-", "-", "-", "0"]
     assert lines[-3].split() == ["a", "8", "2", "0"]
     assert found.to_dict()["classes"][2]["recall"] is None
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.choices import require
-from netspec.runtime.data.samples import ONLY, by_input, packed, require_numbers
+from netspec.runtime.data.held_out import drawn_share, is_share
+from netspec.runtime.data.samples import ONLY, by_input, is_in_memory, packed, require_numbers
 from netspec.runtime.data.vocabulary import Vocabulary
 from netspec.text.printable import printable
 
@@ -234,21 +235,38 @@ class Dataset:
                 f"{self.classes} classes have labels 0 to {self.classes - 1}",
             )
 
-    def split(self, val: int) -> tuple[Dataset, Array, Labels]:
-        """Hold out the last `val` training images; returns (the rest, x_val, y_val).
+    def split(self, val: float, seed: int = 0) -> tuple[Dataset, Array, Labels]:
+        """Hold out training images; returns (the rest, x_val, y_val).
+
+        Args:
+            val: how many of the last images; or a share of each class between 0 and 1, drawn, for
+                which the images are copied.
+            seed: what a share is drawn from.
 
         Raises:
-            NetspecError: `train/bad-option` if `val` is negative or leaves nothing to train on.
+            NetspecError: `train/bad-option` for a number that leaves nothing to train on, and for a
+                share of images that lie in a file.
         """
         count = len(self.x_train)
+        if is_share(val):
+            require(
+                is_in_memory(self.x_train),
+                f"the images of {self.name} lie in a file, and a share of them would be copied into"
+                " memory",
+                "hold out the last: --val 5000",
+            )
+            rest, held = drawn_share(self.y_train, val, seed)
+            require(len(held) > 0, f"val = {val} holds out no image of {count}")
+            kept = replace(self, x_train=self.x_train[rest], y_train=self.y_train[rest])
+            return kept, self.x_train[held], self.y_train[held]
         require(
-            0 <= val < count,
+            val < count,
             f"val = {val} does not fit {self.name}: it must be at least 0 and leave some of "
             f"the {count} training {self.samples}",
         )
-        cut = count - val
-        rest = replace(self, x_train=self.x_train[:cut], y_train=self.y_train[:cut])
-        return rest, self.x_train[cut:], self.y_train[cut:]
+        cut = count - int(val)
+        last = replace(self, x_train=self.x_train[:cut], y_train=self.y_train[:cut])
+        return last, self.x_train[cut:], self.y_train[cut:]
 
     def limit(self, count: int | None) -> Dataset:
         """Keep the first `count` training images; None and counts beyond the end keep all.

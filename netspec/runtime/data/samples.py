@@ -93,3 +93,12 @@ def number_types(x: Array) -> str:
 def numbers_in(x: Array) -> int:
     """Return how many numbers a sample has, in all inputs."""
     return sum(math.prod(array.shape[1:]) for array in by_input(x).values())
+
+
+def is_in_memory(x: Array | None) -> bool:
+    """Return True if the system cannot reclaim the memory, as it can that of a mapped file."""
+    while isinstance(x, np.ndarray):
+        if isinstance(x, np.memmap):
+            return False
+        x = x.base
+    return True

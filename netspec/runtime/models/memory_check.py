@@ -12,7 +12,7 @@ from netspec import codes
 from netspec.compiler.ir.graph import Graph
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.batches import evaluation_batch
-from netspec.runtime.data.samples import numbers_in
+from netspec.runtime.data.samples import is_in_memory, numbers_in
 from netspec.runtime.models.protocols import Job
 from netspec.runtime.models.room import largest_batch, parameter_count
 from netspec.runtime.optim.optimizers import check_optimizer
@@ -62,7 +62,7 @@ def needed_bytes(model: Any, job: Job, batch: int, *, kept: bool = False) -> int
         job.optimizer, job.optimizer_options, kept=kept, averages=job.ema is not None
     )
     copies += job.accumulate > 1  # the sum of the gradients of the parts
-    seen = {id(x): x.nbytes for x in (job.data.x_train, job.data.x_test) if _in_memory(x)}
+    seen = {id(x): x.nbytes for x in (job.data.x_train, job.data.x_test) if is_in_memory(x)}
     part = -(-batch // job.accumulate)
     steps: int = model.step_bytes(part, evaluation_batch(batch, numbers_in(job.data.x_train)))
     total: int = steps + copies * size + sum(seen.values())
@@ -89,15 +89,6 @@ def parameter_copies(
     if kept:  # a checkpoint is a copy of all this, and then the bytes of its file
         copies += 2 * (2 + remembered)
     return copies
-
-
-def _in_memory(x: np.ndarray[Any, Any]) -> bool:
-    """Return True if the system cannot reclaim the memory, as it can that of a mapped file."""
-    while isinstance(x, np.ndarray):
-        if isinstance(x, np.memmap):
-            return False
-        x = x.base  # type: ignore[assignment]
-    return True
 
 
 def value_bytes(graph: Graph, batch: int, itemsize: int) -> int:

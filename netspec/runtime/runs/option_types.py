@@ -17,6 +17,7 @@ from netspec.runtime.data.choices import meant_by
 __all__ = [
     "Bool",
     "Choice",
+    "CountOrShare",
     "Int",
     "Kind",
     "ListOf",
@@ -78,6 +79,22 @@ class WordOrList(Choice):
     def describe(self) -> str:
         """See `Kind`."""
         return f"{super().describe()}, or a list, each item {self.item.describe()}"
+
+
+@dataclass(eq=False, repr=False)
+class CountOrShare(Kind):
+    """A number of images, or a share of them between 0 and 1."""
+
+    def convert(self, value: Any) -> float:
+        """Return the number or the share."""
+        is_share = isinstance(value, float) and 0 < value < 1
+        if not is_share and (type(value) is not int or value < 0):
+            raise WrongValueError(f"{self.describe()}, not {show(value)}")
+        return value  # type: ignore[no-any-return]
+
+    def describe(self) -> str:
+        """See `Kind`."""
+        return "a whole number, at least 0, or a share between 0 and 1"
 
 
 def is_name(text: str) -> bool:
@@ -156,6 +173,11 @@ def from_text(kind: Kind, text: str) -> Any:
 @from_text.register
 def _(kind: Int, text: str) -> int:
     return int(text)
+
+
+@from_text.register
+def _(kind: CountOrShare, text: str) -> float:
+    return int(text) if text.lstrip("+-").isdecimal() else float(text)
 
 
 @from_text.register

@@ -27,6 +27,7 @@ from netspec.runtime.optim.optimizers import OPTIMIZERS
 from netspec.runtime.runs.option_types import (
     Bool,
     Choice,
+    CountOrShare,
     Int,
     Kind,
     ListOf,
@@ -139,7 +140,8 @@ _DATA = (
            "data", on_resume="fixed", instead_of=("normalize",)),
     Option("std", ListOf(Real()), "the standard deviation of each channel, likewise",
            "data", on_resume="fixed", check=check_deviations, instead_of=("normalize",)),
-    Option("val", Int(0, None), "hold out the last N training images for validation",
+    Option("val", CountOrShare(), "hold out the last N training images for validation, or a share of each"
+           " class drawn with the seed, such as 0.1",
            "data", 0, of="data", on_resume="fixed"),
     Option("train-limit", Int(1, None), "train on the first N images only",
            "data", of="data", on_resume="fixed"),
@@ -231,8 +233,8 @@ _TRAINING = (
            of="schedule", keyword=True, metavar="RATE"),
     Option("warmup", Int(0, None), "raise the rate linearly over the first N epochs", default=0),
     Option("loss", Choice(tuple(LOSSES)), "(default softmax, the cross-entropy); focal: looks at hard"
-           " targets; bce: of answers of 0 and 1; ctc: of sequences without places; ntxent: of two views of"
-           " each image; value: the output",
+           " targets; bce: of answers of 0 and 1; ctc: of sequences without places; ntxent: of two views"
+           " of each image; value: the output",
            default="softmax", on_resume="fixed"),
     Option("label-smoothing", Real(), "label smoothing: give the other classes E of the softmax's target",
            of="loss", keyword=True, metavar="E"),

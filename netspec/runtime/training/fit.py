@@ -21,7 +21,7 @@ from netspec.runtime.data.input_normalization import (
     fit_normalization,
 )
 from netspec.runtime.data.samples import by_input
-from netspec.runtime.data.suspicions import suspicions
+from netspec.runtime.data.suspicions import lacking, suspicions
 from netspec.runtime.models.classifier_shape import (
     doubts_about_scores,
     label_count,
@@ -77,7 +77,7 @@ def fit(
     accumulate: int = 1,
     ema: float | None = None,
     seed: int = 0,
-    val: int = 0,
+    val: float = 0,
     normalize: str | tuple[Sequence[float], Sequence[float]] | InputNormalization = "channel",
     augment: Sequence[str] = (),
     sample: str = "once",
@@ -130,7 +130,8 @@ def fit(
             `netspec.runtime.optim.averaging`); the averaged weights are measured and kept.
         seed: The seed of the order of images, the sample for training accuracy, dropout and
             augmentation.
-        val: Hold out the last `val` training images for validation.
+        val: Hold out the last `val` training images for validation; or a share of each class, such as
+            0.1, drawn from the seed.
         normalize: `none`, `unit`, `channel`, `mean-image`, fitted to the images trained on;
             `imagenet`, or a pair (mean, std) of lists with a number for each channel, for pixels
             from 0 to 1; or a `Normalization` that was fitted before, such as that of the weights to
@@ -176,7 +177,7 @@ def fit(
             `train/out-of-memory` if a step does not fit into memory.
     """
     _require_trainable(model, data)
-    _check_whole(epochs=(epochs, 1), batch=(batch, 1), seed=(seed, 0), val=(val, 0))
+    _check_whole(epochs=(epochs, 1), batch=(batch, 1), seed=(seed, 0))
     _check_whole(warmup=(warmup, 0), train_limit=(1 if train_limit is None else train_limit, 1))
     _check_whole(eval_every=(eval_every, 0), test_every=(test_every, 0))
     _check_whole(early_stopping=(1 if early_stopping is None else early_stopping, 1))
@@ -187,7 +188,7 @@ def fit(
     require(
         keep == "last" or val > 0,
         "the best epoch is chosen by validation accuracy, and val is 0",
-        "hold images out: --val 5000",
+        "hold images out: --val 0.1",
     )
     if isinstance(normalize, str):
         check_name("normalization", normalize, KINDS)
@@ -215,8 +216,7 @@ def fit(
     if isinstance(objective, OF_SCORES):
         for doubt in doubts_about_scores(model.graph, data.classes):
             _LOG.warning("%s", doubt)
-    data, x_val, y_val = data.split(val)
-    data = data.limit(train_limit)
+    data, x_val, y_val = _divided(data, val, seed, train_limit)
     objective, terms = _weighted(model, objective, terms, data.y_train)
     count = len(data.x_train)
     parts = batch_slices(count, batch)
@@ -381,6 +381,18 @@ def _check_numbers(l2: float, clip_norm: float | None, ema: float | None) -> Non
     require(
         ema is None or (is_number(ema) and 0 < ema < 1), f"ema must be between 0 and 1, not {ema!r}"
     )
+
+
+def _divided(
+    data: Dataset, val: float, seed: int, limit: int | None
+) -> tuple[Dataset, Array, Labels]:
+    """Return the data that are trained on, and the images and labels held out."""
+    rest, x_val, y_val = data.split(val, seed)
+    rest = rest.limit(limit)
+    for what, labels in (("training", rest.y_train), ("validation", y_val)) if val else ():
+        for doubt in lacking(what, labels, data):
+            _LOG.warning("%s", doubt)
+    return rest, x_val, y_val
 
 
 def _weighted(
