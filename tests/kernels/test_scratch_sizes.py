@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import netspec
 from netspec.compiler.ir.plan import Plan
 from netspec.kernels import conv, parallel
+from netspec.kernels.convolution.conv_plan import phases, reaches_all
 from netspec.kernels.windows import Window
 from netspec.runtime.engine.program import make_plan
 from netspec.testing.op_examples import (
@@ -117,3 +118,35 @@ def test_every_op_runs_at_any_batch_in_any_number_of_threads(example, monkeypatc
             graph, random_parameters(graph), inputs, dy, training=True, dtype=np.float32
         )
         assert all(np.isfinite(a).all() for a in run.outputs.values())
+
+
+WINDOWS = st.builds(
+    Window,
+    kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    stride=st.tuples(st.integers(1, 6), st.integers(1, 6)),
+    pad=st.tuples(*[st.integers(0, 3)] * 4),
+    dilation=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+)
+
+
+@given(WINDOWS, st.integers(1, 9), st.integers(1, 9))
+def test_every_pixel_that_a_tap_reaches_is_in_one_phase(
+    window: Window, high: int, wide: int
+) -> None:
+    shape = (1, high, wide, 2)
+    phase_of = np.zeros((high, wide), int)
+    for phase in phases(window, shape):
+        assert min(phase.window.kernel) >= 1
+        phase_of[phase.pixels[1:]] += 1
+    (kh, kw), (sh, sw), (top, _, left, _), (dh, dw) = window
+    reached = [
+        [any((p + pad - i * d) % s == 0 for i in range(k)) for p in range(size)]
+        for k, s, pad, d, size in ((kh, sh, top, dh, high), (kw, sw, left, dw, wide))
+    ]
+    assert np.array_equal(phase_of, np.outer(*reached))
+    assert reaches_all(window, shape) == bool(phase_of.all())
+
+
+def test_a_stride_far_beyond_the_window_has_few_phases() -> None:
+    window = Window(kernel=(2, 2), stride=(1_000_000, 2), pad=(0, 0, 0, 0), dilation=(1, 1))
+    assert len([*phases(window, (1, 3_000_000, 8, 2))]) == 4

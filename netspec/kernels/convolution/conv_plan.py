@@ -4,12 +4,11 @@ A *phase* of a strided convolution's backward pass is the set of pixels that the
 See `netspec.kernels.conv` for the other terms.
 """
 
+import itertools
 from collections.abc import Iterator
 from math import gcd
 from types import EllipsisType
 from typing import NamedTuple
-
-import numpy as np
 
 from netspec.kernels.windows import (
     Tiling,
@@ -103,11 +102,12 @@ def phases(window: Window, x_shape: tuple[int, ...]) -> Iterator[Phase]:
     """Group the pixels of x by their position within the stride. At stride 1 all of x is one phase.
 
     Each phase is then a convolution of stride 1. So the multiplications by the zeros that the
-    stride inserts between the pixels of dy are never done.
+    stride inserts between the pixels of dy are never done. Phases that no tap reaches are left out.
     """
     n, height, width, channels = x_shape
     (kh, kw), (sh, sw), (top, _, left, _), (dh, dw) = window
-    for h, w in np.ndindex(min(sh, height), min(sw, width)):
+    reached = _reached(top, kh, sh, dh, height), _reached(left, kw, sw, dw, width)
+    for h, w in itertools.product(*reached):
         taps_h, count_h, pad_h = _taps_of_phase(h + top, kh, sh, dh)
         taps_w, count_w, pad_w = _taps_of_phase(w + left, kw, sw, dw)
         yield Phase(
@@ -123,6 +123,20 @@ def phases(window: Window, x_shape: tuple[int, ...]) -> Iterator[Phase]:
         )
 
 
+def reaches_all(window: Window, x_shape: tuple[int, ...]) -> bool:
+    """Whether every pixel of x is in one of the `phases`."""
+    _, height, width, _ = x_shape
+    (kh, kw), (sh, sw), (top, _, left, _), (dh, dw) = window
+    rows, columns = _reached(top, kh, sh, dh, height), _reached(left, kw, sw, dw, width)
+    return len(rows) == min(sh, height) and len(columns) == min(sw, width)
+
+
+def _reached(before: int, kernel: int, stride: int, dilation: int, size: int) -> list[int]:
+    """Return the positions within the stride that some tap reaches along an axis of this size."""
+    found = {(i * dilation - before) % stride for i in range(kernel)}
+    return sorted(position for position in found if position < size)
+
+
 def _taps_of_phase(pixel: int, kernel: int, stride: int, dilation: int) -> tuple[slice, int, int]:
     """Return the taps that reach a pixel of the padded picture along one axis, the last one first.
 
@@ -132,6 +146,4 @@ def _taps_of_phase(pixel: int, kernel: int, stride: int, dilation: int) -> tuple
     """
     step = stride // gcd(stride, dilation)
     taps = [i for i in range(kernel) if (pixel - i * dilation) % stride == 0]
-    if not taps:
-        return slice(0, 0), 0, 0
     return slice(taps[-1], None, -step), len(taps), (taps[-1] * dilation - pixel) // stride

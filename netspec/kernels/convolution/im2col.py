@@ -25,7 +25,13 @@ import numpy as np
 
 from netspec.kernels.arrays import Array, carve, repeat_row, strided
 from netspec.kernels.convolution import depthwise, winograd
-from netspec.kernels.convolution.conv_plan import TilePlan, is_pointwise, phases, plan_tiles
+from netspec.kernels.convolution.conv_plan import (
+    TilePlan,
+    is_pointwise,
+    phases,
+    plan_tiles,
+    reaches_all,
+)
 from netspec.kernels.convolution.mending import mend
 from netspec.kernels.windows import Ints, Tile, Window, frame, pad_tile, reads_padding
 
@@ -104,12 +110,11 @@ def scratch_size(n: int, in_shape: Ints, out_shape: Ints, groups: int, window: W
     if winograd.applies(x_shape, y_shape, groups, window):
         sizes.append(winograd.scratch_size(x_shape, y_shape, window))
     for phase in phases(window, x_shape):
-        if 0 not in phase.window.kernel:
-            plan = plan_tiles(y_shape, phase.shape, groups, phase.window)
-            shapes = plan[1:4] if window.stride == (1, 1) else plan[1:]
-            sizes.append(sum(map(prod, shapes)))
-            if winograd.applies(y_shape, phase.shape, groups, phase.window):
-                sizes.append(winograd.scratch_size(y_shape, phase.shape, phase.window))
+        plan = plan_tiles(y_shape, phase.shape, groups, phase.window)
+        shapes = plan[1:4] if window.stride == (1, 1) else plan[1:]
+        sizes.append(sum(map(prod, shapes)))
+        if winograd.applies(y_shape, phase.shape, groups, phase.window):
+            sizes.append(winograd.scratch_size(y_shape, phase.shape, phase.window))
     return max(sizes)
 
 
@@ -140,12 +145,10 @@ def _correlate_back(dy: Array, kernels: Array, dx: Array, scratch: Array, window
     # dx is dy correlated with the flipped kernel, where inputs and outputs change places:
     # p = (h + top - i*dh) / sh.
     flipped = kernels.transpose(0, 2, 1, 3, 4)
+    if not reaches_all(window, dx.shape):
+        dx.fill(0)
     for phase in phases(window, dx.shape):
-        target = dx[phase.pixels]
-        if 0 in phase.window.kernel:
-            target.fill(0)
-        else:
-            _correlate(dy, flipped[phase.taps], None, target, scratch, phase.window)
+        _correlate(dy, flipped[phase.taps], None, dx[phase.pixels], scratch, phase.window)
 
 
 def _correlate(
