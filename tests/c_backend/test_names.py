@@ -14,6 +14,7 @@ from netspec.compiler.c_backend.emit import COptions, CSource, c_source
 from netspec.compiler.c_backend.names import Names
 from netspec.compiler.c_backend.train_file import TrainOptions, train_source
 from netspec.compiler.ir.graph import Graph
+from tests.c_backend.test_ops import FIRST, net_of
 from tests.helpers import hostile_names
 from tests.helpers.c_programs import CXX, GCC
 
@@ -115,3 +116,17 @@ def test_what_a_file_defines_is_no_name_of_the_net(name: str) -> None:
     assert len(own) > 20
     for found in own:
         assert (kept.constant(found) if found.isupper() else kept.free(found)) != found
+
+
+def test_variables_of_functions_that_have_the_callers_arrays_are_no_names() -> None:
+    """An input `places` would be hidden behind the variable of that name."""
+    graph, values = graph_of(net_of(FIRST))
+    names = Names("A")
+    for source in (c_source(graph, values), train_source(graph, values, TrainOptions(2))):
+        found = set()
+        for body in re.findall(
+            r"^void \w+_(?:predict|forward|backward)\(.*?^}", source.text, re.M | re.S
+        ):
+            found |= set(re.findall(r"\b(?:real|int) \*?(\w+) =", body))
+        assert len(found) > 8
+        assert {name for name in found if names.free(name) == name} == set()

@@ -42,10 +42,12 @@ backward class_name classify forward initial_parameters loss_and_grads predict p
 _CONSTANTS_OF_NET = (
     "ARENA_BYTES ARENA_NUMBERS BATCH CLASSES DECAYED H PARAMETERS PIXELS SAVED TRAINED"
 )
-# Names of a file that are not the net's, and of variables where the caller's arrays are parameters.
+# Names of a file that are not the net's, and of variables where the caller's arrays and sizes are
+# parameters.
 _OF_FILE = """
-arena best count dscores gradients i initial labels loss n names number parameters random_state
-random_step scores t t2 t3 t4 t5 t6 t7 t8 weights x y
+a arena b best c count d dscores dy e f g gradients h i initial j k l labels least loss m mask mean most n
+names number parameters places random_state random_step same scores sum t t2 t3 t4 t5 t6 t7 t8 value
+weights x y
 AT_SCRATCH TRAIN_DSCORES TRAIN_SCORES TRAIN_SCRATCH
 """
 MOST = 60
