@@ -84,7 +84,7 @@ ARGUMENTS = WIDE | {
     "mobilenet_v2": {"size": 64},
     "densenet121": {"size": 64},
     "squeezenet1_0": {"size": 64},
-    "swin_t": {"size": 64, "drop_path": 0},
+    "swin_t": {"size": 64, "side": 2, "drop_path": 0},
     "bert_base": {"vocabulary": 19, "width": 12, "layers": 2, "heads": 3, "positions": 9, "T": 7},
     "transformer": {"source_vocabulary": 11, "target_vocabulary": 13, "width": 12, "layers": 2,
                     "heads": 3, "hidden": 20, "positions": 9, "S": 8, "T": 5},

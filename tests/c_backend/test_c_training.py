@@ -107,7 +107,7 @@ NETS = {
 # Smaller still, where no small number of channels is lost.
 REDUCED = {
     "mlp_mixer_b_16": {"blocks": 2, "width": 64},
-    "swin_t": {"side": 2, "blocks": [2, 1, 1, 1]},
+    "swin_t": {"blocks": [2, 1, 1, 1]},
     "unet": {"width": 8},
     "vit_b_16": {"layers": 2, "width": 96, "heads": 4},
 }
