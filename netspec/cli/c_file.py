@@ -18,6 +18,7 @@ from netspec.diagnostics import NetspecError
 if TYPE_CHECKING:
     from netspec.compiler.c_backend.emit import CSource
     from netspec.compiler.c_backend.normalized_input import InputScale
+    from netspec.compiler.ir.graph import Graph
     from netspec.runtime.models.numpy_model import Model
 
 
@@ -40,6 +41,9 @@ def add_c_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--normalize", dest="normalize_input", action="store_true",
                        help="c: take pixels as they were before training normalised them, and"
                        " normalise them as the weights file says")  # fmt: skip
+    group.add_argument("--max", dest="most", action="append", default=[], type=_size, metavar="NAME=N",
+                       help="c: an open size that the functions take as an argument, and the largest"
+                       " number of it; may be repeated")  # fmt: skip
     group.add_argument("--train", action="store_true",
                        help="c: a file that trains: the loss and its gradients, steps of optimizers,"
                        " and the parameters as an array")  # fmt: skip
@@ -68,6 +72,7 @@ def chosen_options(options: argparse.Namespace) -> list[str]:
         "--dtype": options.dtype != "float32",
         "--classify": options.classify,
         "--normalize": options.normalize_input,
+        "--max": bool(options.most),
         "--train": options.train,
         "--batch": options.batch is not None,
         "--loss": options.train_loss is not None,
@@ -77,6 +82,20 @@ def chosen_options(options: argparse.Namespace) -> list[str]:
         "--data-dir": options.data_dir is not None,
     }
     return [option for option, on in given.items() if on]
+
+
+def _size(text: str) -> tuple[str, int]:
+    """Return the name and the number of `H=64`.
+
+    Raises:
+        argparse.ArgumentTypeError: if it is none.
+    """
+    name, _, number = text.partition("=")
+    if not name.isidentifier():
+        raise argparse.ArgumentTypeError(
+            f"a size and its largest number, such as H=64, not {text!r}"
+        )
+    return name, positive(number)
 
 
 # What a file can be called that another one includes.
@@ -118,6 +137,7 @@ class CFile:
             header, options.fast, options.arena == "extern", options.dtype,
             self._classes() if options.classify else None,
             self._input_scale() if options.normalize_input else None,
+            dict(options.most),
         )  # fmt: skip
         return c_source(self.net.graph, self._model().parameters, chosen)
 
@@ -170,11 +190,21 @@ class CFile:
         """Return how many classes a net with one input and one output has."""
         from netspec.runtime.models.classifier_shape import class_count, image_shape
 
-        image_shape(self.net.graph)
+        graph = self._largest()
+        image_shape(graph)
         if len(self.net.graph.outputs) > 1:
             message = f"{self.net.name} has several outputs: {option} needs one"
             raise NetspecError.simple(codes.USAGE_TARGET, message)
-        return class_count(self.net.graph)
+        return class_count(graph)
+
+    def _largest(self) -> Graph:
+        """Return the net for the largest sizes, if it leaves some open."""
+        from netspec.compiler.c_backend.open_sizes import require_known
+        from netspec.compiler.passes.bind_sizes import specialize
+
+        most = dict(self._options.most)
+        require_known(self.net.graph, most)
+        return specialize(self.net.graph, most)
 
     def _model(self) -> Model:
         """Return a model with the weights, or with initial values if there are none."""
@@ -203,7 +233,7 @@ class CFile:
             raise NetspecError.simple(
                 codes.USAGE_WEIGHTS, "--normalize needs weights", "give --weights FILE, or a run"
             )
-        axes = len(image_shape(self.net.graph))
+        axes = len(image_shape(self._largest()))
         by = stored_normalization(
             self._trained.weights, self._trained.path, "leave out --normalize, and normalise them"
         )
@@ -272,6 +302,7 @@ def _require_together(options: argparse.Namespace) -> None:
         "--arena extern": options.arena == "extern",
         "--classify": options.classify,
         "--normalize": options.normalize_input,
+        "--max": bool(options.most),
     }
     if options.int8 != (options.calibrate is not None):
         raise NetspecError.simple(codes.USAGE_TARGET, "--int8 and --calibrate go together")

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import netspec
 from netspec.compiler.c_backend import c_text
 from netspec.compiler.c_backend.emit import COptions, c_source
+from netspec.compiler.c_backend.train_file import TrainOptions, train_source
 from netspec.runtime.data.input_normalization import Normalization
 from netspec.runtime.engine.reference import Reference
 from netspec.runtime.weights.safetensors_file import save_weights
@@ -170,6 +171,18 @@ def test_a_net_without_a_size_is_refused():
     with pytest.raises(netspec.NetspecError, match="--set H=") as error:
         c_source(graph, {})
     assert error.value.diagnostics[0].code == "compile/no-c"
+
+
+def test_memory_that_an_int_does_not_count_is_refused():
+    graph = netspec.load(NETWORKS / "zoo/unet.net", width=1, H=60000, W=60000).graph
+    parameters = random_parameters(graph)
+    with pytest.raises(
+        netspec.NetspecError, match="57,600,000,000 bytes, more than an int"
+    ) as error:
+        c_source(graph, parameters)
+    assert error.value.diagnostics[0].code == "compile/no-c"
+    with pytest.raises(netspec.NetspecError, match="more than an int of C counts"):
+        train_source(graph, parameters, TrainOptions(1))
 
 
 def test_all_layers_without_a_form_are_located_in_one_run(monkeypatch):

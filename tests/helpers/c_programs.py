@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +15,7 @@ import pytest
 
 from netspec.compiler.c_backend.emit import COptions, CSource, c_source
 from netspec.compiler.ir.graph import Graph
+from netspec.compiler.passes.bind_sizes import specialize
 from netspec.runtime.engine.reference import Reference
 from netspec.tools.agreement.c_trace import TrainingStep
 from netspec.tools.agreement.case import Trial
@@ -133,6 +135,101 @@ def _main(graph: Graph, source: CSource, options: COptions, batch: int) -> str:
 
 def _read(array: str, count: int) -> str:
     return f"if (fread({array}, sizeof(REAL), {count}, in) != {count}) return 2;"
+
+
+OPEN_MAIN = """\
+#include <stdio.h>
+#include <stdlib.h>
+#include "net.h"
+static REAL *array(size_t count, FILE *file)
+{{
+    REAL *numbers = (REAL *)malloc(count * sizeof(REAL));
+    if (numbers == NULL || (file != NULL && fread(numbers, sizeof(REAL), count, file) != count))
+        exit(2);
+    return numbers;
+}}
+int main(void)
+{{
+    FILE *in = fopen("in", "rb"), *out = fopen("out", "wb");
+    {runs}
+    return fclose(in) || fclose(out);
+}}
+"""
+
+
+def run_open_c(
+    graph: Graph,
+    parameters: Mapping[str, Any],
+    runs: Sequence[tuple[Mapping[str, int], Mapping[str, Any]]],
+    compiler: Compiler,
+    folder: Path,
+    options: COptions,
+) -> list[dict[str, Any]]:
+    """Compile a net that leaves sizes open, and return the outputs for batches of several sizes.
+
+    The caller's arrays are no larger than they need to be, so that sanitizers see what is behind them.
+    """
+    compiler.require()
+    source = c_source(graph, parameters, options)
+    dtype = np.dtype(options.dtype)
+    assert source.header is not None
+    (folder / "net.h").write_text(source.header, "ascii")
+    (folder / "net.c").write_text(source.text, "ascii")
+    shapes = []
+    with (folder / "in").open("wb") as file:
+        if source.weights is not None:
+            file.write(source.weights)
+        for sizes, inputs in runs:
+            for name in graph.inputs:
+                file.write(np.ascontiguousarray(inputs[name], dtype).tobytes())
+            batch = len(next(iter(inputs.values())))
+            known = specialize(graph, sizes)
+            shapes.append(
+                {n: (batch, *known.shape_of(value)) for n, value in graph.outputs.items()}
+            )
+    lines = []
+    if source.weights is not None:
+        count = len(source.weights) // dtype.itemsize
+        lines = [f"REAL *weights = array({count}, in);", f"{source.name}_use_weights(weights);"]
+    for (sizes, inputs), made in zip(runs, shapes, strict=True):
+        lines += _open_run(source, options, sizes, [inputs[n].size for n in graph.inputs], made)
+    lines += ["free(weights);"] if source.weights is not None else []
+    (folder / "main.c").write_text(OPEN_MAIN.format(runs="\n    ".join(lines)), "ascii")
+    program = compiler.build(folder, [folder / "net.c", folder / "main.c"], "program")
+    done = subprocess.run([str(program)], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"exit code {done.returncode}: {done.stderr[:4000]}"
+    read, at, found = np.frombuffer((folder / "out").read_bytes(), dtype), 0, []
+    for made in shapes:
+        found.append({})
+        for name, shape in made.items():
+            found[-1][name] = read[at : at + math.prod(shape)].reshape(shape)
+            at += math.prod(shape)
+    assert at == len(read)
+    return found
+
+
+def _open_run(
+    source: CSource,
+    options: COptions,
+    sizes: Mapping[str, int],
+    inputs: Sequence[int],
+    outputs: Mapping[str, tuple[int, ...]],
+) -> list[str]:
+    arrays = {f"x{i}": f"array({n}, in)" for i, n in enumerate(inputs)}
+    written = {f"y{i}": math.prod(shape) for i, shape in enumerate(outputs.values())}
+    arrays |= {name: f"array({n}, NULL)" for name, n in written.items()}
+    if options.extern_arena:
+        arrays["arena"] = f"array({source.name.upper()}_ARENA_NUMBERS, NULL)"
+    batch = next(iter(outputs.values()))[0]
+    given = ", ".join([str(batch), *(str(sizes[name]) for name in options.most), *arrays])
+    return [
+        "{",
+        *(f"    REAL *{name} = {made};" for name, made in arrays.items()),
+        f"    if ({source.name}_predict_batch({given})) return 4;",
+        *(f"    {_write(name, n)}" for name, n in written.items()),
+        *(f"    free({name});" for name in arrays),
+        "}",
+    ]
 
 
 TRAINING = """\

@@ -109,6 +109,20 @@ def test_every_op_prints_a_program_for_open_sizes(call, inputs):
     holds(graph, shapes, ())
 
 
+@pytest.mark.parametrize(
+    ("text", "shapes"),
+    [
+        ("input x: [C, 4]\n output x -> instance_norm(affine = false)", {"x": (3, 4)}),
+        (
+            "input q: [M, 3, 2]\n input k: [K, 3, 2]\n output (q, k, k) -> attention",
+            {"q": (2, 3, 2), "k": (2, 3, 2)},
+        ),
+    ],
+)
+def test_channels_and_heads_that_are_open(text, shapes):
+    holds(netspec.loads(f"net A {{ {text} }}").graph, shapes, ())
+
+
 @pytest.mark.parametrize("left_out", [(), *((name,) for name in PASS_NAMES)], ids=str)
 def test_every_pass_takes_formulas_of_sizes(left_out):
     text = """

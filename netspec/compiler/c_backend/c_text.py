@@ -25,6 +25,18 @@ def without_comments(code: str) -> str:
     return re.sub(r"/\*.*?\*/", "", code, flags=re.DOTALL)
 
 
+def without_brackets(text: str) -> str:
+    """Return an expression without the brackets around all of it."""
+    if not text.startswith("("):
+        return text
+    depth = 0
+    for i, char in enumerate(text):
+        depth += (char == "(") - (char == ")")
+        if depth == 0:
+            return text[1:-1] if i == len(text) - 1 else text
+    return text
+
+
 def literal(text: str) -> str:
     """Return a text as a string literal of C, in UTF-8."""
     plain = re.compile(rb"[A-Za-z0-9 _.,:;+\-*/()\[\]{}<>=!@#&|~^$']")

@@ -6,17 +6,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from netspec import codes
-from netspec.compiler.c_backend.c_text import comment
+from netspec.compiler.c_backend.c_text import comment, without_brackets
 from netspec.compiler.c_backend.elementwise import ElementwiseFunctions
 from netspec.compiler.c_backend.forms import BATCH_FORMS, FORMS
 from netspec.compiler.c_backend.kernel_call import KernelCall
 from netspec.compiler.c_backend.loop_steps import TURNS, LoopMemory, LoopSteps
 from netspec.compiler.c_backend.loops import indented
 from netspec.compiler.c_backend.memory import FileMemory
-from netspec.compiler.ir.graph import Graph, Node
+from netspec.compiler.c_backend.open_sizes import SET_HINT
+from netspec.compiler.ir.graph import Graph, Node, Shape
 from netspec.compiler.ir.plan import Buffer, ElementwiseStep, KernelStep, Loop, Step, ViewStep
 from netspec.compiler.numpy_backend.origins import Origins
-from netspec.diagnostics import Diagnostic, NetspecError
+from netspec.diagnostics import Diagnostic, Hint, NetspecError
 
 
 @dataclass
@@ -30,6 +31,7 @@ class Calls:
         functions: the functions that apply formulas.
         double: whether numbers are written in double precision.
         count: the variable that holds how many images there are; empty if it is one.
+        are_open: whether the caller passes sizes.
     """
 
     graph: Graph
@@ -38,6 +40,7 @@ class Calls:
     functions: ElementwiseFunctions
     double: bool = False
     count: str = ""
+    are_open: bool = False
     missing: dict[str, Diagnostic] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -83,17 +86,23 @@ class Calls:
             return self.functions.call(step, self.memory, self.count)
         assert isinstance(step, KernelStep)
         call = KernelCall(step, self.memory, self.double, self.count)
-        if step.loop is not None:
-            found = self._loop(call, step.loop)
-        elif self.count and step.kernel in BATCH_FORMS:
-            found = BATCH_FORMS[step.kernel](call)
-        elif step.kernel in FORMS:
-            found = self._of_each_image(call)
-        else:
-            found = None
+        try:
+            found = self._form(call)
+        except TypeError:
+            if not self.are_open:
+                raise
+            found = None  # it needs numbers, for tables
         if found is None and (node := self.nodes.get(step.node)) is not None:
-            self.missing.setdefault(step.node, no_form(node, step.kernel))
+            self.missing.setdefault(step.node, no_form(node, step.kernel, are_open=self.are_open))
         return [] if found is None else [*call.before, *found]
+
+    def _form(self, call: KernelCall) -> list[str] | None:
+        step = call.step
+        if step.loop is not None:
+            return self._loop(call, step.loop)
+        if self.count and step.kernel in BATCH_FORMS:
+            return BATCH_FORMS[step.kernel](call)
+        return self._of_each_image(call) if step.kernel in FORMS else None
 
     def _loop(self, call: KernelCall, loop: Loop) -> list[str] | None:
         """Return the loop over the steps of a sequence; None for those that go back over it."""
@@ -133,13 +142,18 @@ def _apart(call: KernelCall, lines: Sequence[str]) -> bool:
     return batched and (bool(call.before) or not any("_SCRATCH" in line for line in lines))
 
 
-def no_form(node: Node, kernel: str) -> Diagnostic:
-    """Return the error for a layer without a form in C."""
+def no_form(node: Node, kernel: str, *, are_open: bool = False) -> Diagnostic:
+    """Return the error for a layer without a form in C, perhaps for sizes that the caller passes."""
+    sizes = " for sizes that are arguments" if are_open else ""
     return Diagnostic(
-        codes.COMPILE_NO_C, f"`{node.op.name}` has no form in C", node.origin.span, label=kernel
+        codes.COMPILE_NO_C,
+        f"`{node.op.name}` has no form in C{sizes}",
+        node.origin.span,
+        label=kernel,
+        hints=(Hint(SET_HINT),) if are_open else (),
     )
 
 
-def show(shape: Sequence[int]) -> str:
+def show(shape: Shape) -> str:
     """Return a shape as it is written in comments."""
-    return "[" + ", ".join(map(str, shape)) + "]"
+    return "[" + ", ".join(without_brackets(str(size)) for size in shape) + "]"

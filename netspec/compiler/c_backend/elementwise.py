@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from netspec.compiler.c_backend.c_text import without_brackets
 from netspec.compiler.c_backend.formulas import c_formula
 from netspec.compiler.c_backend.kernel_call import Memory
 from netspec.compiler.c_backend.names import Names
@@ -55,11 +56,15 @@ class ElementwiseFunctions:
         name = self._function(step, formula, dict(zip(renamed.values(), kinds, strict=True)))
         pointers = [memory.pointer(operand) for operand in (*operands, step.output)]
         sizes = [
-            str(number)
+            without_brackets(str(number))
             for vector, kind in zip(vectors, kinds, strict=True)
             for number in _sizes(vector, kind)
         ]
-        many = f"{images} * {count}" if images and _batched(step.output) else str(count)
+        many = (
+            f"{images} * {count}"
+            if images and _batched(step.output)
+            else without_brackets(str(count))
+        )
         return [f"{name}({', '.join([*pointers, *sizes, many])});"]
 
     def _function(

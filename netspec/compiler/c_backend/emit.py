@@ -6,12 +6,12 @@ import dataclasses
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from netspec import codes
 from netspec.compiler.c_backend.c_text import (
     comment,
     declared,
@@ -27,15 +27,15 @@ from netspec.compiler.c_backend.memory import (
     FileMemory,
     copied_results,
     given_results,
+    require_countable,
     without_unread,
 )
 from netspec.compiler.c_backend.names import Names
 from netspec.compiler.c_backend.normalized_input import InputScale, with_normalized_input
+from netspec.compiler.c_backend.open_sizes import OpenSizes, require_known
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.ir.plan import Buffer, Plan
 from netspec.compiler.numpy_backend.pipeline import make_plan
-from netspec.compiler.passes.bind_sizes import open_sizes
-from netspec.diagnostics import NetspecError
 from netspec.records import record
 
 Array = NDArray[Any]
@@ -66,6 +66,7 @@ class COptions:
         classes: the names of the classes, for a function that names the likeliest; None for none.
         input_scale: how the input is normalised, for a net with one input; None if the caller does
             it.
+        most: the largest number of each size that the functions take as an argument.
     """
 
     header: str | None = None
@@ -74,6 +75,7 @@ class COptions:
     dtype: Literal["float32", "float64"] = "float32"
     classes: tuple[str, ...] | None = None
     input_scale: InputScale | None = None
+    most: Mapping[str, int] = field(default_factory=dict)
 
 
 @record
@@ -104,38 +106,40 @@ def c_source(
     """Return a net in C that predicts, with these parameters.
 
     Args:
-        graph: a checked graph whose sizes are all known.
+        graph: a checked graph; sizes that it leaves open have a largest number in the options.
         parameters: the numbers of its parameters and buffers, by name.
         options: what the file is to be.
 
     Raises:
         NetspecError: `compile/no-c` for each layer that has no form in C, and for open sizes.
     """
-    require_numbers(graph)
+    options = options or COptions()
+    require_known(graph, options.most)
+    names = Names(graph.name)
+    sizes = OpenSizes(graph, options.most, names) if options.most else None
+    graph = graph if sizes is None else sizes.graph
     plan = make_plan(graph, training=False, backward=False)
-    return _File(graph, plan, parameters, options or COptions()).source()
-
-
-def require_numbers(graph: Graph) -> None:
-    """Refuse a net that leaves sizes open.
-
-    Raises:
-        NetspecError: `compile/no-c`.
-    """
-    if open_sizes(graph):
-        sizes = " ".join(f"--set {name}=..." for name in sorted(open_sizes(graph)))
-        message = f"{graph.name} leaves the size of its input open; a C file is for one size"
-        raise NetspecError.simple(codes.COMPILE_NO_C, message, f"give the largest: {sizes}")
+    source = _File(graph, plan, parameters, options, names, sizes).source()
+    if sizes is not None:
+        sizes.require()
+    return source
 
 
 class _File:
     def __init__(
-        self, graph: Graph, plan: Plan, parameters: Mapping[str, Array], options: COptions
+        self,
+        graph: Graph,
+        plan: Plan,
+        parameters: Mapping[str, Array],
+        options: COptions,
+        names: Names,
+        sizes: OpenSizes | None,
     ) -> None:
         self.graph = graph
         self.options = options
         self.double = options.dtype == "float64"
-        self.names = Names(graph.name)
+        self.names = names
+        self.sizes = sizes
         self.name, self.upper = self.names.net, self.names.net.upper()
         self.functions = ElementwiseFunctions(self.names, self.double)
         self.constants = Constants(parameters)
@@ -145,8 +149,10 @@ class _File:
         self.plan = dataclasses.replace(plan, forward=tuple(steps))
         self.inputs = {name: self.names.free(name) for name in graph.inputs}
         self.outputs = {name: self.names.free(name) for name in graph.outputs}
-        self.memory = FileMemory(self.plan, self.constants, self.names, self._given())
-        self.calls = Calls(graph, plan.nodes, self.memory, self.functions, self.double)
+        self.memory = FileMemory(self.plan, self.constants, self.names, self._given(), sizes=sizes)
+        self.calls = Calls(
+            graph, plan.nodes, self.memory, self.functions, self.double, are_open=sizes is not None
+        )
 
     def _given(self) -> dict[Buffer, str]:
         """Return the caller's pointers, by the buffers that they are."""
@@ -159,6 +165,7 @@ class _File:
         if self._constant_bytes() > LARGE:
             self.memory.in_blob = True
             body = self._body()
+        require_countable(self.graph.name, self._arena_size(), self._real_bytes())
         blob = self._blob() if self.memory.in_blob else None
         declarations = self._declarations()
         parts = [self._head(), self._includes(body)]
@@ -169,6 +176,7 @@ class _File:
         parts += ["typedef REAL real;", *self._memory(), *self._constants()]
         parts += [SPECIALISED] if self.options.fast else []
         parts += self._functions(body)
+        parts += [] if self.sizes is None else [self.sizes.definition()]
         parts += [self._predict(body), self._predict_batch()]
         parts += self._classify()
         if blob is not None:
@@ -196,7 +204,8 @@ class _File:
         return numbers * self._real_bytes() + 4 * sum(t.values.size for t in self.memory.tables)
 
     def _macs(self) -> int:
-        return sum(node.op.macs(*self.graph.shapes_into(node)) for node in self.graph.nodes)
+        graph = self.graph if self.sizes is None else self.sizes.largest
+        return sum(node.op.macs(*graph.shapes_into(node)) for node in graph.nodes)
 
     # -- the parts of the file
 
@@ -218,18 +227,35 @@ class _File:
             " its places.",
             "",
             f"weights   {self._constant_bytes():,} bytes, {kind}",
-            f"memory    {self._arena_size() * self._real_bytes():,} bytes, the arena",
+            f"memory    {self._arena_size() * self._real_bytes():,} bytes, the arena{self._of_largest()}",
             "stack     less than 1 KB for each function, and no more than four calls deep",
-            f"work      {self._macs():,} multiply-adds for an image",
+            f"work      {self._macs():,} multiply-adds for an image{self._of_largest()}",
         ]
         first = f"/* {comment(graph.name)} in C99, made by netspec from {comment(where)}."
         return "\n".join([first, *(f" * {line}".rstrip() for line in lines), " */"])
+
+    @property
+    def _returned(self) -> str:
+        return "void" if self.sizes is None else "int"
+
+    def _refuses(self, value: int) -> str:
+        """Return what is said of a function that gives a value for sizes that it does not take."""
+        if self.sizes is None:
+            return ""
+        done = "0, or " if value > 0 else ""
+        return (
+            f" Returns {done}{value} for sizes that\n   the net does not take, and writes nothing."
+        )
+
+    def _of_largest(self) -> str:
+        return "" if self.sizes is None else " of the largest size"
 
     def _includes(self, body: Sequence[str]) -> str:
         return "#include <math.h>"
 
     def _arguments(self, prefix: str = "REAL") -> str:
-        given = [f"const {prefix} *{name}" for name in self.inputs.values()]
+        given = [] if self.sizes is None else self.sizes.parameters
+        given += [f"const {prefix} *{name}" for name in self.inputs.values()]
         given += [f"{prefix} *{name}" for name in self.outputs.values()]
         if self.options.extern_arena:
             given.append(f"{prefix} *arena")
@@ -243,6 +269,8 @@ class _File:
             f" {self.upper}_ARENA_NUMBERS * (int)sizeof(REAL) }};",
             "",
         ]
+        if self.sizes is not None:
+            lines += ["/* The largest sizes. */", self.sizes.declared, ""]
         if self.memory.in_blob:
             count = self._constant_bytes() // self._real_bytes()
             lines += [
@@ -251,11 +279,11 @@ class _File:
                 "",
             ]
         lines += [
-            "/* Predicts for one image. */",
-            f"void {self.name}_predict({self._arguments()});",
+            f"/* Predicts for one image.{self._refuses(1)} */",
+            f"{self._returned} {self.name}_predict({self._arguments()});",
             "",
             "/* Predicts for `count` images that lie one behind the other. */",
-            f"void {self.name}_predict_batch(int count, {self._arguments()});",
+            f"{self._returned} {self.name}_predict_batch(int count, {self._arguments()});",
             "",
             *self._declared_classify(),
         ]
@@ -265,7 +293,8 @@ class _File:
         if self.options.classes is None:
             return []
         return [
-            "/* Writes the probabilities of the classes, and returns the number of the likeliest. */",
+            "/* Writes the probabilities of the classes, and returns the number of the likeliest."
+            f"{self._refuses(-1)} */",
             f"int {self.name}_classify({self._arguments()});",
             "",
             f"const char *{self.name}_class_name(int number);",
@@ -327,24 +356,27 @@ class _File:
         return re.sub(r"^static (?=void|real|int)", "SPECIALISED ", text, flags=re.MULTILINE)
 
     def _predict(self, body: Sequence[str]) -> str:
-        return function(f"void {self.name}_predict({self._arguments()})", body)
+        head = f"{self._returned} {self.name}_predict({self._arguments()})"
+        if self.sizes is not None:
+            body = [f"if (!{self.sizes.test})", "    return 1;", "", *body, "return 0;"]
+        return function(head, body)
 
     def _predict_batch(self) -> str:
         steps = [(name, math.prod(self.graph.inputs[key])) for key, name in self.inputs.items()] + [
             (name, math.prod(self.graph.shape_of(self.graph.outputs[key])))
             for key, name in self.outputs.items()
         ]
-        given = [f"{name} + n * {size}" for name, size in steps]
+        given = [] if self.sizes is None else self.sizes.arguments
+        given += [f"{name} + n * {size}" for name, size in steps]
         given += ["arena"] if self.options.extern_arena else []
-        return "\n".join(
-            [
-                *wrapped(f"void {self.name}_predict_batch(int count, {self._arguments()})"),
-                "{",
-                "    for (int n = 0; n < count; n++)",
-                f"        {self.name}_predict({', '.join(given)});",
-                "}",
-            ]
-        )
+        lines = [
+            "    for (int n = 0; n < count; n++)",
+            f"        {self.name}_predict({', '.join(given)});",
+        ]
+        if self.sizes is not None:
+            lines = [f"    if (!{self.sizes.test})", "        return 1;", *lines, "    return 0;"]
+        head = f"{self._returned} {self.name}_predict_batch(int count, {self._arguments()})"
+        return "\n".join([*wrapped(head), "{", *lines, "}"])
 
     def _classify(self) -> Iterator[str]:
         """Yield the functions that name a class, if they are asked for."""
@@ -355,8 +387,10 @@ class _File:
         (value,) = self.graph.outputs.values()
         node = self.graph.by_name.get(value)
         done = node is not None and node.op.is_distribution
-        given = ", ".join([input_name, scores, *(["arena"] if self.options.extern_arena else [])])
-        lines = [f"{self.name}_predict({given});"]
+        sizes = [] if self.sizes is None else self.sizes.arguments
+        arena = ["arena"] if self.options.extern_arena else []
+        predict = f"{self.name}_predict({', '.join([*sizes, input_name, scores, *arena])})"
+        lines = [f"{predict};"] if not sizes else [f"if ({predict})", "    return -1;"]
         lines += [] if done else c_call("softmax", scores, scores, 1, len(names), 1)
         lines += [
             "int best = 0;",

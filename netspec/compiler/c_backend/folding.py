@@ -23,6 +23,7 @@ from netspec.compiler.ir.plan import (
     Scratch,
     Step,
 )
+from netspec.compiler.ir.sizes import is_known
 
 Array = NDArray[Any]
 
@@ -40,7 +41,9 @@ class Constants(dict[Operand, Array]):
         for step in steps:
             # What several steps write, such as the states of a loop, is no constant.
             is_whole = all(written[operand] == 1 for operand in step.writes)
-            if is_whole and step.reads and all(operand in self for operand in step.reads):
+            has_numbers = all(map(_has_numbers, step.writes))
+            reads_known = step.reads and all(operand in self for operand in step.reads)
+            if is_whole and has_numbers and reads_known:
                 self._compute(step)
             else:
                 left.append(step)
@@ -70,6 +73,11 @@ class Constants(dict[Operand, Array]):
             assert step.scratch is not None
             return np.zeros(_scratch(step.scratch))
         return None if argument is None else self[argument]
+
+
+def _has_numbers(operand: Operand) -> bool:
+    """Whether the sizes of an operand are numbers."""
+    return not isinstance(operand, Buffer) or is_known(operand.shape)
 
 
 def _wide(array: Array) -> Array:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from netspec.compiler.c_backend.c_text import number
+from netspec.compiler.c_backend.c_text import number, without_brackets
 from netspec.compiler.ir.expression import FUNCTIONS, Apply, Const, Expression, Var
 
 _OPERATORS = {
@@ -60,11 +60,11 @@ class _Writer:
             often = isinstance(node, Apply) and uses[id(node)] > 1
             if node is not formula and not truth and (often or term.depth >= _DEEP):
                 name = f"t{len(self._statements) + 1}"
-                self._statements.append(f"const real {name} = {_bare(term.text)};")
+                self._statements.append(f"const real {name} = {without_brackets(term.text)};")
                 term = _Term(name)
             self._terms[id(node)] = term
         text = self._terms[id(formula)].text
-        return self._statements, _bare(text)
+        return self._statements, without_brackets(text)
 
     def _term(self, node: Expression) -> _Term:
         if isinstance(node, Var):
@@ -92,7 +92,7 @@ class _Writer:
         sign, function = ("<", "larger") if name == "maximum" else (">", "smaller")
         if isinstance(arguments[1], Const) and isinstance(arguments[0], Var):
             return f"({a} {sign} {b} ? {b} : {a})"  # a NaN is kept
-        return f"{function}({_bare(a)}, {_bare(b)})"
+        return f"{function}({without_brackets(a)}, {without_brackets(b)})"
 
     def _truth(self, node: Expression) -> str:
         text = self._terms[id(node)].text
@@ -107,19 +107,7 @@ class _Writer:
 
 def _bare_in_call(name: str) -> Callable[[str], str]:
     """Return what takes the brackets of an argument off, if it stands in those of a call."""
-    return str if _OPERATORS.get(name, "").startswith("(") else _bare
-
-
-def _bare(text: str) -> str:
-    """Return an expression without the brackets around all of it."""
-    if not text.startswith("("):
-        return text
-    depth = 0
-    for i, char in enumerate(text):
-        depth += (char == "(") - (char == ")")
-        if depth == 0:
-            return text[1:-1] if i == len(text) - 1 else text
-    return text
+    return str if _OPERATORS.get(name, "").startswith("(") else without_brackets
 
 
 def _in_order(formula: Expression) -> list[Expression]:

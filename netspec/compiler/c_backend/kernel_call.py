@@ -8,9 +8,10 @@ from typing import Any, Protocol, cast
 
 from numpy.typing import NDArray
 
-from netspec.compiler.c_backend.c_text import number
+from netspec.compiler.c_backend.c_text import number, without_brackets
 from netspec.compiler.c_backend.library import parameters_of
 from netspec.compiler.ir.plan import Buffer, KernelStep, Marker, Operand, Option
+from netspec.compiler.ir.sizes import Dim, Size
 from netspec.records import record
 
 Array = NDArray[Any]
@@ -117,11 +118,13 @@ class KernelCall:
         return f"{self.count} * {each}" if self.count and batched else str(each)
 
 
-def c_call(function: str, *arguments: str | int) -> list[str]:
+def c_call(function: str, *arguments: str | Dim) -> list[str]:
     """Return a call of a function of the library, on as many lines as its parameters. A comment
     names those that are numbers.
     """
-    texts = [str(argument) for argument in arguments]
+    texts = [
+        without_brackets(str(each)) if isinstance(each, Size) else str(each) for each in arguments
+    ]
     rows = parameters_of(function)
     assert len(texts) == sum(map(len, rows)), function
     lines: list[str] = []

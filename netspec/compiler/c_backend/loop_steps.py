@@ -106,7 +106,7 @@ class LoopSteps:
         """Return the loop: an item is copied in, the result out, and the states to the next turn."""
         call, turn = self._call, self.memory.turn
         steps = call.shape(1)[0]
-        item, result = (call.size(i) // steps for i in (0, 1))
+        item, result = (math.prod(call.shape(i)[1:]) for i in (0, 1))
         body = [
             *c_call("copy", f"{call.pointer(0)} + {turn} * {item}", self._pointer("item"), item),
             *lines,

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
+from netspec.compiler.c_backend.c_text import without_brackets
+from netspec.compiler.c_backend.open_sizes import CSize
+from netspec.compiler.ir.sizes import Dim
 from netspec.records import record
 
 VARIABLES = "ijklabcdefgh"
@@ -45,13 +49,18 @@ def merged(axes: Sequence[Axis]) -> list[Axis]:
 
 def place(terms: Sequence[tuple[str, int]], offset: int = 0) -> str:
     """Return the index `i * 12 + j + offset`."""
-    parts = [name if step == 1 else f"{name} * {step}" for name, step in terms if step > 0]
-    parts += [str(offset)] if offset or not parts else []
+    parts = [name if step == 1 else f"{name} * {step}" for name, step in terms if _sign(step) > 0]
+    parts += [str(offset)] if offset != 0 or not parts else []
     text = " + ".join(parts)
     for name, step in terms:
-        if step < 0:
+        if _sign(step) < 0:
             text += f" - {name}" if step == -1 else f" - {name} * {-step}"
     return text
+
+
+def _sign(step: Dim) -> int:
+    """Return a number with the sign of a step. That of a product of sizes is the same for all sizes."""
+    return step.largest if isinstance(step, CSize) else cast(int, step)
 
 
 def nested(
@@ -61,7 +70,7 @@ def nested(
     names = list(VARIABLES[used : used + len(axes)])
     lines = body(names)
     for name, axis in zip(reversed(names), reversed(axes), strict=True):
-        head = f"for (int {name} = 0; {name} < {axis.size}; {name}++)"
+        head = f"for (int {name} = 0; {name} < {without_brackets(str(axis.size))}; {name}++)"
         single = len(lines) == 1 or (lines[0].startswith("for (") and not _has_more(lines))
         inner = [f"    {line}" for line in lines]
         lines = [head, *inner] if single else [f"{head} {{", *inner, "}"]

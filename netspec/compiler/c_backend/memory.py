@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netspec import codes
 from netspec.compiler.c_backend.folding import Constants
 from netspec.compiler.c_backend.kernel_call import c_call
 from netspec.compiler.c_backend.names import Names
+from netspec.compiler.c_backend.open_sizes import OpenSizes
 from netspec.compiler.ir.plan import (
     Argument,
     Buffer,
@@ -26,12 +28,14 @@ from netspec.compiler.ir.plan import (
     ViewStep,
 )
 from netspec.compiler.numpy_backend.passes.plan_memory import plan_memory
+from netspec.diagnostics import NetspecError
 from netspec.records import record
 
 Array = NDArray[Any]
 
 # Offsets in the arena are multiples of this many numbers, so that vectors are aligned.
 ALIGNMENT = 4
+INT_MAX = 2**31 - 1
 
 
 @record
@@ -65,6 +69,7 @@ class FileMemory:
         batch: the most images at a time.
         parameters: where those that are not constant are, in one array.
         prefix: what the names of places begin with.
+        sizes: the sizes that the caller passes; None if all are known.
         image: the variable that counts the images, where a pointer is to that image's part.
     """
 
@@ -82,14 +87,20 @@ class FileMemory:
     parameters: Mapping[str, Place] = field(default_factory=dict)
     image: str = ""
     prefix: str = "AT"
+    sizes: OpenSizes | None = None
 
     def __post_init__(self) -> None:
         self._roots = {
             step.output: step.source for step in self.plan.steps if isinstance(step, ViewStep)
         }
-        placed, self.total = plan_memory(self.plan).layout(self.batch, ALIGNMENT)
+        placed, self.total = plan_memory(self.plan).layout(self.batch, ALIGNMENT, self._elements)
         self._offsets = placed
         self._places: dict[Buffer, str] = {}
+
+    def _elements(self, buffer: Buffer, batch: int) -> int:
+        if self.sizes is None:
+            return buffer.elements(batch)
+        return self.sizes.numbers_at_most(buffer.shape)
 
     def root(self, buffer: Operand) -> Operand:
         """Return what a view is a view of, and another operand as it is."""
@@ -147,7 +158,8 @@ class FileMemory:
 
     def scratch(self, elements: int) -> str:
         """Return the pointer to memory for numbers in between."""
-        self.scratch_size = max(self.scratch_size, elements)
+        most = elements if self.sizes is None else self.sizes.numbers_at_most([elements])
+        self.scratch_size = max(self.scratch_size, most)
         return f"arena + {self.prefix}_SCRATCH"
 
     def shape(self, operand: Operand) -> tuple[int, ...]:
@@ -157,6 +169,17 @@ class FileMemory:
         if operand.name in self.parameters:
             return self.parameters[operand.name].shape
         return self.constants[operand].shape
+
+
+def require_countable(name: str, numbers: int, each: int) -> None:
+    """Refuse memory of more bytes than an `int` counts, for so many numbers of `each` bytes.
+
+    Raises:
+        NetspecError: `compile/no-c`.
+    """
+    if numbers * each > INT_MAX:
+        message = f"the arena of {name} has {numbers * each:,} bytes, more than an int of C counts"
+        raise NetspecError.simple(codes.COMPILE_NO_C, message)
 
 
 def given_results(

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
+from netspec import codes
 from netspec.compiler.c_backend.folding import Array, Constants
+from netspec.compiler.c_backend.open_sizes import SET_HINT
 from netspec.compiler.ir.expression import Var
 from netspec.compiler.ir.plan import Buffer, ElementwiseStep, KernelStep, Plan, Step, ViewStep
+from netspec.compiler.ir.sizes import Size
+from netspec.diagnostics import NetspecError
 from netspec.records import record
 
 
@@ -19,8 +23,17 @@ class InputScale:
 
 
 def with_normalized_input(plan: Plan, constants: Constants, by: InputScale) -> Plan:
-    """Return the plan of a net with one input that is given as it was before normalisation."""
+    """Return the plan of a net with one input that is given as it was before normalisation.
+
+    Raises:
+        NetspecError: `compile/no-c` if the numbers are for one size and the net is for several.
+    """
     ((name, given),) = plan.inputs.items()
+    for values in (by.mean, by.scale):
+        for many, size in zip(values.shape, given.shape, strict=True):
+            if many != 1 and isinstance(size, Size):
+                message = "the weights normalise each place of an image, which has one size"
+                raise NetspecError.simple(codes.COMPILE_NO_C, message, SET_HINT)
     normal = Buffer(f"{name}.normalized", given.shape)
     operands = {"x": given}
     for what, values in (("mean", by.mean), ("scale", by.scale)):

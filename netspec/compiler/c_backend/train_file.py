@@ -17,7 +17,6 @@ from netspec.compiler.c_backend.emit import (
     LARGE,
     Array,
     CSource,
-    require_numbers,
 )
 from netspec.compiler.c_backend.folding import Constants
 from netspec.compiler.c_backend.library import PARALLEL, called, used_units
@@ -27,9 +26,11 @@ from netspec.compiler.c_backend.memory import (
     Place,
     copied_results,
     given_results,
+    require_countable,
     without_unread,
 )
 from netspec.compiler.c_backend.names import Names
+from netspec.compiler.c_backend.open_sizes import require_known
 from netspec.compiler.c_backend.templates import declarations, written
 from netspec.compiler.c_backend.tensors_file import tensors_parts
 from netspec.compiler.c_backend.train_losses import LossName, TrainLoss
@@ -78,7 +79,7 @@ def train_source(graph: Graph, parameters: Mapping[str, Array], options: TrainOp
         NetspecError: `compile/no-c` for each layer that has no form in C, for open sizes, and for a
             net without parameters.
     """
-    require_numbers(graph)
+    require_known(graph, {}, trains=True)
     if not options.input_gradients and not any(p.trainable for p in graph.parameters.values()):
         message = f"{graph.name} has no parameters to train"
         raise NetspecError.simple(codes.COMPILE_NO_C, message)
@@ -193,6 +194,7 @@ class _TrainFile:
         predict += copied_results(single, self.evaluated.outputs, self.outputs)
         scores, end = self._score_places(training.total, plan, kept)
         arena = max(end + training.scratch_size, single.total + single.scratch_size, 1)
+        require_countable(self.graph.name, arena, 8 if self.options.double else 4)
         places = [*single.places_in_arena(), *training.places_in_arena(), *scores]
         if single.scratch_size:
             places.append(("AT_SCRATCH", single.total))

@@ -42,7 +42,8 @@ Monomial = tuple[Atom, ...]
 class Size:
     """A size that contains names.
 
-    `terms` maps products of atoms to their coefficients, none of them zero.
+    `terms` maps products of atoms to their coefficients, none of them zero. Arithmetic gives sizes of
+    the same class.
     """
 
     __slots__ = ("_ends", "_hash", "_text", "terms")
@@ -80,15 +81,15 @@ class Size:
             constant = terms.pop((), 0) + int(other)
             if constant:
                 terms[()] = constant
-            return Size._ordered(terms)
+            return self._ordered(terms)
         for monomial, coefficient in other.terms.items():
             terms[monomial] = terms.get(monomial, 0) + coefficient
-        return _plain(Size(terms))
+        return _plain(type(self)(terms))
 
     __radd__ = __add__
 
     def __neg__(self) -> Dim:
-        return Size._ordered({m: -c for m, c in self.terms.items()})
+        return self._ordered({m: -c for m, c in self.terms.items()})
 
     def __sub__(self, other: Dim) -> Dim:
         return self + (-other)
@@ -99,13 +100,13 @@ class Size:
     def __mul__(self, other: Dim) -> Dim:
         if isinstance(other, int):
             factor = int(other)
-            return Size._ordered({m: c * factor for m, c in self.terms.items()}) if factor else 0
+            return self._ordered({m: c * factor for m, c in self.terms.items()}) if factor else 0
         terms: dict[Monomial, int] = {}
         for m, c in self.terms.items():
             for n, d in other.terms.items():
                 product = tuple(sorted((*m, *n), key=str))
                 terms[product] = terms.get(product, 0) + c * d
-        return _plain(Size(terms))
+        return _plain(type(self)(terms))
 
     __rmul__ = __mul__
 
@@ -126,9 +127,9 @@ class Size:
         out, inside = divmod(constant, divisor)
         even[()] = out
         if not rest:
-            return _plain(Size(even))
-        numerator = Size({**rest, (): inside})
-        return Size({(_floor(numerator, divisor),): 1}) + _plain(Size(even))
+            return _plain(type(self)(even))
+        numerator = type(self)({**rest, (): inside})
+        return type(self)({(_floor(numerator, divisor),): 1}) + _plain(type(self)(even))
 
     def __mod__(self, divisor: int) -> Dim:
         return self - (self // divisor) * divisor
@@ -144,10 +145,10 @@ class Size:
         return self._hash
 
     def __lt__(self, other: Dim) -> bool:
-        return _bounds(self - other)[1] < 0
+        return bounds(self - other)[1] < 0
 
     def __gt__(self, other: Dim) -> bool:
-        return _bounds(self - other)[0] > 0
+        return bounds(self - other)[0] > 0
 
     def __le__(self, other: Dim) -> bool:
         return not self > other
@@ -178,8 +179,8 @@ class Size:
                     found = max(found, atom.divisor, atom.numerator.largest_number())
         return found
 
-    def at(self, values: Mapping[str, int]) -> Dim:
-        """Return the size with numbers put in for some names."""
+    def at(self, values: Mapping[str, Dim]) -> Dim:
+        """Return the size with numbers, or other sizes, put in for some names."""
         total: Dim = 0
         for monomial, coefficient in self.terms.items():
             term: Dim = coefficient
@@ -222,6 +223,9 @@ class Size:
 
 
 Dim = int | Size
+
+# The least and the largest number of named sizes.
+Ranges = Mapping[str, tuple[float, float]]
 
 # What the formulas of a shape may be: the characters that they are written with, the terms that their
 # product has, and the factors of a term of it. Sizes that a file adds or multiplies again and again
@@ -277,7 +281,7 @@ def differ(a: Iterable[Dim], b: Iterable[Dim]) -> bool:
     return len(a) != len(b) or any(x - y for x, y in zip(a, b, strict=True))
 
 
-def at(dims: Iterable[Dim], values: Mapping[str, int]) -> tuple[Dim, ...]:
+def at(dims: Iterable[Dim], values: Mapping[str, Dim]) -> tuple[Dim, ...]:
     """Return a shape with numbers put in for some names."""
     return tuple(dim if isinstance(dim, int) else dim.at(values) for dim in dims)
 
@@ -308,12 +312,12 @@ def _floor(numerator: Size, divisor: int) -> Floor:
     if common > 1:
         # The constant's remainder is smaller than the common factor, so it never changes the floor.
         reduced = {m: c // common for m, c in numerator.terms.items()}
-        return Floor(Size(reduced), divisor // common)
+        return Floor(type(numerator)(reduced), divisor // common)
     return Floor(numerator, divisor)
 
 
 def _may_be_zero(value: Dim) -> bool:
-    low, high = _bounds(value)
+    low, high = bounds(value)
     return low <= 0 <= high
 
 
@@ -354,30 +358,33 @@ def _grows(atom: Atom) -> bool:
     )
 
 
-def _bounds(value: Dim) -> tuple[float, float]:
-    """Return bounds of the value, for all sizes of at least 1."""
+def bounds(value: Dim, ranges: Ranges | None = None) -> tuple[float, float]:
+    """Return bounds of the value, for all sizes of at least 1, or for those in these ranges."""
     if isinstance(value, int):
         return value, value
+    if ranges is not None:
+        return _bounds_of_terms(value, ranges)
     if value._ends is None:
-        value._ends = _bounds_of_terms(value)
+        value._ends = _bounds_of_terms(value, {})
     return value._ends
 
 
-def _bounds_of_terms(value: Size) -> tuple[float, float]:
+def _bounds_of_terms(value: Size, ranges: Ranges) -> tuple[float, float]:
     low = high = 0.0
     for monomial, coefficient in value.terms.items():
         ends: tuple[float, float] = (coefficient, coefficient)
         for atom in monomial:
-            ends = _times(ends, _bounds_of_atom(atom))
+            ends = _times(ends, _bounds_of_atom(atom, ranges))
         low, high = low + ends[0], high + ends[1]
     return low, high
 
 
-def _bounds_of_atom(atom: Atom) -> tuple[float, float]:
+def _bounds_of_atom(atom: Atom, ranges: Ranges) -> tuple[float, float]:
     if isinstance(atom, str):
-        return 1.0, math.inf
+        return ranges.get(atom, (1.0, math.inf))
     low, high = (
-        end // atom.divisor if math.isfinite(end) else end for end in _bounds(atom.numerator)
+        end // atom.divisor if math.isfinite(end) else end
+        for end in bounds(atom.numerator, ranges or None)
     )
     return low, high
 

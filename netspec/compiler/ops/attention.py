@@ -351,7 +351,7 @@ class Attention(Op):
         if i == _BIAS:
             apart = (1, *own) if len(own) == 2 else own
             return (own, own) if apart[0] == q[0] else (apart, (q[0], *own[-2:]))
-        if own[0] == q[0]:
+        if not own[0] - q[0]:  # open sizes are equal, as `_is_multiple` has it
             return own, own
         return (own[0], 1, *own[1:]), (own[0], q[0] // own[0], *own[1:])
 

@@ -61,16 +61,15 @@ class Concat(Op):
             )
         axis = resolve_axis(self.name, self.axis, first)
         rank = len(first)
-        differing = [
-            a
-            for a in range(1, rank + 1)
-            if any(shape[a - 1] - first[a - 1] for shape in inputs[1:])
-        ]
-        wrong = [a for a in differing if a != axis]
+
+        def differs(a: int) -> bool:
+            return any(shape[a - 1] - first[a - 1] for shape in inputs[1:])
+
+        wrong = [a for a in range(1, rank + 1) if a != axis and differs(a)]
         if wrong:
             other = wrong[0]
             fixes: tuple[Fix, ...] = ()
-            if differing == [other]:
+            if wrong == [other] and not differs(axis):
                 why = f"they differ in {axis_name(other, rank)} only: `axis = {other}`"
                 fixes = (Fix("axis", str(other), why),)
             raise ShapeError(

@@ -8,7 +8,7 @@ from typing import cast
 from netspec.compiler.ir.graph import Graph, Node, Shape, show_shape
 from netspec.compiler.ir.op import ShapeError
 from netspec.compiler.ir.scan_body import with_inputs
-from netspec.compiler.ir.sizes import Size, at, names_in
+from netspec.compiler.ir.sizes import Dim, Size, at, names_in
 from netspec.diagnostics import NetspecError
 
 
@@ -43,8 +43,8 @@ def match_sizes_of(shape: Shape, given: tuple[int, ...]) -> dict[str, int] | Non
     return sizes
 
 
-def specialize(graph: Graph, sizes: Mapping[str, int]) -> Graph:
-    """Return the graph with numbers for its open sizes.
+def specialize(graph: Graph, sizes: Mapping[str, Dim]) -> Graph:
+    """Return the graph with numbers, or other sizes, for its open sizes.
 
     Raises:
         NetspecError: if a layer cannot take images of that size.
@@ -61,5 +61,5 @@ def specialize(graph: Graph, sizes: Mapping[str, int]) -> Graph:
     return with_inputs(graph, inputs, misfit)
 
 
-def _numbers(shape: Shape, sizes: Mapping[str, int]) -> Shape:
+def _numbers(shape: Shape, sizes: Mapping[str, Dim]) -> Shape:
     return tuple(cast(int, dim) for dim in at(shape, sizes))

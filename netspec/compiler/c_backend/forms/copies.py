@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from netspec.compiler.c_backend.kernel_call import KernelCall, c_call
 from netspec.compiler.c_backend.loops import Axis, merged, nested, place, steps_of
+from netspec.compiler.ir.sizes import Size, typical
 
 
 def walk(
@@ -43,7 +44,7 @@ def scope(pointers: tuple[str, str], lines: Sequence[str]) -> list[str]:
 
 
 def _moved(pointer: str, offset: int) -> str:
-    return f"{pointer} + {offset}" if offset else pointer
+    return f"{pointer} + {offset}" if offset != 0 else pointer
 
 
 def _is_transposed(axes: Sequence[Axis]) -> bool:
@@ -96,7 +97,7 @@ def transpose(call: KernelCall) -> list[str]:
 def _by_reading(axes: Sequence[Axis]) -> list[Axis]:
     """Return the two axes of a matrix in the order in which it is read."""
     left = merged(axes)
-    return sorted(left, key=lambda axis: -axis.steps[0]) if len(left) == 2 else left
+    return sorted(left, key=lambda axis: -typical(axis.steps[0])) if len(left) == 2 else left
 
 
 def to_channels_last(call: KernelCall) -> list[str]:
@@ -118,14 +119,16 @@ def repeat(call: KernelCall) -> list[str]:
     return walk(call, (call.pointer(0), call.pointer(1)), _axes(y, read, steps_of(y)))
 
 
-def roll(call: KernelCall) -> list[str]:
-    """Each part that is moved as a whole, one after the other."""
+def roll(call: KernelCall) -> list[str] | None:
+    """Each part that is moved as a whole, one after the other; those of an open size move less far."""
     shape = call.shape(0)
     steps, parts = steps_of(shape), []
     for size, shift in zip(shape, call.ints("shifts"), strict=True):
-        at = shift % size
+        if isinstance(size, Size) and abs(shift) > size:
+            return None
+        at = shift % size if isinstance(size, int) else size + shift if shift < 0 else shift
         halves = [(size - at, 0, at), (at, size - at, 0)]
-        parts.append([half for half in halves if half[0]])
+        parts.append([half for half in halves if half[0] != 0])
     lines = []
     for chosen in itertools.product(*parts):
         sizes = [size for size, _, _ in chosen]
@@ -251,8 +254,7 @@ def embedding(call: KernelCall) -> list[str]:
 
 def first_state(call: KernelCall) -> list[str]:
     """The state before the first step: one that is given, or a number."""
-    steps = call.shape(1)[0]
-    size = call.size(1) // steps
+    size = math.prod(call.shape(1)[1:])
     if call.has(0):
         return c_call("copy", call.pointer(0), call.pointer(1), size)
     return c_call("fill", call.pointer(1), size, call.real("value"))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
 
 from netspec.compiler.c_backend.forms.windows import volume
 from netspec.compiler.c_backend.kernel_call import Array, KernelCall, c_call
+from netspec.compiler.ir.sizes import is_known
 from netspec.kernels.upsample import matrix_of
 
 
@@ -29,41 +31,61 @@ def _nearest(function: str, call: KernelCall, x: tuple[int, ...]) -> list[str]:
     )  # fmt: skip
 
 
-def resample(call: KernelCall) -> list[str]:
+def resample(call: KernelCall) -> list[str] | None:
     """Axis by axis, with the places and weights that each output reads as tables."""
     return _resampled(call, back=False)
 
 
-def resample_backward(call: KernelCall) -> list[str]:
+def resample_backward(call: KernelCall) -> list[str] | None:
     """The same with the tables of the transposed matrices."""
     return _resampled(call, back=True)
 
 
-def _resampled(call: KernelCall, *, back: bool) -> list[str]:
+def _resampled(call: KernelCall, *, back: bool) -> list[str] | None:
     x, y = call.shape(0), call.shape(1)
     count = len(x) - 1
-    factors = cast("tuple[float | None, ...]", call.option("scale") or (None,) * count)
     between = [(*y[: i + 1], *x[i + 1 :]) for i in range(count)]
-    largest = max((math.prod(shape) for shape in between[:-1]), default=0)
-    halves = [call.memory.scratch(2 * largest)] if largest else []
-    halves += [f"{halves[0]} + {largest}"] if halves else []
     lines, source, shape = [], call.pointer(0), x
-    for axis in range(count):
-        small, large = (y[axis], x[axis]) if back else (x[axis], y[axis])
-        matrix = matrix_of(
-            small, large, mode=str(call.option("mode")),
-            align_corners=bool(call.option("align_corners")), scale=factors[axis],
-        )  # fmt: skip
-        at, weights = _taps(matrix.T if back else matrix)
-        target = call.pointer(1) if axis == count - 1 else halves[axis % 2]
-        name = f"{call.step.node}.{'back' if back else 'axis'}{axis + 1}"
-        lines += c_call(
-            "resample", source, call.memory.places(f"{name}.at", at),
-            call.memory.constant(f"{name}.weights", weights), target,
-            math.prod(shape[:axis]), x[axis], math.prod(shape[axis + 1 :]), y[axis], at.shape[1],
-        )  # fmt: skip
+    for axis, target in enumerate([*_between(call, between[:-1]), call.pointer(1)]):
+        outer, inner = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
+        found = _along(call, axis, (source, target), (outer, x[axis], inner, y[axis]), back=back)
+        if found is None:
+            return None
+        lines += found
         source, shape = target, between[axis]
     return lines
+
+
+def _between(call: KernelCall, shapes: Sequence[tuple[int, ...]]) -> list[str]:
+    """Return the pointers to scratch memory for arrays of these shapes, one behind the other."""
+    sizes = [math.prod(shape) for shape in shapes]
+    scratch = call.memory.scratch(sum(sizes)) if sizes else ""
+    return [f"{scratch} + {sum(sizes[:i])}" if i else scratch for i in range(len(sizes))]
+
+
+def _along(
+    call: KernelCall, axis: int, pointers: tuple[str, str], sizes: tuple[int, ...], *, back: bool
+) -> list[str] | None:
+    """Return the call for an axis: outer, size, inner, outputs; None if it needs other numbers."""
+    outer, size, inner, outputs = sizes
+    mode, corners = str(call.option("mode")), bool(call.option("align_corners"))
+    factors = cast("tuple[float | None, ...] | None", call.option("scale"))
+    scale = None if factors is None else factors[axis]
+    if not is_known((size, outputs)):
+        if not mode.endswith("linear"):
+            return None
+        factor = "0" if scale is None else repr(float(scale))
+        return c_call("interpolate", *pointers, factor, *sizes, int(corners))
+    small, large = (outputs, size) if back else (size, outputs)
+    matrix = matrix_of(small, large, mode=mode, align_corners=corners, scale=scale)
+    at, weights = _taps(matrix.T if back else matrix)
+    name = f"{call.step.node}.{'back' if back else 'axis'}{axis + 1}"
+    source, target = pointers
+    return c_call(
+        "resample", source, call.memory.places(f"{name}.at", at),
+        call.memory.constant(f"{name}.weights", weights), target,
+        outer, size, inner, outputs, at.shape[1],
+    )  # fmt: skip
 
 
 def _taps(matrix: Array) -> tuple[Array, Array]:

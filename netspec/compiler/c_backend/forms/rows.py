@@ -232,18 +232,18 @@ def _is_parameter(call: KernelCall, index: int) -> bool:
 
 def local_response_norm(call: KernelCall) -> list[str]:
     """By the squares of neighbouring channels."""
-    channels = call.shape(0)[-1]
+    *places, channels = call.shape(0)
     return c_call(
-        "local_response_norm", *map(call.pointer, range(3)), call.size(0) // channels, channels,
+        "local_response_norm", *map(call.pointer, range(3)), math.prod(places), channels,
         call.whole("size"), call.real("alpha"), call.real("beta"), call.real("k"),
     )  # fmt: skip
 
 
 def local_response_norm_backward(call: KernelCall) -> list[str]:
     """The same."""
-    channels = call.shape(0)[-1]
+    *places, channels = call.shape(0)
     return c_call(
         "local_response_norm_backward", *map(call.pointer, range(5)),
-        call.size(0) // channels, channels,
+        math.prod(places), channels,
         call.whole("size"), call.real("alpha"), call.real("beta"),
     )  # fmt: skip

@@ -163,7 +163,7 @@ def _avg_pool(function: str, call: KernelCall, x: tuple[int, ...], y: tuple[int,
 def global_avg_pool(call: KernelCall) -> list[str]:
     """The mean of each channel."""
     x = call.shape(0)
-    return c_call("global_avg_pool", call.pointer(0), call.pointer(1), call.size(0) // x[-1], x[-1])
+    return c_call("global_avg_pool", call.pointer(0), call.pointer(1), math.prod(x[:-1]), x[-1])
 
 
 def adaptive_avg_pool(call: KernelCall) -> list[str]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from netspec.compiler.ir.plan import Buffer, ElementwiseStep, Plan, ViewStep
 from netspec.compiler.numpy_backend.passes.placement import place
+
+# How many elements a buffer has for a batch size.
+Count = Callable[[Buffer, int], int]
 
 
 @dataclass
@@ -17,9 +21,9 @@ class Storage:
     first: int
     last: int
 
-    def elements(self, batch: int) -> int:
+    def elements(self, batch: int, count: Count = Buffer.elements) -> int:
         """Return its number of elements for a batch size."""
-        return max(buffer.elements(batch) for buffer in self.buffers)
+        return max(count(buffer, batch) for buffer in self.buffers)
 
 
 @dataclass
@@ -37,13 +41,15 @@ class MemoryPlan:
     home: dict[Buffer, Storage] = field(default_factory=dict)
     external: list[Buffer] = field(default_factory=list)
 
-    def layout(self, batch: int, alignment: int = 1) -> tuple[Mapping[Buffer, int], int]:
+    def layout(
+        self, batch: int, alignment: int = 1, count: Count = Buffer.elements
+    ) -> tuple[Mapping[Buffer, int], int]:
         """Return the offset of each buffer for a batch size, and the size of the arena, both in
         elements.
 
-        Offsets are multiples of `alignment`.
+        Offsets are multiples of `alignment`. `count` says how many elements a buffer has.
         """
-        sizes = [-(-s.elements(batch) // alignment) * alignment for s in self.storages]
+        sizes = [-(-s.elements(batch, count) // alignment) * alignment for s in self.storages]
         offsets, total = place(sizes, [(s.first, s.last) for s in self.storages])
         homes = zip(self.storages, offsets, strict=True)
         return {buffer: at for storage, at in homes for buffer in storage.buffers}, total
@@ -137,6 +143,6 @@ def _dying(
         storage = memory.home.get(owner)
         if storage is None or lives.last[owner] != at or storage.last != at:
             continue
-        if owner.batched == output.batched and owner.elements(1) == output.elements(1):
+        if owner.batched == output.batched and math.prod(owner.shape) == math.prod(output.shape):
             return storage
     return None

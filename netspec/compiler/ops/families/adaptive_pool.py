@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from netspec.compiler.ir.attributes import spread
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ir.onnx_read import joined
-from netspec.compiler.ir.sizes import is_known
+from netspec.compiler.ir.sizes import is_known, typical
 from netspec.compiler.ops.families.windows import require_axes
 from netspec.records import record
 
@@ -72,7 +72,7 @@ class AdaptivePoolOp(Op):
         if any(size % c != 0 for size, c in zip(x[1:], cells, strict=True)):
             return None
         kernel = tuple(size // c for size, c in zip(x[1:], cells, strict=True))
-        if math.prod(kernel) > math.prod(cells):
+        if typical(math.prod(kernel)) > math.prod(cells):
             return None
         return {"kernel": kernel, "stride": kernel, "pad": (0, 0) * len(kernel)}
 

@@ -185,7 +185,7 @@ def channel_sets(x: Shape, groups: int) -> Sets:
     There is one parameter per channel.
     """
     channels, *pixels = x
-    each = channels // groups
+    each = 1 if groups == channels else channels // groups  # channels may be an open size
     split = (groups, each, *pixels)
     over = tuple(range(2, len(split) + 1))
     affine = (groups, each, *(1 for _ in pixels))
