@@ -103,7 +103,7 @@ class ScanBody:
         inputs = dict(zip(self.given, shapes, strict=True))
         for state in self.states:
             dims = (sizes.get(str(dim), dim) for dim in self.graph.inputs[state.name])
-            inputs[state.name] = at(dims, sizes)  # type: ignore[arg-type,assignment]
+            inputs[state.name] = at(dims, sizes)  # type: ignore[assignment]
         return with_inputs(self.graph, inputs, lambda _, error: error)
 
 
