@@ -31,7 +31,13 @@ from netspec.runtime.models.classifier_shape import (
 )
 from netspec.runtime.models.confusions import MOST_CLASSES, Confusions
 from netspec.runtime.models.inputs import Inputs, whole_fields
-from netspec.runtime.optim.losses import LOSSES_OF_CLASSES, Loss, SoftmaxCrossEntropy, make_loss
+from netspec.runtime.optim.losses import (
+    LOSSES_OF_CLASSES,
+    AnyLoss,
+    Loss,
+    SoftmaxCrossEntropy,
+    chosen_loss,
+)
 from netspec.runtime.optim.targets import OF_CLASSES, as_rows, class_axis, targets_of
 from netspec.runtime.weights.data_facts import (
     TrainedOn,
@@ -329,7 +335,7 @@ def evaluate_part(
     data: Dataset,
     part: str = "test",
     *,
-    loss: str | Loss = "softmax",
+    loss: AnyLoss = "softmax",
     normalize: Normalize = None,
 ) -> Evaluation:
     """Evaluate a model on the test or the training images of a data set.
@@ -338,7 +344,7 @@ def evaluate_part(
         model: a model of either backend.
         data: the data set.
         part: `test` or `train`.
-        loss: a loss over classes, or its name.
+        loss: a loss over classes, its name, or a function.
         normalize: as for `netspec.fit`, fitted to the training images; by default what the weights
             were trained with.
 
@@ -349,7 +355,7 @@ def evaluate_part(
     check_name("part", part, ("test", "train"))
     if isinstance(loss, str):
         check_name("loss", loss, LOSSES_OF_CLASSES)
-        loss = make_loss(loss)
+    loss = chosen_loss(loss)
     require_sizes(model.graph)
     data = data.fit_to_inputs(model.graph.inputs)
     require_targets(model.graph, data, targets_of(loss) or OF_CLASSES)

@@ -16,6 +16,7 @@ from netspec.runtime.data.samples import is_in_memory, numbers_in
 from netspec.runtime.models.protocols import Job
 from netspec.runtime.models.room import largest_batch, parameter_count
 from netspec.runtime.optim.optimizers import check_optimizer
+from netspec.runtime.optim.own import Step
 from netspec.runtime.weights.host import machine_memory, show_bytes
 
 
@@ -70,12 +71,16 @@ def needed_bytes(model: Any, job: Job, batch: int, *, kept: bool = False) -> int
 
 
 def parameter_copies(
-    optimizer: str, options: Mapping[str, object], *, kept: bool = False, averages: bool = False
+    optimizer: str | Step,
+    options: Mapping[str, object],
+    *,
+    kept: bool = False,
+    averages: bool = False,
 ) -> int:
     """Return how many arrays of the parameters' size a run holds.
 
     Args:
-        optimizer: The name of the optimizer.
+        optimizer: The name of the optimizer, or a function.
         options: Its options, such as `amsgrad`.
         kept: Whether checkpoints are written.
         averages: Whether the weights are averaged over the steps.

@@ -51,7 +51,7 @@ from netspec.runtime.models.numpy_steps import numpy_training
 from netspec.runtime.models.predictor import Predictor
 from netspec.runtime.models.protocols import Backend, Job
 from netspec.runtime.models.room import require_room_for_parameters
-from netspec.runtime.optim.losses import Loss, OutputLoss, make_loss
+from netspec.runtime.optim.losses import AnyLoss, Loss, OutputLoss, chosen_loss
 from netspec.runtime.optim.members import L2Term, Member
 from netspec.runtime.weights.data_facts import TrainedOn
 from netspec.runtime.weights.safetensors_file import Weights
@@ -269,7 +269,7 @@ class Model:
         y: ArrayLike,
         *,
         l2: float = 0.0,
-        loss: Loss | str = "softmax",
+        loss: AnyLoss = "softmax",
         training: bool = False,
     ) -> float:
         """Return the mean loss of a batch, plus `l2 / 2 * sum(W^2)` over the weights.
@@ -278,10 +278,10 @@ class Model:
             x: as for `forward`.
             y: labels (N,), integers below `classes`; or more for each image, as the loss says.
             l2: the L2 coefficient.
-            loss: a loss or its name.
+            loss: a loss, its name, or a function (see `OwnLoss`).
             training: whether to use batch statistics and dropout, which updates the buffers.
         """
-        chosen = make_loss(loss) if isinstance(loss, str) else loss
+        chosen = chosen_loss(loss)
         with self._turn(training), self._run_forward(x, training=training, backward=False) as pass_:
             value = chosen.value(pass_.outputs[scores_output(self.graph)], np.asarray(y))
         return value + self._penalty(l2)
@@ -292,7 +292,7 @@ class Model:
         y: ArrayLike,
         *,
         l2: float = 0.0,
-        loss: Loss | str = "softmax",
+        loss: AnyLoss = "softmax",
         training: bool = True,
         copy: bool = True,
     ) -> tuple[float, dict[str, Array]]:
@@ -300,7 +300,7 @@ class Model:
 
         The gradients are copies; with `copy=False` they are views that the next call overwrites.
         """
-        chosen = make_loss(loss) if isinstance(loss, str) else loss
+        chosen = chosen_loss(loss)
         with self._one_at_a_time.current:
             value = self.gradients_(x, y, loss=chosen, l2=l2, training=training)
             grads = {name: g.copy() if copy else g for name, g in self._gradients.items()}
@@ -414,7 +414,7 @@ class Model:
         data: Dataset,
         part: str = "test",
         *,
-        loss: str | Loss = "softmax",
+        loss: AnyLoss = "softmax",
         normalize: Normalize = None,
     ) -> Evaluation:
         """Return loss, accuracy and confusions on a data set; see `evaluation.evaluate_part`."""

@@ -20,6 +20,7 @@ from netspec.runtime.data.dataset import Array, Dataset, Labels
 from netspec.runtime.data.input_normalization import InputNormalization
 from netspec.runtime.models.history import History
 from netspec.runtime.optim.losses import Loss, OutputLoss
+from netspec.runtime.optim.own import Step
 from netspec.runtime.weights.data_facts import TrainedOn
 from netspec.runtime.weights.safetensors_file import differences, the_first
 
@@ -39,7 +40,7 @@ class Job:
         loss: The loss, without its L2 term.
         l2: The coefficient of l2/2 * sum(W^2) over the weights that are trained.
         clip_norm: The gradient is scaled down to at most this norm; None does not change it.
-        optimizer, optimizer_options: Its name and validated keyword arguments.
+        optimizer, optimizer_options: Its name, or a function, and validated keyword arguments.
         batch: The number of images in a step, over all processes.
         seed: The seed of dropout and augmentation.
         augment: Names of `netspec.runtime.data.augment_draws.KINDS`.
@@ -59,7 +60,7 @@ class Job:
     loss: Loss
     l2: float
     clip_norm: float | None
-    optimizer: str
+    optimizer: str | Step
     optimizer_options: Mapping[str, object]
     batch: int
     seed: int

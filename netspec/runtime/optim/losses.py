@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from netspec.runtime.data.dataset import IGNORED
 from netspec.runtime.optim.class_weights import ClassWeights, WeightedClasses, checked, known
 from netspec.runtime.optim.contrastive import NormalizedTemperatureCrossEntropy
 from netspec.runtime.optim.ctc import ctc, require_steps
+from netspec.runtime.optim.own import OwnLoss
 from netspec.runtime.optim.targets import (
     OF_CLASSES,
     Floats,
@@ -465,6 +466,25 @@ def make_loss(name: str, /, **options: object) -> Loss:
         NetspecError: `train/bad-option` for an unknown name or option, or a value out of range.
     """
     return make("loss", LOSSES, name, options=options)
+
+
+# A loss by its name, as a function of one's own (see `OwnLoss`), or itself.
+AnyLoss = str | Loss | Callable[[Any, Any], Any]
+
+
+def chosen_loss(loss: AnyLoss, /, **options: object) -> Loss:
+    """Return the loss that is called so, that of a function (see `OwnLoss`), or the loss itself.
+
+    Raises:
+        NetspecError: see `make_loss`; `train/bad-option` for options of what has no name.
+    """
+    if isinstance(loss, str):
+        return make_loss(loss, **options)
+    require(not options, f"{loss!r} is given as it is: it takes no options")
+    if hasattr(loss, "value_and_gradient"):
+        return cast("Loss", loss)
+    require(callable(loss), f"a loss is a name, a function or a Loss, not {loss!r}")
+    return OwnLoss(loss)
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from netspec.runtime.data.choices import make
+from netspec.runtime.data.choices import make, require
 from netspec.runtime.optim.lamb import Lamb
 from netspec.runtime.optim.members import Member
 from netspec.runtime.optim.muon import Muon
+from netspec.runtime.optim.own import OwnRule, Step
 from netspec.runtime.optim.rule import (
     Optimizer,
     Vector,
@@ -264,28 +265,34 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 
 
 def make_optimizer(
-    name: str,
+    chosen: str | Step,
     parameters: Vector,
     gradients: Vector,
     members: Sequence[Member] = (),
     /,
     **options: object,
 ) -> Optimizer:
-    """Return the optimizer called `name` in `OPTIMIZERS`; options are its keyword arguments.
+    """Return the optimizer called `chosen` in `OPTIMIZERS`, or that of a function.
+
+    Options are its keyword arguments.
 
     Raises:
         NetspecError: `train/bad-option` for an unknown name or option, or a value out of range.
     """
-    return make("optimizer", OPTIMIZERS, name, parameters, gradients, members, options=options)
+    if not isinstance(chosen, str):
+        require(callable(chosen), f"an optimizer is a name or a function, not {chosen!r}")
+        require(not options, "a function of one's own has no options")
+        return OwnRule(chosen, parameters, gradients, members)
+    return make("optimizer", OPTIMIZERS, chosen, parameters, gradients, members, options=options)
 
 
-def check_optimizer(name: str, options: Mapping[str, object]) -> Optimizer:
-    """Return the rule called `name`, with checked options and no parameters.
+def check_optimizer(chosen: str | Step, options: Mapping[str, object]) -> Optimizer:
+    """Return the rule that is chosen, with checked options and no parameters.
 
     Raises:
         NetspecError: see `make_optimizer`.
     """
-    return make_optimizer(name, np.empty(0), np.empty(0), **options)
+    return make_optimizer(chosen, np.empty(0), np.empty(0), **options)
 
 
 def clip(gradients: Vector, norm: float) -> None:

@@ -42,14 +42,16 @@ from netspec.runtime.models.protocols import Job, Remembers, Trainable
 from netspec.runtime.optim.class_weights import for_labels
 from netspec.runtime.optim.losses import (
     OF_SCORES,
+    AnyLoss,
     Loss,
     OutputLoss,
     SoftmaxCrossEntropy,
-    make_loss,
+    chosen_loss,
     output_loss,
 )
 from netspec.runtime.optim.lr_schedules import OnPlateau, make_schedule, warm_up
 from netspec.runtime.optim.optimizers import check_optimizer
+from netspec.runtime.optim.own import Step
 from netspec.runtime.optim.targets import OF_CLASSES, Targets, targets_of
 from netspec.runtime.training.best_weights import KEEP, Keeper
 from netspec.runtime.training.loop import TrainingRecorder, TrainingRun
@@ -68,10 +70,10 @@ def fit(
     *,
     epochs: int = 10,
     batch: int = 64,
-    optimizer: str = "adam",
+    optimizer: str | Step = "adam",
     lr: float | None = None,
     schedule: str = "cosine",
-    loss: str | Loss = "softmax",
+    loss: AnyLoss = "softmax",
     l2: float = 0.0,
     clip_norm: float | None = None,
     accumulate: int = 1,
@@ -116,12 +118,16 @@ def fit(
         data: Images and labels; normalized one batch at a time, never as a whole.
         epochs: The number of passes over the training images.
         batch: The number of images in a step; in a distributed run, over all processes together.
-        optimizer: `sgd`, `momentum`, `nesterov`, `rmsprop`, `adam`, `adamw`, `lion`, `lamb`, `muon`.
+        optimizer: `sgd`, `momentum`, `nesterov`, `rmsprop`, `adam`, `adamw`, `lion`, `lamb`, `muon`;
+            or a function `(parameters, gradients, state, lr)` that changes the parameters in place,
+            see `netspec.runtime.optim.own`.
         lr: Learning rate; None takes the optimizer's default.
         schedule: `constant`, `cosine`, `cosine-restarts`, `linear`, `polynomial`, `one-cycle`,
             `cyclic`, `step`, `multi-step`, `exponential`, `plateau`.
         loss: `softmax`, `focal`, `svm`, `mse`; `bce` for answers of 0 and 1, `ctc` for sequences without
-            places; `value` for a net whose output is its loss; or a `Loss`.
+            places; `value` for a net whose output is its loss; a function of scores and targets, which
+            returns the loss and its gradient for NumPy's arrays, and the loss for PyTorch's tensors; or
+            a `Loss`.
         l2: Adds l2/2 * sum(W^2) over the trained weights to the loss, PyTorch's weight_decay.
         clip_norm: Scale the gradient of that whole loss down to at most this norm.
         accumulate: Compute the images of a step in so many parts, one after the other: less memory,
@@ -192,9 +198,8 @@ def fit(
     )
     if isinstance(normalize, str):
         check_name("normalization", normalize, KINDS)
-    lr = check_optimizer(optimizer, optimizer_options or {}).default_lr if lr is None else lr
-    require(is_number(lr) and lr > 0, f"the learning rate must be more than 0, not {lr!r}")
-    objective = make_loss(loss, **(loss_options or {})) if isinstance(loss, str) else loss
+    lr = _rate(optimizer, optimizer_options or {}, lr)
+    objective = chosen_loss(loss, **(loss_options or {}))
 
     for doubt in suspicions(data, val, train_limit, (targets_of(objective) or OF_CLASSES).first):
         _LOG.warning("%s", doubt)
@@ -369,6 +374,17 @@ def _check_whole(**arguments: tuple[object, int]) -> None:
             whole and int(value) >= least,  # type: ignore[call-overload]
             f"{name} must be a whole number from {least} on, not {value!r}",
         )
+
+
+def _rate(optimizer: str | Step, options: Mapping[str, object], lr: float | None) -> float:
+    """Return the learning rate; by default that of an optimizer of netspec's."""
+    rule = check_optimizer(optimizer, options)
+    if lr is None and not isinstance(optimizer, str):
+        message = "an optimizer of one's own has no default rate"
+        raise NetspecError.simple(codes.TRAIN_BAD_OPTION, message, "give it: fit(..., lr=0.01)")
+    lr = rule.default_lr if lr is None else lr
+    require(is_number(lr) and lr > 0, f"the learning rate must be more than 0, not {lr!r}")
+    return lr
 
 
 def _check_numbers(l2: float, clip_norm: float | None, ema: float | None) -> None:

@@ -16,7 +16,7 @@ from netspec.diagnostics import Diagnostic, DiagnosticSink, NetspecError, plural
 from netspec.runtime.engine.program import make_plan
 from netspec.runtime.engine.reference import Reference
 from netspec.runtime.models.classifier_shape import require_training_batch
-from netspec.runtime.optim.losses import Loss
+from netspec.runtime.optim.losses import AnyLoss
 from netspec.tools.agreement.case import HasGraph, Trial
 from netspec.tools.agreement.numpy_trace import draw_masks, plan_unfused
 from netspec.tools.gradcheck.locate import locate
@@ -59,7 +59,7 @@ def gradcheck(
     backend: Literal["numpy", "torch", "both"] | None = None,
     batch: int = BATCH,
     seed: int = 0,
-    loss: Loss | str | None = None,
+    loss: AnyLoss | None = None,
     mode: Literal["train", "eval", "both"] = "both",
     tolerance: float = TOLERANCE,
     advance: Callable[[str], object] = lambda what: None,  # noqa: ARG005
@@ -87,8 +87,8 @@ def gradcheck(
             and the whole net is checked.
         batch: the size of a random batch.
         seed: the seed of everything random.
-        loss: a loss or its name; by default softmax if the output is [N, classes], else a random
-            linear functional.
+        loss: a loss, its name, or a function; by default softmax if the output is [N, classes], else
+            a random linear functional.
         mode: `train`, `eval` or `both`.
         tolerance: gradients agree if |a - b| <= tolerance * max(1, max|a|).
         advance: called with the mode and the name of each row before it is probed.

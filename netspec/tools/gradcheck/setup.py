@@ -18,7 +18,7 @@ from netspec.diagnostics import NetspecError
 from netspec.runtime.models.classifier_shape import require_sizes
 from netspec.runtime.models.numpy_model import Model
 from netspec.runtime.models.room import parameter_count, require_room, value_count
-from netspec.runtime.optim.losses import Loss, make_loss
+from netspec.runtime.optim.losses import AnyLoss, chosen_loss
 from netspec.tools.agreement.case import HasGraph, draw_inputs
 from netspec.tools.agreement.objective import Objective, has_scores, make_objective
 from netspec.tools.gradcheck.parameters import draw_parameters, settle
@@ -54,7 +54,7 @@ def prepare(
     *,
     batch: int,
     seed: int,
-    loss: Loss | str | None,
+    loss: AnyLoss | None,
     start: str | None,
     end: str | None,
 ) -> Subject:
@@ -134,7 +134,7 @@ def _objective(
     graph: Graph,
     batch: int,
     seed: int,
-    loss: Loss | str | None,
+    loss: AnyLoss | None,
     y: ArrayLike | None,
     *,
     is_part: bool,
@@ -158,7 +158,7 @@ def _objective(
             f"y must hold {batch} whole numbers, one for each image;"
             f" it is {labels.dtype} {list(labels.shape)}",
         )
-    chosen = make_loss(loss) if isinstance(loss, str) else loss
+    chosen = None if loss is None else chosen_loss(loss)
     rng = np.random.default_rng([seed, 7])
     labels = None if labels is None else labels.astype(np.int64)
     return make_objective(graph, batch, rng, loss=chosen, scores=scores, labels=labels)

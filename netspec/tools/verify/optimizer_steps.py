@@ -154,7 +154,7 @@ class Stepper:
         self.ours = make_optimizer(name, model.flat_parameters, model.flat_gradients, model.members)
         roles = self.graph.parameters
         parameters = [
-            Trained(p, decay=float(roles[key].role == "weight"))
+            Trained(p, key, decay=float(roles[key].role == "weight"))
             for key, p in self.module.named_parameters()
         ]
         self.theirs = make_torch_optimizer(self.ours, parameters)

@@ -44,7 +44,7 @@ from netspec.runtime.models.protocols import Backend, Job
 from netspec.runtime.models.pytorch.continuing import TorchArrays
 from netspec.runtime.models.pytorch.device import Execution, ordinary_errors
 from netspec.runtime.models.pytorch.input_types import as_declared
-from netspec.runtime.optim.losses import Loss
+from netspec.runtime.optim.losses import AnyLoss
 from netspec.runtime.weights.data_facts import TrainedOn
 from netspec.runtime.weights.host import machine_memory
 from netspec.runtime.weights.safetensors_file import Weights
@@ -186,7 +186,7 @@ class TorchModel:
         data: Dataset,
         part: str = "test",
         *,
-        loss: str | Loss = "softmax",
+        loss: AnyLoss = "softmax",
         normalize: Normalize = None,
     ) -> Evaluation:
         """Return loss, accuracy and confusions on a data set; see `evaluation.evaluate_part`."""

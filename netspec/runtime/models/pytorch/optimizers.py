@@ -22,13 +22,15 @@ from netspec.runtime.optim.optimizers import (
     Nesterov,
     RMSProp,
 )
+from netspec.runtime.optim.own import OwnRule
 from netspec.runtime.optim.rule import Optimizer
 
 
 class Trained(NamedTuple):
-    """A parameter to train, and what its rate and its decay are multiplied by."""
+    """A parameter to train, its name, and what its rate and its decay are multiplied by."""
 
     tensor: Tensor
+    name: str
     rate: float = 1.0
     decay: float = 1.0
 
@@ -61,16 +63,19 @@ def make_torch_optimizer(
     if rule.decouples_decay:
         weight_decay = rule.weight_decay
     options = {**found.options, "fused": True} if fused and found.may_fuse else found.options
-    alike: dict[tuple[float, float], list[Tensor]] = {}
+    alike: dict[tuple[float, float], list[Trained]] = {}
     for each in parameters:
-        alike.setdefault((each.rate, each.decay), []).append(each.tensor)
+        alike.setdefault((each.rate, each.decay), []).append(each)
     groups = [
         {
-            "params": tensors, "weight_decay": weight_decay * decay, "rate": rate,
+            "params": [each.tensor for each in trained],
+            "names": [each.name for each in trained],
+            "weight_decay": weight_decay * decay,
+            "rate": rate,
             "adapts": decay != 0,
         }
-        for (rate, decay), tensors in alike.items()
-    ]  # fmt: skip
+        for (rate, decay), trained in alike.items()
+    ]
     optimizer = found.chosen(groups, lr=rule.default_lr, **options)
     set_rate(optimizer, rule.default_lr)
     return optimizer
@@ -128,6 +133,11 @@ def _(rule: Muon) -> _InTorch:
     names = ("momentum", "scale", "ns_steps", "ns_coefficients")
     own = {name: getattr(rule, name) for name in names}
     return _InTorch(rules.Muon, {**_averages(rule), **own}, may_fuse=False)
+
+
+@in_torch.register
+def _(rule: OwnRule) -> _InTorch:
+    return _InTorch(rules.Own, {"function": rule.function}, may_fuse=False)
 
 
 def _averages(rule: Adam | Lamb | Muon) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from netspec.runtime.optim.muon import LEAST_NORM, is_matrix, scale_of
+from netspec.runtime.optim.own import Step
 
 
 class Rule(torch.optim.Optimizer):  # type: ignore[misc]  # it has no types
@@ -100,6 +101,38 @@ class Muon(Rule):
         turned = _orthogonal(update, group["ns_steps"], group["ns_coefficients"])
         p.mul_(1.0 - lr * group["weight_decay"])
         p.sub_(turned.reshape(p.shape), alpha=lr * scale_of(group["scale"], p.shape))
+
+
+class Own(torch.optim.Optimizer):  # type: ignore[misc]
+    """The steps of a function, see `netspec.runtime.optim.own.Step`.
+
+    Args:
+        params: groups of parameters, with their `names`, and their `rate`: what theirs is multiplied by.
+        lr: the learning rate.
+        function: what takes the steps.
+    """
+
+    def __init__(self, params: Iterable[Any], lr: float, function: Step) -> None:
+        super().__init__(params, {"lr": lr})
+        self._function = function
+        self._kept: dict[float, dict[str, Any]] = {}
+
+    def step(self, closure: Any = None) -> Any:
+        """Take a step."""
+        loss = closure() if closure is not None else None
+        with torch.no_grad():
+            for rate in dict.fromkeys(group["rate"] for group in self.param_groups):
+                alike = [group for group in self.param_groups if group["rate"] == rate]
+                named = {
+                    name: p
+                    for group in alike
+                    for name, p in zip(group["names"], group["params"], strict=True)
+                    if p.grad is not None
+                }
+                gradients = {name: p.grad for name, p in named.items()}
+                kept = self._kept.setdefault(rate, {})
+                self._function(named, gradients, kept, alike[0]["lr"])
+        return loss
 
 
 def _adam_direction(group: Mapping[str, Any], p: Tensor, state: Mapping[str, Any]) -> Tensor:

@@ -142,7 +142,7 @@ class TorchBackend:
             if p.requires_grad:
                 rate = job.rates.get(name, 1.0)
                 decay = job.decays.get(name, float(roles[name].role == "weight"))
-                alike.setdefault((rate, decay), {})[name] = Trained(p, rate, decay)
+                alike.setdefault((rate, decay), {})[name] = Trained(p, name, rate, decay)
         found = {name: each for group in alike.values() for name, each in group.items()}
         return [*found], [*found.values()]
 
@@ -327,10 +327,11 @@ class TorchBackend:
             return
         self._scaler.unscale_(self._optimizer)
         if self._adds_l2:
-            for tensor, _, decay in self._trained:
-                assert tensor.grad is not None
-                if decay:
-                    tensor.grad.add_(tensor.detach(), alpha=self.job.l2 * decay)
+            for each in self._trained:
+                assert each.tensor.grad is not None
+                if each.decay:
+                    own = each.tensor.detach()
+                    each.tensor.grad.add_(own, alpha=self.job.l2 * each.decay)
         if self.job.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self._all(), self.job.clip_norm)
 
