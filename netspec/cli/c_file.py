@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 from netspec import codes
 from netspec.cli.common import checked_net, emit_text, positive, tell
-from netspec.cli.named_run import named_run
 from netspec.cli.output_place import check_beside, check_output, net_sources
-from netspec.cli.trained_net import Trained, load_trained, stored_normalization
+from netspec.cli.trained_net import named_weights, stored_normalization
 from netspec.compiler.c_backend.train_losses import LOSSES, LossName
 from netspec.diagnostics import NetspecError
 
@@ -108,7 +107,7 @@ class CFile:
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
         self._out: Path | None = options.output
-        self._trained = _trained(options)
+        self._trained = named_weights(options)
         self.net = checked_net(options) if self._trained is None else self._trained.net
         self.source = self._compile()
 
@@ -325,10 +324,3 @@ def _require_together(options: argparse.Namespace) -> None:
         raise NetspecError.simple(codes.USAGE_TARGET, message)
     if options.example and not options.header:
         raise NetspecError.simple(codes.USAGE_TARGET, "--example needs --header, which it includes")
-
-
-def _trained(options: argparse.Namespace) -> Trained | None:
-    """Return the net with the weights that the options name; None if they name none."""
-    if options.weights is None and named_run(options.file) is None:
-        return None
-    return load_trained(options)

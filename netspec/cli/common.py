@@ -116,6 +116,8 @@ def arguments_of(options: argparse.Namespace) -> dict[str, Any]:
 def checked_net(options: argparse.Namespace, arguments: Mapping[str, Any] | None = None) -> Net:
     """Check the one net that the options name, and report its warnings.
 
+    Those of a run were reported when it was trained, and are not repeated.
+
     Args:
         options: with `file`, which may also be a run, and `net`, `set` and `color`.
         arguments: the arguments of the net, for example those of a recipe merged with `--set`; by
@@ -124,7 +126,11 @@ def checked_net(options: argparse.Namespace, arguments: Mapping[str, Any] | None
     Raises:
         NetspecError: with the errors; the warnings have been reported before.
     """
-    return requested_net(named_request(options, arguments), options)
+    from netspec.cli.named_run import named_run
+
+    run, request = named_run(options.file), named_request(options, arguments)
+    known = run is not None and request.arguments == run.facts.constants
+    return requested_net(request, options, warn=not known)
 
 
 def named_request(
@@ -146,18 +152,19 @@ def named_request(
     return Request(path=run.net_file, net=net, arguments=run.with_arguments(chosen))
 
 
-def requested_net(request: Request, options: argparse.Namespace) -> Net:
-    """Check the one net of a request, and report its warnings.
+def requested_net(request: Request, options: argparse.Namespace, *, warn: bool = True) -> Net:
+    """Check the one net of a request, and report its warnings, unless `warn` is False.
 
     Raises:
-        NetspecError: with the errors; the warnings have been reported before.
+        NetspecError: with the errors; warnings have been reported before.
     """
     from netspec.compiler.driver import compile_request, select, written
     from netspec.net import Net
 
     result = compile_request(request)
     warnings = tuple(d for d in result.diagnostics if d.severity == "warning")
-    report(warnings, options)
+    if warn:
+        report(warnings, options)
     graph = select(result, request.net)
     return Net(graph, written(result, request, graph.name), warnings)
 

@@ -14,8 +14,10 @@ from netspec.cli.common import (
     add_net_options,
     checked_net,
     emit_text,
+    tell,
     write_whole,
 )
+from netspec.cli.named_run import named_run
 from netspec.cli.onnx_target import add_onnx_options, chosen_onnx_options, compile_model
 from netspec.cli.output_place import (
     add_force_option,
@@ -24,12 +26,17 @@ from netspec.cli.output_place import (
     net_sources,
     say_out_of_date,
 )
+from netspec.cli.trained_net import Trained, named_weights
 from netspec.cli.weights import add_rename_option
 from netspec.diagnostics import NetspecError
 from netspec.text.text_diff import text_diff
 
 if TYPE_CHECKING:
     from netspec.net import Net
+
+_STANDALONE = "numpy --standalone"
+# The targets whose files hold weights.
+_WITH_WEIGHTS = ("c", "onnx", _STANDALONE)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -65,8 +72,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="torch: no comments that say where in the file a statement is from",
     )  # fmt: skip
     parser.add_argument("--weights", type=Path, metavar="W",
-                        help="c, onnx: trained weights, a file or the folder of a run (default: those"
-                        " of the run, else the initial values of seed 0)")  # fmt: skip
+                        help="c, onnx, numpy --standalone: trained weights, a file or the folder of a run"
+                        " (default: those of the run, else the initial values of seed 0)")  # fmt: skip
     add_rename_option(parser)
     for name, about in _passes().items():
         parser.add_argument(
@@ -95,12 +102,14 @@ def run(options: argparse.Namespace) -> int:
     _require_target(options)
     if options.target == "c":
         return _run_c(options)
-    net = checked_net(options)
+    trained = named_weights(options) if options.standalone else None
+    net = checked_net(options) if trained is None else trained.net
     if options.output is not None and not options.check:
         check_output(options.output, net_sources(net), force=options.force)
     if options.target == "onnx":
         return compile_model(net, options)
-    text = _text(net, options)
+    text = _text(net, trained, options)
+    _say_weights(options)
     if options.check:
         return _check(options.output, text)
     if options.output is None:
@@ -156,12 +165,13 @@ def _require_target(options: argparse.Namespace) -> None:
         ("--explain-plan", options.explain_plan, ("numpy",)),
         *((f"--no-{name}", True, ("numpy",)) for name in options.without or ()),
         ("--no-source-notes", not options.source_notes, ("torch",)),
-        ("--weights", options.weights, ("c", "onnx")),
-        ("--rename", options.rename, ("c", "onnx")),
+        ("--weights", options.weights, _WITH_WEIGHTS),
+        ("--rename", options.rename, _WITH_WEIGHTS),
         *((option, True, ("c",)) for option in chosen_options(options)),
         *((option, True, ("onnx",)) for option in chosen_onnx_options(options)),
     ]
-    wrong = [(o, targets) for o, on, targets in chosen if on and options.target not in targets]
+    kinds = {options.target, _STANDALONE if options.standalone else options.target}
+    wrong = [(o, targets) for o, on, targets in chosen if on and not kinds & {*targets}]
     if wrong:
         targets = wrong[0][1]
         names = ", ".join(option for option, others in wrong if others == targets)
@@ -181,7 +191,7 @@ def _require_target(options: argparse.Namespace) -> None:
         raise NetspecError.simple(codes.USAGE_TARGET, message)
 
 
-def _text(net: Net, options: argparse.Namespace) -> str:
+def _text(net: Net, trained: Trained | None, options: argparse.Namespace) -> str:
     """Return the program, or the explanation of it, as the options ask."""
     if options.target != "numpy":
         return net.source(options.target, source_notes=options.source_notes)
@@ -189,12 +199,51 @@ def _text(net: Net, options: argparse.Namespace) -> str:
     if options.standalone:
         from netspec.export import standalone_source
 
-        return standalone_source(net.graph, training=training, without=without)
+        weights = None if trained is None else _held(trained, options)
+        return standalone_source(net.graph, training=training, without=without, weights=weights)
     if options.explain_plan:
         from netspec.compiler.numpy_backend.explain import explain_plan
 
         return explain_plan(net.graph, training=training, without=without)
     return net.source("numpy", training=training, without=without, plain=options.plain)
+
+
+def _held(trained: Trained, options: argparse.Namespace) -> bytes | None:
+    """Return the weights file that a standalone file holds, in float32.
+
+    None if those of a run are too many, which is said on stderr; those of `--weights` are refused
+    further on.
+    """
+    import numpy as np
+
+    from netspec.export.assemble import MAX_WEIGHTS
+    from netspec.runtime.weights.safetensors_file import weights_bytes
+
+    tensors = {
+        name: tensor.astype(np.float32) if tensor.dtype.kind == "f" else tensor
+        for name, tensor in trained.model.state_dict().items()
+    }
+    stored = trained.weights
+    content = weights_bytes(tensors, stored.normalization, stored.metadata)
+    if len(content) > MAX_WEIGHTS and options.weights is None:
+        size = f"{len(content) / 1e6:,.0f} MB"
+        tell(f'note: the file holds no weights, which are {size}: load_weights("{trained.path}")')
+        return None
+    return content
+
+
+def _say_weights(options: argparse.Namespace) -> None:
+    """Note on stderr where the weights of a run are, if what is written holds none."""
+    run = named_run(options.file)
+    if run is None or options.standalone or options.explain_plan or options.check:
+        return
+    if not run.folder.weights.is_file():
+        return
+    if options.target == "torch":
+        how = f'load_state_dict(safetensors.torch.load_file("{run.weights}"))'
+    else:
+        how = "--standalone writes a file that does"
+    tell(f"note: the program holds no weights of {run.folder.path}: {how}")
 
 
 def _check(path: Path, text: str) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from netspec import codes
 from netspec.cli import FAILED, OK, WRONG_USE
 from netspec.cli.common import add_net_options, arguments_of, emit, net_name, report, requested_net
+from netspec.cli.named_run import NamedRun, named_run, setting_text
 from netspec.cli.net_files import NetFile, files_below, net_files
 from netspec.compiler.parse.git_revision import checked_out, is_revision
 from netspec.diagnostics import NetspecError, plural
@@ -28,8 +29,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     parser.epilog = (
         "A and B are files, folders, names of nets that come with netspec, - for standard input, "
-        "or REV:PATH for what a Git commit has there, such as HEAD~1:lenet.net. Exit codes are "
-        "those of diff: 0 equal, 1 different, 2 trouble."
+        "runs, which are their nets with the --set they were trained with, or REV:PATH for what a "
+        "Git commit has there, such as HEAD~1:lenet.net. Exit codes are those of diff: 0 equal, "
+        "1 different, 2 trouble."
     )
     parser.add_argument("a", metavar="A", type=net_name, help="a .net file, or a folder of them")
     parser.add_argument(
@@ -62,6 +64,17 @@ class _Choice:
     settings: tuple[str, ...]
     arguments: Mapping[str, Any]
 
+    def of_run(self, run: NamedRun | None) -> _Choice:
+        """Return the choice for a run: its net and its arguments, where nothing else is chosen."""
+        if run is None:
+            return self
+        own = {n: v for n, v in run.facts.constants.items() if n not in self.arguments}
+        settings = (
+            *(f"{name}={setting_text(value)}" for name, value in own.items()),
+            *self.settings,
+        )
+        return _Choice(self.net or run.facts.net, settings, {**own, **self.arguments})
+
     def graph(self, file: NetFile, options: argparse.Namespace) -> Graph:
         """Compile a file and return the graph of the chosen net."""
         return requested_net(file.request(self.net, self.arguments), options).graph
@@ -85,7 +98,8 @@ def run(options: argparse.Namespace) -> int:
         with ExitStack() as kept:
             a, b = (_open_side(name, kept) for name in (options.a, options.b or options.a))
             if a.file is not None and b.file is not None:
-                return _two_files(a.file, b.file, choices, options)
+                chosen = choices[0].of_run(a.run), choices[1].of_run(b.run)
+                return _two_files(a.file, b.file, chosen, options)
             if a.files is not None and b.files is not None:
                 return _two_folders(a.files, b.files, choices, options)
             folder = a if a.files is not None else b
@@ -187,18 +201,22 @@ def _name(setting: str) -> str:
 
 @record
 class _Side:
-    """One of the two sides of a comparison: a file, or the files of a folder by their relative paths."""
+    """One of the two sides of a comparison: a file, or the files of a folder by their relative paths.
+
+    A run is the file that it keeps of its net.
+    """
 
     name: str
     file: NetFile | None = None
     files: Mapping[str, NetFile] | None = None
+    run: NamedRun | None = None
 
 
 def _open_side(name: str, kept: ExitStack) -> _Side:
     """Open `A` or `B` of `netspec diff A B`; temporary copies are deleted when `kept` closes.
 
     Raises:
-        NetspecError: if there is no such file or revision.
+        NetspecError: if there is no such file or revision; `run/damaged`.
     """
     if is_revision(name):
         copy = kept.enter_context(checked_out(name))
@@ -208,6 +226,8 @@ def _open_side(name: str, kept: ExitStack) -> _Side:
             beside = path if "/" in path else f"./{path}"
             return _Side(name, file=NetFile(f"{revision}:{beside}", copy, copy.parent))
         return _Side(name, files=_files_of(copy, f"{revision}:{path or '.'}", copied=True))
+    if (run := named_run(Path(name))) is not None:
+        return _Side(name, file=NetFile(name, run.net_file), run=run)
     if Path(name).is_dir():
         return _Side(name, files=_files_of(Path(name), Path(name).as_posix(), copied=False))
     (file,) = net_files([name])

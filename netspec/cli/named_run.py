@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -140,6 +141,11 @@ def run_around(weights: Path | None) -> NamedRun | None:
         return None
     places = (weights, weights.parent, weights.parent.parent)
     return next((run for place in places if (run := named_run(place)) is not None), None)
+
+
+def setting_text(value: Any) -> str:
+    """Format a constant as `--set` accepts it."""
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
 def _note(text: str) -> None:

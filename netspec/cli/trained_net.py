@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,7 +15,7 @@ from netspec.cli.common import (
     checked_net,
     positive,
 )
-from netspec.cli.named_run import NamedRun, named_run, run_around
+from netspec.cli.named_run import NamedRun, named_run, run_around, setting_text
 from netspec.cli.picture_options import add_resize_options, given_resize
 from netspec.cli.weights import add_rename_option, tell_notes
 from netspec.diagnostics import NetspecError
@@ -116,6 +115,13 @@ def load_trained(options: argparse.Namespace) -> Trained:
     return Trained(net, model, weights, class_names(weights.metadata, model.classes), path, run)
 
 
+def named_weights(options: argparse.Namespace) -> Trained | None:
+    """Return the net with the weights that the options name; None if they name none."""
+    if options.weights is None and named_run(options.file) is None:
+        return None
+    return load_trained(options)
+
+
 def say_matches(weights: Weights, path: Path, model: Model | TorchModel) -> None:
     """Note on stderr what was done to a weights file that a model took."""
     from netspec.runtime.weights.tensor_names import match_names
@@ -156,17 +162,12 @@ def _with_arguments_of(
     others = {n: value for n, value in own.items() if n not in given or given[n] != value}
     if not others:
         return error
-    settings = " ".join(f"--set {name}={_setting(value)}" for name, value in others.items())
+    settings = " ".join(f"--set {name}={setting_text(value)}" for name, value in others.items())
     return NetspecError.simple(
         codes.WEIGHTS_MISMATCH,
         f"the weights do not fit the network: they belong to a net with {settings}",
         f"the run knows its net: {run.folder.path} in place of the file",
     )
-
-
-def _setting(value: Any) -> str:
-    """Format a constant as `--set` accepts it."""
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
 def stored_normalization(weights: Weights, path: Path, help: str) -> InputNormalization:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import fields
 
@@ -14,7 +15,7 @@ from netspec.compiler.passes.bind_sizes import open_sizes
 from netspec.compiler.passes.layer_limit import MAX_STANDALONE, require_few_layers
 from netspec.diagnostics import NetspecError
 from netspec.export.linker import Names, imports, in_order, sections
-from netspec.export.literals import filled, items
+from netspec.export.literals import WIDTH, filled, items
 from netspec.export.programs import Made, Programs, arena, make_programs, outside
 from netspec.export.source_units import SourceModule, Target, Unit, closure, module
 from netspec.runtime.models.classifier_shape import label_count, scores_output
@@ -33,7 +34,17 @@ BLAS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_M
 TAKEN = {"os", "sys", "warnings", "np", "annotations", "BLAS", "BLAS_IS_HELD", "use_threads"}
 
 
-def standalone_source(graph: Graph, *, training: bool = True, without: Collection[str] = ()) -> str:
+# The largest weights file that is written into a program: more would make it slow to open.
+MAX_WEIGHTS = 8 << 20
+
+
+def standalone_source(
+    graph: Graph,
+    *,
+    training: bool = True,
+    without: Collection[str] = (),
+    weights: bytes | None = None,
+) -> str:
     """Return the text of a file that needs only NumPy.
 
     Args:
@@ -41,10 +52,19 @@ def standalone_source(graph: Graph, *, training: bool = True, without: Collectio
         training: True to include the backward pass; False for inference, where what depends only on
             the parameters is computed once.
         without: names of passes to leave out.
+        weights: a safetensors file, which the file then holds; at most `MAX_WEIGHTS` bytes.
 
     Raises:
-        NetspecError: `compile/standalone` for a net that cannot be exported; `limit/layers`.
+        NetspecError: `compile/standalone` for a net that cannot be exported, or with too many
+            weights; `limit/layers`.
     """
+    if weights is not None and len(weights) > MAX_WEIGHTS:
+        raise NetspecError.simple(
+            codes.COMPILE_STANDALONE,
+            f"the weights of {graph.name} are {len(weights) / 1e6:,.0f} MB, and a standalone file holds"
+            f" up to {MAX_WEIGHTS / 1e6:.0f} MB of them",
+            "--target c or onnx writes them; or leave them out, and call load_weights in Python",
+        )
     require_few_layers(graph, MAX_STANDALONE, "standalone files are made")
     _require(graph, training)
     programs = make_programs(graph, training=training, without=without)
@@ -59,7 +79,12 @@ def standalone_source(graph: Graph, *, training: bool = True, without: Collectio
         _threads(names),
         _network(graph, programs, names, names[base]),
     ]
-    return _head(graph, units, training, names.net) + "\n\n" + "\n\n\n".join(parts) + "\n"
+    if weights is not None:
+        parts.append(_weights(names.net, weights))
+    holds = weights is not None
+    return (
+        _head(graph, units, training, names.net, holds=holds) + "\n\n" + "\n\n\n".join(parts) + "\n"
+    )
 
 
 def _require(graph: Graph, training: bool) -> None:
@@ -102,7 +127,21 @@ def _modules(units: Sequence[Unit], programs: Programs) -> Iterator[SourceModule
 # -------------------------------------------------------------------------------------- the parts
 
 
-def _head(graph: Graph, units: Sequence[Unit], training: bool, name: str) -> str:
+def _weights(name: str, weights: bytes) -> str:
+    """Return the statement that gives the class its weights."""
+    text = base64.b64encode(weights).decode()
+    lines = [text[at : at + WIDTH] for at in range(0, len(text), WIDTH)]
+    return "\n".join(
+        [
+            "# The trained weights: a safetensors file in base64.",
+            f'{name}.held = """',
+            *lines,
+            '"""',
+        ]
+    )
+
+
+def _head(graph: Graph, units: Sequence[Unit], training: bool, name: str, *, holds: bool) -> str:
     source = in_docstring(file_name(graph))
     needed = {each for unit in units for each in unit.imports}
     needed |= {("os", "", ""), ("sys", "", ""), ("warnings", "", ""), ("numpy", "", "np")}
@@ -113,7 +152,7 @@ def _head(graph: Graph, units: Sequence[Unit], training: bool, name: str) -> str
         [
             f'"""{graph.name} in one file that needs NumPy alone, made by netspec from {source}.',
             "",
-            *_usage(graph, training, name),
+            *_usage(graph, training, name, holds=holds),
             "",
             "The network itself is the class at the end.",
             '"""',
@@ -138,23 +177,29 @@ def _head(graph: Graph, units: Sequence[Unit], training: bool, name: str) -> str
     )
 
 
-def _usage(graph: Graph, training: bool, name: str) -> list[str]:
+def _usage(graph: Graph, training: bool, name: str, *, holds: bool) -> list[str]:
     inputs = ", ".join(f"{i} {graph.show_input(i)}" for i in graph.inputs)
     outputs = ", ".join(f"{o} {show_shape(graph.shape_of(v))}" for o, v in graph.outputs.items())
     lines = [f"Inputs: {inputs}. Outputs: {outputs}.", ""]
-    if training:
+    load = '    net.load_weights("weights.safetensors")  # of this file, or of `netspec train`'
+    if holds:
         lines += [
-            f"    net = {name}(seed=0)",
+            f"    net = {name}()  # with the trained weights, which are at the end of this file"
+        ]
+        load = '    net.load_weights("weights.safetensors")  # others'
+    if training:
+        lines += [] if holds else [f"    net = {name}(seed=0)"]
+        lines += [
             "    for x, y in batches:                     # arrays, and whole numbers from 0",
             "        loss = net.train_step(x, y, lr=0.1)  # plain SGD; or with the gradients:",
             "        loss, gradients = net.loss_and_grads(x, y)",
             '    net.save_weights("weights.safetensors")',
         ]
-    else:
+    elif not holds:
         lines += [f"    net = {name}()"]
     return [
         *lines,
-        '    net.load_weights("weights.safetensors")  # of this file, or of `netspec train`',
+        load,
         "    net.predict(images)                      # classes; images as they were in training,",
         "    net.predict_proba(images)                # [N, classes]; net.class_names says which",
         "    net.forward(x)                           # and x normalized already",

@@ -5,9 +5,12 @@ A generated class adds what is particular: its inputs and parameters, and its pr
 
 from __future__ import annotations
 
+import base64
 import copy
+import io
 import json
 import os
+import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -16,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from netspec.compiler.ir.initializers import Initializer, draw
 from netspec.export.memory import Memories, Memory, Program
-from netspec.export.weights_file import read_tensors, write_tensors
+from netspec.export.weights_file import read_tensors, tensors_in, write_tensors
 from netspec.kernels import softmax
 from netspec.kernels.arrays import Array
 from netspec.runtime.data.dataset import IGNORED
@@ -43,8 +46,10 @@ class Network:
     parameters; each call has its own memory. A net can be copied and pickled, and used in a forked
     process.
 
+    A file that was made with trained weights holds them, and a network starts from these.
+
     Args:
-        seed: the seed of the initial values and of dropout.
+        seed: the seed of the initial values, where the file holds no weights, and of dropout.
         dtype: `float32` or `float64`.
 
     Attributes:
@@ -60,6 +65,8 @@ class Network:
     evaluation: ClassVar[Program]
     # Buffers by name that `prepare` computes from the parameters once, instead of in every pass.
     prepared: ClassVar[Mapping[str, tuple[int, ...]]] = {}
+    # The weights that the file holds: a safetensors file in base64.
+    held: ClassVar[str] = ""
 
     def __init__(self, seed: int = 0, dtype: str = "float32") -> None:
         self.dtype = np.dtype(dtype)
@@ -71,7 +78,13 @@ class Network:
             self.parameters[name] = values.astype(np.int64 if role == COUNTER else self.dtype)
         self._prepared = {name: np.empty(s, self.dtype) for name, s in self.prepared.items()}
         self._rng = np.random.default_rng([seed, 1])
+        # Whether nothing has given it weights: `predict` then warns, once.
+        self._as_drawn = True
         self._allot()
+        if self.held:
+            content = base64.b64decode(self.held)
+            name = "the weights in this file"
+            self._take(*tensors_in(io.BytesIO(content), len(content), name), name)
 
     def _allot(self) -> None:
         """Allocate the memory to run in."""
@@ -132,6 +145,10 @@ class Network:
     def _outputs(self, x: ArrayLike) -> Any:
         """Return the outputs of `forward` for a batch that is not normalized yet."""
         values = np.array(_numbers(x), self.dtype)
+        if self._as_drawn:
+            self._as_drawn = False
+            message = "no weights were loaded, so all answers are chance: call load_weights first"
+            warnings.warn(message, UserWarning, stacklevel=3)
         if self.normalization is not None:
             mean, scale = self.normalization
             values -= mean
@@ -144,11 +161,14 @@ class Network:
         Raises:
             ValueError: if the file is damaged, or is of another network.
         """
-        tensors, texts = read_tensors(path)
+        self._take(*read_tensors(path), os.fspath(path))
+
+    def _take(self, tensors: Mapping[str, Array], texts: Mapping[str, str], path: str) -> None:
+        """Set the parameters and the facts from a weights file; see `load_weights`."""
         optional = {name for name, _, _, role in self.drawn if role == COUNTER}
         saved = self._saved()
-        wrong = [f"{name} is not of this network" for name in tensors.keys() - saved]
-        wrong += [f"{name} is missing" for name in saved.keys() - tensors - optional]
+        wrong = [f"{name} is not of this network" for name in tensors.keys() - saved.keys()]
+        wrong += [f"{name} is missing" for name in saved.keys() - tensors.keys() - optional]
         wrong += [
             f"{name} is {list(tensor.shape)}, not {list(saved[name].shape)}"
             for name, tensor in tensors.items()
@@ -160,6 +180,7 @@ class Network:
         for name, tensor in tensors.items():
             self.parameters[name][...] = tensor
         self.normalization, self.about = normalization, about
+        self._as_drawn = False
         self.refresh()
 
     def _saved(self) -> dict[str, Array]:
@@ -229,6 +250,7 @@ class TrainedNetwork(Network):
             y: the class of each image, or of each place of a sequence [N, T, classes] or map
                 [N, classes, H, W]: integers from 0; where it is -100, nothing is counted.
         """
+        self._as_drawn = False
         with self._training.borrowed() as memory:
             return self._loss_and_grads(memory, x, y), self.gradients
 

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,21 +32,28 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]],
         ValueError: if the file is not valid.
     """
     with Path(path).open("rb") as file:
-        size = os.fstat(file.fileno()).st_size - 8
-        length = int.from_bytes(file.read(8), "little")
-        if size < 0 or length > min(size, MAX_HEADER):
-            raise ValueError(f"{path}: not a safetensors file: a header of {length} bytes")
-        try:
-            text = file.read(length)
-            check_items(text)
-            header = json.loads(text)
-            metadata = header.pop("__metadata__", {})
-            entries = [(*_entry(tensor), name) for name, tensor in header.items()]
-            if not all(isinstance(text, str) for text in metadata.values()):
-                raise ValueError("its metadata are not all strings")
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise ValueError(f"{path}: not a valid safetensors file: {error}") from None
-        content = file.read()
+        return tensors_in(file, os.fstat(file.fileno()).st_size, os.fspath(path))
+
+
+def tensors_in(
+    file: BinaryIO, total: int, path: str
+) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Return the arrays and the metadata of an open file of so many bytes; see `read_tensors`."""
+    size = total - 8
+    length = int.from_bytes(file.read(8), "little")
+    if size < 0 or length > min(size, MAX_HEADER):
+        raise ValueError(f"{path}: not a safetensors file: a header of {length} bytes")
+    try:
+        text = file.read(length)
+        check_items(text)
+        header = json.loads(text)
+        metadata = header.pop("__metadata__", {})
+        entries = [(*_entry(tensor), name) for name, tensor in header.items()]
+        if not all(isinstance(text, str) for text in metadata.values()):
+            raise ValueError("its metadata are not all strings")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{path}: not a valid safetensors file: {error}") from None
+    content = file.read()
     at = 0
     tensors = {}
     for start, stop, dtype, shape, name in sorted(entries, key=lambda entry: entry[:2]):

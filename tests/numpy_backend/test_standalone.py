@@ -472,3 +472,26 @@ def test_generated_programs_are_parsed_once_and_their_trees_are_dropped(monkeypa
     generated = [text for text in parsed if "made by netspec from" in text]
     assert len(generated) == len(programs[0].modules)
     assert not any(made.statements for made in programs[0].modules.values())
+
+
+def test_a_file_without_weights_says_so_once(files: Path) -> None:
+    out = run_alone(
+        """
+import warnings
+import numpy as np
+from lenet import LeNet
+net = LeNet()
+x = np.zeros((1, 1, 28, 28))
+with warnings.catch_warnings(record=True) as told:
+    warnings.simplefilter("always")
+    net.predict(x)
+    net.predict_proba(x)
+    trained = LeNet()
+    trained.train_step(x, np.zeros(1, int))
+    trained.predict(x)
+print([str(each.message) for each in told])
+""",
+        files,
+    )
+    message = "no weights were loaded, so all answers are chance: call load_weights first"
+    assert out.strip() == str([message])

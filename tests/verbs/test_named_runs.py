@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
+import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import netspec
+from netspec.export import assemble
 from tests.conftest import Run
 
 NET = """\
@@ -40,6 +44,19 @@ def folder(tmp_path_factory) -> Path:
     )  # fmt: skip
     assert main(["train", "numpy", str(root / "small.net"), *map(str, options)]) == 0
     return root
+
+
+def _imported(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location("a_standalone_file", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["a_standalone_file"] = module  # where its dataclasses look for their names
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        del sys.modules["a_standalone_file"]
+    return module
 
 
 def test_a_run_alone_is_evaluated_as_it_was_trained(folder: Path, run: Run) -> None:
@@ -123,11 +140,98 @@ def test_a_run_alone_predicts(folder: Path, run: Run) -> None:
 @pytest.mark.parametrize("target", ["numpy", "torch"])
 def test_a_run_alone_compiles(folder: Path, run: Run, target: str) -> None:
     finished = run("compile", folder / "run", "--target", target)
-    assert (finished.code, finished.err) == (0, "")
+    assert finished.code == 0
+    assert finished.err.startswith("note: the program holds no weights of ")
     net = run(
         "compile", folder / "small.net", "--target", target, "--set", "classes=3", "--set", "wide=2"
     )
     assert finished.out.splitlines()[5:] == net.out.splitlines()[5:]
+
+
+def test_a_module_takes_the_weights_as_the_note_says(folder: Path, run: Run) -> None:
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import load_file
+
+    finished = run("compile", folder / "run", "--target", "torch")
+    how = finished.err.strip().rpartition(": ")[2]
+    path = folder / "run/weights.safetensors"
+    assert how == f'load_state_dict(safetensors.torch.load_file("{path}"))'
+    namespace: dict[str, Any] = {"__name__": "small"}
+    exec(compile(finished.out, "small.py", "exec"), namespace)
+    module = namespace["Small"](classes=3, wide=2)
+    module.load_state_dict(load_file(path))
+    assert torch.equal(module.state_dict()["conv1.bias"], load_file(path)["conv1.bias"])
+
+
+@pytest.mark.parametrize("named", ["run", "weights"])
+@pytest.mark.parametrize("more", [(), ("--inference",)])
+def test_a_standalone_file_of_a_run_predicts_as_the_run_does(
+    folder: Path, run: Run, tmp_path: Path, named: str, more: tuple[str, ...]
+) -> None:
+    what = (folder / "run",)
+    if named == "weights":
+        settings = ("--set", "classes=3", "--set", "wide=2")
+        what = (folder / "small.net", *settings, "--weights", folder / "run")
+    out = tmp_path / "small.py"
+    command = ("compile", *what, "--target", "numpy", "--standalone", *more, "-o", out)
+    finished = run(*command)
+    assert (finished.code, finished.err) == (0, "")
+    assert run(*command, "--check").code == 0
+    net = _imported(out).Small()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        shares = net.predict_proba(np.load(folder / "photo.npy")[None])[0]
+    told = run("predict", folder / "run", folder / "photo.npy", "--top", 3, "--format", "json")
+    for each in json.loads(told.out)[0]["classes"]:
+        assert shares[each["class"]] == pytest.approx(each["probability"], abs=1e-4)
+
+
+def test_too_many_weights_are_refused_or_told(
+    folder: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assemble, "MAX_WEIGHTS", 500)
+    out = tmp_path / "small.py"
+    command = ("--target", "numpy", "--standalone", "-o", out)
+    finished = run("compile", folder / "run", *command)
+    assert finished.code == 0
+    assert f'load_weights("{folder}/run/weights.safetensors")' in finished.err
+    assert ".held = " not in out.read_text()
+    refused = run("compile", folder / "run", "--weights", folder / "run", *command)
+    assert refused.code == 1
+    assert "error[compile/standalone]" in refused.err
+    assert "--target c or onnx" in refused.err
+
+
+def test_weights_for_a_program_that_holds_none_are_refused(folder: Path, run: Run) -> None:
+    finished = run("compile", folder / "run", "--target", "numpy", "--weights", folder / "run")
+    assert finished.code == 2
+    assert "--weights: for --target c or onnx or numpy --standalone" in finished.err
+
+
+def test_runs_differ_by_their_arguments(folder: Path, run: Run) -> None:
+    """A run is its net with its `--set`, on each side of `diff`."""
+    of_run, of_file = folder / "run", folder / "small.net"
+    finished = run("diff", of_run, of_file)
+    assert finished.code == 1
+    assert finished.out.startswith(f"--- {of_run}: Small with classes=3, wide=2\n")
+    assert run("diff", of_run, of_file, "--set-b", "classes=3", "--set-b", "wide=2").code == 0
+    assert run("diff", of_run, of_run).code == 0
+    assert run("diff", of_run, "--set-b", "wide=3").code == 1
+    assert run("diff", of_run, folder).code == 2
+
+
+def test_warnings_of_a_run_are_not_repeated(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "n.net").write_text(
+        "net N(bias = true) {\n    input image: [1, 8, 8]\n"
+        "    output image -> conv(2, 3, bias = bias) -> batch_norm -> flatten -> linear(10)\n}\n"
+    )
+    out = tmp_path / "run"
+    trained = run(
+        "train", "numpy", tmp_path / "n.net", "--epochs", 1, "--train-limit", 50, "--out", out
+    )
+    assert "graph/useless-bias" in trained.err
+    assert run("eval", out).err == ""
+    assert "graph/useless-bias" in run("summarize", out, "--set", "bias=true").err
 
 
 def test_a_run_alone_is_checked_with_its_data_and_weights(folder: Path, run: Run) -> None:
