@@ -72,6 +72,13 @@ def test_everything_a_recipe_may_say_survives_being_written() -> None:
     assert dict(again.arguments) == arguments
 
 
+@pytest.mark.parametrize("text", ["rates = {}", "[rates]", "[rates]\n'a.*' = 2", "[set]", ""])
+def test_tables_survive_being_written(text: str) -> None:
+    first = resolve({}, check(text))
+    again = check(recipe_text(first.values, {}))
+    assert resolve({}, again).values == first.values
+
+
 # --------------------------------------------------------------------------------------- located errors
 
 BAD = {

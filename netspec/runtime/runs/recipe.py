@@ -229,7 +229,7 @@ def _at(diagnostic: Diagnostic, span: Span) -> Diagnostic:
 def recipe_text(values: Mapping[str, Any], arguments: Mapping[str, Any], about: str = "") -> str:
     """Return a recipe as TOML: those of `values` that a recipe may have, with a comment at the top."""
     lines = [f"# {printable(line)}" for line in about.splitlines()]
-    tables = {ARGUMENTS: arguments}
+    tables = {ARGUMENTS: arguments} if arguments else {}
     for name, option in OPTIONS.items():
         value = values.get(name)
         if option.recipe and isinstance(value, Mapping):
@@ -237,9 +237,8 @@ def recipe_text(values: Mapping[str, Any], arguments: Mapping[str, Any], about: 
         elif option.recipe and value is not None and value != ():
             lines.append(_line(name, value))
     for name, table in tables.items():
-        if table:
-            lines += ["", f"[{name}]"]
-            lines += [_line(key, value) for key, value in table.items() if value is not None]
+        lines += ["", f"[{name}]"]
+        lines += [_line(key, value) for key, value in table.items() if value is not None]
     return "\n".join(lines) + "\n"
 
 
