@@ -110,6 +110,9 @@ class CFile:
         self._trained = named_weights(options)
         self.net = checked_net(options) if self._trained is None else self._trained.net
         self.source = self._compile()
+        if self._out is not None and self._out in self.others():
+            message = f"{self._out} would be two files: the C file, and one that belongs to it"
+            raise NetspecError.simple(codes.USAGE_TARGET, message, "name the C file NAME.c")
 
     def _compile(self) -> CSource:
         from netspec.compiler.c_backend.emit import COptions, c_source

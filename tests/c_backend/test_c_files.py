@@ -257,6 +257,14 @@ def test_options_that_do_not_fit_are_refused(run, write, options, said):
     assert said in finished.err
 
 
+def test_a_c_file_is_not_its_own_header(run, write, tmp_path):
+    out = tmp_path / "small.h"
+    finished = run("compile", write(SMALL), "--target", "c", "--header", "-o", out)
+    assert finished.code == 2
+    assert "would be two files" in finished.err
+    assert not out.exists()
+
+
 def test_a_net_gives_its_c_file():
     net = netspec.loads(SMALL)
     assert "small_predict(const REAL *image, REAL *output)" in net.source("c", training=False)
