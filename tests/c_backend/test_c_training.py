@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import itertools
+import json
 import re
 import struct
 import subprocess
@@ -366,12 +367,19 @@ def test_no_header_of_weights_harms(tmp_path):
                 list(b'{}[]",:\\9-\xff'), 2
             ).tobytes()
         (tmp_path / str(i)).write_bytes(content)
+    (tmp_path / "60").write_bytes(b"")
+    (tmp_path / "61").write_bytes(whole[:5])
+    (tmp_path / "62").mkdir()
+    last = 2**63 - 9  # where the array with the bias of `linear` would begin
+    about = {"dtype": "F32", "shape": [2], "data_offsets": [last, last + 8]}
+    header = json.dumps({"linear1.bias": about}).encode()
+    (tmp_path / "63").write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
     done = subprocess.run(
-        [program, *map(str, range(60))], cwd=tmp_path, capture_output=True, text=True, check=False
+        [program, *map(str, range(64))], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[:2000]
     assert done.stdout[0] == "0"
-    assert "1" in done.stdout
+    assert done.stdout[60:] == "1111"
 
 
 LOADS = """\

@@ -115,7 +115,7 @@ static int read_about(struct text *text, const char *shape, int size, long *star
             return 0;
         } else if (strcmp(key, "shape") == 0) {
             fits = strcmp(value, shape) == 0;
-        } else if (sscanf(value, "%ld,%ld", start, &end) != 2) {
+        } else if (sscanf(value, "%18ld,%18ld", start, &end) != 2) {
             return 0;
         }
         c = next_sign(text);
@@ -151,7 +151,7 @@ int net_load(REAL *parameters, const char *path)
         c = next_character(&text);
         if (c == EOF || (i > 2 && c > 0))
             text.left = -1;
-        length += i < 3 ? (long)c << (8 * i) : 0;
+        length += i < 3 && c > 0 ? (long)c << (8 * i) : 0;
     }
     text.left = text.left < 0 ? -1 : length;
     c = next_sign(&text);
