@@ -10,7 +10,7 @@ from netspec.compiler.c_backend.open_sizes import CSize
 from netspec.compiler.ir.sizes import Dim
 from netspec.records import record
 
-VARIABLES = "ijklabcdefgh"
+VARIABLES = tuple(f"{letter}{number}" for number in ("", "2", "3") for letter in "ijkl")
 
 
 @record

@@ -45,9 +45,9 @@ _CONSTANTS_OF_NET = (
 # Names of a file that are not the net's, and of variables where the caller's arrays and sizes are
 # parameters.
 _OF_FILE = """
-a arena b best c count d dscores dy e f g gradients h i initial j k l labels least loss m mask mean most n
-names number parameters places random_state random_step same scores sum t t2 t3 t4 t5 t6 t7 t8 value
-weights x y
+arena best count dscores dy gradients i i2 i3 initial j j2 j3 k k2 k3 l l2 l3 labels least loss m mask
+mean most n names number parameters places random_state random_step same scores sum t t2 t3 t4 t5 t6 t7 t8
+value weights x y
 AT_SCRATCH TRAIN_DSCORES TRAIN_SCORES TRAIN_SCRATCH
 """
 MOST = 60
