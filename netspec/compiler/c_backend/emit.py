@@ -175,10 +175,9 @@ class _File:
             parts.append(f'#include "{self.options.header}"')
         parts += ["typedef REAL real;", *self._memory(), *self._constants()]
         parts += [SPECIALISED] if self.options.fast else []
-        parts += self._functions(body)
-        parts += [] if self.sizes is None else [self.sizes.definition()]
-        parts += [self._predict(body), self._predict_batch()]
-        parts += self._classify()
+        own = [] if self.sizes is None else [self.sizes.definition()]
+        own += [self._predict(body), self._predict_batch(), *self._classify()]
+        parts += [*self._functions(own), *own]
         if blob is not None:
             parts.append(self._use_weights())
         return CSource(
@@ -341,12 +340,13 @@ class _File:
         order = np.dtype(np.float64 if self.double else np.float32).newbyteorder("<")
         return b"".join(array.values.astype(order).tobytes() for array in self.memory.arrays)
 
-    def _functions(self, body: Sequence[str]) -> Iterator[str]:
-        own = self.functions.texts()
-        code = "\n".join([*body, *own, *self._classify()])
+    def _functions(self, callers: Sequence[str]) -> Iterator[str]:
+        """Yield the functions that these call, callees first."""
+        formulas = self.functions.texts()
+        code = "\n".join([*callers, *formulas])
         for unit in used_units(called(code), fast=self.options.fast):
             yield self._specialised(unit.text)
-        for text in own:
+        for text in formulas:
             yield self._specialised(text)
 
     def _specialised(self, text: str) -> str:
