@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from netspec.runtime.models.evaluation import Evaluation
     from netspec.runtime.models.numpy_model import Model
     from netspec.runtime.training.fit import History, fit
+    from netspec.runtime.training.rate_finder import find_rate
     from netspec.runtime.weights.safetensors_file import save_weights
     from netspec.runtime.weights.weights_file import load_weights
     from netspec.tools.doctor.examine import examine as doctor
@@ -38,6 +39,7 @@ _LAZY = {
     "Evaluation": ("netspec.runtime.models.evaluation", "Evaluation"),
     "gradcheck": ("netspec.tools.gradcheck", "gradcheck"),
     "fit": ("netspec.runtime.training.fit", "fit"),
+    "find_rate": ("netspec.runtime.training.rate_finder", "find_rate"),
     "History": ("netspec.runtime.training.fit", "History"),
     "Dataset": ("netspec.runtime.data", "Dataset"),
     "load_data": ("netspec.runtime.data", "load"),
@@ -62,6 +64,7 @@ __all__ = [
     "__version__",
     "check",
     "doctor",
+    "find_rate",
     "fit",
     "from_torch",
     "gradcheck",

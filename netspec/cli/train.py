@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netspec import codes
 from netspec.cli import FAILED, OK
@@ -42,6 +42,8 @@ def run(options: argparse.Namespace) -> int:
     from netspec.cli.training_options import settle_target
 
     settle_target(options)
+    if options.find_lr is not None:
+        _settle_search(options)
     target = options.target
     if options.resume is not None and target is None:
         from netspec.runtime.runs.folder import RunFolder
@@ -67,6 +69,24 @@ def run(options: argparse.Namespace) -> int:
         return FAILED
 
 
+def _settle_search(options: argparse.Namespace) -> None:
+    """Settle a search for a learning rate, which keeps no run.
+
+    Raises:
+        NetspecError: `usage/train`, `usage/picture`, `library/matplotlib`, `output/not-generated`.
+    """
+    from netspec.cli.output_place import check_output
+    from netspec.runtime.plots.figures import check_picture_path, require_matplotlib
+
+    if options.resume is not None:
+        message = "--find-lr looks for the rate of a new run, not for one that goes on"
+        raise NetspecError.simple(codes.USAGE_TRAIN, message)
+    check_picture_path(options.find_lr)
+    require_matplotlib()
+    check_output(options.find_lr, [options.file] if options.file else (), force=options.force)
+    options.out = "none"
+
+
 def _run_numpy(options: argparse.Namespace) -> int:
     from netspec.kernels import parallel
 
@@ -78,7 +98,7 @@ def _run_numpy(options: argparse.Namespace) -> int:
     settings = plan.settings
     _require_room(plan)
     model = plan.net.compile("numpy", dtype=settings["dtype"], seed=settings["seed"])
-    return _train(plan, model, parallel.threads())
+    return _train(plan, model, parallel.threads(), search=options.find_lr)
 
 
 def _run_torch(options: argparse.Namespace, group: ProcessGroup) -> int:
@@ -101,7 +121,8 @@ def _run_torch(options: argparse.Namespace, group: ProcessGroup) -> int:
     module = build_module(plan.net, dtype=settings["dtype"], seed=settings["seed"])
     with joined(group, device):
         model = TorchModel(plan.net.graph, module, execution)
-        return _train(plan, model, torch.get_num_threads(), group.rank, group.size)
+        threads = torch.get_num_threads()
+        return _train(plan, model, threads, group.rank, group.size, search=options.find_lr)
 
 
 def _require_room(plan: TrainingPlan) -> None:
@@ -126,11 +147,20 @@ def _require_room(plan: TrainingPlan) -> None:
 
 
 def _train(
-    plan: TrainingPlan, model: Model | TorchModel, threads: int, rank: int = 0, processes: int = 1
+    plan: TrainingPlan,
+    model: Model | TorchModel,
+    threads: int,
+    rank: int = 0,
+    processes: int = 1,
+    *,
+    search: Path | None = None,
 ) -> int:
+    """Train; or look for a rate, and draw that into the picture `search`."""
     with training_log(quiet=plan.settings["quiet"], writes=rank == 0) as waiting:
         for note in plan.notes:
             _LOG.log(note.level, "%s", note.text)
+        if search is not None:
+            return _search(plan, model, search, writes=rank == 0)
         if rank:
             return _train_logged(plan, model, threads, rank, processes, waiting)
         with plan.placed() as placed:
@@ -145,18 +175,10 @@ def _train_logged(
     processes: int,
     waiting: MemoryHandler,
 ) -> int:
-    from netspec.runtime.data.catalog import load
-    from netspec.runtime.models.classifier_shape import only_input_shape
     from netspec.runtime.training.fit import fit
 
     settings = plan.settings
-    normalization = _prepare(plan, model)
-    folder = Path(settings["data-dir"]) if settings["data-dir"] else None
-    data = load(
-        settings["data"], folder, only_input_shape(model.graph), resize=settings.resize,
-        ignore_index=settings["ignore-index"], tokens=plan.tokens,
-    )  # fmt: skip
-    _LOG.info("%s on %s: %s", plan.net.name, data.name, _images(data, settings))
+    data, step_options = _data_and_steps(plan, model)
     _LOG.info(_choices(settings))
     if settings["compile"]:
         _LOG.info(
@@ -167,29 +189,12 @@ def _train_logged(
         history = fit(
             model,
             data,
+            **step_options,
             epochs=settings["epochs"],
-            batch=settings["batch"],
-            optimizer=settings["optimizer"],
             lr=settings["lr"],
             schedule=settings["schedule"],
-            loss=settings["loss"],
-            l2=settings["l2"],
-            clip_norm=settings["clip-norm"],
-            accumulate=settings["accumulate"],
-            ema=settings["ema"],
-            seed=settings["seed"],
-            val=settings["val"],
-            normalize=normalization or settings.normalize,
-            augment=settings["augment"] or (),
-            sample=settings["sample"],
-            train_limit=settings["train-limit"],
             warmup=settings["warmup"],
-            rates=settings["rates"] or {},
-            decays=settings["decays"] or {},
-            optimizer_options=settings.keywords("optimizer"),
             schedule_options=settings.keywords("schedule"),
-            loss_options=settings.keywords("loss"),
-            also=settings["also"] or (),
             keep=settings["keep"],
             out=plan.weights,
             stop=wish,
@@ -208,6 +213,59 @@ def _train_logged(
     if rank == 0:
         emit(_result(history))
     return OK
+
+
+def _data_and_steps(
+    plan: TrainingPlan, model: Model | TorchModel
+) -> tuple[Dataset, dict[str, Any]]:
+    """Load data and weights; returns the data, and the options of `fit` that say what a step is."""
+    from netspec.runtime.data.catalog import load
+    from netspec.runtime.models.classifier_shape import only_input_shape
+
+    settings = plan.settings
+    normalization = _prepare(plan, model)
+    folder = Path(settings["data-dir"]) if settings["data-dir"] else None
+    data = load(
+        settings["data"], folder, only_input_shape(model.graph), resize=settings.resize,
+        ignore_index=settings["ignore-index"], tokens=plan.tokens,
+    )  # fmt: skip
+    _LOG.info("%s on %s: %s", plan.net.name, data.name, _images(data, settings))
+    return data, {
+        "batch": settings["batch"],
+        "optimizer": settings["optimizer"],
+        "loss": settings["loss"],
+        "l2": settings["l2"],
+        "clip_norm": settings["clip-norm"],
+        "accumulate": settings["accumulate"],
+        "ema": settings["ema"],
+        "seed": settings["seed"],
+        "val": settings["val"],
+        "normalize": normalization or settings.normalize,
+        "augment": settings["augment"] or (),
+        "sample": settings["sample"],
+        "train_limit": settings["train-limit"],
+        "rates": settings["rates"] or {},
+        "decays": settings["decays"] or {},
+        "optimizer_options": settings.keywords("optimizer"),
+        "loss_options": settings.keywords("loss"),
+        "also": settings["also"] or (),
+    }
+
+
+def _search(plan: TrainingPlan, model: Model | TorchModel, picture: Path, *, writes: bool) -> int:
+    """Look for a learning rate, draw the losses, and print the rate."""
+    from netspec.runtime.training.rate_finder import find_rate
+
+    data, step_options = _data_and_steps(plan, model)
+    with until_stopped() as wish:
+        found = find_rate(model, data, stop=wish, **step_options)
+        if wish():
+            return wish.code
+    if writes:
+        found.plot(picture)
+        _LOG.info(f"{plural(len(found.losses), 'step')}, drawn in {picture}")
+        emit(str(found))
+    return OK if found.suggestion is not None else FAILED
 
 
 def _images(data: Dataset, settings: Settings) -> str:

@@ -49,6 +49,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         add_option(groups[option.group], option)
     groups["run"].add_argument("--resume", type=Path, metavar="RUN",
                                help="continue the run in this folder")  # fmt: skip
+    groups["run"].add_argument("--find-lr", type=Path, metavar="PICTURE",
+                               help="do not train: take up to 100 steps with a rising rate, draw"
+                               " their losses, and print where they fall fastest")  # fmt: skip
     add_force_option(groups["run"])
 
 

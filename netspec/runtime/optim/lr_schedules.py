@@ -240,12 +240,12 @@ SCHEDULES: dict[str, Callable[..., Schedule]] = {
 
 
 def make_schedule(
-    name: str, lr: float, steps: int, steps_per_epoch: int, /, **options: object
+    chosen: str | Schedule, lr: float, steps: int, steps_per_epoch: int, /, **options: object
 ) -> Schedule:
-    """Return the schedule called `name` in `SCHEDULES`, for a run of `steps` steps.
+    """Return the schedule called `chosen` in `SCHEDULES`, for a run of `steps` steps; or a function.
 
     Args:
-        name: Its name.
+        chosen: Its name, or a schedule.
         lr: The rate it starts from.
         steps: Steps in the whole run.
         steps_per_epoch: Steps in one epoch.
@@ -254,7 +254,11 @@ def make_schedule(
     Raises:
         NetspecError: `train/bad-option` for an unknown name or option, or a value out of range.
     """
-    return make("schedule", SCHEDULES, name, lr, steps, steps_per_epoch, options=options)
+    if not isinstance(chosen, str):
+        require(callable(chosen), f"a schedule is a name or a function, not {chosen!r}")
+        require(not options, "a function of one's own has no options")
+        return chosen
+    return make("schedule", SCHEDULES, chosen, lr, steps, steps_per_epoch, options=options)
 
 
 def _half_cosine(start: float, end: float, share: float) -> float:

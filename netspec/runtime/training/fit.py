@@ -49,7 +49,7 @@ from netspec.runtime.optim.losses import (
     chosen_loss,
     output_loss,
 )
-from netspec.runtime.optim.lr_schedules import OnPlateau, make_schedule, warm_up
+from netspec.runtime.optim.lr_schedules import OnPlateau, Schedule, make_schedule, warm_up
 from netspec.runtime.optim.optimizers import check_optimizer
 from netspec.runtime.optim.own import Step
 from netspec.runtime.optim.targets import OF_CLASSES, Targets, targets_of
@@ -72,7 +72,7 @@ def fit(
     batch: int = 64,
     optimizer: str | Step = "adam",
     lr: float | None = None,
-    schedule: str = "cosine",
+    schedule: str | Schedule = "cosine",
     loss: AnyLoss = "softmax",
     l2: float = 0.0,
     clip_norm: float | None = None,
@@ -123,7 +123,8 @@ def fit(
             see `netspec.runtime.optim.own`.
         lr: Learning rate; None takes the optimizer's default.
         schedule: `constant`, `cosine`, `cosine-restarts`, `linear`, `polynomial`, `one-cycle`,
-            `cyclic`, `step`, `multi-step`, `exponential`, `plateau`.
+            `cyclic`, `step`, `multi-step`, `exponential`, `plateau`; or a
+            function from the number of a step, from 0, to its rate.
         loss: `softmax`, `focal`, `svm`, `mse`; `bce` for answers of 0 and 1, `ctc` for sequences without
             places; `value` for a net whose output is its loss; a function of scores and targets, which
             returns the loss and its gradient for NumPy's arrays, and the loss for PyTorch's tensors; or
@@ -225,7 +226,8 @@ def fit(
     objective, terms = _weighted(model, objective, terms, data.y_train)
     count = len(data.x_train)
     parts = batch_slices(count, batch)
-    rule = make_schedule(schedule, lr, epochs * len(parts), len(parts), **(schedule_options or {}))
+    options = schedule_options or {}
+    rule = make_schedule(schedule, lr, epochs * len(parts), len(parts), **options)
     rate = warm_up(rule, warmup * len(parts))
     if not isinstance(normalize, InputNormalization):
         normalize = fit_normalization(normalize, data.x_train, whole)
