@@ -194,3 +194,24 @@ def test_a_long_list_of_several_parameters_is_written_once():
     model = classes(source)["N"]()
     assert torch.equal(model.first.table, torch.arange(18) / 8)
     assert torch.equal(model.second.table, model.first.table)
+
+
+def test_the_constructor_of_a_block_gives_its_layers_their_initial_values():
+    """Also those of a layer that only some calls have."""
+    net = netspec.loads("""
+        block Unit(width) x {
+            y = x -> main: linear(width, weight = normal(0.5))
+            if width == x.features {
+                return x + y
+            }
+            return (x -> side: linear(width, weight = uniform(-1, 1))) + y
+        }
+        net N {
+            input x: [200]
+            output x -> a: Unit(200) -> b: Unit(100) -> c: Unit(100) -> head: linear(90)
+        }""")
+    source = source_of(net)
+    assert "isinstance" not in source
+    assert source.count("nn.init.normal_(self.main.weight, std=0.5)") == 1
+    assert source.count("nn.init.uniform_(self.side.weight, -1.0, 1.0)") == 1
+    check_spread(net)

@@ -41,6 +41,16 @@ LIST = """
     }"""
 
 
+# Its layer takes a number for both axes, or a list.
+EITHER = """
+    block Unit(channels, kernel, pad = 0) x {
+        return x -> conv: conv(channels, kernel, pad = pad) -> relu
+    }
+    net N(width = 4) {
+        input image: [3, 8, 8]
+        output image -> a: Unit(width, 3, pad = 1) -> b: Unit(width, [1, 5], pad = [0, 2])
+    }"""
+
 # A condition is asked inside of another one's case, and again behind it.
 ASKED_AGAIN = """
     block Unit(width, wide, rough) x {
@@ -74,6 +84,7 @@ def test_numbered_blocks_of_several_inputs_are_a_module_list():
     net = netspec.loads(LIST)
     source = source_of(net)
     assert "self.encoder.layer = nn.ModuleList()" in source
+    assert "for layer in self.encoder.layer:" in source
     assert "get_submodule" not in source
     for layers in (3, 1):
         module = classes(source)["N"](layers).double()
@@ -82,3 +93,15 @@ def test_numbered_blocks_of_several_inputs_are_a_module_list():
     compiled = torch.compile(module, fullgraph=True, backend="eager")
     given = torch.randn(2, 4).double(), torch.tensor([[True, False, True, True]] * 2)
     assert torch.equal(compiled(*given), module(*given))
+
+
+def test_an_argument_is_a_number_in_one_call_and_a_list_in_another():
+    net = netspec.loads(EITHER)
+    source = source_of(net)
+    made = classes(source)
+    assert [name for name, value in made.items() if type(value) is type] == ["Unit", "N"]
+    assert "kernel: int | tuple[int, int]," in source
+    assert "pad: int | tuple[int, int] = 0," in source
+    assert "Unit(width, width, (1, 5), pad=(0, 2))" in source
+    for width in (4, 6):
+        check_against(made["N"](width).double(), netspec.loads(EITHER, width=width).graph)

@@ -85,8 +85,8 @@ def test_a_class_for_each_block_and_few_lines(name: str) -> None:
     check_formatted({name: source})
 
 
-# Nets of the zoo whose lists of values or inline blocks are written layer by layer.
-FLAT = {"inception_v3", "transformer"}
+# A net of the zoo whose lists of values and inline blocks are written layer by layer.
+FLAT = {"transformer"}
 
 
 @pytest.mark.heavy

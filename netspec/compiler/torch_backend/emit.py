@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -24,6 +24,7 @@ from netspec.compiler.torch_backend.docstrings import (
 )
 from netspec.compiler.torch_backend.naming import CLASH, is_class_name, quote
 from netspec.compiler.torch_backend.output_class import output_class, output_lines
+from netspec.compiler.torch_backend.python_layout import Doc
 from netspec.compiler.torch_backend.scan_class import ScanClass, bodies_in
 from netspec.compiler.torch_backend.structured.constructor import note_of
 from netspec.compiler.torch_backend.structured.flow import steps_in
@@ -78,7 +79,10 @@ def _source(written: Written, structured: StructuredNet) -> str:
     outputs = output_class(net.name.id, given, names | {s.body.class_name for s in scans})
     bodies = [
         *(_scan_lines(scan, functional, error) for scan in scans),
-        *(_block_lines(made, error, functional, sequence) for made in classes),
+        *(
+            _block_lines(made, structured.starts(made), error, functional, sequence)
+            for made in classes
+        ),
         output_lines(outputs, net.name.id, given) if outputs else [],
         _net_lines(net, structured, error, functional, sequence, outputs),
     ]
@@ -101,7 +105,13 @@ def _scan_lines(scan: ScanClass, functional: str, error: str) -> list[str]:
     ]
 
 
-def _block_lines(made: BlockClass, error: str, functional: str, sequence: str) -> list[str]:
+def _block_lines(
+    made: BlockClass,
+    starts: Mapping[Placed, Sequence[Doc]],
+    error: str,
+    functional: str,
+    sequence: str,
+) -> list[str]:
     """The class of a block with the statements of the file, two empty lines in front."""
     structure = made.structure
     source = f"Block {made.definition.name.id}, {note_of(made.definition.span)}"
@@ -116,7 +126,7 @@ def _block_lines(made: BlockClass, error: str, functional: str, sequence: str) -
         f"class {made.name}(nn.{'Sequential' if structure.text.is_chain else 'Module'}):",
         *docstring(doc, source, facts),
         "",
-        *structure.class_lines(error, functional, sequence),
+        *structure.class_lines(error, functional, sequence, starts),
         "",
     ]
 
@@ -172,7 +182,8 @@ def _imports(text: str, functional: str, names: set[str]) -> list[str]:
     used = {node.id for node in ast.walk(parse_python(text)) if isinstance(node, ast.Name)}
     standard = [f"import {name}" for name in ("builtins", "collections", "math") if name in used]
     standard += ["from collections.abc import Sequence"] if "Sequence" in used - names else []
-    standard += ["from typing import NamedTuple"] if "NamedTuple" in used - names else []
+    types = [name for name in ("Any", "NamedTuple") if name in used - names]
+    standard += [f"from typing import {', '.join(types)}"] if types else []
     lines = ["", *standard, *([""] if standard else [])]
     lines += ["import torch"] if "torch" in used else []
     if functional in used:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
@@ -21,6 +22,7 @@ OPERATORS = {
 }  # fmt: skip
 
 NEGATIVE = "torch.neg"
+METHOD = "torch.Tensor."
 
 
 def module_doc(torch: Torch) -> Doc:
@@ -64,10 +66,23 @@ class Reached:
                 _operand(value, operator, at, self.part) for at, value in enumerate(torch.arguments)
             ]
             return ("**" if operator == "**" else f" {operator} ").join(sides)
+        if torch.target.startswith(METHOD):
+            return self._method(torch)
         target = torch.target
         if target.startswith("F."):
             target = f"{self.functional}.{target[2:]}"
         return Group(f"{target}(", tuple(_arguments(torch, torch.arguments, self.part)))
+
+    def _method(self, torch: Torch) -> Doc:
+        """Return a method of a tensor: TorchScript knows no functions of the class."""
+        owner = self.part(torch.arguments[0])
+        rest = tuple(_arguments(torch, torch.arguments[1:], self.part))
+        name = torch.target.removeprefix(METHOD)
+        if isinstance(owner, Group):
+            return replace(owner, close=f"{owner.close}.{name}({', '.join(map(flat, rest))})")
+        text = flat(owner)
+        owned = text if re.fullmatch(r"[\w.]+", text) else f"({text})"
+        return Group(f"{owned}.{name}(", rest)
 
     def part(self, value: Any) -> Doc:
         """Return an argument of an expression as Python."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from netspec.compiler.ir.initializers import Initializer, Values
 from netspec.compiler.torch_backend.expressions import literal
-from netspec.compiler.torch_backend.naming import number
+from netspec.compiler.torch_backend.naming import is_attribute, number, quote
 from netspec.compiler.torch_backend.python_layout import Doc, Group, call, statement
 from netspec.compiler.torch_backend.traced_numbers import TracedFloat
 from netspec.records import record
@@ -102,6 +102,20 @@ def fill_lines(loops: Mapping[str, list[Fill]], symbols: Mapping[str, str]) -> l
     return lines
 
 
+def parameter_text(owner: str, path: str, target: str) -> str:
+    """The expression for a parameter of an object; braces in its path are numbers of the class.
+
+    What type checkers do not take for a parameter is looked up: those of containers, and biases of
+    convolutions, which can be None in PyTorch's own types. `target` is the class of the layer; "" where
+    no module holds the parameter.
+    """
+    parts = path.split(".")
+    is_typed = parts[-1] != "bias" or not target.startswith("nn.Conv")
+    if all(map(is_attribute, parts)) and len(parts) <= (2 if target else 1) and is_typed:
+        return f"{owner}.{path}"
+    return f"{owner}.get_parameter({'f' if '{' in path else ''}{quote(path)})"
+
+
 def init_doc(tensor: str, rule: Initializer, rank: int, symbols: Mapping[str, str]) -> Doc:
     """Return one call of an init function.
 
@@ -175,7 +189,7 @@ def _kaiming(tensor: str, rule: Initializer, rank: int, gain: str) -> Doc:
 
 
 def _uniform(tensor: str, bound: str) -> Doc:
-    return call("nn.init.uniform_", tensor, f"-({bound})", bound)
+    return call("nn.init.uniform_", tensor, Group("-(", (bound,), grouping=True), bound)
 
 
 def _number(value: Any, symbols: Mapping[str, str]) -> str:

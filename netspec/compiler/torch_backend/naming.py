@@ -69,3 +69,14 @@ def number(value: Any) -> str:
     if isinstance(value, float) and not math.isfinite(value):
         return f'float("{value}")'
     return repr(value).replace("e+", "e")
+
+
+def name_text(part: str) -> str:
+    """Return a part of a label as a Python string; what it has in braces is Python.
+
+    >>> name_text("conv"), name_text("{i}"), name_text("layer{i + 1}")
+    ('"conv"', 'str(i)', 'f"layer{i + 1}"')
+    """
+    if part.startswith("{") and part.count("{") == 1 and part.endswith("}"):
+        return f"str({part[1:-1]})"
+    return f'f"{part}"' if "{" in part else quote(part)

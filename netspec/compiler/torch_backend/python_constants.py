@@ -60,12 +60,22 @@ class PythonConstants:
         ask: what attributes of values are.
         lists: whether a name of the body stands for a list.
         name: how a name is written.
+        is_scripted: whether TorchScript reads it: it makes floats of powers of whole numbers, so that
+            small ones are products, and its `zip` takes nothing but lists.
     """
 
-    def __init__(self, ask: Ask, lists: Callable[[str], bool], name: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        ask: Ask,
+        lists: Callable[[str], bool],
+        name: Callable[[str], str],
+        *,
+        is_scripted: bool = False,
+    ) -> None:
         self.ask = ask
         self.lists = lists
         self.name = name
+        self.is_scripted = is_scripted
 
     def text(self, expr: syntax.Expr, *, iterated: bool = False) -> str:
         """An expression that stands alone; `iterated` where a loop runs over it.
@@ -144,7 +154,7 @@ class PythonConstants:
     def _term(self, expr: syntax.Expr, *, is_sum: bool) -> str:
         """An operand of a sum or a product: powers and, in sums, products need no brackets."""
         text = self.text(expr)
-        if isinstance(expr, syntax.Power):
+        if isinstance(expr, syntax.Power) and (is_sum or not self._is_product(expr)):
             return text
         if is_sum and isinstance(expr, syntax.Chain) and expr.rest[0][0] not in "+-":
             return text
@@ -175,7 +185,15 @@ class PythonConstants:
 
     def _power(self, expr: syntax.Power) -> str:
         texts = [bracketed(self.text(item)) for item in expr.items]
+        if self._is_product(expr):
+            return " * ".join(texts[:1] * int(texts[1]))
         return ("**" if all(map(_TIGHT.fullmatch, texts)) else " ** ").join(texts)
+
+    def _is_product(self, expr: syntax.Power) -> bool:
+        """Whether a power is written as a product."""
+        exponent = _bare(expr.items[-1])
+        is_small = isinstance(exponent, syntax.Literal) and repr(exponent.value) in "234"
+        return self.is_scripted and len(expr.items) == 2 and is_small
 
     def _unary(self, expr: syntax.Unary) -> str:
         if expr.operators == ("not",):
@@ -210,7 +228,7 @@ class PythonConstants:
         texts = [self.text(value, iterated=name in _ITERATORS) for value in inner]
         if name in ("sqrt", "exp", "log", "sin", "cos"):
             return f"math.{name}({texts[0]})"
-        if name == "zip":
+        if name == "zip" and not self.is_scripted:
             texts.append("strict=False")
         text = f"{name}({', '.join(texts)})"
         return f"list({text})" if name in _ITERATORS and not iterated else text

@@ -41,7 +41,7 @@ class ThreeLayer(nn.Module):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         nn.init.normal_(self.conv1.weight, std=weight_scale)
-        nn.init.zeros_(self.conv1.bias)
+        nn.init.zeros_(self.get_parameter("conv1.bias"))
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         x: torch.Tensor = self.conv1(image)  # threelayer.net:9

@@ -29,6 +29,8 @@ from netspec.compiler.torch_backend.python_constants import python_name
 from netspec.compiler.torch_backend.python_layout import INDENT, Doc, Group, statement
 from netspec.compiler.torch_backend.structured.constructor import (
     Constructor,
+    Counted,
+    buffer_lines,
     constant_text,
     default_values,
 )
@@ -236,6 +238,7 @@ class StructuredBlock:
         self.sizes = Results()
         self.known: dict[str, list[Any]] = {}
         self.runs: list[list[Placement]] = []
+        self.either = {name for name in self.names.own if self.lengths(name)}
         self.accepted: set[str] = set()
         self.values: dict[str, set[str]] = {}
         self.carried = Carried(branches=False)
@@ -251,6 +254,16 @@ class StructuredBlock:
     def is_whole(self) -> bool:
         """Whether the class takes all inputs of the block, and gives all that it returns."""
         return self.is_flat is False or self._gives_all
+
+    def lengths(self, symbol: str) -> set[int]:
+        """How long an argument is in the calls, one that is a number in some of them; else empty.
+
+        A number has length 0.
+        """
+        values = [self.names.value(call, symbol) for call in self.calls]
+        kinds = {type(value) for value in values}
+        lengths = {len(value) if isinstance(value, tuple) else 0 for value in values}
+        return lengths if kinds == {int, tuple} else set()
 
     def _require_plain_names(self) -> None:
         """Check that what the file names has these names in Python."""
@@ -328,7 +341,7 @@ class StructuredBlock:
         run = Recording(self.block, self.recorder, self.homes, self.views, self.kept)
         if self.is_flat:
             return FlatTracer(run)
-        return StructureTracer(run, self.carried, self.places, self.sizes)
+        return StructureTracer(run, self.carried, self.places, self.sizes, self.either)
 
     def _graph(self, assembly: Assembly, results: Sequence[str]) -> Graph:
         outputs = {str(at): name for at, name in enumerate(results)}
@@ -509,10 +522,25 @@ class StructuredBlock:
                 module.layout.check(placements)
         return _Written(self, module, is_checked=is_checked)
 
-    def class_lines(self, error: str, functional: str, sequence: str) -> list[str]:
-        """All of the class but its head and its docstring."""
+    def class_lines(
+        self, error: str, functional: str, sequence: str, starts: Mapping[Placed, Sequence[Doc]]
+    ) -> list[str]:
+        """All of the class but its head and its docstring; `starts` set initial values of layers."""
         self.text = self._written(is_checked=False)
-        return self.text.lines(error, functional, sequence)
+        return self.text.lines(error, functional, sequence, starts)
+
+    def place_of(self, path: str) -> Placed | None:
+        """The only layer that makes a parameter, by its path in all objects of the class."""
+        counted = Counted(self.text.body, self.layout)
+        for step in steps_in(self.text.body):
+            if not isinstance(step, Placed) or not step.held or step.again:
+                continue
+            name = ".".join(step.label or ())
+            if step.label is None and not counted.is_counted(step):
+                name = counted.names.get(step, "")
+            if name and "{" not in name and f"{path}.".startswith(f"{name}."):
+                return step
+        return None
 
     def facts(self) -> list[str]:
         """What the docstring says of the arguments that the class does not honour."""
@@ -560,26 +588,34 @@ class _Written:
         if is_checked:
             self.lines("ValueError", "F", "Sequence")
 
-    def _constructor(self, error: str) -> Constructor:
-        return Constructor(self.body, self.layout, error, self.arguments, self.module.flags)
+    def _constructor(
+        self, error: str, starts: Mapping[Placed, Sequence[Doc]] | None = None
+    ) -> Constructor:
+        return Constructor(self.body, self.layout, error, self.arguments, self.module.flags, starts)
 
-    def lines(self, error: str, functional: str, sequence: str) -> list[str]:
+    def lines(
+        self,
+        error: str,
+        functional: str,
+        sequence: str,
+        starts: Mapping[Placed, Sequence[Doc]] | None = None,
+    ) -> list[str]:
         """The constructor, and `forward`."""
-        writer = self._constructor(error)
+        writer = self._constructor(error, starts)
         lines = [*self._signature(sequence)]
         before = [*self._fixed(error)]
         if self.is_chain and all(isinstance(s, _IN_CHAINS) for s in self._steps()):
             lets = Suite([s for s in self._steps() if isinstance(s, (Let, Refuse))])
             modules = writer.sequential(self._steps(), "super().__init__(")
             before += Constructor(lets, self.layout, error, writer.needed, {}).lines()
-            return [*lines, *before, *statement(modules, 2)]
+            return [*lines, *before, *statement(modules, 2), *writer.started(self._steps(), 2)]
         lines += [f"{INDENT * 2}super().__init__()", *before]
         lines += self.module.kept_lines()
         lines += writer.lines()
         if self.is_chain:
             return lines
         # A constructor that does no more than that of `nn.Module` is left out.
-        made = [*lines, ""] if len(lines) > 2 else []
+        made = [*buffer_lines(self.body), *lines, ""] if len(lines) > 2 else []
         head = forward_head(self.of.inputs, self.of.results)
         return [*made, *head, *self.module.forward(functional).lines()]
 
@@ -601,7 +637,11 @@ class _Written:
             if type(None) in kinds:
                 raise NotStructuredError
             default = f" = {constant_text(defaults[symbol])}" if symbol in defaults else ""
-            items.append(f"{symbol}: {kind_of(value, sequence)}{default}")
+            kind = kind_of(value, sequence)
+            if symbol in self.of.either:
+                _, *lengths = sorted(self.of.lengths(symbol))
+                kind = " | ".join(["int", *(f"tuple[{', '.join(['int'] * n)}]" for n in lengths)])
+            items.append(f"{symbol}: {kind}{default}")
         return statement(Group("def __init__(", tuple(items), ") -> None"), 1, after=":")
 
     def _fixed(self, error: str) -> list[str]:

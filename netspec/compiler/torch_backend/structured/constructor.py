@@ -12,7 +12,13 @@ from netspec.compiler.ir.size_text import size_text
 from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.torch_backend.expressions import literal, module_doc
 from netspec.compiler.torch_backend.local_sizes import names_in
-from netspec.compiler.torch_backend.naming import is_attribute, number, quote, safe_name
+from netspec.compiler.torch_backend.naming import (
+    is_attribute,
+    name_text,
+    number,
+    quote,
+    safe_name,
+)
 from netspec.compiler.torch_backend.python_constants import words_in
 from netspec.compiler.torch_backend.python_layout import (
     INDENT,
@@ -27,7 +33,7 @@ from netspec.compiler.torch_backend.python_layout import (
     statement,
     unbracketed,
 )
-from netspec.compiler.torch_backend.structured.flow import modules_of, placed_in
+from netspec.compiler.torch_backend.structured.flow import modules_of, placed_in, steps_in
 from netspec.compiler.torch_backend.structured.layout import Container, Layout, braced
 from netspec.compiler.torch_backend.structured.structure import (
     Block,
@@ -71,6 +77,7 @@ class Constructor:
         error: how `ValueError` is written.
         needed: the names that something besides the statements reads.
         flags: how cases are remembered.
+        starts: the calls that set the initial values of layers.
     """
 
     def __init__(
@@ -80,7 +87,9 @@ class Constructor:
         error: str,
         needed: Set[str],
         flags: Mapping[Branch, Flag],
+        starts: Mapping[Placed, Sequence[Doc]] | None = None,
     ) -> None:
+        self.starts = starts or {}
         self.body = body
         self.layout = layout
         self.error = error
@@ -103,9 +112,16 @@ class Constructor:
         for at, step in enumerate(steps):
             for container in self.layout.opened(suite, at):
                 lines += self._open(container, depth)
+                if container.is_listed:
+                    lines += self.started(steps[container.first : container.last + 1], depth)
             if not (isinstance(step, Placed) and self.layout.home_of(step).is_listed):
-                lines += self._step(step, depth)
+                lines += self._step(step, depth) + self.started([step], depth)
         return lines
+
+    def started(self, steps: Sequence[Step], depth: int) -> list[str]:
+        """What sets the initial values of layers, behind the statements that make them."""
+        docs = (d for s in steps if isinstance(s, Placed) for d in self.starts.get(s, ()))
+        return [line for doc in docs for line in statement(doc, depth)]
 
     def _open(self, container: Container, depth: int) -> list[str]:
         parent = self.layout.containers.get(container.prefix[:-1], self.layout.root)
@@ -117,7 +133,8 @@ class Constructor:
         if container.is_listed:
             doc = self._listed(container)
         if container.target.startswith("self."):
-            return statement(prefixed(f"{container.target} = ", doc), depth)
+            kind = ": Any" if container.is_deep else ""
+            return statement(prefixed(f"{container.target}{kind} = ", doc), depth)
         name = name_text(container.prefix[-1])
         added = call(f"{parent.target}.add_module", name, container.target)
         made = statement(prefixed(f"{container.target} = ", doc), depth)
@@ -355,11 +372,22 @@ def loop_head(targets: str, iterable: str, depth: int) -> list[str]:
     function, _, arguments = iterable.partition("(")
     doc: Doc = head
     if iterable.startswith("["):
-        doc = Group(f"for {targets} in [", tuple(split_items(iterable[1:-1])), "]")
+        items = split_items(iterable[1:-1])
+        # The items of a tuple have types of their own.
+        rows = map(_as_tuple, items) if "," in targets else items
+        doc = Group(f"for {targets} in [", tuple(rows), "]")
     elif len(INDENT * depth + head) >= WIDTH and is_bracketed(f"({arguments}"):
         items = split_items(arguments.removesuffix(")"))
         doc = Group(f"for {targets} in {function}(", tuple(items))
     return statement(doc, depth, after=":")
+
+
+def _as_tuple(row: str) -> str:
+    """A list with brackets as a tuple of as many items."""
+    if not (row.startswith("[") and len(split_items(row)) == 1 and row.endswith("]")):
+        return row
+    items = split_items(row[1:-1])
+    return f"({', '.join(items)}{',' if len(items) == 1 else ''})"
 
 
 def _numbers(text: str) -> Doc:
@@ -401,6 +429,14 @@ def _changed(name: str, text: str) -> str:
     if match is None or not (match[1] == "+" or re.fullmatch(r"\w+", match[2])):
         return ""
     return f"{name} {match[1]}= {match[2]}"
+
+
+def buffer_lines(body: Suite) -> list[str]:
+    """`places: torch.Tensor`, for each buffer of a class: nothing else says that it is no module."""
+    arrays = (s for s in steps_in(body) if isinstance(s, Placed) and s.is_array and s.is_buffer)
+    names = (s.label[0] for s in arrays if s.label)
+    lines = [f"{INDENT}{name}: torch.Tensor" for name in dict.fromkeys(filter(is_attribute, names))]
+    return [*lines, ""] if lines else []
 
 
 def use_doc(block: Block) -> Doc:
@@ -445,13 +481,6 @@ def note_of(span: Span) -> str:
     name = span.source.file_name
     safe = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in name)
     return f"{safe}:{span.line}"
-
-
-def name_text(part: str) -> str:
-    """A part of a label as a Python string."""
-    if part.startswith("{") and part.count("{") == 1 and part.endswith("}"):
-        return f"str({part[1:-1]})"
-    return f'f"{part}"' if "{" in part else quote(part)
 
 
 def constant_text(value: Any) -> str:

@@ -17,7 +17,6 @@ from netspec.compiler.torch_backend.structured.constructor import (
     Counted,
     Flag,
     loop_head,
-    name_text,
     note_of,
     opposite,
 )
@@ -180,10 +179,17 @@ class Forward:
         self._readers = _readers(body)
         self._prepare(body)
         self.variables = {s.name for s in steps_in(body) if isinstance(s, Bind)} | set(inputs)
+        self.turns: dict[Placed, str] = {}
+        self.heads: dict[Loop, tuple[str, str]] = {}
+        for step in steps_in(body):
+            if isinstance(step, Loop):
+                self._turn(step)
         self.read = self._names_read()
         self.needed = self._needed()
         self.typed = set(inputs)
         self.returned: set[str] = set()
+        self.loose: set[str] = set()
+        self.annotated: set[str] = set()
 
     def attributes(self) -> list[str]:
         """The arguments that the object keeps."""
@@ -202,14 +208,16 @@ class Forward:
             for value in step.values
             if isinstance(value.source, str)
         }
-        known = set(self.returned)
-        lines = self._suite(self.body, 2, None, _Names())
-        if self.returned == known:
-            return lines
-        # A name that turns out to be returned has a type where it is first given.
-        self.counted, self.noted = Counted(self.body, self.layout), ""
-        self.typed = set(self.inputs)
-        return self._suite(self.body, 2, None, _Names())
+        untyped: set[str] | None = None
+        while True:
+            known = untyped
+            self.counted, self.noted = Counted(self.body, self.layout), ""
+            self.typed, self.annotated = set(self.inputs), set(self.inputs)
+            lines = self._suite(self.body, 2, None, _Names())
+            untyped = (self.returned & self.loose) - self.annotated
+            if not untyped or untyped == known:
+                return lines
+            # A name that turns out to be returned has a type where it is first given.
 
     # -- what is called
 
@@ -331,7 +339,7 @@ class Forward:
         if isinstance(item, Let):
             return [item.later.known[0].name] if item.later.known else []
         if isinstance(item, Loop):
-            return [said(item.later).name]
+            return [] if item in self.heads else [said(item.later).name]
         if isinstance(item, Branch):
             if item in self.flags:
                 return []
@@ -344,7 +352,7 @@ class Forward:
         for step in item.steps:
             if step.later is not None and len(item.steps) == 1:
                 texts += sorted(names_in(_said_later(step.later)))
-            if step.has_module or step.again:
+            if (step.has_module or step.again) and step not in self.turns:
                 texts += braced("".join(step.later_label or ()))
         return texts
 
@@ -400,16 +408,31 @@ class Forward:
             return statement(f"{head}{kind} = {said(item.later).name}", depth)
         if isinstance(item, Return):
             given = [self._name(value.source, names) for value in item.values]
+            self.returned |= set(given)
             if self.gives:
                 return statement(Group(f"return {self.gives}(", tuple(given)), depth)
             return statement(f"return {', '.join(given)}", depth)
         value = self._name(item.value if isinstance(item, _End) else item.value.source, names)
         if item.name is None:
+            self.returned.add(value)
             return statement(f"return {value}", depth)
         if value == item.name or (isinstance(item, Bind) and item.name not in self.read):
             return []
-        self.typed.add(item.name)
-        return statement(f"{item.name} = {value}", depth)
+        if self._are_loose([value]):
+            self.loose.add(item.name)
+        return statement(f"{self._annotated(item.name)} = {value}", depth)
+
+    def _are_loose(self, names: Sequence[str]) -> bool:
+        """Whether a type checker takes one of these for anything."""
+        return not (self.loose - self.annotated).isdisjoint(names)
+
+    def _annotated(self, name: str) -> str:
+        """A name that gets a value, with its type where it is first given and must have one."""
+        needs = name in self.returned & self.loose and name not in self.typed
+        self.typed.add(name)
+        if needs:
+            self.annotated.add(name)
+        return f"{name}: torch.Tensor" if needs else name
 
     def _name(self, source: Source, names: _Names) -> str:
         if isinstance(source, str):
@@ -431,7 +454,12 @@ class Forward:
         if not any(used) and not holds:
             return []
         note = self._note(item.steps[0])
+        reads = [self._name(source, names) for source in item.reads]
+        # PyTorch's types say of a module that it gives anything, and so do sums with what it gave.
+        is_loose = holds or (isinstance(doc, str) and self._are_loose(reads))
         if len(item.gives) == 1 and self._returns(items, at) and not holds:
+            if is_loose:
+                self.returned |= set(reads)
             done.add(items.all[at + 1])
             return [*count, *statement(prefixed("return ", doc), depth, note=note)]
         wanted = []
@@ -441,10 +469,10 @@ class Forward:
             taken.add(name)
             wanted.append(name)
         target = ", ".join(wanted)
-        if len(wanted) == 1 and holds and target in self.returned - self.typed:
-            target = f"{target}: torch.Tensor"
+        if is_loose:
+            self.loose |= set(wanted)
         if len(wanted) == 1:
-            self.typed.add(wanted[0])
+            target = self._annotated(target)
         return [*count, *statement(prefixed(f"{target} = ", doc), depth, note=note)]
 
     def _returns(self, items: _Items, at: int) -> bool:
@@ -513,7 +541,9 @@ class Forward:
         inputs = [self._name(source, names) for source in item.reads]
         step = item.steps[0]
         if item.container is not None:
-            return Group(f"{_reach(self._later_prefix(item.container))}(", tuple(inputs)), []
+            container = item.container
+            reached = self.layout.reach(container.prefix, self._later_prefix(container))
+            return Group(f"{reached}(", tuple(inputs)), []
         if len(item.steps) > 1:
             assert step.cut is not None
             count, axis = step.cut
@@ -539,16 +569,12 @@ class Forward:
         return module if is_attribute(name) else f"self.get_{kind}({quote(name)})"
 
     def _module(self, step: Placed, depth: int) -> tuple[str, list[str]]:
-        if step.later_label is None:
-            name, lines = self.counted.name(step, depth)
-        else:
-            label = step.later_label
-            if step.label is not None and self.layout.is_key(step.label):
-                return f"self.{label[0]}[{name_text(label[1])}]", []
-            if step.label is not None and self.layout.is_item(step.label):
-                return f"{_reach(label[:-1])}[{label[-1][1:-1]}]", []
-            return _reach(label), []
-        return _reach((name,)), lines
+        if step in self.turns:
+            return self.turns[step], []
+        if step.later_label is not None:
+            return self.layout.reach(step.label or (), step.later_label), []
+        name, lines = self.counted.name(step, depth)
+        return self.layout.reach((name,), (name,)), lines
 
     def _later_prefix(self, container: Container) -> tuple[str, ...]:
         """What a container is called, as `forward` writes it."""
@@ -571,7 +597,33 @@ class Forward:
             return []
         read = {w for i in self._flat(loop.body) for t in self._own_texts(i) for w in words_in(t)}
         targets = ", ".join(name if name in read else "_" for name in loop.targets)
-        return [*before, *loop_head(targets, said(loop.later).name, depth), *body]
+        targets, text = self.heads.get(loop, (targets, said(loop.later).name))
+        return [*before, *loop_head(targets, text, depth), *body]
+
+    def _turn(self, loop: Loop) -> None:
+        """Let a loop run over the modules that its turns made, as TorchScript wants it."""
+        index = f"{{{loop.targets[0]}}}"
+        steps = [s for s in loop.body.steps or () if isinstance(s, Placed) and not s.again]
+        made = [
+            s for s in steps if s.label and s.label[-1] == index and self.layout.is_item(s.label)
+        ]
+        if not made:
+            return
+        labels = [step.later_label or () for step in made]
+        names = [self.layout.module_for_turns(label[:-1]) for label in labels]
+        lists = [self.layout.reach(label[:-1], label[:-1]) for label in labels]
+        self.turns |= dict(zip(made, names, strict=True))
+        items = list(self._flat(loop.body))
+        read = {word for item in items for t in self._own_texts(item) for word in words_in(t)}
+        counts = not read.isdisjoint(loop.targets[:1])
+        if not read.isdisjoint(loop.targets[1:]) or (counts and len(made) > 1):
+            for step in made:
+                del self.turns[step]
+            self._texts_of.clear()
+            return
+        targets = ", ".join([*(loop.targets[:1] if counts else ()), *names])
+        runs_over = lists[0] if len(made) == 1 else f"zip({', '.join(lists)})"
+        self.heads[loop] = targets, f"enumerate({runs_over})" if counts else runs_over
 
     def _flat(self, suite: Suite) -> Iterator[_Item]:
         for item in self.items[id(suite)]:
@@ -654,14 +706,6 @@ def _not(test: str) -> str:
     if test.endswith(" is None"):
         return test.removesuffix(" is None") + " is not None"
     return opposite(test)
-
-
-def _reach(path: Sequence[str]) -> str:
-    """A module by its path."""
-    if all(map(is_attribute, path)):
-        return ".".join(("self", *path))
-    text = ".".join(path)
-    return f"self.get_submodule({f'f{quote(text)}' if '{' in text else quote(text)})"
 
 
 def _said_later(form: Torch) -> Torch:

@@ -6,7 +6,12 @@ import re
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 
-from netspec.compiler.torch_backend.naming import is_attribute, safe_name
+from netspec.compiler.torch_backend.naming import (
+    is_attribute,
+    name_text,
+    quote,
+    safe_name,
+)
 from netspec.compiler.torch_backend.python_constants import words_in
 from netspec.compiler.torch_backend.python_layout import split_items
 from netspec.compiler.torch_backend.structured.flow import is_one_module, modules_of, steps_in
@@ -40,6 +45,7 @@ class Container:
         is_numbered: whether it has children whose names begin with a number.
         is_listed: whether it can be written at once: its children are 0, 1, 2, ..., one a statement.
         is_dict: whether it is a `nn.ModuleDict`, whose children are called by themselves.
+        is_deep: whether its children are reached as attributes, of which type checkers know nothing.
         is_list: whether it is a `nn.ModuleList`, which has a child for each turn of a loop.
     """
 
@@ -52,6 +58,7 @@ class Container:
     is_listed: bool = False
     is_dict: bool = False
     is_list: bool = False
+    is_deep: bool = False
 
 
 @record
@@ -101,6 +108,7 @@ class Layout:
         self._homes: dict[int, Container] = {}
         self._names = set(names)
         self._counters: dict[str, str] = {}
+        self._turns: dict[str, str] = {}
         self._sites = [s for s in _sites(body, (), ()) if is_chain or s.step.has_module]
         top = [s.step.label[0] for s in self._sites if s.step.label and len(s.step.label) == 1]
         self.root = Container((), "self", body, 0, len(body.steps or ()), _numbers(top))
@@ -118,6 +126,7 @@ class Layout:
         for prefix in sorted(prefixes, key=len):
             self.containers[prefix] = self._container(prefix)
         self._begin_before_those_within()
+        self._mark_deep()
         self._opened: dict[tuple[int, int], list[Container]] = {}
         for container in self.containers.values():
             begin = id(container.suite), container.first
@@ -145,15 +154,40 @@ class Layout:
         """Whether the children of a container are called by themselves."""
         return container.prefix in self._apart
 
-    def is_key(self, path: Sequence[str]) -> bool:
-        """Whether a module is one of a `nn.ModuleDict`."""
-        container = self.containers.get(tuple(path[:-1]))
-        return container is not None and container.is_dict
-
     def is_item(self, path: Sequence[str]) -> bool:
         """Whether a module is one of a `nn.ModuleList`."""
         container = self.containers.get(tuple(path[:-1]))
         return container is not None and container.is_list
+
+    def reach(self, path: Sequence[str], later: Sequence[str]) -> str:
+        """A module, as `forward` writes it.
+
+        Args:
+            path: its label, as the constructor writes it.
+            later: its label, as `forward` writes it.
+        """
+        text = "self"
+        for depth, part in enumerate(later):
+            holder = self.containers.get(tuple(path[:depth]))
+            if holder is not None and holder.is_dict:
+                text += f"[{name_text(part)}]"
+            elif holder is not None and (holder.is_list or holder.is_listed):
+                text += f"[{part.removeprefix('{').removesuffix('}')}]"
+            elif is_attribute(part):
+                text += f".{part}"
+            else:
+                whole = ".".join(later)
+                return f"self.get_submodule({f'f{quote(whole)}' if '{' in whole else quote(whole)})"
+        return text
+
+    def module_for_turns(self, prefix: Prefix) -> str:
+        """The name of the variable of a loop over a `nn.ModuleList`: `block` for `self.blocks`."""
+        word = prefix[-1]
+        if word not in self._turns:  # no temporary value's name either
+            one = word.removesuffix("s")
+            is_taken = re.fullmatch(r"|math|(x|out)\d*", one) is not None
+            self._turns[word] = self._free_name(safe_name(f"{one}_" if is_taken else one))
+        return self._turns[word]
 
     def contained(self) -> set[Step]:
         """The statements that fill containers."""
@@ -207,19 +241,38 @@ class Layout:
             for at, step in enumerate(inside)
         )
         is_numbered = _numbers(children) and not is_listed
-        is_dict = (
-            prefix in self._apart
-            and len(prefix) == 1
+        is_flat = (
+            len(prefix) == 1
             and is_attribute(prefix[0])
-            and DICT_ATTRIBUTES.isdisjoint(children)
             and all(u.step.label is None or len(u.step.label) == 2 for u in users)
         )
-        is_list = (
-            prefix in self._apart and all(map(is_attribute, prefix)) and _counts(users, len(prefix))
+        is_dict = (
+            is_apart
+            and not is_listed
+            and DICT_ATTRIBUTES.isdisjoint(children)
+            and (is_flat or _are_keys(children))
+        )
+        is_list = is_apart and all(map(is_attribute, prefix)) and _counts(users, len(prefix))
+        is_deep = (
+            is_apart
+            and len(prefix) == 1
+            and not is_dict
+            and not is_list
+            and any(map(is_attribute, children))
         )
         return Container(
-            prefix, target, suite, begin, end, is_numbered, is_listed, is_dict, is_list
+            prefix, target, suite, begin, end, is_numbered, is_listed, is_dict, is_list, is_deep
         )
+
+    def _mark_deep(self) -> None:
+        """Mark the outermost containers through which others are reached."""
+        for prefix, container in self.containers.items():
+            outer = self.containers[prefix[:1]]
+            if container is outer:
+                continue
+            is_reached = self.is_apart(outer) or not container.is_listed
+            is_named = container.target.startswith("self.")
+            outer.is_deep |= self.is_apart(container) or (is_named and is_reached)
 
     def _target(self, prefix: Prefix) -> str:
         if all(map(is_attribute, prefix)):
@@ -374,6 +427,11 @@ def _counts(users: Sequence[_Site], depth: int) -> bool:
         text.startswith("range(") and len(split_items(text[len("range(") : -1])) == 1
     )
     return counts and site.step.label[depth:] == (f"{{{loop.targets[0]}}}",)
+
+
+def _are_keys(children: Sequence[str]) -> bool:
+    """Whether these names are constants, of which some are no attributes."""
+    return not all(map(is_attribute, children)) and not any("{" in child for child in children)
 
 
 def _index(child: str) -> int:

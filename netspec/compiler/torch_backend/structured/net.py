@@ -22,7 +22,13 @@ from netspec.compiler.passes.eliminate_dead import eliminate_dead
 from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.torch_backend.block_class import BlockClass
 from netspec.compiler.torch_backend.drop_dead import has_dead_modules, live_part
-from netspec.compiler.torch_backend.init_calls import Fill, Owned, fills_of
+from netspec.compiler.torch_backend.init_calls import (
+    Fill,
+    Owned,
+    fills_of,
+    init_doc,
+    parameter_text,
+)
 from netspec.compiler.torch_backend.naming import safe_name
 from netspec.compiler.torch_backend.python_constants import (
     PythonConstants,
@@ -31,6 +37,7 @@ from netspec.compiler.torch_backend.python_constants import (
     python_name,
     words_in,
 )
+from netspec.compiler.torch_backend.python_layout import Doc
 from netspec.compiler.torch_backend.scan_class import held_parameters
 from netspec.compiler.torch_backend.structured.block import Trials
 from netspec.compiler.torch_backend.structured.constructor import label_words
@@ -92,8 +99,9 @@ class StructuredNet:
         fixed: those that keep their values, for the layers depend on them.
         fills: what all modules of a class start from, by the class.
         own: the initial values of single parameters: by statement and the path in its module.
-        ranks: how many axes these parameters have.
+        owned: whose these parameters are.
         inner: the initial values of parameters in blocks: by class and the path in it.
+        within: those that the constructors of the blocks give.
     """
 
     traced: TracedNet
@@ -107,8 +115,19 @@ class StructuredNet:
     fixed: set[str] = field(default_factory=set)
     fills: dict[str, list[Fill]] = field(default_factory=dict)
     own: dict[tuple[Placed, str], Initializer] = field(default_factory=dict)
-    ranks: dict[tuple[Placed, str], int] = field(default_factory=dict)
-    inner: dict[Inner, tuple[Initializer, int]] = field(default_factory=dict)
+    owned: dict[tuple[Placed, str], Owned] = field(default_factory=dict)
+    inner: dict[Inner, tuple[Initializer, Owned]] = field(default_factory=dict)
+    within: dict[Inner, tuple[Initializer, Owned]] = field(default_factory=dict)
+
+    def starts(self, block: BlockClass) -> dict[Placed, list[Doc]]:
+        """The calls that set initial values in the constructor of a block's class, by the layer."""
+        found: dict[Placed, list[Doc]] = {}
+        for (of, path), (rule, owned) in self.within.items():
+            place = block.structure.place_of(path) if of is block else None
+            if place is not None:
+                doc = init_doc(parameter_text("self", path, owned.target), rule, owned.rank, {})
+                found.setdefault(place, []).append(doc)
+        return found
 
     @property
     def graph(self) -> Graph:
@@ -507,7 +526,7 @@ class _Proof:
         """Find the fills of whole classes, and what single layers have besides."""
         rules, owners = run.rules, run.owners
         self.net.fills, covered = fills_of(rules, {n: owned for n, (owned, *_) in owners.items()})
-        self.net.own, self.net.ranks, self.net.inner = {}, {}, {}
+        self.net.own, self.net.owned, self.net.inner, self.net.within = {}, {}, {}, {}
         alike: dict[Inner | None, list[Any]] = {}
         for full in owners:
             alike.setdefault(run.inner(full), []).append(_facts(rules.get(full)))
@@ -517,17 +536,33 @@ class _Proof:
             if full in covered:
                 continue
             inner = run.inner(full)
+            if inner is not None and self._is_of_block(inner, owned, rule, alike[inner]):
+                self.net.within[inner] = rule, owned
+                continue
             if inner is not None and not (self.is_flat and isinstance(rule, Values)):
                 is_alike = alike[inner] == objects[inner[0]] * alike[inner][:1]
             else:
                 is_alike = False
             if inner is not None and is_alike:
-                self.net.inner[inner] = rule, owned.rank
+                self.net.inner[inner] = rule, owned
             elif self._is_lasting(place):
                 self.net.own[place, path] = rule
-                self.net.ranks[place, path] = owned.rank
+                self.net.owned[place, path] = owned
             else:
                 raise NotStructuredError
+
+    def _is_of_block(
+        self, inner: Inner, owned: Owned, rule: Initializer, facts: Sequence[Any]
+    ) -> bool:
+        """Whether the constructor of a block can give an initial value: no argument of the net is in
+        it, and nothing changes it after.
+        """
+        is_filled = any(fill.name == owned.name for fill in self.net.fills.get(owned.target, ()))
+        is_plain = not any(isinstance(v, TracedFloat) and v.outer for v in vars(rule).values())
+        is_alike = all(fact == facts[0] for fact in facts)
+        if is_filled or not is_plain or not is_alike or isinstance(rule, Values):
+            return False
+        return inner[0].structure.place_of(inner[1]) is not None
 
     def _is_lasting(self, place: Placed) -> bool:
         """Whether the label of a statement means the same module at the end of the constructor."""
@@ -554,6 +589,8 @@ class _Proof:
             inner = run.inner(full)
             if inner in self.net.inner:
                 mine = self.net.inner[inner][0]
+            elif inner in self.net.within:
+                mine = self.net.within[inner][0]
             mine = self.net.own.get((place, path), mine)
             if _facts(mine) != _facts(rules.get(full)):
                 return False

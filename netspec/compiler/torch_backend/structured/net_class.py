@@ -8,12 +8,17 @@ from netspec.compiler.ir.attributes import show
 from netspec.compiler.ir.initializers import Values
 from netspec.compiler.torch_backend.block_class import BlockClass
 from netspec.compiler.torch_backend.docstrings import plain_text
-from netspec.compiler.torch_backend.init_calls import fill_lines, init_doc, list_lines
-from netspec.compiler.torch_backend.naming import is_attribute, quote
+from netspec.compiler.torch_backend.init_calls import (
+    fill_lines,
+    init_doc,
+    list_lines,
+    parameter_text,
+)
 from netspec.compiler.torch_backend.python_constants import words_in
 from netspec.compiler.torch_backend.python_layout import INDENT, Doc, Group, statement
 from netspec.compiler.torch_backend.structured.constructor import (
     Constructor,
+    buffer_lines,
     constant_text,
     label_words,
 )
@@ -75,7 +80,7 @@ class StructuredClass:
 
     def constructor(self) -> list[str]:
         """The constructor."""
-        lines = [*self.signature(), f"{INDENT * 2}super().__init__()"]
+        lines = [*buffer_lines(self.net.body), *self.signature(), f"{INDENT * 2}super().__init__()"]
         for name, value in self.fixed.items():
             lines += statement(f"{name} = {constant_text(value)}", 2)
         for name in self.arguments:
@@ -88,12 +93,13 @@ class StructuredClass:
         lines += self._in_blocks()
         lists = {}
         for (place, own), rule in self.net.own.items():
-            tensor = self._reach((*self._path(place), *filter(None, own.split("."))))
+            owned = self.net.owned[place, own]
+            path = ".".join((*self._path(place), *filter(None, [own])))
+            tensor = parameter_text("self", path, owned.target)
             if isinstance(rule, Values):
                 lists[tensor] = rule
             else:
-                rank = self.net.ranks[place, own]
-                lines += statement(init_doc(tensor, rule, rank, self.symbols), 2)
+                lines += statement(init_doc(tensor, rule, owned.rank, self.symbols), 2)
         return [*lines, *list_lines(lists), *tie_lines(self.net.graph)]
 
     def _path(self, place: Placed) -> tuple[str, ...]:
@@ -107,23 +113,13 @@ class StructuredClass:
             return (f"{place.kind}{{{self.net.text.layout.counter(place.kind)}}}",)
         return (self.writer.counted.names[place],)
 
-    def _reach(self, path: tuple[str, ...]) -> str:
-        """The expression for a parameter of the net."""
-        for end in range(len(path) - 1, 1, -1):
-            container = self.text.layout.containers.get(path[: end - 1])
-            if container is not None and container.is_listed and path[end - 1].isdigit():
-                home = _parameter("self", ".".join(path[: end - 1]))
-                rest = ".".join(path[end:])
-                if "(" not in home and all(map(is_attribute, path[end:])):
-                    return f"{home}[{path[end - 1]}].{rest}"
-        return _parameter("self", ".".join(path))
-
     def _in_blocks(self) -> list[str]:
         """The initial values in all objects of a block's class."""
         lines: list[str] = []
         by_block: dict[BlockClass, list[str]] = {}
-        for (block, path), (rule, rank) in self.net.inner.items():
-            filled = statement(init_doc(_parameter("module", path), rule, rank, self.symbols), 4)
+        for (block, path), (rule, owned) in self.net.inner.items():
+            tensor = parameter_text("module", path, owned.target)
+            filled = statement(init_doc(tensor, rule, owned.rank, self.symbols), 4)
             by_block.setdefault(block, []).extend(filled)
         for block, filled in by_block.items():
             word = "elif" if lines else "if"
@@ -157,13 +153,6 @@ def _with_defaults(net: StructuredNet, needed: Set[str]) -> list[str]:
         if name in read and name in net.derived:
             read |= words_in(net.derived[name])
     return [name for name in net.values if name in read]
-
-
-def _parameter(owner: str, path: str) -> str:
-    """The expression for a parameter of an object; braces in its path are numbers of the class."""
-    if all(map(is_attribute, path.split("."))):
-        return f"{owner}.{path}"
-    return f"{owner}.get_parameter({'f' if '{' in path else ''}{quote(path)})"
 
 
 def _needed(net: StructuredNet) -> set[str]:

@@ -274,9 +274,18 @@ class StructureTracer(Follower):
         carried: what is known of sizes that change.
         places: where things stand in the body.
         results: what the sizes of blocks' results are made of.
+        either: the arguments that are a number in some calls and a list in others.
     """
 
-    def __init__(self, run: Recording, carried: Carried, places: Places, results: Results) -> None:
+    def __init__(
+        self,
+        run: Recording,
+        carried: Carried,
+        places: Places,
+        results: Results,
+        either: Set[str] = frozenset(),
+    ) -> None:
+        self.either = either
         self.run = run
         self.carried = carried
         self.places = places
@@ -361,7 +370,7 @@ class StructureTracer(Follower):
 
         self.body = Surroundings(names, traced)
         self.python = PythonConstants(self._attribute, self._is_list, python_name)
-        self.later = PythonConstants(self._read, self._is_list, self._reach)
+        self.later = PythonConstants(self._read, self._is_list, self._reach, is_scripted=True)
         return traced
 
     def _reach(self, name: str) -> str:
@@ -466,7 +475,11 @@ class StructureTracer(Follower):
         names = self.places.names_alone(expr)
         if names is None:
             return python.text(expr)
-        key = (id(expr), *((python.name(name), python.lists(name)) for name in names))
+        key = (
+            id(expr),
+            python.is_scripted,
+            *((python.name(name), python.lists(name)) for name in names),
+        )
         known = self.places.texts.get(key)
         if known is None:
             known = self.places.texts[key] = python.text(expr)
@@ -827,7 +840,18 @@ class StructureTracer(Follower):
                 if value != getattr(node.op, name):
                     raise NotStructuredError
                 options[name] = self._of(expr, value, python)
+        if form.pairs and self.either:
+            options = {name: self._as_given(value, python) for name, value in options.items()}
         return replace(form, options=options)
+
+    def _as_given(self, value: Any, python: PythonConstants) -> Any:
+        """An extent of each axis, or the argument that says all of them, as a number or a list."""
+        for name in self.either if isinstance(value, tuple) else ():
+            own = python.name(name)
+            for each in ([own] * len(value), [f"{own}[{at}]" for at in range(len(value))]):
+                if [str(getattr(item, "expression", item)) for item in value] == each:
+                    return Number(self.numbers.now()[own], Symbol(own))
+        return value
 
     def _of(self, expr: syntax.Expr, value: Any, python: PythonConstants) -> Number:
         """A constant that is no number, and how it is written."""
