@@ -111,8 +111,9 @@ def _text(value: Any, form: str | None = None) -> str:
         return "-"
     if form is not None and isinstance(value, int | float):
         return format(value, form)
-    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-    return printable(text)
+    values = value if isinstance(value, list) else [value]
+    # As a recipe writes it.
+    return printable(",".join(str(v).lower() if isinstance(v, bool) else str(v) for v in values))
 
 
 def _table(lines: Sequence[Sequence[str]]) -> str:

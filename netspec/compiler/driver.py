@@ -319,7 +319,9 @@ def is_better(after: Compilation, before: Compilation, *, warnings: bool) -> boo
     if after.module is not None and before.module is None:
         return True
     counts = [len(side.diagnostics if warnings else side.errors) for side in (after, before)]
-    return counts[0] < counts[1]
+    # What was guessed at counts, too: a name put right brings the errors of its arguments to light.
+    with_guesses = [n + len(side.unsaid) for n, side in zip(counts, (after, before), strict=True)]
+    return counts[0] < counts[1] or (counts[0] == counts[1] and with_guesses[0] < with_guesses[1])
 
 
 def _brings_no_error(after: Compilation, before: Compilation) -> bool:

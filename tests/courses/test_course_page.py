@@ -114,6 +114,24 @@ def test_a_picture_is_written_whole(tmp_path: Path) -> None:
     assert read.shape == (15, 21, 3)
 
 
+@pytest.mark.parametrize("shape", [(1, 4, 5), (4, 5), (3, 4, 5)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_a_picture_of_a_data_set_is_saved_as_it_is(
+    shape: tuple[int, ...], dtype: type, tmp_path: Path
+) -> None:
+    picture = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+    save_png(tmp_path / "a.png", picture)
+    found = read_png(tmp_path / "a.png")
+    assert found.shape == (4, 5, 3)
+    first = picture.reshape(-1, 4, 5)[0]
+    assert (np.argsort(found[..., 0].ravel()) == np.argsort(first.ravel())).all()
+
+
+def test_several_pictures_are_no_picture(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="`grid` arranges several"):
+        save_png(tmp_path / "a.png", np.zeros((2, 1, 4, 5)))
+
+
 def test_a_grid_of_filters() -> None:
     filters = np.random.default_rng(0).standard_normal((5, 3, 4, 4))
     picture = grid(filters)

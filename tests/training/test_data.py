@@ -23,6 +23,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from netspec.diagnostics import NetspecError
 from netspec.files.plain_pickle import PickleRefusedError
 from netspec.runtime.data import Dataset, cifar, digits, files, idx, load
 from netspec.runtime.data.cifar_pickle import load_dict
@@ -559,3 +560,61 @@ def test_real_files_are_read(real):
     # The channel means that everyone uses for CIFAR-10: 0.4914, 0.4822, 0.4465.
     means = cifar10.x_train[:, :, ::2, ::2].mean(axis=(0, 2, 3)) / 255
     assert np.allclose(means, [0.4914, 0.4822, 0.4465], atol=2e-3)
+
+
+# ------------------------------------------------------------------------ folders near the named one
+
+
+def _fashion(folder: Path) -> Path:
+    """Write a data set of a few pictures as Fashion-MNIST's files."""
+    folder.mkdir(parents=True)
+    for name, count in (("train", 12), ("t10k", 4)):
+        pictures = struct.pack(">4i", 2051, count, 28, 28) + bytes(count * 784)
+        (folder / f"{name}-images-idx3-ubyte").write_bytes(pictures)
+        labels = struct.pack(">2i", 2049, count) + bytes(range(count // 2)) * 2
+        (folder / f"{name}-labels-idx1-ubyte").write_bytes(labels)
+    return folder
+
+
+@pytest.mark.parametrize("named", ["", "FashionMNIST", "FashionMNIST/raw", "MNIST", ".."])
+def test_files_are_found_in_folders_near_the_named_one(
+    named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _fashion(tmp_path / "data/FashionMNIST/raw")
+    (tmp_path / "data/MNIST/raw").mkdir(parents=True)
+    data = load("fashion-mnist", tmp_path / "data" / named)
+    assert len(data.x_train) == 12
+    assert capsys.readouterr().err == ""
+
+
+def test_files_of_another_data_set_are_not_taken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The files of MNIST and Fashion-MNIST have the same names."""
+    _fashion(tmp_path / "data/MNIST/raw")
+    with fails("data/missing-file"):
+        load("fashion-mnist", tmp_path / "data/MNIST")
+    told = capsys.readouterr().err
+    assert told.startswith(f"note: {tmp_path}/data/MNIST does not hold the files of fashion-mnist")
+    assert "train-images-idx3-ubyte" in told
+
+
+@pytest.mark.parametrize(
+    ("below", "named", "meant"),
+    [
+        ("FashionMNIST/raw", "FashionMNIST", "fashion-mnist"),
+        ("FashionMNIST/raw", "FashionMNIST/raw", "fashion-mnist"),
+        ("MNIST/raw", "MNIST", "mnist"),
+        ("files", "files", "mnist"),
+    ],
+)
+def test_a_folder_of_known_files_as_data_says_their_name(
+    below: str, named: str, meant: str, tmp_path: Path
+) -> None:
+    _fashion(tmp_path / below)
+    folder = tmp_path / named
+    with pytest.raises(NetspecError) as caught:
+        load(folder)
+    (error,) = caught.value.diagnostics
+    assert error.hints[0].text == f"--data {meant} --data-dir {folder}"
+    assert len(load(meant, folder).x_test) == 4

@@ -210,6 +210,28 @@ def test_ties_of_a_flat_background_are_named_and_checked_beside():
     )
 
 
+def test_a_row_that_was_checked_beside_its_kinks_is_marked():
+    net = netspec.loads(POOLED)
+    text = str(netspec.gradcheck(net, flat_pictures(), directions=2, backend="numpy"))
+    (row,) = (line for line in text.splitlines() if line.startswith("x "))
+    assert "2*" in row
+    assert "*: on kinks as the inputs are" in text
+
+
+def test_gradients_that_are_zero_are_named():
+    """What a bias adds, the batch norm behind it subtracts, in training."""
+    source = (
+        "net A { input x: [1, 5, 5]\n"
+        " output x -> conv(2, 3) -> batch_norm -> flatten -> linear(3) }"
+    )
+    report = netspec.gradcheck(netspec.loads(source), backend="numpy", directions=3)
+    assert report.ok
+    assert [row.name for row in report.rows if row.is_zero] == ["conv1.bias"]
+    assert "\nconv1.bias: the slopes are 0 but for rounding" in str(report)
+    evaluated = netspec.gradcheck(netspec.loads(source), backend="numpy", mode="eval")
+    assert "but for rounding (" not in str(evaluated)
+
+
 def test_a_wrong_gradient_under_ties_is_found(monkeypatch):
     sound = pool.max_backward
 

@@ -153,8 +153,13 @@ class Arguments:
             if f.default is dataclasses.MISSING and name not in bound.spans:
                 message = f"`{op.name}` needs `{name}`, {f.metadata['doc']}"
                 if not unclear:
+                    usual = (
+                        other_frameworks.USUAL_CALLS.get(op.name) if not call.arguments else None
+                    )
+                    edits = _rewritten(call, usual) if usual else ()
+                    hints = (Hint(f"such as `{usual}`", edits, stands=True),) if usual else ()
                     self.reporter.report(
-                        codes.CALL_MISSING, message, call.span, notes=(signature(op),)
+                        codes.CALL_MISSING, message, call.span, notes=(signature(op),), hints=hints
                     )
                 bound.ok = False
 
@@ -185,6 +190,8 @@ class Arguments:
                     hints = (Hint(f"did you mean `{meant}`?", (Edit(expr.span, meant),)),)
                 elif foreign:
                     message = f"`{target}` must be {op.kind(target).describe()}; {message}"
+                    if target == "pad" and expr.id.lower() == "valid":
+                        hints = (Hint("no padding is written `0`", (Edit(expr.span, "0"),)),)
                 if meant in words or foreign:
                     self.reporter.report(codes.NAME_UNDEFINED, message, expr.span, hints=hints)
                     return UNKNOWN
@@ -252,6 +259,9 @@ class Arguments:
         edits = (removal(call, argument), Edit(end, f" -> {meant}"))
         message = f"`{op.name}` has no attribute `{argument.name.id}`: an activation is a layer"
         hint = Hint(f"write it behind this one: `-> {meant}`", edits)
+        if meant in other_frameworks.IN_THE_LOSS and self._is_last(call):
+            text = f"leave it out: an output gives scores, and the loss of `train` has the {meant}"
+            hint = Hint(text, edits[:1])
         self.reporter.report(
             codes.CALL_UNKNOWN_ATTRIBUTE,
             message,
@@ -260,6 +270,21 @@ class Arguments:
             hints=(hint,),
         )
         return True
+
+    def _is_last(self, call: syntax.Call) -> bool:
+        """Whether a call is the last stage of an output, or of the name that an output gives."""
+        outputs = [s.value for s in self.names.statements if isinstance(s, syntax.Output)]
+        assigned = {
+            s.targets[0].id: s.value
+            for s in self.names.statements
+            if isinstance(s, syntax.Assign) and len(s.targets) == 1
+        }
+        named = [assigned.get(each.id) for each in outputs if isinstance(each, syntax.Name)]
+        return any(
+            each.span.end == call.span.end and each.span.source is call.span.source
+            for each in (*outputs, *named)
+            if each is not None
+        )
 
     def _bind_value(
         self, op: type[Op], name: str, value: Value, argument: syntax.Argument, bound: Bound
@@ -292,14 +317,7 @@ class Arguments:
         try:
             bound.values[name] = op.kind(name).convert(value)
         except WrongValueError as error:
-            hints: tuple[Hint, ...] = ()
-            if isinstance(value, float) and "/" in argument.value.span.text:
-                hints = (Hint("`//` divides and rounds down to a whole number"),)
-            elif value == 0 and name == "axes" and op.name in other_frameworks.OF_NUMBERS.values():
-                several = other_frameworks.OF_SEVERAL_VALUES[op.name]
-                hints = (Hint(f"of a value and a number it is `{several}`"),)
-            elif (help := open_help(value)) is not None:
-                hints = (*_wildcard(op, name, argument.value, value), Hint(help))
+            hints = _meant(op, name, value, argument.value)
             place = self.names.place(argument.value)
             used = (Label(argument.value.span, f"`{name}` of this `{op.name}`"),)
             self.reporter.report(
@@ -463,3 +481,22 @@ def signature(op: type[Op]) -> str:
                 default = default[0]
             parts.append(f"{name} = {show(default)}")
     return f"{op.name}({', '.join(parts)})"
+
+
+def _rewritten(call: syntax.Call, usual: str) -> tuple[Edit, ...]:
+    """Return the edit that writes a pool's usual call; how wide a layer is nobody can guess."""
+    return (Edit(call.span, usual),) if call.callee.id.endswith("_pool") else ()
+
+
+def _meant(op: type[Op], name: str, value: Value, expr: syntax.Expr) -> tuple[Hint, ...]:
+    """Return the hint on what is probably meant by a value that an attribute cannot have."""
+    if isinstance(value, float) and "/" in expr.span.text:
+        return (Hint("`//` divides and rounds down to a whole number"),)
+    if name == "pad" and isinstance(value, str) and value.lower() == "valid":
+        return (Hint("no padding is written `0`", (Edit(expr.span, "0"),)),)
+    if value == 0 and name == "axes" and op.name in other_frameworks.OF_NUMBERS.values():
+        several = other_frameworks.OF_SEVERAL_VALUES[op.name]
+        return (Hint(f"of a value and a number it is `{several}`"),)
+    if (help := open_help(value)) is not None:
+        return (*_wildcard(op, name, expr, value), Hint(help))
+    return ()

@@ -221,6 +221,15 @@ def _torch_call(call: syntax.Call, op: type[Op] | None) -> Iterator[Hint]:
         return
     size = torch_input_size(call, op)
     if size is not None:
-        edits = (Edit(call.callee.span, op.name), removal(call, size))
+        names = [argument.name for argument in call.arguments if argument.name is not None]
+        edits = (
+            Edit(call.callee.span, op.name),
+            removal(call, size),
+            *(
+                Edit(name.span, other_frameworks.ATTRIBUTES[name.id])
+                for name in names
+                if other_frameworks.ATTRIBUTES.get(name.id) in op.attributes()
+            ),
+        )
         better = quoted(apply_edits(call.span, edits))
         yield Hint(f"write {better}: the size of the input is inferred", edits)

@@ -38,25 +38,33 @@ class Evaluator:
     def __init__(self, reporter: Reports) -> None:
         self.reporter = reporter
 
-    def constant(self, expr: syntax.Expr, what: str) -> Constant | Unknown:
+    def constant(self, expr: syntax.Expr, what: str, help: str = "") -> Constant | Unknown:
         """Return a compile-time constant, or UNKNOWN after reporting an error."""
-        return self.as_constant(self.evaluate(expr), expr, what)
+        return self.as_constant(self.evaluate(expr), expr, what, help)
 
-    def as_constant(self, value: Value, expr: syntax.Expr, what: str) -> Constant | Unknown:
-        """Return a value as a compile-time constant. Report any other value, and return UNKNOWN."""
+    def as_constant(
+        self, value: Value, expr: syntax.Expr, what: str, help: str = ""
+    ) -> Constant | Unknown:
+        """Return a value as a compile-time constant. Report any other value, and return UNKNOWN.
+
+        `help` says what is written in place of a value.
+        """
         if isinstance(value, (Tensor, Tensors, SharedLayer)):
             self.reporter.report(
                 codes.VALUE_NOT_A_CONSTANT,
                 f"{what} must be a constant, not a value of the net",
                 expr.span,
                 label=show_shape(value.shape) if isinstance(value, Tensor) else "",
+                hints=(Hint(help),) if help else (),
             )
             return UNKNOWN
         return value
 
-    def constants(self, exprs: Iterable[syntax.Expr], what: str) -> list[Constant] | None:
+    def constants(
+        self, exprs: Iterable[syntax.Expr], what: str, help: str = ""
+    ) -> list[Constant] | None:
         """Return several constants, or None if one of them is UNKNOWN."""
-        values = [self.constant(expr, what) for expr in exprs]
+        values = [self.constant(expr, what, help) for expr in exprs]
         known = [value for value in values if not isinstance(value, Unknown)]
         return known if len(known) == len(values) else None
 

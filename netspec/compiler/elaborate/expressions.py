@@ -31,6 +31,7 @@ from netspec.compiler.ir.graph import show_shape
 from netspec.compiler.ir.initializers import Initializer
 from netspec.compiler.ir.sizes import Size
 from netspec.compiler.ops import registry
+from netspec.compiler.syntax import other_frameworks
 from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Edit, Hint, Label, Span, quoted, suggest
 
@@ -268,7 +269,8 @@ class Expressions:
 
     def _compare(self, expr: syntax.Compare) -> Value:
         operands = (expr.first, *(operand for _, operand in expr.rest))
-        values = self.evaluator.constants(operands, "an operand of a comparison")
+        help = other_frameworks.COMPARISONS
+        values = self.evaluator.constants(operands, "an operand of a comparison", help)
         if values is None:
             return UNKNOWN
         ops = [op for op, _ in expr.rest]

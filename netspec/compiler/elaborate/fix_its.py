@@ -81,11 +81,70 @@ def branch_hints(assembly: Assembly, values: Sequence[str]) -> Iterator[Hint]:
             name: node for j, names in enumerate(above) if j != i for name, node in names.items()
         }
         mine = [node for name, node in own.items() if name not in others][:_MAX_BRANCH]
+        yield from _padded(mine)
+        shapes = [assembly.shapes[value] for value in values]
+        yield from _with_channels(mine, shapes[i], [*shapes[:i], *shapes[i + 1 :]])
         theirs = [node for name, node in others.items() if name not in own][:_MAX_BRANCH]
         for node in mine:
             for model in theirs:
                 if type(node.op) is type(model.op):
                     yield from _copied_attributes(node, model)
+
+
+def _padded(branch: Sequence[Node]) -> Iterator[Hint]:
+    """Yield the hint that the layers of a branch keep the size of the picture: `pad = same`."""
+    edits: dict[Span, Edit] = {}
+    calls: dict[Span, Node] = {}
+    for node in branch:
+        op: Any = node.op
+        if getattr(op, "pad", None) != 0 or "kernel" not in op.attributes() or op.kernel == 1:
+            continue
+        if _with_attribute(node, "pad", "same") is None:  # a pool has no `same`
+            continue
+        origin = node.origin
+        fix = Fix("pad", "same", "")
+        for edit in fix_edits(fix, origin.attributes, origin.call, origin.span):
+            edits[edit.span] = edit
+        calls[origin.call.span] = node
+    if not calls:
+        return
+    (first, node), *more = calls.items()
+    place = f"this `{node.op.name}`" if not more else f"the {len(calls)} layers with a kernel"
+    text = f"`pad = same` in {place} of the branch keeps the size of the picture"
+    if not more:
+        text += f": `{apply_edits(first, [*edits.values()])}`"
+    yield Hint(text, tuple(edits.values()))
+
+
+def _with_channels(branch: Sequence[Node], own: Shape, others: Sequence[Shape]) -> Iterator[Hint]:
+    """Yield the hint that the last layer of a branch that chooses channels has those of the other one.
+
+    Where they are written as a name, such as a block's argument, nothing is edited: a `conv` of size 1
+    in the other branch may be what is meant.
+    """
+    for node in branch:
+        channels = getattr(node.op, "channels", None)
+        if channels is None:
+            continue
+        for shape in others:
+            wanted = shape[0] if shape else None
+            if not isinstance(wanted, int) or wanted in (channels, own[0]):
+                continue
+            written = node.origin.attributes.get("channels")
+            if written is None:
+                return
+            if not written.text.isdigit():
+                yield Hint(
+                    f"{quoted(written.text)} is {channels} here, and the other branch has {wanted}"
+                    f" channels: make it {wanted}, or bring the other branch to it with"
+                    f" `-> conv({written.text}, 1)`"
+                )
+                return
+            edits = (Edit(written, str(wanted)),)
+            changed = apply_edits(node.origin.call.span, edits)
+            if written.source is node.origin.call.span.source:
+                yield Hint(f"give the branch the channels of the other one: `{changed}`", edits)
+        return
 
 
 def _copied_attributes(node: Node, model: Node) -> Iterator[Hint]:
@@ -140,7 +199,7 @@ def _candidates(wanted: Sequence[Dim | None]) -> Iterator[tuple[str, int]]:
     yield from (("kernel", size) for size in range(1, 12))
 
 
-def _with_attribute(node: Node, attribute: str, value: int) -> Op | None:
+def _with_attribute(node: Node, attribute: str, value: int | str) -> Op | None:
     op: Any = node.op  # a dataclass, like every op
     if attribute not in op.attributes():
         return None

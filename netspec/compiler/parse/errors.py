@@ -27,6 +27,8 @@ _TOKEN_WORDS = {
     "INTERPOLATE_END": "`}`",
     "$END": "the end of the file",
 }
+# A bracket that is open where a line is cut off.
+_IN_BRACKETS = re.compile(r"[(\[][^()\[\]]*$")
 _STATEMENTS = (
     "assert", "buffer", "constant", "for", "if", "init", "input", "layer", "output", "parameter",
     "return", "state",
@@ -147,6 +149,8 @@ def unexpected_character(source: Source, at: int) -> Diagnostic:
     if char == ";":
         edits = tuple(separations(source, at))
         hints = (Hint("a line break ends a statement", edits),) if edits else ()
+        if _IN_BRACKETS.search(source.text[max(source.text.rfind("\n", 0, at), at - 400) + 1 : at]):
+            hints = (Hint("arguments are separated by `,`", (Edit(span, ","),)),)
     elif (hint := slip_at(source, at)) is not None:
         hints = (hint,)
     message = f"`{shown}` cannot stand here"

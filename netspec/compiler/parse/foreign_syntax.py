@@ -35,6 +35,11 @@ _STATEMENT = re.compile(
     r"|(?:parameter|buffer|constant|state)[ \t]+[A-Za-z_]"
     r"|[A-Za-z_]\w*(?:\s*,\s*[A-Za-z_]\w*)*\s*=(?!=)"
 )
+_IMPORT_OF_PYTHON = re.compile(
+    r"import[ \t]+(?:[^\n]*[ \t]as[ \t]|(?:torch|torchvision|numpy|tensorflow|keras|jax|flax|math)\b)"
+)
+# `network Name(` and the like, in place of `net Name(`.
+_CALLED_NET = re.compile(r"(?:network|model|module|graph|architecture)[ \t]+[A-Za-z_]\w*[ \t]*[({]")
 _LEXEME = re.compile(r'"(?:[^"\\\n]|\\[^\n])*"|#[^\n]*|\w+|.')
 
 
@@ -240,11 +245,16 @@ def _top_level(token: Token, at: Span) -> Diagnostic | None:
         "def": "a network is written `net NAME { ... }`, a part of one `block NAME(...) x { ... }`",
         "class": "a network is written `net NAME { ... }`",
     }.get(str(token))
-    if advice is None:
+    if _IMPORT_OF_PYTHON.match(at.source.text, at.start):
+        advice = f"nothing of Python is imported, layers are known by their names; {advice}"
+    hint = None if advice is None else Hint(advice)
+    if _CALLED_NET.match(at.source.text, at.start):
+        hint = Hint("a network is declared by `net`", (Edit(at, "net"),), stands=True)
+    if hint is None:
         return None
     return Diagnostic(
         _CODE, f"unexpected {quoted(token)}", at,
-        label="expected `net`, `block` or `from`", hints=(Hint(advice),),
+        label="expected `net`, `block` or `from`", hints=(hint,),
     )  # fmt: skip
 
 

@@ -62,6 +62,11 @@ SLIPS = (
         r"(?<!\S)(?:let|const|var|val|auto)\s+(?:mut\s+)?([A-Za-z_]\w*)(?=\s*=)", r"\1",
         "a name needs no keyword before it",
     ),
+    _slip(
+        r"^(\s*)(input|parameter|buffer|constant)\s*:\s*([A-Za-z_]\w*)\s*:?\s*(?=\[)", r"\1\2 \3: ",
+        "the name stands before the colon: {better}",
+    ),
+    _slip(r"^(\s*)(output|return)\s*:\s*(?=\w)", r"\1\2 ", "write it without the colon: {better}"),
     _slip(r":=", "=", "write `=`"),
     _slip(r"(?<![\w.)\]])\.(\d+)", r"0.\1", "a number starts with a digit: `{new}`"),
     _slip(r"(?<![\w.])(\d+)\.(?![\w.{])", r"\1.0", "digits follow a point: `{new}`"),

@@ -29,6 +29,15 @@ ACTIVATIONS = frozenset(
     "activation act act_layer activation_fn activation_layer nonlinearity".split()
 )
 
+# Activations that the loss of a classifier has, so that the last layer has none.
+IN_THE_LOSS = frozenset(("softmax", "log_softmax"))
+
+# How layers are called whose number other frameworks have a default for, or the net decides.
+USUAL_CALLS = {
+    "max_pool": "max_pool(2)", "avg_pool": "avg_pool(2)", "linear": "linear(10)", "conv": "conv(8, 3)",
+    "embedding": "embedding(1000, 64)",
+}  # fmt: skip
+
 # What other frameworks and papers call our layers, in lower case and without underscores. The number of
 # axes at the end of a name, as in `conv2d`, is left out: a layer here takes values of each.
 LAYERS = {
@@ -73,6 +82,11 @@ ABSENT = {
 }  # fmt: skip
 # Python functions of several numbers, and the layers that do the same for several values.
 OF_SEVERAL_VALUES = {"max": "maximum(a, b)", "min": "minimum(a, b)", "sum": "add(a, b)"}
+# What is written in place of comparing the numbers of a value.
+COMPARISONS = (
+    "numbers of a value are compared by layers: `maximum(x, 0)` is `x if x > 0 else 0`,"
+    " and `where(x, a, b)` is a where x > 0, else b"
+)
 # Functions of numbers, by the layers that do the same with values.
 OF_NUMBERS = {"maximum": "max", "minimum": "min"}
 # Layers that are written here as several layers.

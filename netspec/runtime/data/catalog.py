@@ -10,9 +10,11 @@ from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.arrays import load_arrays
 from netspec.runtime.data.choices import check_name, require
-from netspec.runtime.data.cifar import load_cifar10
+from netspec.runtime.data.cifar import FOLDER as CIFAR
+from netspec.runtime.data.cifar import TEST_BATCH, load_cifar10
 from netspec.runtime.data.dataset import IGNORED, Dataset
 from netspec.runtime.data.digits import load_digits
+from netspec.runtime.data.idx import NAMES as IDX
 from netspec.runtime.data.idx import SOURCES, load_idx
 from netspec.runtime.data.image_folder import is_image_folder, load_image_folder
 from netspec.runtime.data.npz import load_npz
@@ -36,7 +38,8 @@ def load(
     """Load a data set and fit it to a network's input.
 
     Files are looked for in `data_dir` (with torchvision's layout: MNIST/raw, FashionMNIST/raw,
-    cifar-10-batches-py; or in a folder of the data set's name; or directly), then in the user's
+    cifar-10-batches-py; or in a folder of the data set's name; or directly; or in such a place one
+    folder further up or down), then in the user's
     cache folder (`NETSPEC_DATA_DIR` overrides it). Missing files are downloaded there once and
     checked against their SHA-256.
 
@@ -95,6 +98,21 @@ def path_of(name: str) -> Path | None:
     return None
 
 
+def _holds(folder: Path) -> str | None:
+    """Return the name of the data set whose files lie in a folder or below it; None if there is none.
+
+    The files of MNIST and Fashion-MNIST have the same names: the folder's own says which they are.
+    """
+    places = [folder, *(folder / path for path in ("raw", "MNIST/raw", "FashionMNIST/raw", CIFAR))]
+    for place in places:
+        if any((place / name).is_file() for name in (IDX[0], f"{IDX[0]}.gz")):
+            whole = str(place.resolve()).lower()
+            return "fashion-mnist" if "fashion" in whole else "mnist"
+        if (place / TEST_BATCH).is_file():
+            return "cifar10"
+    return None
+
+
 def _load_folder(
     folder: Path, input_shape: tuple[int, ...] | None, *, resize: Resize, ignore_index: int
 ) -> Dataset:
@@ -103,6 +121,12 @@ def _load_folder(
     if (folder / "x_train.npy").exists():
         dataset = load_arrays(folder, ignore_index)
         return dataset if input_shape is None else dataset.fit_to(input_shape)
+    if (meant := _holds(folder)) is not None:
+        raise NetspecError.simple(
+            codes.DATA_MISSING_FILE,
+            f"{folder} holds the files of a data set that has a name",
+            f"--data {meant} --data-dir {folder}",
+        )
     if not is_image_folder(folder):
         raise NetspecError.simple(
             codes.DATA_MISSING_FILE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,9 +11,12 @@ from netspec import codes
 from netspec.diagnostics import Diagnostic, Hint, NetspecError
 from netspec.files.cache_folder import cache_folder
 from netspec.files.regular_file import read_regular
+from netspec.text.printable import printable_lines
 
 CACHE_VARIABLE = "NETSPEC_DATA_DIR"
 _TIMEOUT_SECONDS = 30
+# How many folders below the one that the user named are looked into.
+_MOST_FOLDERS = 100
 
 
 class DownloadError(Exception):
@@ -41,7 +45,8 @@ def find_or_download(
         title: The data set's name in messages.
         names: The files wanted.
         folders: Folders below a root that may contain them, the usual one first.
-        data_dir: The root that the user named; searched before the cache.
+        data_dir: The root that the user named; searched before the cache, with what lies around it.
+            If it holds nothing, a line on stderr says so before anything is downloaded.
         fetch: Downloads the files into the folder it is given, or raises `DownloadError`.
         suffixes: Endings that may be added to a file's name, in order of preference.
 
@@ -53,9 +58,19 @@ def find_or_download(
         raise NetspecError.simple(
             codes.DATA_MISSING_FILE, f"the data folder {data_dir} does not exist or is not a folder"
         )
-    roots = [root for root in (data_dir, cache_root()) if root is not None]
-    searched = [root / folder for root in roots for folder in folders]
+    given = [] if data_dir is None else [data_dir / folder for folder in folders]
+    around = [] if data_dir is None else _around(data_dir, title, folders)
+    searched = [*given, *around]
     for folder in searched:
+        if found := _all_in(folder, names, suffixes):
+            return found
+    if data_dir is not None:
+        _tell(
+            f"note: {data_dir} does not hold the files of {title}: looked for {names[0]} and the others"
+            f" in {', '.join(map(str, given))}"
+        )
+    searched = [*given, *(cache_root() / folder for folder in folders)]
+    for folder in searched[len(given) :]:
         if found := _all_in(folder, names, suffixes):
             return found
     target = cache_root() / folders[0]
@@ -80,6 +95,33 @@ def find_or_download(
     raise NetspecError(
         [Diagnostic(codes.DATA_MISSING_FILE, message, notes=tuple(notes), hints=(Hint(help),))]
     )
+
+
+def _around(data_dir: Path, title: str, folders: Sequence[str]) -> list[Path]:
+    """Return folders near the one that the user named, where files may lie, too.
+
+    These are `raw` in a folder of the data set's own name, `MNIST`, and the usual places one folder
+    further down and further up. Another data set's folder is not entered: its files may have the same
+    names.
+    """
+    root = data_dir.resolve()
+    usual = [folder for folder in folders if folder != "."]
+    found = []
+    for folder in folders:
+        first, _, rest = folder.partition("/")
+        if rest and root.name.lower() in (first.lower(), title.lower()):
+            found.append(data_dir / rest)
+    found += [root.parent / folder for folder in usual]
+    try:
+        below = sorted(each for each in data_dir.iterdir() if each.is_dir())[:_MOST_FOLDERS]
+    except OSError:
+        below = []
+    return found + [each / folder for each in below for folder in usual]
+
+
+def _tell(text: str) -> None:
+    if sys.stderr is not None:  # a program without a console has no stderr
+        print(printable_lines(text), file=sys.stderr, flush=True)
 
 
 def download(name: str, sha256: str, urls: Sequence[str], folder: Path) -> Path:

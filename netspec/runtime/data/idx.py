@@ -29,7 +29,7 @@ _CHUNK = 1 << 20
 _GZIP_MAGIC = b"\x1f\x8b"
 _UNSIGNED_BYTE = 8
 
-_NAMES = (
+NAMES = (
     "train-images-idx3-ubyte",
     "train-labels-idx1-ubyte",
     "t10k-images-idx3-ubyte",
@@ -42,7 +42,7 @@ class _Source:
     name: str
     folder: str
     mirrors: tuple[str, ...]
-    sha256: tuple[str, ...]  # of the .gz files, in the order of _NAMES
+    sha256: tuple[str, ...]  # of the .gz files, in the order of NAMES
     class_names: tuple[str, ...]
 
 
@@ -103,12 +103,12 @@ def load_idx(name: str, data_dir: Path | None) -> Dataset:
     source = SOURCES[name]
 
     def fetch(folder: Path) -> None:
-        for file, sha256 in zip(_NAMES, source.sha256, strict=True):
+        for file, sha256 in zip(NAMES, source.sha256, strict=True):
             download(f"{file}.gz", sha256, [m + f"{file}.gz" for m in source.mirrors], folder)
 
     paths = find_or_download(
         name,
-        _NAMES,
+        NAMES,
         folders=(source.folder, source.name, "."),
         data_dir=data_dir,
         fetch=fetch,
@@ -116,7 +116,7 @@ def load_idx(name: str, data_dir: Path | None) -> Dataset:
     )
     x_train, y_train, x_test, y_test = (
         read_idx(path, 3 if "images" in file else 1)
-        for path, file in zip(paths, _NAMES, strict=True)
+        for path, file in zip(paths, NAMES, strict=True)
     )
     return Dataset(
         name,

@@ -45,11 +45,19 @@ def grid(images: Array, columns: int | None = None, gap: int = 1) -> Picture:
 
 
 def save_png(path: str | Path, picture: Picture, scale: int = 1) -> None:
-    """Write a picture (height, width, 3) of bytes, each pixel `scale` times as large.
+    """Write a picture of bytes, each pixel `scale` times as large.
+
+    Args:
+        path: the file.
+        picture: (height, width, 3); or one image of a data set, (1 or 3, height, width), or
+            (height, width) in grey. What is no bytes is stretched from black to white.
+        scale: how many pixels a pixel becomes, each way.
 
     Raises:
+        ValueError: for an array of another shape.
         NetspecError: `output/unwritable`, `output/disk-full`.
     """
+    picture = _as_picture(np.asarray(picture))
     large = np.ascontiguousarray(picture.repeat(scale, axis=0).repeat(scale, axis=1), np.uint8)
     height, width, _ = large.shape
     # Color type 2 is RGB; each row starts with 0, the filter that does nothing.
@@ -60,6 +68,24 @@ def save_png(path: str | Path, picture: Picture, scale: int = 1) -> None:
     content = b"".join(_chunk(*chunk) for chunk in chunks)
     with told_plainly(Path(path)):
         write_output(Path(path), b"\x89PNG\r\n\x1a\n" + content)
+
+
+def _as_picture(picture: Array) -> Picture:
+    """Return an image as (height, width, 3) bytes; see `save_png`."""
+    if picture.ndim == 2:
+        picture = picture[None]
+    is_image = picture.ndim == 3 and picture.shape[2] != 3 and picture.shape[0] in (1, 3)
+    if is_image:
+        picture = picture.transpose(1, 2, 0)
+    if picture.ndim != 3 or picture.shape[2] not in (1, 3) or not picture.size:
+        raise ValueError(
+            f"a picture is (height, width, 3), (1 or 3, height, width) or (height, width), not"
+            f" {picture.shape}; `grid` arranges several"
+        )
+    if picture.dtype != np.uint8:
+        picture = _stretched(picture)
+    shown: Picture = np.broadcast_to(picture, (*picture.shape[:2], 3)).astype(np.uint8)
+    return shown
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:

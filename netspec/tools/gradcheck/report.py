@@ -20,6 +20,9 @@ CAPTION = (
     "relative, median: the largest and the median of |a - b| / max(|a|, |b|)",
     "kinks: probes with every step crossing the kink of a ReLU, a max pool or a hinge",
 )
+BESIDE = "*: on kinks as the inputs are; its errors were measured with the inputs moved, see below"
+# A median relative error from here on, of a gradient that agrees, is that of two zeros' rounding.
+_OF_ZEROS = 0.5
 UNSURE = "unsure: probes whose differences are not exact enough"
 
 
@@ -45,6 +48,15 @@ class GradientRow:
     scores: Mapping[str, Score]
     verdict: Verdict
     beside: bool = False
+
+    @property
+    def is_zero(self) -> bool:
+        """True if every slope is 0 but for rounding.
+
+        Both sides are then at most twice the tolerance, as they agree and their difference is as large
+        as they are.
+        """
+        return self.verdict == "ok" and any(s.median > _OF_ZEROS for s in self.scores.values())
 
     @property
     def is_on_kinks(self) -> bool:
@@ -182,8 +194,15 @@ class GradcheckReport:
                 yield from _table(*self._checks(section), width)
                 yield ""
         yield from CAPTION
+        if any(row.beside for row in self.rows):
+            yield BESIDE
         if any(row.unsure for row in self.rows):
             yield UNSURE
+        if zeros := dict.fromkeys(row.name for row in self.rows if row.is_zero):
+            yield (
+                f"{', '.join(zeros)}: the slopes are 0 but for rounding (as of a bias that a batch norm"
+                " behind it subtracts again), so that the relative errors say nothing"
+            )
         yield from self.notes
         yield self._conclusion()
 
@@ -206,7 +225,12 @@ class GradcheckReport:
             head += [f"{NAMES[backend]} error", "relative", "median"]
         rows = []
         for row in section.rows:
-            cells = [row.name, self._line(row.span), str(row.probes), str(row.kinks)]
+            cells = [
+                row.name,
+                self._line(row.span),
+                str(row.probes),
+                f"{row.kinks}{'*' * row.beside}",
+            ]
             if unsure:
                 cells.append(str(row.unsure))
             for backend in self.backends:
