@@ -124,6 +124,10 @@ class Source:
         return Span(self, start + indent, start + max(indent, len(line.rstrip())))
 
 
+# So many characters of a span are shown on one line.
+_MOST_WORDS = 500
+
+
 @record(slots=True)
 class Span:
     """The half-open range [start, end) of characters of a source."""
@@ -136,6 +140,15 @@ class Span:
     def text(self) -> str:
         """The characters that the span covers."""
         return self.source.text[self.start : self.end]
+
+    @property
+    def words(self) -> str:
+        """The text on one line; of a long one the beginning, for the terms of a sum are prefixes of
+        each other, which would be a gigabyte for a file of 64 KB.
+        """
+        end = min(self.end, self.start + _MOST_WORDS)
+        text = " ".join(self.source.text[self.start : end].split())
+        return text if end == self.end else f"{text} ..."
 
     @property
     def line(self) -> int:

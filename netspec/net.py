@@ -18,7 +18,7 @@ from netspec.compiler.driver import (
 from netspec.compiler.elaborate.written import Written
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.parse.shipped_nets import find_net
-from netspec.compiler.passes.layer_limit import require_few_layers
+from netspec.compiler.passes.layer_limit import require_few_layers, require_few_rows
 from netspec.diagnostics import Diagnostic, NetspecError, Source
 
 if TYPE_CHECKING:
@@ -52,9 +52,14 @@ class Net:
         return self.graph.name
 
     def summary(self, batch: int = 1) -> Summary:
-        """Return layers, shapes, parameters, MACs and memory; `print` shows them as a table."""
+        """Return layers, shapes, parameters, MACs and memory; `print` shows them as a table.
+
+        Raises:
+            NetspecError: `limit/layers`.
+        """
         from netspec.compiler.analysis.costs import summarize
 
+        require_few_rows(self.graph)
         return summarize(self.graph, operator.index(batch))  # NumPy integers are accepted, too
 
     def draw(self, path: str | Path | None = None, /, *, depth: int | None = None) -> Drawing:
@@ -67,11 +72,12 @@ class Net:
                 not too many boxes.
 
         Raises:
-            NetspecError: `usage/picture`, `library/resvg`, `output/unwritable`.
+            NetspecError: `usage/picture`, `library/resvg`, `output/unwritable`, `limit/layers`.
         """
         from netspec.compiler.elaborate.sketch import Sketch
         from netspec.draw.drawing import Drawing
 
+        require_few_layers(self.graph)
         drawing = Drawing(Sketch(self.graph), depth)
         if path is not None:
             from netspec.runtime.weights.atomic_write import told_plainly

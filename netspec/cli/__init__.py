@@ -10,9 +10,11 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 import netspec
 from netspec import codes
+from netspec.cli.collector import rare_collections
 from netspec.cli.parser import CommandParser
 from netspec.diagnostics import NetspecError
 from netspec.project import where_to_report
@@ -48,6 +50,9 @@ VERBS = {
     "bench": "time a net next to its peers, or a course's layers",
 }
 
+# Verbs that end as soon as they have written what is made of a file.
+_SHORT = frozenset({"check", "summarize", "draw", "diff", "fmt", "compile"})
+
 # Verbs whose modules have another name, because theirs is a word of Python.
 _MODULES = {"import": "import_model"}
 
@@ -69,7 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
     try:
         run, options = parse(arguments)
-        code = _run(run, options)
+        with rare_collections() if options.verb in _SHORT else nullcontext():
+            code = _run(run, options)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader is gone (`| head`). Python flushes stdout once more at exit, so it must go

@@ -45,6 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Draw the chosen net; of a net with errors what is known of it, and the errors are reported."""
     from netspec.compiler.driver import compile_request
+    from netspec.compiler.passes.layer_limit import require_few_layers
     from netspec.draw.drawing import Drawing, require_form
 
     if options.output is not None:
@@ -52,7 +53,9 @@ def run(options: argparse.Namespace) -> int:
     request = named_request(options)
     result = compile_request(request)
     report(result.diagnostics, options)
-    drawing = Drawing(_sketch(result, request.net), options.depth)
+    sketch = _sketch(result, request.net)
+    require_few_layers(sketch.graph)
+    drawing = Drawing(sketch, options.depth)
     if options.output is None:
         emit_text(drawing.svg())
     else:

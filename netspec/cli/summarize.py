@@ -52,11 +52,14 @@ def run(options: argparse.Namespace) -> int:
     """Print the summary of the chosen net."""
     from netspec.compiler.analysis.costs import summarize
     from netspec.compiler.analysis.costs_text import FORMATS, as_table
+    from netspec.compiler.passes.layer_limit import require_few_rows
 
     if options.memory:
         return _memory(options)
     columns = _columns(options.columns)
-    summary = summarize(checked_graph(options), options.batch)
+    graph = checked_graph(options)
+    require_few_rows(graph)
+    summary = summarize(graph, options.batch)
     if options.depth is not None:
         summary = summary.folded(options.depth)
     if options.blocks:

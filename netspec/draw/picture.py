@@ -363,16 +363,19 @@ class _Thing:
 
 def _stacked(things: Sequence[_Thing]) -> tuple[dict[int | tuple[str, float], float], float]:
     """Return the top of each thing, and the height of all."""
-    done: list[tuple[_Thing, float]] = []
+    done: list[tuple[float, float, float, float, bool]] = []
+    tops: dict[int | tuple[str, float], float] = {}
     for thing in sorted(things, key=lambda thing: (thing.top, thing.is_box)):
         y = 0.0
-        for other, top in done:
-            if other.left < thing.right and thing.left < other.right and other.bottom <= thing.top:
-                space = min(thing.top - other.bottom, SPACES[other.is_box, thing.is_box])
-                y = max(y, top + other.height + space)
-        done.append((thing, y))
-    height = max((y + thing.height for thing, y in done), default=0.0)
-    return {thing.key: y for thing, y in done}, height
+        left, right, top = thing.left, thing.right, thing.top
+        least = {is_box: SPACES[is_box, thing.is_box] for is_box in (False, True)}
+        # Of every pair of things, so that it is written for speed.
+        for other_left, other_right, other_bottom, end, is_box in done:
+            if other_left < right and left < other_right and other_bottom <= top:
+                y = max(y, end + min(top - other_bottom, least[is_box]))
+        tops[thing.key] = y
+        done.append((left, right, thing.bottom, y + thing.height, thing.is_box))
+    return tops, max((end for *_, end, _ in done), default=0.0)
 
 
 class _Adapter:

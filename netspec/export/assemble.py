@@ -12,7 +12,7 @@ from netspec.compiler.ir.plan import Buffer
 from netspec.compiler.numpy_backend.emit import file_name
 from netspec.compiler.numpy_backend.statements import in_docstring, plain
 from netspec.compiler.passes.bind_sizes import open_sizes
-from netspec.compiler.passes.layer_limit import MAX_STANDALONE, require_few_layers
+from netspec.compiler.passes.layer_limit import require_few_layers
 from netspec.diagnostics import NetspecError
 from netspec.export.linker import Names, imports, in_order, sections
 from netspec.export.literals import WIDTH, filled, items
@@ -65,7 +65,7 @@ def standalone_source(
             f" up to {MAX_WEIGHTS / 1e6:.0f} MB of them",
             "--target c or onnx writes them; or leave them out, and call load_weights in Python",
         )
-    require_few_layers(graph, MAX_STANDALONE, "standalone files are made")
+    require_few_layers(graph)
     _require(graph, training)
     programs = make_programs(graph, training=training, without=without)
     base: Target = (BASE, "TrainedNetwork" if training else "Network")

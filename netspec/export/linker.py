@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 
-from netspec.export.source_units import SourceModule, Target, Unit
+from netspec.export.source_units import NameUse, SourceModule, Target, Unit
 
 WIDTH = 100
 
@@ -66,9 +66,15 @@ def _prefixed(module: str, name: str) -> str:
 def renamed(unit: Unit, names: Names) -> str:
     """Return a unit's text with every definition under its name in the file."""
     lines = [line.encode() for line in unit.text.split("\n")]
-    for use in sorted(unit.uses, key=lambda use: (use.line, use.start), reverse=True):
-        line = lines[use.line]
-        lines[use.line] = line[: use.start] + names[use.target].encode() + line[use.stop :]
+    by_line: dict[int, list[NameUse]] = {}
+    for use in sorted(unit.uses, key=lambda use: (use.line, use.start)):
+        by_line.setdefault(use.line, []).append(use)
+    for number, uses in by_line.items():
+        line, at, parts = lines[number], 0, list[bytes]()
+        for use in uses:
+            parts += [line[at : use.start], names[use.target].encode()]
+            at = use.stop
+        lines[number] = b"".join(parts) + line[at:]
     text = b"\n".join(lines).decode()
     for name in unit.names:
         new = names[unit.module, name]
@@ -76,8 +82,9 @@ def renamed(unit: Unit, names: Names) -> str:
             # The syntax tree has no node for the name in `def` and `class`, nor for the names in
             # `global`.
             text = re.sub(rf"^(def|class) {name}\b", rf"\1 {new}", text, flags=re.MULTILINE)
-    for use in unit.uses:
-        old, new = use.target[1], names[use.target]
+    targets = dict.fromkeys(use.target for use in unit.uses) if "global " in text else ()
+    for target in targets:
+        old, new = target[1], names[target]
         if old != new and f"global {old}" in text:
             text = re.sub(rf"\bglobal {old}\b", f"global {new}", text)
     return _SIGNATURE.sub(_wrapped, text)

@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from netspec.compiler.passes.layer_limit import MAX_LAYERS
+from netspec.compiler.elaborate.net_builder import MAX_WORK
+from netspec.compiler.passes.layer_limit import CLASS, MAX_IN_CLASSES, MAX_LAYERS, MAX_PARTS
 from tests.helpers.fuzz_core import ROOT
 
 SIZE = 64 * 1024
@@ -30,9 +31,9 @@ def _net(*lines: str, shape: str = "[3, 8, 8]", arguments: str = "") -> str:
     return "\n".join([f"net A({arguments}) {{", f"input x: {shape}", *lines, "output x", "}", ""])
 
 
-def _filled(text: Callable[[int], str]) -> str:
-    """Return the longest text of a family that has 64 KB."""
-    least, most = 1, SIZE
+def _filled(text: Callable[[int], str], most: int = SIZE) -> str:
+    """Return the longest text of a family that has 64 KB, or that of `most` parts."""
+    least, most = 1, most + 1
     while most - least > 1:
         middle = (least + most) // 2
         least, most = (middle, most) if len(text(middle)) <= SIZE else (least, middle)
@@ -62,6 +63,13 @@ def _blocks(count: int) -> str:
 def _small_blocks(count: int) -> str:
     """Blocks of one layer."""
     blocks = (f"block B{i} x {{ return x -> conv(3, 1) }}\n" for i in range(count))
+    return "".join(blocks) + _net(*(f"x = x -> B{i}" for i in range(count)))
+
+
+def _medium_blocks(count: int) -> str:
+    """Blocks of ten layers."""
+    stages = " -> ".join(["conv(3, 1)", "relu"] * 5)
+    blocks = (f"block B{i} x {{ return x -> {stages} }}\n" for i in range(count))
     return "".join(blocks) + _net(*(f"x = x -> B{i}" for i in range(count)))
 
 
@@ -142,6 +150,77 @@ def _many_nets(count: int) -> str:
     return "".join(nets) + _net()
 
 
+def _lines(line: str) -> Callable[[int], str]:
+    return lambda count: _net(*[line] * count)
+
+
+def _empty_calls(count: int) -> str:
+    return "block B y { return y }\n" + _lines("x=x->B")(count)
+
+
+def _deep_loop() -> str:
+    """As many layers as can be checked."""
+    return _net(f"for i in range({MAX_WORK // 4}) {{ x = x -> relu }}")
+
+
+def _empty_blocks(count: int) -> str:
+    blocks = "".join(f"block B{i} y {{ return y }}\n" for i in range(count))
+    return blocks + _net(*(f"x=x->B{i}" for i in range(count)))
+
+
+def _conditions(count: int) -> str:
+    return _net(*["if a { x = x -> relu }"] * count, arguments="a = true")
+
+
+def _else_ifs(count: int) -> str:
+    cases = "".join(f" else if a=={i} {{ x=x->relu }}" for i in range(1, count))
+    return _net(f"if a==0 {{ x=x->relu }}{cases}", arguments="a = 3")
+
+
+def _variants(count: int) -> str:
+    """Calls of a block that has other layers in each."""
+    taken = [f"a{i}" for i in range(12)]
+    body = "".join(f"if {a} {{ y = y -> relu }}\n" for a in taken)
+    block = f"block B({', '.join(taken)}) y {{\nz = y -> conv(9, 1)\n{body}return y -> tanh\n}}\n"
+    bits = ("true", "false")
+    given = (", ".join(bits[(i >> at) & 1] for at in range(12)) for i in range(count))
+    return block + _net(*(f"x = x -> B({each})" for each in given))
+
+
+def _odd_numbers(count: int) -> str:
+    """Calls of a block with numbers that no argument explains."""
+    block = "block B(a) y {\nz = y -> conv(9, 1)\nreturn y -> conv(1 + a * a % 97, 1)\n}\n"
+    return block + _net(*(f"x = x -> B({i})" for i in range(count)))
+
+
+def _containers(count: int) -> str:
+    return _net(*(f"x=x->c{i}.a.b: conv(3,1)" for i in range(count)))
+
+
+def _long_list(count: int) -> str:
+    shape = f"[{count + 1}]"
+    return _net(f"parameter p: {shape} = [0{',1' * count}]", "x = x * p", shape=shape)
+
+
+def _splits(count: int) -> str:
+    names = ", ".join(f"a{i}" for i in range(count))
+    return _net(f"{names} = split(x, {count})", shape=f"[{count}, 2]")
+
+
+def _uncalled(count: int) -> str:
+    return "".join(f"block B{i} y {{ return y }}\n" for i in range(count)) + _net()
+
+
+def _given_arguments(count: int) -> str:
+    taken = ", ".join(f"a{i} = 1" for i in range(count))
+    return f"block B({taken}) y {{ return y -> conv(a0, 1) }}\n" + _net(*["x = x -> B(3)"] * 50)
+
+
+def _likenesses(count: int) -> str:
+    names = "".join(f"a{'b' * (i % 60)}{i} = 1\n" for i in range(count))
+    return _net(names, *["x = x -> linear(abbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbx)"] * 20)
+
+
 TEXTS: dict[str, Callable[[], str]] = {
     "chain": lambda: _filled(_chain),
     "short": lambda: _filled(_short),
@@ -160,6 +239,55 @@ TEXTS: dict[str, Callable[[], str]] = {
     "formulas": lambda: _filled(_formulas),
     "scans": lambda: _filled(_scans),
     "many nets": lambda: _filled(_many_nets),
+    # With as many layers as programs are made of.
+    "most layers": lambda: _filled(_chain, MAX_LAYERS // 3),
+    "most blocks": lambda: _blocks(MAX_IN_CLASSES // (CLASS + 40)),
+    "most calls": lambda: _filled(_calls, MAX_LAYERS // 10),
+    "most terms": lambda: _net("x = x" + "+x" * (MAX_LAYERS - 1)),
+    "most formulas": lambda: _net(*["x=tanh(x*2+1)-x/3"] * (MAX_LAYERS // 5)),
+    "most small blocks": lambda: _small_blocks(MAX_IN_CLASSES // (CLASS + 1)),
+    "most classes": lambda: _medium_blocks(MAX_IN_CLASSES // (CLASS + 10)),
+    "most skips": lambda: _filled(_skips, MAX_LAYERS // 4),
+    # With no layers to speak of.
+    "deep loop": _deep_loop,
+    "empty loops": lambda: _net("for i in range(300) { for j in range(300) { } }"),
+    "constant loop": lambda: _net("a = 0", f"for i in range({MAX_WORK // 8}) {{ a = a + i % 7 }}"),
+    "empty calls": lambda: _filled(_empty_calls),
+    "empty blocks": lambda: _filled(_empty_blocks),
+    "names": lambda: _filled(_lines("y=x")),
+    "lets": lambda: _filled(_lines("a=1")),
+    "sums": lambda: _filled(lambda n: _net("a = 1" + "+1" * n, "x = x -> linear(a)")),
+    "terms": lambda: _filled(lambda n: _net("x = x" + "+x" * n)),
+    "choices": lambda: _filled(lambda n: _net("a = " + "1 if false else " * n + "2")),
+    "asked conditions": lambda: _filled(_conditions),
+    "else ifs": lambda: _filled(_else_ifs),
+    "empty else ifs": lambda: _filled(
+        lambda n: _net("if a{}" + "else if a{}" * n, arguments="a = true")
+    ),
+    "asserts": lambda: _filled(_lines("assert x.shape==[3,8,8]")),
+    "variants": lambda: _variants(MAX_IN_CLASSES // (CLASS + 13)),
+    "odd numbers": lambda: _odd_numbers(MAX_IN_CLASSES // (CLASS + 1)),
+    "containers": lambda: _filled(_containers),
+    "many inputs": lambda: _filled(lambda n: _net("x = concat([x" + ",x" * n + "])")),
+    "long list": lambda: _filled(_long_list),
+    "nested lists": lambda: _filled(
+        lambda n: _net("a = [" + "[[1]]," * n + "1]", "b = a", "c = [a, b]")
+    ),
+    "most inputs": lambda: _net(f"x = concat([x{',x' * (MAX_PARTS - 3)}])"),
+    "most names": lambda: _lines("y=x")(MAX_PARTS - 9),
+    "most empty calls": lambda: _empty_calls(MAX_PARTS // 2 - 9),
+    "string": lambda: _filled(lambda n: _net(f'assert true, "{"a" * n}"')),
+    "comments": lambda: _filled(_lines("#a")),
+    "shape comments": lambda: _filled(_lines("x=x->relu # [3,8,8]")),
+    "docs": lambda: _filled(lambda n: "## word\n" * n + _net()),
+    "given arguments": lambda: _filled(_given_arguments),
+    "outputs": lambda: _filled(lambda n: _net(*(f"output y{i}=x->relu" for i in range(n)))),
+    "splits": lambda: _filled(_splits, 4_096),
+    "errors": lambda: _filled(_lines("x=x->conv(q,9)")),
+    "likenesses": lambda: _filled(_likenesses),
+    "syntax errors": lambda: _filled(_lines("x=x->conv(3,")),
+    "shape errors": lambda: _filled(_lines("y=x->conv(3,99)")),
+    "uses": lambda: _filled(_uncalled),
 }
 
 VERBS = {

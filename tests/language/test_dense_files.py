@@ -11,9 +11,8 @@ import pytest
 
 from tests.helpers.dense_files import SIZE, TEXTS, VERBS, cost, make
 
-# On an idle machine a check takes less than 2 s, and a program 12 s at most; a busy one takes longer.
-SECONDS = {"check": 5.0}
-LONGEST = 30.0
+# Measured were 2.3 s at most; a busy machine takes longer.
+LONGEST = 6.0
 MEGABYTES = 500
 
 
@@ -32,4 +31,4 @@ def test_a_dense_file_takes_bounded_time_and_memory(tmp_path: Path, name: str, v
     assert found.code in (0, 1), found.said
     assert "Traceback" not in found.said
     assert found.megabytes < MEGABYTES
-    assert found.seconds < SECONDS.get(verb, LONGEST)
+    assert found.seconds < LONGEST

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import netspec
-from netspec.compiler.passes.layer_limit import MAX_STANDALONE
+from netspec.compiler.passes.layer_limit import MAX_LAYERS
 from netspec.export import assemble, call_lists, programs, source_units, standalone_source
 from netspec.export.programs import make_programs
 from netspec.export.weights_file import read_tensors, write_tensors
@@ -446,7 +446,7 @@ def test_a_long_list_of_calls_is_not_parsed(monkeypatch):
 
 
 def test_a_standalone_file_is_made_of_few_layers():
-    lines = f"for i in range({MAX_STANDALONE + 1}) {{ x = x -> relu }}"
+    lines = f"for i in range({MAX_LAYERS + 1}) {{ x = x -> relu }}"
     net = netspec.loads(f"net Deep {{\n    input x: [6]\n    {lines}\n    output x\n}}")
     with pytest.raises(netspec.NetspecError) as refused:
         standalone_source(net.graph)

@@ -289,8 +289,11 @@ LIMITS = (
     f"brackets in each other | {layout.MAX_NESTING}",
     f"blocks in each other | {assembly.MAX_CALLS_DEEP}",
     f"steps of a file, loops and blocks written out | {assembly.MAX_WORK:,}",
-    f"layers of a net that is compiled | {layer_limit.MAX_LAYERS:,}",
-    f"layers of a net in a standalone file | {layer_limit.MAX_STANDALONE:,}",
+    f"layers of a net that is compiled, drawn or compared | {layer_limit.MAX_LAYERS:,}",
+    f"layers, inputs of layers, calls and names of a net that is compiled | {layer_limit.MAX_PARTS:,}",
+    f"layers and calls in the blocks of a PyTorch module, with {layer_limit.CLASS} for each block"
+    f" | {layer_limit.MAX_IN_CLASSES:,}",
+    f"layers of a net that is summarized | {layer_limit.MAX_LISTED:,}",
     f"items of a list or turns of a loop | {constants.MAX_ITEMS:,}",
     f"characters of a number | {tree.MAX_NUMBER_LENGTH}",
     f"a whole number | {constants.MAX_MAGNITUDE:.0e}".replace("e+", "e"),

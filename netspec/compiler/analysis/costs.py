@@ -36,7 +36,7 @@ class LayerSummary:
     receptive field of one number of the value, as height and width, or None where no input is an
     image. `stride` is the effective stride, the distance between the fields of neighbouring
     numbers, or None where the value is not an image. `calls` are the calls of blocks that it is part
-    of, and `written` is its text in the file.
+    of, and `written` is its text in the file, or the beginning of a long one.
     """
 
     name: str
@@ -155,7 +155,7 @@ def summarize(graph: Graph, batch: int = 1) -> Summary:
                 2 * macs if macs != 0 else math.prod(node.shape),
                 *_looks_at(node, fields[node.name], signals=signals),
                 calls=calls_of(node),
-                written=" ".join(node.origin.call.span.text.split()),
+                written=node.origin.call.span.words,
             )
         )
     everything = [*graph.inputs.values(), *(node.shape for node in graph.nodes)]

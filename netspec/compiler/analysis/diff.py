@@ -17,6 +17,7 @@ from netspec.compiler.analysis.block_calls import BlockCall
 from netspec.compiler.analysis.costs import LayerSummary, Summary, summarize
 from netspec.compiler.analysis.parameter_changes import HeldParameters, parameter_changes
 from netspec.compiler.ir.graph import Graph, show_shape
+from netspec.compiler.passes.layer_limit import require_few_layers
 from netspec.records import record
 
 # Aligning compares every layer with every other one. It is given up for longer stretches that
@@ -78,7 +79,12 @@ def compare(before: Graph, after: Graph, ignore: AbstractSet[str] = frozenset())
         before: the one net.
         after: the other.
         ignore: what not to compare, out of `IGNORABLE`: `init` stands for the initial values.
+
+    Raises:
+        NetspecError: `limit/layers`.
     """
+    for graph in (before, after):
+        require_few_layers(graph)
     old, new = summarize(before), summarize(after)
     pairs = match(old.layers, new.layers)
     names = {a.name: b.name for a, b in pairs if a is not None and b is not None}

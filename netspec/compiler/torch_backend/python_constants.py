@@ -23,6 +23,11 @@ _ITERATORS = frozenset({"enumerate", "zip"})
 _LISTS = frozenset({"enumerate", "zip", "range", "reversed"})
 
 
+# Python nests what stands in a row: a sum of thousands of terms is too deep for it. Brackets, of which
+# there are few in each other, multiply that.
+MOST_IN_A_ROW = 50
+
+
 def no_value(access: syntax.Access) -> str | None:
     """An `Ask` where no value of the net is known."""
     del access
@@ -84,6 +89,8 @@ class PythonConstants:
             NotStructuredError: for what Python would not understand as it was meant.
         """
         expr = _bare(expr)
+        if _in_a_row(expr) > MOST_IN_A_ROW:
+            raise NotStructuredError
         if isinstance(expr, syntax.Call):
             return self._call(expr, iterated=iterated)
         write = _WRITERS.get(type(expr))
@@ -253,6 +260,19 @@ def _bare(expr: syntax.Expr) -> syntax.Expr:
     while isinstance(expr, syntax.Parens):
         expr = expr.inner
     return expr
+
+
+def _in_a_row(expr: syntax.Expr) -> int:
+    """How many operands, cases or trailers follow on one another."""
+    if isinstance(expr, syntax.Chain):
+        return len(expr.rest)
+    if isinstance(expr, syntax.Conditional):
+        return len(expr.cases)
+    if isinstance(expr, syntax.Power):
+        return len(expr.items)
+    if isinstance(expr, syntax.Unary):
+        return len(expr.operators)
+    return len(expr.trailers) if isinstance(expr, syntax.Access) else 0
 
 
 def _is_repeated(expr: syntax.Expr) -> bool:

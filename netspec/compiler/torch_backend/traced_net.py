@@ -16,8 +16,9 @@ from netspec.compiler.ir.graph import Graph, Shape
 from netspec.compiler.ir.initializers import Initializer, Ones
 from netspec.compiler.ir.op import NoTorchFormError
 from netspec.compiler.passes.eliminate_dead import eliminate_dead
+from netspec.compiler.passes.layer_limit import require_few_parts
 from netspec.compiler.torch_backend.drop_dead import live_part
-from netspec.compiler.torch_backend.trace import Applied, Called, Event, Trace, Tracer
+from netspec.compiler.torch_backend.trace import Applied, Called, Event, Named, Trace, Tracer
 from netspec.compiler.torch_backend.traced_numbers import outer_of, plain
 from netspec.diagnostics import Diagnostic, DiagnosticSink, NetspecError
 
@@ -35,7 +36,7 @@ def trace_net(written: Written) -> TracedNet:
     """Trace a sound net, all of its arguments as they are.
 
     Raises:
-        NetspecError: `compile/no-torch` for each layer that has no form in PyTorch.
+        NetspecError: `compile/no-torch` for each layer that has no form in PyTorch; `limit/layers`.
     """
     net, module = written.net, written.module
     trace = Trace(net)
@@ -45,12 +46,22 @@ def trace_net(written: Written) -> TracedNet:
     graph = eliminate_dead(graph)
     if missing := list(_without_form(graph)):
         raise NetspecError(missing)
+    require_few_parts(net.name.id, _parts(trace.events), net.name.span)
     trace.inputs = {name: name for name in assembly.inputs}
     trace.shapes = dict(assembly.inputs)
     trace.results = tuple(graph.outputs.values())
     trace.events = live_part(trace.events, {*graph.by_name, *graph.inputs})
     _mark_views(trace, graph)
     return TracedNet(graph, trace, _values(written))
+
+
+def _parts(events: list[Event]) -> int:
+    """How much a body has: layers, their inputs, calls of blocks with what is in them, and names."""
+    count = 0
+    for event in events:
+        count += 1 if isinstance(event, Named) else 1 + len(event.inputs)
+        count += _parts(event.body.events) if isinstance(event, Called) else 0
+    return count
 
 
 def _without_form(graph: Graph) -> Iterator[Diagnostic]:

@@ -36,6 +36,7 @@ from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.torch_backend.local_sizes import Extents, Symbol, local
 from netspec.compiler.torch_backend.naming import number, safe_name
 from netspec.compiler.torch_backend.python_constants import (
+    MOST_IN_A_ROW,
     PythonConstants,
     bracketed,
     names_of,
@@ -633,6 +634,8 @@ class StructureTracer(Follower):
         if span not in self.places.decides_layers and not self._decides(span):
             self._opened.append(None)
             return
+        if len(conditions) > MOST_IN_A_ROW:
+            raise NotStructuredError
         self._begin()
         texts = tuple(map(self._in_constructor, conditions))
         later = tuple(self._words(condition, self.later.text) for condition in conditions)

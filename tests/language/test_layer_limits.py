@@ -1,0 +1,125 @@
+"""What keeps the making of programs short: limits on layers and their like, and texts that were bombs."""
+
+from __future__ import annotations
+
+import ast
+import gc
+from collections.abc import Callable
+
+import pytest
+
+import netspec
+from netspec.cli.collector import rare_collections
+from netspec.compiler.analysis.diff import compare
+from netspec.compiler.passes import layer_limit
+from netspec.compiler.torch_backend import classes
+from netspec.diagnostics import Source, Span
+from netspec.export import standalone_source
+from tests.helpers.dense_files import TEXTS
+
+
+def deep(layers: int) -> netspec.Net:
+    return netspec.loads(
+        f"net A {{\n    input x: [3]\n    for i in range({layers}) {{ x = x -> relu }}\n    output x\n}}"
+    )
+
+
+def refused(make: Callable[[], object]) -> netspec.Diagnostic:
+    with pytest.raises(netspec.NetspecError) as error:
+        make()
+    (diagnostic,) = error.value.diagnostics
+    assert diagnostic.code == "limit/layers"
+    assert diagnostic.span is not None
+    return diagnostic
+
+
+MAKERS = {
+    "numpy": lambda net: net.source("numpy"),
+    "torch": lambda net: net.source("torch"),
+    "c": lambda net: net.source("c", training=False),
+    "standalone": lambda net: standalone_source(net.graph, training=False),
+    "draw": lambda net: net.draw().svg(),
+    "diff": lambda net: compare(net.graph, net.graph),
+}
+
+
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+def test_the_limit_is_the_last_number_that_is_allowed(make, monkeypatch):
+    monkeypatch.setattr(layer_limit, "MAX_LAYERS", 12)
+    assert make(deep(12))
+    said = refused(lambda: make(deep(13)))
+    assert "13 layers" in said.message
+    assert "the limit is 12; NETSPEC_LAYERS=13 " in said.hints[0].text
+
+
+@pytest.mark.parametrize(
+    ("given", "allowed"), [("13", 13), ("5", 12), ("", 12), ("many", 12), ("-20", 12), ("²", 12)]
+)
+def test_the_environment_raises_the_limit(given, allowed, monkeypatch):
+    monkeypatch.setattr(layer_limit, "MAX_LAYERS", 12)
+    monkeypatch.setenv("NETSPEC_LAYERS", given)
+    assert deep(allowed).source("numpy")
+    refused(lambda: deep(allowed + 1).source("numpy"))
+
+
+def test_a_table_has_as_many_rows_as_it_may(monkeypatch):
+    monkeypatch.setattr(layer_limit, "MAX_LISTED", 12)
+    assert len(deep(12).summary().layers) == 12
+    refused(deep(13).summary)
+
+
+@pytest.mark.parametrize("name", ["many inputs", "names", "empty calls"])
+def test_a_module_of_no_layers_is_limited_too(name):
+    net = netspec.loads(TEXTS[name](), net="A")
+    assert len(net.graph.nodes) < 2
+    refused(lambda: net.source("torch"))
+
+
+def test_the_classes_of_a_module_are_limited(monkeypatch):
+    net = netspec.loads(
+        "block B y { return y -> conv(3, 1) }\nblock C y { return y -> relu -> relu }\n"
+        "net A {\n    input x: [3, 8, 8]\n    output x -> B -> C\n}"
+    )
+    size = 2 * layer_limit.CLASS + 3
+    monkeypatch.setattr(layer_limit, "MAX_IN_CLASSES", size)
+    assert net.source("torch")
+    monkeypatch.setattr(layer_limit, "MAX_IN_CLASSES", size - 1)
+    refused(lambda: net.source("torch"))
+
+
+def test_calls_that_are_not_compared_have_classes_of_their_own(monkeypatch):
+    text = (
+        "block B(a) y {\n    z = y -> conv(9, 1)\n    return y -> conv(1 + a * a % 7, 1)\n}\n"
+        "net A {\n    input x: [3, 8, 8]\n    output x -> B(1) -> B(1) -> B(2)\n}"
+    )
+    calls = netspec.loads(text, net="A").source("torch").count("(nn.Module)")
+    monkeypatch.setattr(classes, "_COMPARED", 0)
+    source = netspec.loads(text, net="A").source("torch")
+    assert source.count("(nn.Module)") >= calls
+    ast.parse(source)
+
+
+@pytest.mark.parametrize("name", ["sums", "choices", "else ifs", "empty else ifs", "most terms"])
+def test_what_is_too_long_for_python_is_written_in_another_way(name):
+    source = netspec.loads(TEXTS[name](), net="A").source("torch")
+    compile(source, "module", "exec")
+
+
+def test_a_sum_in_a_block_is_written_in_another_way():
+    total = "1" + " + 1" * 9_000
+    text = f"block B y {{\n a = {total}\n return y -> linear(a)\n}}\n"
+    source = netspec.loads(text + "net A {\n input x: [3]\n output x -> B\n}").source("torch")
+    compile(source, "module", "exec")
+
+
+def test_a_long_text_is_shown_by_its_beginning():
+    source = Source("a.net", "word " * 1_000)
+    assert Span(source, 0, 14).words == "word word word"
+    assert Span(source, 0, 5_000).words == " ".join(["word"] * 100) + " ..."
+
+
+def test_collections_are_rare_for_a_while():
+    before = gc.get_threshold()
+    with rare_collections():
+        assert gc.get_threshold()[0] > before[0]
+    assert gc.get_threshold() == before
