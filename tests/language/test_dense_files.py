@@ -11,7 +11,7 @@ import pytest
 
 from tests.helpers.dense_files import SIZE, TEXTS, VERBS, cost, make
 
-# Measured were 2.3 s at most; a busy machine takes longer.
+# Measured were 2.9 s at most; a busy machine takes longer.
 LONGEST = 6.0
 MEGABYTES = 500
 
@@ -28,7 +28,7 @@ def test_texts_are_as_large_as_they_are_meant() -> None:
 def test_a_dense_file_takes_bounded_time_and_memory(tmp_path: Path, name: str, verb: str) -> None:
     make(tmp_path, name)
     found = cost(tmp_path, verb)
-    assert found.code in (0, 1), found.said
+    assert found.code in (0, 1, 2), found.said  # 2: `diff` of what has an error
     assert "Traceback" not in found.said
     assert found.megabytes < MEGABYTES
     assert found.seconds < LONGEST
