@@ -11,6 +11,9 @@ from netspec.compiler.ir.aten_form import AtenForm, ModuleForm
 from netspec.compiler.ir.op import Op
 from netspec.compiler.ops import registry
 
+# How similar names are, from 0 to 1, of which one may stand for the other.
+_NEAR = 0.75
+
 
 @dataclass(frozen=True, slots=True)
 class AtenTable:
@@ -37,13 +40,18 @@ class AtenTable:
         """Return the form for a class, by its name with its module."""
         return self.modules.get(path) or self.modules.get(path.rpartition(".")[2])
 
+    def has_others(self, operator: str) -> bool:
+        """Whether an operator has forms for other overloads than the given one."""
+        name = operator.partition(".")[0]
+        return any(known.partition(".")[0] == name for known in self.operators)
+
     def nearest(self, operator: str) -> str:
         """Return the name of the op with the most similar name, or an empty string."""
         name = operator.partition(".")[0].strip("_")
         known = {
             known.partition(".")[0]: forms[0][0].name for known, forms in self.operators.items()
         }
-        near = difflib.get_close_matches(name, known, 1)
+        near = difflib.get_close_matches(name, known, 1, _NEAR)
         return known[near[0]] if near else ""
 
 

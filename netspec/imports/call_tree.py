@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from netspec.compiler.ops import registry
 from netspec.imports.imported_net import ImportedNet, ImportedNode, ImportedTensor, Scope
+from netspec.text.free_name import take_name
 
 # From how many layers on a module that is called once is a block of its own.
 _OWN_BLOCK = 4
@@ -153,10 +154,20 @@ def _declare(root: ModuleCall, net: ImportedNet) -> set[str]:
         if tensor.kind == "constant" and (not tensor.is_own or owner.path != path):
             readers = [call for call in (*root.calls(), root) if _reads(call, tensor.value)]
             owner = readers[0] if len(readers) == 1 else root
+            name = take_name(name, _taken_names(owner, net))
             tensor = replace(tensor, name=name, is_own=False)
         owner.tensors.append(tensor)
         owners.add(owner.path)
     return owners
+
+
+def _taken_names(call: ModuleCall, net: ImportedNet) -> set[str]:
+    """Return the names that something in a call has already."""
+    prefix = f"{call.path}." if call.path else ""
+    labels = [i.path if isinstance(i, ModuleCall) else i.label for i in call.items]
+    names = [*labels, *(tensor.name for tensor in call.tensors)]
+    taken = {name.removeprefix(prefix).partition(".")[0] for name in names if name}
+    return taken if call.path else taken | {i.name for i in net.inputs}
 
 
 def _reads(call: ModuleCall, value: str) -> bool:

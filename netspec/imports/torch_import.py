@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from netspec import codes
 from netspec.compiler.parse.tree_builder import KEYWORDS
@@ -17,11 +19,14 @@ from netspec.imports.imported_net import Problem
 from netspec.imports.imported_text import ImportedText
 from netspec.imports.proof import (
     CheckedText,
+    closed,
     largest_difference,
+    random_inputs,
     require_same_names,
 )
 from netspec.imports.structure import structured
 from netspec.imports.text import net_text
+from netspec.imports.torch_front.calling import Calling
 from netspec.imports.torch_front.export import exported
 from netspec.imports.torch_front.read_graph import ReadGraph, read_graph
 from netspec.imports.torch_front.training_step import training_step
@@ -69,8 +74,10 @@ def import_torch(
             operator; `import/differs`.
     """
     name = name or _pascal(type(module).__name__)
+    _require_tensors(example)
+    calling = Calling.of(module, list(example))
     example = dict(zip(_input_names(list(example)), example.values(), strict=True))
-    read, notes = _read(module, example, name, program)
+    read, notes = _read(module, example, calling, name, program)
     unread = sorted(set(_state(module)) - read.read - set(read.tied))
     if unread:
         shown = ", ".join(unread[:5]) + (", ..." if len(unread) > 5 else "")
@@ -82,15 +89,47 @@ def import_torch(
     ]
     state = {k: v for k, v in _state(module).items() if k in read.read}
     require_same_names(checked, state)
-    difference = largest_difference(
-        checked, state, lambda batch: _outputs(module, batch, list(example), checked)
-    )
-    trained = _in_training(module, checked, list(example), prove, notes)
+
+    def outputs(batch: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        return _outputs(module, [batch[name] for name in example], calling, checked)
+
+    try:
+        difference = largest_difference(checked, state, outputs)
+    except NetspecError:
+        _require_settled(checked, outputs)
+        raise
+    trained = _in_training(module, checked, list(example), calling, prove, notes)
     return ImportedText(text, checked, state, difference, tuple(notes), trained=trained)
 
 
+def _require_tensors(example: Mapping[str, object]) -> None:
+    """Raise `import/module` unless all inputs are tensors."""
+    torch = require_torch()
+    for name, given in example.items():
+        if not isinstance(given, torch.Tensor):
+            message = f"`{name}` is a {type(given).__name__}, and an input of a net is one tensor"
+            better = "import a module around the model whose `forward` takes tensors"
+            raise NetspecError.simple(codes.IMPORT_MODULE, message, better)
+
+
+def _require_settled(
+    net: CheckedText, outputs: Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
+) -> None:
+    """Raise `import/differs` for a model that gives other outputs for the same batch."""
+    batch = random_inputs(closed(net.graph), 2, np.random.default_rng(0))
+    one, other = outputs(batch), outputs(batch)
+    if any(not np.array_equal(one[name], other[name], equal_nan=True) for name in one):
+        message = "the model draws random numbers in evaluation, and a net in training alone"
+        raise NetspecError.simple(codes.IMPORT_DIFFERS, message, "nothing was written")
+
+
 def _in_training(
-    module: nn.Module, net: CheckedText, names: Sequence[str], prove: Proof, notes: list[str]
+    module: nn.Module,
+    net: CheckedText,
+    names: Sequence[str],
+    calling: Calling,
+    prove: Proof,
+    notes: list[str],
 ) -> TrainingDifference | None:
     """Compare with the model in training, or note why not.
 
@@ -106,7 +145,9 @@ def _in_training(
         def outputs_of(found: object) -> dict[str, torch.Tensor]:
             return _by_net(_named(found), net)
 
-        return training_step(module, trial, names, outputs_of, aten_table(), gradients=gradients)
+        return training_step(
+            module, trial, names, calling, outputs_of, aten_table(), gradients=gradients
+        )
 
     if not why:
         try:
@@ -127,6 +168,7 @@ def _in_training(
 def _read(
     module: nn.Module,
     example: Mapping[str, torch.Tensor],
+    calling: Calling,
     name: str,
     program: ExportedProgram | None,
 ) -> tuple[ReadGraph, list[str]]:
@@ -138,12 +180,12 @@ def _read(
     failed: ReadGraph | NetspecError | None = None
     for training in (True, False):
         try:
-            program = _traced(module, example, training=training)
+            program = _traced(module, list(example.values()), calling, training=training)
         except NetspecError as error:
             failed = failed or error
             continue
         names = _output_names(program)
-        read = read_graph(program, name, list(example), names, aten_table(), module)
+        read = read_graph(program, name, calling.order(list(example)), names, aten_table(), module)
         if not read.problems:
             notes = []
             if not training:
@@ -158,10 +200,10 @@ def _read(
 
 
 def _traced(
-    module: nn.Module, example: Mapping[str, torch.Tensor], *, training: bool
+    module: nn.Module, example: Sequence[torch.Tensor], calling: Calling, *, training: bool
 ) -> ExportedProgram:
     try:
-        return exported(module, list(example.values()), training=training)
+        return exported(module, example, calling, training=training)
     except Exception as error:
         text = str(error).strip().splitlines() or [type(error).__name__]
         found = [Diagnostic(codes.IMPORT_MODULE, f"PyTorch cannot trace the model: {text[0]}")]
@@ -208,29 +250,42 @@ def _output_names(program: ExportedProgram) -> list[str]:
 
 
 def _named(found: Any) -> dict[str, torch.Tensor]:
-    """Return outputs by name, without those that are None."""
+    """Return outputs by name, without those that are None; what lies in lists and dicts of them has
+    the names of both: `heads_boxes`, `states1`.
+    """
+    if not isinstance(found, (Mapping, tuple, list)):
+        return {"output": found}
+    leaves = _leaves(found, "")
+    words = _output_words([name for name, _ in leaves])
+    return {w: t for w, (_, t) in zip(words, leaves, strict=True) if t is not None}
+
+
+def _leaves(found: Any, path: str) -> list[tuple[str, Any]]:
+    """Return what lies in outputs, with the names on the way to it."""
     if isinstance(found, Mapping):
-        names = _output_words(list(map(str, found)))
-        return {name: t for name, t in zip(names, found.values(), strict=True) if t is not None}
+        within = f"{path}_" if path else ""
+        return [leaf for key, item in found.items() for leaf in _leaves(item, f"{within}{key}")]
     if isinstance(found, (tuple, list)):
         fields = getattr(found, "_fields", None)
-        names = _output_words(fields or [f"output{i + 1}" for i in range(len(found))])
-        return {name: t for name, t in zip(names, found, strict=True) if t is not None}
-    return {"output": found}
+        if fields:
+            return _leaves(dict(zip(fields, found, strict=True)), path)
+        items = enumerate(found, 1)
+        return [leaf for i, item in items for leaf in _leaves(item, f"{path or 'output'}{i}")]
+    return [(path, found)]
 
 
 def _outputs(
-    module: nn.Module, batch: Mapping[str, NDArray[Any]], names: Sequence[str], net: CheckedText
+    module: nn.Module, batch: Sequence[NDArray[Any]], calling: Calling, net: CheckedText
 ) -> dict[str, NDArray[Any]]:
     """Return a model's outputs in evaluation by the net's names; a single one is the net's first."""
     torch = require_torch()
-    given = [torch.from_numpy(batch[name]) for name in names if name in batch]
+    in_order, by_name = calling.arguments([torch.from_numpy(array) for array in batch])
     was_training = module.training and not _is_trace(module)
     try:
         if was_training:
             module.eval()
         with torch.no_grad():
-            found = _named(module(*given))
+            found = _named(module(*in_order, **by_name))
     finally:
         if was_training:
             module.train()

@@ -37,6 +37,10 @@ class AtenTensor:
         is_bool: whether PyTorch holds booleans there.
         is_lower: whether only the places on and below the diagonal of its last two axes count, and
             the others are zero or false.
+        is_cut: whether the fractions of its numbers are cut off.
+        leads: whether PyTorch's axis 0 is a 1 that stands for the batch, as stored tensors have it:
+            the tensor is the same for every image.
+        filled: the number that it has at all places; None for other tensors.
     """
 
     value: str
@@ -48,6 +52,9 @@ class AtenTensor:
     batch: int = 0
     is_bool: bool = False
     is_lower: bool = False
+    is_cut: bool = False
+    leads: bool = False
+    filled: float | None = None
 
     def axis(self, number: int) -> int:
         """Return an axis of PyTorch as netspec counts it: 1 is the first one behind the batch.
@@ -229,6 +236,8 @@ class AtenForm:
             front.
         spread: the argument that the op itself repeats so: it reads what that was repeated from.
             It may be a lower triangle, which `attributes` have to say.
+        places: the argument whose numbers the op itself cuts to places from 0 to `last_place`.
+        limits: the range that a call limits the first value to, and does nothing else.
     """
 
     operators: tuple[str, ...]
@@ -245,6 +254,9 @@ class AtenForm:
     moves_batch: bool = False
     spreads: Callable[[AtenCall], object] | None = None
     spread: str = ""
+    places: str = ""
+    last_place: Callable[[AtenCall], object] | None = None
+    limits: Callable[[AtenCall], tuple[object, object]] | None = None
 
 
 @record(slots=True)
@@ -259,12 +271,15 @@ class ModuleForm:
         attributes: the op's attributes, with the name of the object's attribute or what computes
             it.
         unless: raises for modules that the op cannot express.
+        starts_at_zero: whether values of zeros that it is given are the states that it begins with,
+            as it does without them.
     """
 
     classes: tuple[str, ...]
     inputs: int = 1
     attributes: Mapping[str, str | Taken] = field(default_factory=dict)
     unless: Callable[[AtenCall], None] | None = None
+    starts_at_zero: bool = False
 
 
 def both_compared(call: AtenCall) -> None:

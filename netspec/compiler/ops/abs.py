@@ -11,7 +11,16 @@ class Abs(FunctionOp):
     name = "abs"
     torch_function = "torch.abs"
     value_range = (0.0, float("inf"))
-    aten = (AtenForm(("abs",)),)
+    aten = (
+        AtenForm(("abs",)),
+        AtenForm(
+            ("to", "_to_copy"),
+            unless=lambda call: call.require(
+                call.arguments.get("dtype") == "torch.bool", "it changes the kind of its numbers"
+            ),
+            gives_condition=True,
+        ),
+    )
     examples = (Example("abs", ((5,),)),)
 
     def of(self, x: Expression) -> Expression:

@@ -2,8 +2,15 @@
 
 from collections.abc import Iterable
 
+from netspec.compiler.ir.aten_form import AtenCall
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.function import FunctionOp
+
+
+def _ends(call: AtenCall) -> tuple[object, object]:
+    """Return the ends of the range of `clamp` or `hardtanh`."""
+    given = call.arguments
+    return given.get("min", given.get("min_val")), given.get("max", given.get("max_val"))
 
 
 @register
@@ -21,10 +28,8 @@ class Clip(FunctionOp):
     aten = (
         AtenForm(
             ("clamp", "clip", "hardtanh"),
-            attributes={
-                "low": lambda call: call.arguments.get("min", call.arguments.get("min_val")),
-                "high": lambda call: call.arguments.get("max", call.arguments.get("max_val")),
-            },
+            attributes={"low": lambda call: _ends(call)[0], "high": lambda call: _ends(call)[1]},
+            limits=_ends,
         ),
     )
     examples = (

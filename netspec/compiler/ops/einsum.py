@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from string import ascii_letters
 from typing import NamedTuple
 
+from netspec.compiler.ir.aten_form import AtenCall, AtenTensor
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.rearranging import move
 
@@ -56,6 +57,26 @@ class _Letters(NamedTuple):
         return (every, rows, summed), (every, summed, columns), (every, rows, columns)
 
 
+def _equation(call: AtenCall) -> str:
+    """Return an equation of PyTorch's with the batch in each part: a tensor that is the same for
+    every image has a letter more in front.
+
+    Raises:
+        NoNetspecFormError: if it is no product of two values with the batch in front.
+    """
+    text = str(call["equation"]).replace(" ", "")
+    terms = text.replace("->", ",").split(",")
+    given = [call.arguments.get(f"tensors.{i}") for i in range(len(terms) - 1)]
+    call.require("->" in text and "." not in text, "its product has no letters of its own")
+    call.require(len(given) == 2, "it is no product of two")
+    batch = terms[-1][:1]
+    for i, x in enumerate(given):
+        if isinstance(x, AtenTensor) and x.first:
+            call.require(batch not in terms[i], "its batch is not in front")
+            terms[i] = batch + terms[i]
+    return f"{terms[0]},{terms[1]}->{terms[2]}"
+
+
 @register
 class Einsum(Op):
     """Products summed over axes, by letters: `einsum("bqd,bkd->bqk", q, k)` is q k^T, image by image.
@@ -72,6 +93,7 @@ class Einsum(Op):
     storage = Storage.ANY
     arity = 2
     moves_axes = True
+    aten = (AtenForm(("einsum",), ("tensors",), attributes={"equation": _equation}),)
     examples = (
         Example('einsum("bqd,bkd->bqk")', ((2, 3), (4, 3))),
         Example('einsum("bhqd,bkhd->bqkh")', ((2, 3, 2), (2, 2, 2))),

@@ -46,6 +46,11 @@ def _along(indexed: Indexed) -> tuple[Then, ...]:
     )
 
 
+def _last(axis: int, call: AtenCall) -> object:
+    """Return the last place along an axis."""
+    return call.tensor("self").shape[axis - 1] - 1
+
+
 @register
 class Gather(Op):
     """Numbers at places along an axis: y[.., i, ..] = x[.., p[.., i, ..], ..] for `gather(x, p, axis)`.
@@ -62,13 +67,19 @@ class Gather(Op):
     arity = 2
     aten = (
         AtenForm(
-            ("gather",), ("self", "index"), attributes={"axis": lambda call: call.axis("dim")}
+            ("gather",),
+            ("self", "index"),
+            attributes={"axis": lambda call: call.axis("dim")},
+            places="index",
+            last_place=lambda call: _last(call.axis("dim"), call),
         ),
         AtenForm(
             ("index_select",),
             ("self", "index"),
             attributes={"axis": lambda call: call.axis("dim")},
             before={"index": _along(lambda call: (call.axis("dim"), call.tensor("index").shape))},
+            places="index",
+            last_place=lambda call: _last(call.axis("dim"), call),
         ),
         AtenForm(
             ("index",),
@@ -76,6 +87,8 @@ class Gather(Op):
             attributes={"axis": lambda call: _indexed(call)[0]},
             before={"indices": _along(_indexed)},
             then=(Then("reshape", {"sizes": lambda call: call.shape}, only_shapes=True),),
+            places="indices",
+            last_place=lambda call: _last(_indexed(call)[0], call),
         ),
     )
     examples = (

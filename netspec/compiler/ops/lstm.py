@@ -37,6 +37,7 @@ class Lstm(RecurrentOp):
     torch_modules = (
         ModuleForm(
             ("torch.nn.modules.rnn.LSTM",),
+            starts_at_zero=True,
             attributes={
                 "features": "hidden_size",
                 "layers": "num_layers",

@@ -21,7 +21,7 @@ class Maximum(ArithmeticOp):
     arity = 2
     number_places = ("number", "number")
     aten = (
-        AtenForm(("maximum",), ("self", "other")),
+        AtenForm(("maximum", "max.other"), ("self", "other")),
         AtenForm(("clamp_min",), ("self", "min")),
         AtenForm(
             ("logical_or", "bitwise_or", "__or__"),

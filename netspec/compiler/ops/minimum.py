@@ -20,7 +20,7 @@ class Minimum(ArithmeticOp):
     arity = 2
     number_places = ("number", "number")
     aten = (
-        AtenForm(("minimum",), ("self", "other")),
+        AtenForm(("minimum", "min.other"), ("self", "other")),
         AtenForm(("clamp_max",), ("self", "max")),
         AtenForm(
             ("logical_and", "bitwise_and", "__and__"),

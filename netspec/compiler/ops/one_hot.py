@@ -19,6 +19,17 @@ class OneHot(Op):
     name = "one_hot"
     onnx_ends = ("OneHot",)
     value_range = (0.0, 1.0)
+    aten = (
+        AtenForm(
+            ("one_hot",),
+            attributes={"classes": lambda call: call.shape[-1]},
+            unless=lambda call: call.require(
+                call.whole("num_classes") > 0, "the number of classes depends on the numbers"
+            ),
+            places="self",
+            last_place=lambda call: call.shape[-1] - 1,
+        ),
+    )
     examples = (
         Example("one_hot(3)", ((5,),)),
         Example("one_hot(4)", ((2, 3),)),

@@ -29,6 +29,7 @@ class Rnn(RecurrentOp):
     torch_modules = (
         ModuleForm(
             ("torch.nn.modules.rnn.RNN",),
+            starts_at_zero=True,
             attributes={
                 "features": "hidden_size",
                 "layers": "num_layers",

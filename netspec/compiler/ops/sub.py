@@ -31,6 +31,13 @@ class Sub(ArithmeticOp):
             ),
         ),
         AtenForm(
+            ("rsub",),
+            ("other", "self"),
+            unless=lambda call: call.require(
+                call.arguments.get("alpha", 1) == 1, "`alpha` is not 1"
+            ),
+        ),
+        AtenForm(
             ("gt",),
             ("self", "other"),
             does_nothing=lambda call: call["other"] == 0,

@@ -21,6 +21,15 @@ class Sum(ReductionOp):
             ("sum.dim", "sum.dim_IntList"),
             attributes={"axes": lambda call: call.axes("dim"), "keep": "keepdim"},
         ),
+        AtenForm(
+            ("linalg_vector_norm", "norm.ScalarOpt_dim"),
+            attributes={"axes": lambda call: call.axes("dim"), "keep": "keepdim"},
+            unless=lambda call: call.require(
+                call.arguments.get("ord", call.arguments.get("p")) == 2, "it is not of the order 2"
+            ),
+            before={"self": (Then("square"),)},
+            then=(Then("sqrt"),),
+        ),
     )
     examples = (Example("sum(3)", ((2, 3, 2),)),)
 

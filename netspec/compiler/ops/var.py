@@ -5,12 +5,26 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from netspec.compiler.ir.aten_form import AtenCall, Taken
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ir.sizes import is_known
 from netspec.compiler.ops.families.reduction import ReductionOp
 from netspec.diagnostics import plural
 
 TOO_FEW = Code.error("shape/variance", "a variance of fewer numbers than it takes")
+
+
+def _correction(call: AtenCall) -> object:
+    if "unbiased" in call.arguments:
+        return int(bool(call["unbiased"]))
+    return 1 if call["correction"] is None else call["correction"]
+
+
+_AS_TORCH: dict[str, str | Taken] = {
+    "axes": lambda call: call.axes("dim"),
+    "keep": "keepdim",
+    "correction": _correction,
+}
 
 
 @register
@@ -29,14 +43,10 @@ class Variance(ReductionOp):
     backward_kernel = "reductions.variance_backward"
     reads = ("x", "dy")
     aten = (
-        AtenForm(
-            ("var.correction",),
-            attributes={
-                "axes": lambda call: call.axes("dim"),
-                "keep": "keepdim",
-                "correction": lambda call: 1 if call["correction"] is None else call["correction"],
-            },
-        ),
+        AtenForm(("var.correction",), attributes=_AS_TORCH),
+        AtenForm(("var.dim",), attributes=_AS_TORCH),
+        AtenForm(("std.correction",), attributes=_AS_TORCH, then=(Then("sqrt"),)),
+        AtenForm(("std.dim",), attributes=_AS_TORCH, then=(Then("sqrt"),)),
     )
     examples = (
         Example("var(3)", ((2, 3, 2),)),

@@ -2,8 +2,13 @@
 
 from collections.abc import Iterable
 
+from netspec.compiler.ir.aten_form import AtenTensor
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.arithmetic import ArithmeticOp
+
+
+def _is_boolean(x: AtenTensor) -> bool:
+    return x.is_condition or x.is_bool
 
 
 @register
@@ -27,7 +32,7 @@ class Where(ArithmeticOp):
             ("to", "_to_copy", "type_as"),
             attributes={"then": Always(1), "otherwise": Always(0)},
             unless=lambda call: call.require(
-                call.tensor("self").is_condition, "it changes the kind of its numbers"
+                _is_boolean(call.tensor("self")), "it changes the kind of its numbers"
             ),
             reads_conditions=True,
         ),
@@ -35,7 +40,7 @@ class Where(ArithmeticOp):
             ("logical_not", "bitwise_not"),
             attributes={"then": Always(0), "otherwise": Always(1)},
             unless=lambda call: call.require(
-                call.tensor("self").is_condition, "only for what was compared"
+                _is_boolean(call.tensor("self")), "only for what was compared"
             ),
             gives_condition=True,
             reads_conditions=True,

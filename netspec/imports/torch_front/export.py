@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from netspec.imports.torch_front.calling import Calling
 from netspec.runtime.models.torch_build import require_torch
 
 if TYPE_CHECKING:
@@ -21,11 +22,11 @@ EXAMPLE_BATCH = 2
 
 
 def exported(
-    module: nn.Module, example: Sequence[torch.Tensor], *, training: bool
+    module: nn.Module, example: Sequence[torch.Tensor], calling: Calling, *, training: bool
 ) -> ExportedProgram:
     """Trace a module, with a batch of open size, into operators as they were called.
 
-    The module itself is not changed.
+    The module itself is not changed. The inputs of the trace are in the order of `calling`.
 
     Raises:
         OwnGradientError: if the code has a function with a gradient of its own.
@@ -33,17 +34,19 @@ def exported(
     """
     torch = require_torch()
     traced = copy.deepcopy(module).train(training)
-    dims = tuple({0: torch.export.Dim.AUTO} for _ in example)
+    in_order, by_name = calling.arguments(example)
+    dims = {0: torch.export.Dim.AUTO}
+    sizes = {**_by_parameter(traced, [dims] * len(in_order)), **dict.fromkeys(by_name, dims)}
     with _quiet(), _without_own_gradients():
         program: ExportedProgram = torch.export.export(
-            traced, tuple(example), dynamic_shapes=_by_parameter(traced, dims), strict=False
+            traced, in_order, by_name, dynamic_shapes=sizes, strict=False
         )
     return program
 
 
-def _by_parameter(module: nn.Module, dims: Sequence[Mapping[int, Any]]) -> Any:
-    """Return the open sizes as `torch.export` wants them: under the names of `forward`'s
-    parameters, or in the one tuple of `*args`.
+def _by_parameter(module: nn.Module, dims: Sequence[Mapping[int, Any]]) -> dict[str, Any]:
+    """Return the open sizes of what is given in order as `torch.export` wants them: under the names
+    of `forward`'s parameters, or in the one tuple of `*args`.
     """
     import inspect
 
@@ -88,13 +91,17 @@ def _without_own_gradients() -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the notes of the trace, which are about its own working, off the terminal."""
+    """Keep the notes of the trace, which are about its own working, off the terminal. Where it fails,
+    it writes its whole graph there.
+    """
+    import contextlib
+    import io
     import logging
     import warnings
 
     logger = logging.getLogger("torch")
     level = logger.level
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         logger.setLevel(logging.CRITICAL)
         try:

@@ -7,12 +7,13 @@ computed, what is changed in place.
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from netspec.compiler.ir.aten_form import (
     AtenCall,
@@ -36,6 +37,12 @@ from netspec.imports.imported_net import (
     Scope,
 )
 from netspec.imports.number_lists import numbers_length
+from netspec.imports.torch_front.number_kinds import (
+    are_quantities,
+    filling_number,
+    kind_of,
+    operator_name,
+)
 from netspec.runtime.models.torch_build import require_torch
 from netspec.text.free_name import take_name
 
@@ -45,7 +52,6 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
     from netspec.compiler.ir.graph import Shape
-    from netspec.compiler.syntax.tree import NumberType
 
 # Operators that only PyTorch's memory sees.
 _SAME_VALUE = frozenset(
@@ -59,6 +65,10 @@ _CONTAINERS = "torch.nn.modules.container."
 _SHORT = 120
 # Of how many numbers the spread is known to two digits.
 _MANY = 20_000
+# Bytes of a number of single precision.
+_SINGLE = 4
+# What stands for an infinite number, which no file can name.
+_LARGEST = 3.4e38
 # The most numbers that a constant in the text has.
 _MOST_NUMBERS = 4096
 
@@ -84,6 +94,22 @@ class _Stored:
 
     name: str
     tensor: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class _Limited:
+    """What a value is limited to, and the value before."""
+
+    source: AtenTensor
+    ends: tuple[object, object]
+
+
+class _Entry(NamedTuple):
+    """A call of a module: its path, its class, and which call of it this is."""
+
+    path: str
+    kind: str
+    call: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +181,9 @@ class _Reader:
     _unsaved: list[str] = field(default_factory=list)  # buffers that are in no state dict
     _tied: dict[str, str] = field(default_factory=dict)  # the names that nodes use, by the trace's
     _spread_from: dict[str, AtenTensor] = field(default_factory=dict)  # what values only repeat
+    _limited: dict[str, _Limited] = field(default_factory=dict)  # what values only limit
+    _calls: dict[str, list[str]] = field(default_factory=dict)  # of each module, by its first path
+    _filling: dict[str, fx.Node] = field(default_factory=dict)  # what makes tensors of one number
 
     # -- the graph
 
@@ -234,11 +263,16 @@ class _Reader:
         if not hasattr(value, "shape"):
             self.env[node] = value
             return
-        found = self._layout(value)
         self._names.add(name)
-        holds: NumberType = "real"
-        if not value.dtype.is_floating_point:
-            holds = "bool" if str(value.dtype) == "torch.bool" else "int"
+        try:
+            found = self._layout(value)
+        except NoNetspecFormError as error:
+            self._problem(node, "input", f"`{name}` has no axis for a batch of any size: {error}")
+            self.env[node] = _FAILED
+            return
+        holds = kind_of(value.dtype)
+        if holds == "int" and are_quantities(node):
+            holds = "real"
         self.inputs.append(ImportedInput(name, found.shape, holds))
         self._shapes[name] = found.shape
         self.env[node] = replace(found, value=name)
@@ -253,13 +287,30 @@ class _Reader:
         for value in node.args[0]:
             if value is None:
                 continue
-            ref = self.env.get(value, _FAILED)
+            ref = self.env.get(value, _FAILED) if hasattr(value, "meta") else _FAILED
             if isinstance(ref, _Failed):
                 continue
             try:
-                self.outputs.append(self._value(ref, value).value)
+                self.outputs.append(self._result(ref).value)
             except NoNetspecFormError as error:
                 self._problem(value, "output", str(error))
+        if not self.outputs and not self.problems:
+            self._problem(node, "output", "it gives no tensor")
+
+    def _result(self, ref: object) -> AtenTensor:
+        """Return a value that is an output.
+
+        Raises:
+            NoNetspecFormError: if it is none for each image.
+        """
+        if not isinstance(ref, (AtenTensor, _Known, _Stored)):
+            raise NoNetspecFormError("it is no tensor")
+        if not isinstance(ref, AtenTensor) or ref.leads or (ref.first and not ref.batch):
+            raise NoNetspecFormError("it depends on no input")
+        _require_whole(ref)
+        if ref.batch or ref.first:
+            raise NoNetspecFormError("the batch is not its first axis")
+        return self._of_stored(ref)
 
     # -- modules that are one op
 
@@ -271,7 +322,7 @@ class _Reader:
                 continue
             call = [n for n in nodes if key in n.meta.get("nn_module_stack", {})]
             op, form = found
-            if self._as_module(call, path, op, form, node):
+            if self._as_module(call, self._first_paths.get(path, path), op, form, node):
                 return call
         return None
 
@@ -285,26 +336,20 @@ class _Reader:
         if any(isinstance(self.env.get(n), _Failed) for n in outer):
             self.env.update(dict.fromkeys(call, _FAILED))
             return True
-        given: list[fx.Node] = []
-        for n in call:
-            for source in n.all_input_nodes:
-                ref = self.env.get(source)
-                if source in outer and isinstance(ref, AtenTensor) and source not in given:
-                    given.append(source)
+        given = self._given(call, outer, form)
         results = [n for n in call if any(user not in members for user in n.users)]
         results = [n for n in results if hasattr(n.meta.get("val"), "shape")]
         if len(results) != 1 or not given or len(given) not in (1, form.inputs):
             return False
         target = self.module.get_submodule(path)
-        value = results[0].meta["val"]
-        found = self._layout(value)
-        shape = found.shape
         inputs = [self.env[n] for n in given] * (form.inputs if len(given) == 1 else 1)
-        attributes = AtenCall(_Members(target), shape)
+        attributes = AtenCall(_Members(target), ())
         try:
-            _require_whole(*inputs)
             if form.unless is not None:
                 form.unless(attributes)
+            _require_whole(*inputs)
+            found = self._layout(results[0].meta["val"])
+            attributes = replace(attributes, shape=found.shape)
             taken = {name: _taken(how, attributes) for name, how in form.attributes.items()}
         except NoNetspecFormError as error:
             self._problem(node, _class_name(type(target).__name__), str(error))
@@ -314,7 +359,7 @@ class _Reader:
         self.used.update(stored)
         parameters = {full.removeprefix(f"{path}."): full for full in stored}
         made = self._append(
-            results[0], op.name, taken, [ref.value for ref in inputs], shape, parameters,
+            results[0], op.name, taken, [ref.value for ref in inputs], found.shape, parameters,
             path if stored else "", path,
         )  # fmt: skip
         for n in call:  # sizes that are computed in a module are read by later ones, too
@@ -322,6 +367,56 @@ class _Reader:
             self.env[n] = _FAILED if _tensors(inner) else inner
         self.env[results[0]] = replace(found, value=made)
         return True
+
+    def _given(self, call: list[fx.Node], outer: set[fx.Node], form: ModuleForm) -> list[fx.Node]:
+        """Return the values that a module reads, in order, without states of zeros."""
+        read = [source for n in call for source in n.all_input_nodes if source in outer]
+        given = []
+        for source in dict.fromkeys(read):
+            ref = self.env.get(source)
+            is_value = isinstance(ref, AtenTensor)
+            if is_value and not (form.starts_at_zero and ref.filled == 0):
+                given.append(source)
+        return given
+
+    # -- names of modules
+
+    @cached_property
+    def _first_paths(self) -> Mapping[str, str]:
+        """The first path of each module, by all that it has: a module may stand in several places."""
+        found: dict[str, str] = {}
+        firsts: dict[int, str] = {}
+        if self.module is not None:
+            for path, module in self.module.named_modules(remove_duplicate=False):
+                found[path] = firsts.setdefault(id(module), path)
+        return found
+
+    def _stack(self, node: fx.Node) -> list[_Entry]:
+        """Return the calls of modules around a node, the outermost first."""
+        found = []
+        for key, (path, kind) in node.meta.get("nn_module_stack", {}).items():
+            first = self._first_paths.get(path, path)
+            keys = self._calls.setdefault(first, [])
+            if key not in keys:
+                keys.append(key)
+            found.append(_Entry(first, _class_name(kind), keys.index(key)))
+        return found
+
+    def _path(self, node: fx.Node) -> str:
+        stack = self._stack(node)
+        return stack[-1].path if stack else ""
+
+    def _scopes(self, node: fx.Node) -> tuple[Scope, ...]:
+        """Return the calls of modules around a node, without the whole module."""
+        found = []
+        for path, kind, call in self._stack(node):
+            if not path:
+                continue
+            only_holds = kind.startswith(_CONTAINERS)
+            if self.module is not None and not only_holds:
+                only_holds = _only_holds(self.module, path)
+            found.append(Scope(path, kind.rpartition(".")[2], call, only_holds))
+        return tuple(found)
 
     # -- one operator
 
@@ -332,8 +427,12 @@ class _Reader:
             return
         schema = getattr(node.target, "_schema", None)
         value = node.meta.get("val")
-        if schema is None or not _tensors(value):
+        if not _tensors(value):
             self.env[node] = value  # arithmetic on sizes
+            return
+        if schema is None:
+            self._problem(node, *_named_region(str(node.target)))
+            self.env[node] = _FAILED
             return
         name = schema.name.partition("::")[2]
         overload = schema.overload_name
@@ -341,12 +440,14 @@ class _Reader:
         if any(isinstance(ref, _Failed) for ref in refs):
             self._store(node, _FAILED)
             return
-        if name in _SAME_VALUE and (not hasattr(value, "dtype") or self._same_kind(node)):
-            self._share(node, node.args[0])
-            self.env[node] = self.env[node.args[0]]
-            return
+        if name in _SAME_VALUE:
+            same = self._of_kind(self.env[node.args[0]], node)
+            if same is not None:
+                self._share(node, node.args[0])
+                self.env[node] = same
+                return
         try:
-            if self._updates_state(node, name):
+            if self._updates_state(node, name) or self._fills(node, name, schema):
                 return
             if self._compute(node, name, refs) or self._cut_to_lower(node, name):
                 return
@@ -355,9 +456,33 @@ class _Reader:
             self._problem(node, name.rstrip("_"), str(error))
             self._store(node, _FAILED)
 
-    def _same_kind(self, node: fx.Node) -> bool:
-        source = node.args[0].meta.get("val")
-        return source is None or source.dtype == node.meta["val"].dtype
+    def _of_kind(self, ref: Any, node: fx.Node) -> Any:
+        """Return a value as a node converts it; None if that changes its numbers."""
+        source, value = node.args[0].meta.get("val"), node.meta["val"]
+        if source is None or not hasattr(value, "dtype") or source.dtype == value.dtype:
+            return ref
+        kinds = kind_of(source.dtype), kind_of(value.dtype)
+        if isinstance(ref, _Known) or "bool" in kinds:
+            return None
+        if kinds == ("real", "real") and value.dtype.itemsize < _SINGLE:
+            return None
+        if kinds == ("real", "int"):
+            return replace(ref, is_cut=True) if isinstance(ref, AtenTensor) else None
+        return ref
+
+    def _fills(self, node: fx.Node, name: str, schema: Any) -> bool:
+        """Keep a tensor of one number for each image, which becomes a constant where it must."""
+        value = node.meta["val"]
+        if not hasattr(value, "shape") or all(isinstance(size, int) for size in value.shape):
+            return False
+        number = filling_number(name, self._arguments(node, schema))
+        if number is None:
+            return False
+        found = self._layout(value)
+        made = self._free(node.name)
+        self._filling[made] = node
+        self.env[node] = replace(found, value=made, filled=number, is_condition=found.is_bool)
+        return True
 
     def _updates_state(self, node: fx.Node, name: str) -> bool:
         """Skip a change of a buffer that a layer keeps itself, such as a count of batches."""
@@ -443,16 +568,14 @@ class _Reader:
         """Try the forms that the ops have for an operator, and return the first that fits."""
         forms = self.table.forms(full)
         if not forms:
-            near = self.table.nearest(full)
-            raise NoNetspecFormError(
-                f"netspec has no such layer; the nearest is `{near}`"
-                if near
-                else "netspec has no such layer"
-            )
+            raise NoNetspecFormError(self._no_layer(full))
         arguments = self._arguments(node, schema)
         value = node.meta["val"]
         parts = value if isinstance(value, (list, tuple)) else [value]
-        shapes = tuple(self._layout(part).shape for part in parts)
+        found = [self._layout(part) for part in parts]
+        if any(not part.shape and not part.first for part in found):
+            raise NoNetspecFormError("it leaves no axis but the batch's: keep one of size 1")
+        shapes = tuple(part.shape for part in found)
         reasons = []
         for op, form in forms:
             try:
@@ -464,24 +587,43 @@ class _Reader:
                 ]
             except NoNetspecFormError as error:
                 reasons.append((op.name, str(error)))
+            except ShapeError as error:
+                reasons.append((op.name, error.message))
         name, reason = reasons[-1]
-        raise NoNetspecFormError(f"it is `{name}`, but {reason}")
+        raise NoNetspecFormError(
+            reason
+            if name == full.partition(".")[0].rstrip("_")
+            else f"it is `{name}`, but {reason}"
+        )
+
+    def _no_layer(self, full: str) -> str:
+        if self.table.has_others(full):
+            return f"netspec's layer has no such form (`{full.removesuffix('.')}`)"
+        near = self.table.nearest(full)
+        return "netspec has no such layer" + (f"; the nearest is `{near}`" if near else "")
 
     def _as_op(
         self, node: fx.Node, op: type[Op], form: AtenForm, call: AtenCall, value: Any, part: int = 0
     ) -> AtenTensor | _Failed:
         if call.parts and not _is_used(node, part):
             return _FAILED
+        found = self._layout(value)
+        call, found = self._of_images(node, form, call, found)
         if form.unless is not None:
             form.unless(call)
         inputs = [
             self._prepared(node, given, form.before.get(name, ()), call)
             for name, given in self._operands(form, call)
         ]
-        found = self._layout(value)
         shape = found.shape
-        is_condition = form.gives_condition or self._moves_condition(op, form, inputs)
+        inputs, is_condition = self._conditions(node, op, form, inputs)
         found = replace(found, is_condition=is_condition)
+        number = _same_filling(inputs) if op.only_moves else None
+        if number is not None:
+            assert isinstance(inputs[0], AtenTensor)
+            made = self._free(node.name)
+            self._filling[made] = self._filling[inputs[0].value]
+            return replace(found, value=made, filled=number)
         batches = [x.batch for x in (*inputs, found) if isinstance(x, AtenTensor)]
         behind_ones = form.only_shapes and all(
             set(x.shape[: x.batch]) <= {1} for x in (*inputs, found) if isinstance(x, AtenTensor)
@@ -498,7 +640,7 @@ class _Reader:
         taken = {name: _taken(how, call) for name, how in given.items()}
         if form.spread:
             inputs = self._unspread(op, taken, inputs, form.inputs.index(form.spread))
-        values = self._aligned(node, op, inputs, taken, len(shape), len(value.shape))
+        values = self._aligned(node, op, inputs, taken, shape, len(value.shape))
         is_join_of_one = (
             op.arity is None
             and len(values) == 1
@@ -507,19 +649,57 @@ class _Reader:
         made = values[0] if values else ""
         if not is_join_of_one and not does_nothing:
             own = self._shape_of(op, taken, values) if form.then else shape
-            path = _path(node)
+            path = self._path(node)
             made = self._append(node, op.name, taken, values, own, parameters, label, path, part)
         for then in form.then:
             made = self._then(node, then, call, made, part)
-        self._note_spread(form, call, inputs, made)
+        self._note_source(form, call, inputs, made)
         return replace(found, value=made)
 
-    def _note_spread(
+    def _of_images(
+        self, node: fx.Node, form: AtenForm, call: AtenCall, found: AtenTensor
+    ) -> tuple[AtenCall, AtenTensor]:
+        """Return a call with stored tensors as values of their own, where the op reads them so, and
+        the layout of its result, which has such a tensor's 1 in front if nothing else has a batch.
+        """
+        given = {
+            name: self._of_image(node, x, found) if isinstance(x, AtenTensor) else x
+            for name, x in call.arguments.items()
+            if name.partition(".")[0] in form.inputs
+        }
+        call = replace(call, arguments={**call.arguments, **given})
+        leads = any(isinstance(x, AtenTensor) and x.leads for x in given.values())
+        if not (leads and found.first and not found.batch):
+            return call, found
+        return replace(
+            call, shape=_behind_one(call.shape), parts=tuple(map(_behind_one, call.parts))
+        ), _leading(found)
+
+    def _of_image(self, node: fx.Node, x: AtenTensor, found: AtenTensor) -> AtenTensor:
+        """Return a tensor as a value, without a 1 in the place of the result's batch."""
+        if x.stored:
+            return self._of_stored(x)
+        is_same = bool(x.first) and not x.batch and x.rank == len(x.shape)
+        if not is_same or found.first or found.rank != x.rank or x.filled is not None:
+            return x
+        shape = _behind_one(x.shape)
+        if shape == x.shape:
+            return x
+        made = self._append(
+            node, "reshape", {"sizes": shape}, [x.value], shape, {}, "", self._path(node)
+        )
+        return replace(x, value=made, shape=shape, first=0, leads=True)
+
+    def _note_source(
         self, form: AtenForm, call: AtenCall, inputs: Sequence[object], made: str
     ) -> None:
-        """Keep what a value was repeated from."""
-        if form.spreads is not None and form.spreads(call) and isinstance(inputs[0], AtenTensor):
+        """Keep what a value was repeated from, or limited from."""
+        if not inputs or not isinstance(inputs[0], AtenTensor):
+            return
+        if form.spreads is not None and form.spreads(call):
             self._spread_from[made] = self._of_stored(inputs[0])
+        if form.limits is not None:
+            self._limited[made] = _Limited(self._of_stored(inputs[0]), form.limits(call))
 
     def _unspread(
         self, op: type[Op], taken: Mapping[str, object], inputs: Sequence[object], at: int
@@ -556,19 +736,31 @@ class _Reader:
         given = {name: op.kind(name).convert(v) for name, v in attributes.items() if v is not None}
         return op(**given).shape(*(self._shapes[value] for value in values))
 
-    @staticmethod
-    def _moves_condition(op: type[Op], form: AtenForm, inputs: Sequence[object]) -> bool:
-        """Return whether the result is a condition because a value is one.
-
-        Raises:
-            NoNetspecFormError: if the op would compute with it.
+    def _conditions(
+        self, node: fx.Node, op: type[Op], form: AtenForm, inputs: list[object]
+    ) -> tuple[list[object], bool]:
+        """Return the values as an op reads them, 1 and 0 for booleans that it computes with, and
+        whether its result is a condition.
         """
         given = [x for x in inputs if isinstance(x, AtenTensor) and x.is_condition]
         if not given or form.reads_conditions:
-            return False
-        if not op.only_moves:
-            raise NoNetspecFormError("it computes with booleans: `where` makes numbers of them")
-        return True
+            return inputs, form.gives_condition
+        if op.only_moves:
+            return inputs, True
+        numbers = {"then": 1, "otherwise": 0}
+
+        def as_number(x: object) -> object:
+            if not isinstance(x, AtenTensor) or not x.is_condition or x.filled is not None:
+                return x
+            x = self._of_stored(x)
+            made = self._append(
+                node, "where", numbers, [x.value], x.shape, {}, "", self._path(node)
+            )  # fmt: skip
+            return replace(x, value=made, is_condition=False, is_bool=False)
+
+        return list(map(as_number, inputs)), form.gives_condition or kind_of(
+            node.meta["val"].dtype
+        ) == "bool"
 
     def _prepared(
         self, node: fx.Node, given: object, before: Sequence[Then], call: AtenCall
@@ -588,7 +780,9 @@ class _Reader:
         shape = self._shape_of(registry()[then.op], attributes, [value])
         if then.only_shapes and shape == self._shapes[value]:
             return value
-        return self._append(node, then.op, attributes, [value], shape, {}, "", _path(node), part)
+        return self._append(
+            node, then.op, attributes, [value], shape, {}, "", self._path(node), part
+        )
 
     def _arguments(self, node: fx.Node, schema: Any) -> dict[str, object]:
         """Return the arguments by the schema's names. Lists of tensors get a number each."""
@@ -632,7 +826,9 @@ class _Reader:
         """Yield the values of a call, each with the name of the argument."""
         for name in form.inputs:
             given = call.arguments.get(name)
-            if name != form.spread:
+            if name == form.places:
+                given = self._unlimited(form, call, given)
+            elif name != form.spread:
                 _require_whole(given)
             if isinstance(given, tuple):  # a list with tensors and None in it
                 yield from ((name, item) for item in given if isinstance(item, AtenTensor))
@@ -644,13 +840,23 @@ class _Reader:
                 if f"{name}.{j}" in call.arguments:
                     yield name, call.arguments[f"{name}.{j}"]
 
+    def _unlimited(self, form: AtenForm, call: AtenCall, given: object) -> object:
+        """Return places as they were before they were cut to those that there are."""
+        if not isinstance(given, AtenTensor):
+            return given
+        limited = self._limited.get(given.value)
+        last = form.last_place(call) if form.last_place is not None else None
+        if limited is not None and limited.ends == (0, last):
+            given = limited.source
+        return replace(given, is_cut=False)
+
     def _parameters(
         self, node: fx.Node, form: AtenForm, call: AtenCall
     ) -> tuple[dict[str, str], str]:
         """Return the stored tensors of a layer by the op's names, and the layer's label."""
         found: dict[str, str] = {}
         here: dict[str, str] = {}  # the same as the module itself calls them
-        path = _path(node)
+        path = self._path(node)
         for own, argument in form.parameters.items():
             held = call.arguments.get(argument)
             if held is None:
@@ -691,17 +897,22 @@ class _Reader:
         op: type[Op],
         inputs: Sequence[object],
         taken: dict[str, object],
-        rank: int,
+        shape: Shape,
         torch_rank: int,
     ) -> list[str]:
         """Return the names of the inputs; numbers among them go to the op's attributes.
 
         Values of several inputs get as many axes as the result, as PyTorch's broadcasting does.
         """
-        places = op.number_places
+        places, rank = op.number_places, len(shape)
         values: list[str] = []
         for i, given in enumerate(inputs):
             if isinstance(given, AtenTensor):
+                if given.filled is not None and _has_whole(inputs, shape):
+                    place = places[min(i, len(places) - 1)] if places else ""
+                    if place:
+                        taken[place] = given.filled
+                        continue
                 x = self._of_stored(given)
                 broadcasts = bool(places) and len(x.shape) != rank and len(inputs) > 1
                 values.append(self._with_rank(node, x, rank, torch_rank) if broadcasts else x.value)
@@ -714,7 +925,7 @@ class _Reader:
 
     def _with_rank(self, node: fx.Node, x: AtenTensor, rank: int, torch_rank: int) -> str:
         shape = x.shape
-        if x.first == 0 and x.rank != torch_rank and not x.stored:
+        if x.first == 0 and x.rank != torch_rank and not x.leads:
             raise NoNetspecFormError("PyTorch would align the batch with another axis")
         while len(shape) > rank and shape[0] == 1:
             shape = shape[1:]
@@ -723,7 +934,9 @@ class _Reader:
             raise NoNetspecFormError("its values have different numbers of axes")
         (op, form), *_ = [f for f in self.table.forms("reshape") if "sizes" in f[1].attributes]
         assert form.attributes
-        return self._append(node, op.name, {"sizes": shape}, [x.value], shape, {}, "", _path(node))
+        return self._append(
+            node, op.name, {"sizes": shape}, [x.value], shape, {}, "", self._path(node)
+        )
 
     # -- values
 
@@ -744,7 +957,11 @@ class _Reader:
         raise NoNetspecFormError("it depends on what cannot be expressed")
 
     def _of_stored(self, x: AtenTensor) -> AtenTensor:
-        """Declare a stored tensor as a value of its own, when it is first read as one."""
+        """Declare a stored tensor as a value of its own, when it is first read as one, and so one
+        of equal numbers.
+        """
+        if x.filled is not None:
+            return self._of_filled(x)
         if not x.stored:
             return x
         value = x.value.removeprefix("=")
@@ -758,17 +975,31 @@ class _Reader:
             )
             self._shapes[value] = shape
             self.used.add(x.stored)
-        return AtenTensor(value, shape, x.rank, 0 if leads else 1)
+        return AtenTensor(value, shape, x.rank, 0 if leads else 1, leads=leads)
+
+    def _of_filled(self, x: AtenTensor) -> AtenTensor:
+        if x.value not in self.tensors:
+            node = self._filling[x.value]
+            if not x.shape:
+                raise NoNetspecFormError("it has no axis but the batch's")
+            number = float(x.filled or 0)
+            stored = (1, *x.shape) if len(x.shape) > 1 and x.shape[0] == 1 else x.shape
+            rule = {0.0: "zeros", 1.0: "ones"}.get(number, f"constant({_plain(number)})")
+            self.tensors[x.value] = ImportedTensor(
+                x.value, _filling_name(node), "constant", stored, x.shape, rule,
+                self._scopes(node), False,
+            )  # fmt: skip
+            self._shapes[x.value] = x.shape
+        return x
 
     def _owner(self, name: str) -> tuple[Scope, ...]:
         """Return the scopes of the module that holds a tensor, as some node's stack has them."""
         path = name.rpartition(".")[0]
         for node in self.program.graph.nodes:
-            for held_path, _ in node.meta.get("nn_module_stack", {}).values():
-                if held_path == path and path:
-                    scopes = _scopes(node, self.module)
-                    ends = [i for i, scope in enumerate(scopes) if scope.path == path]
-                    return scopes[: ends[0] + 1] if ends else ()
+            if path and any(entry.path == path for entry in self._stack(node)):
+                scopes = self._scopes(node)
+                ends = [i for i, scope in enumerate(scopes) if scope.path == path]
+                return scopes[: ends[0] + 1] if ends else ()
         return ()
 
     def _constant(self, known: _Known, node: fx.Node) -> AtenTensor:
@@ -811,18 +1042,24 @@ class _Reader:
                 f" {_MOST_NUMBERS:,}: register it as a buffer"
             )
         is_condition = str(tensor.dtype) == "torch.bool"
-        shape = tuple(tensor.shape)
+        stored = tuple(tensor.shape)
+        leads = len(stored) > 1 and stored[0] == 1
+        shape = stored[1:] if leads else stored
         value = self._free(node.name)
         self._shapes[value] = shape
-        name = known.name or assigned_name(_place(node)) or re.sub(r"_\d+$", "", _snake(node.name))
         self.tensors[value] = ImportedTensor(
-            value, name, "constant", shape, shape,
-            _nested(tensor.int() if is_condition else tensor), _scopes(node, self.module),
+            value, known.name or self._constant_name(node), "constant", stored, shape,
+            _nested(tensor.int() if is_condition else tensor), self._scopes(node),
             bool(known.name),
         )  # fmt: skip
         return AtenTensor(
-            value, shape, len(shape), 1, is_condition=is_condition, is_bool=is_condition
-        )
+            value, shape, len(stored), 0 if leads else 1, is_condition=is_condition,
+            is_bool=is_condition, leads=leads,
+        )  # fmt: skip
+
+    @staticmethod
+    def _constant_name(node: fx.Node) -> str:
+        return assigned_name(_place(node)) or re.sub(r"_\d+$", "", _snake(node.name))
 
     def _layout(self, value: Any) -> AtenTensor:
         """Return a tensor without its name: its shape for one image, and where the batch is.
@@ -861,7 +1098,7 @@ class _Reader:
     ) -> str:
         value = self._free(f"{node.name}_{part}" if part else node.name)
         self._shapes[value] = shape
-        scopes = _scopes(node, self.module)
+        scopes = self._scopes(node)
         scopes = tuple(s for s in scopes if not label or s.path != label)
         self.nodes.append(
             ImportedNode(
@@ -882,9 +1119,9 @@ class _Reader:
         return take_name(name, self._names)
 
     def _problem(self, node: fx.Node, what: str, why: str) -> None:
-        stack = list(node.meta.get("nn_module_stack", {}).values())
-        path, kind = stack[-1] if stack else ("", "")
-        kind = _class_name(kind).rpartition(".")[2]
+        stack = self._stack(node)
+        path, kind, _ = stack[-1] if stack else _Entry("", "", 0)
+        kind = kind.rpartition(".")[2]
         self.problems.append(Problem(what, why, path, kind, _place(node)))
 
 
@@ -896,6 +1133,38 @@ def _require_whole(*given: object) -> None:
     """
     if any(isinstance(x, AtenTensor) and x.is_lower for x in given):
         raise NoNetspecFormError("it reads a lower triangle, and only a mask of `attention` is one")
+    if any(isinstance(x, AtenTensor) and x.is_cut for x in given):
+        raise NoNetspecFormError("it reads numbers whose fractions are cut off")
+
+
+def _behind_one(shape: Shape) -> Shape:
+    return shape[1:] if len(shape) > 1 and shape[0] == 1 else shape
+
+
+def _leading(x: AtenTensor) -> AtenTensor:
+    """Return a layout in which a 1 in front stands for the batch, if there is one."""
+    shape = _behind_one(x.shape)
+    return x if shape == x.shape else replace(x, shape=shape, first=0, leads=True)
+
+
+def _named_region(target: str) -> tuple[str, str]:
+    """Return what a part of a model stands in that is no operator, and why no net can have it."""
+    if "set_grad_enabled" in target:
+        return "no_grad", "no layer stops gradients: set `requires_grad` of the parameters instead"
+    if "autocast" in target:
+        return "autocast", "a net computes with one precision"
+    return target, "netspec has no such layer"
+
+
+def _same_filling(inputs: Sequence[object]) -> float | None:
+    """Return the one number that all places of all values have; None if there is none."""
+    numbers = {x.filled if isinstance(x, AtenTensor) else None for x in inputs}
+    return numbers.pop() if len(numbers) == 1 else None
+
+
+def _has_whole(inputs: Sequence[object], shape: Shape) -> bool:
+    """Whether one of the values has the whole shape of the result, and not one number."""
+    return any(isinstance(x, AtenTensor) and x.filled is None and x.shape == shape for x in inputs)
 
 
 class _Members(Mapping[str, object]):
@@ -923,7 +1192,8 @@ def _tensors(value: Any) -> list[Any]:
 
 
 def _is_used(node: fx.Node, part: int) -> bool:
-    return any(user.args[1] == part for user in node.users if user.target is operator.getitem)
+    taken = (user for user in node.users if user.target is operator.getitem and user.users)
+    return any(user.args[1] == part for user in taken)
 
 
 def _taken(how: Any, call: AtenCall) -> object:
@@ -952,6 +1222,10 @@ def _fixed(value: Any) -> object:
 def _plain(value: object) -> Constant:
     if isinstance(value, (list, tuple)):
         return tuple(_plain(item) for item in value)
+    if isinstance(value, float) and not math.isfinite(value):
+        if math.isnan(value):
+            raise NoNetspecFormError("one of its arguments is no number")
+        return math.copysign(_LARGEST, value)
     if isinstance(value, float):
         for digits, noise in ((6, 1e-12), (12, 1e-15)):  # few digits were written by a person
             short = float(f"{value:.{digits}g}")
@@ -965,26 +1239,6 @@ def _plain(value: object) -> Constant:
 
 def _class_name(kind: Any) -> str:
     return kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__qualname__}"
-
-
-def _path(node: fx.Node) -> str:
-    stack = list(node.meta.get("nn_module_stack", {}).values())
-    return str(stack[-1][0]) if stack else ""
-
-
-def _scopes(node: fx.Node, module: nn.Module | None) -> tuple[Scope, ...]:
-    """Return the calls of modules around a node, without the whole module."""
-    found = []
-    for key, (path, kind) in node.meta.get("nn_module_stack", {}).items():
-        if not path:
-            continue
-        call = re.search(r"@(\d+)$", key)
-        name = _class_name(kind)
-        only_holds = name.startswith(_CONTAINERS)
-        if module is not None and not only_holds:
-            only_holds = _only_holds(module, path)
-        found.append(Scope(path, name.rpartition(".")[2], int(call[1]) if call else 0, only_holds))
-    return tuple(found)
 
 
 def _only_holds(module: nn.Module, path: str) -> bool:
@@ -1016,6 +1270,13 @@ def assigned_name(place: Place | None) -> str:
     """Return the name that a line of Python gives its value; empty if it gives none."""
     found = _ASSIGNMENT.match(place.text) if place is not None else None
     return found[1] if found else ""
+
+
+def _filling_name(node: fx.Node) -> str:
+    """Return what a line calls a tensor of one number, if it only makes that; else the operator."""
+    place, name = _place(node), operator_name(node)
+    made = re.match(rf"(\w+) = [\w.]*\b{name}\(", place.text) if place is not None else None
+    return made[1] if made else _snake(node.name)
 
 
 def _snake(name: str) -> str:

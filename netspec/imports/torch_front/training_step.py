@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from netspec.imports.aten_table import AtenTable
+from netspec.imports.torch_front.calling import Calling
 from netspec.runtime.models.torch_build import require_torch
 from netspec.tools.agreement.case import Trial
 
@@ -30,6 +32,7 @@ def training_step(
     module: nn.Module,
     trial: Trial,
     names: Sequence[str],
+    calling: Calling,
     outputs_of: Callable[[object], Mapping[str, torch.Tensor]],
     table: AtenTable,
     *,
@@ -40,7 +43,8 @@ def training_step(
     Args:
         module: the module, which is not changed.
         trial: a batch, parameters, and what is differentiated.
-        names: the names of the inputs, in the order of `forward`.
+        names: the names of the inputs.
+        calling: how the model takes them.
         outputs_of: names the outputs.
         table: what modules are in netspec, and so which attribute is a rate of dropping.
         gradients: whether to differentiate.
@@ -57,12 +61,16 @@ def training_step(
             state[name] = torch.from_numpy(own[id(tensor)].copy())
     model.load_state_dict(state)
     _set_rates(model, table)
-    given = [torch.from_numpy(trial.inputs[name].copy()) for name in names if name in trial.inputs]
-    with torch.set_grad_enabled(gradients), _not_dropping():
-        outputs = outputs_of(model(*given))
+    in_order, by_name = calling.arguments(
+        [torch.from_numpy(trial.inputs[name].copy()) for name in names]
+    )
+    with torch.set_grad_enabled(gradients), _double_by_default(), _changed_functions():
+        outputs = outputs_of(model(*in_order, **by_name))
     slopes: Arrays = {}
     if gradients:
-        trial.objective.in_torch(outputs).backward()
+        objective = trial.objective.in_torch(outputs)
+        if objective.requires_grad:  # as that of a model without parameters does not
+            objective.backward()
         for name, parameter in model.named_parameters(remove_duplicate=False):
             if parameter.grad is not None and name in trial.parameters:
                 slopes[name] = parameter.grad.numpy()
@@ -82,12 +90,29 @@ def _set_rates(model: nn.Module, table: AtenTable) -> None:
             setattr(part, attribute, 0.0)
 
 
-def _not_dropping() -> Any:
-    """Return a context in which functions of PyTorch drop nothing."""
+@contextmanager
+def _double_by_default() -> Iterator[None]:
+    """Let tensors that a model makes itself be of double precision."""
+    torch = require_torch()
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _changed_functions() -> Any:
+    """Return a context in which functions of PyTorch drop nothing, and none asks for single
+    precision.
+    """
     torch = require_torch()
 
-    class NotDropping(torch.overrides.TorchFunctionMode):  # type: ignore[misc,name-defined]
-        """Returns what dropping functions are given."""
+    def doubled(given: Any) -> Any:
+        return torch.float64 if given is torch.float32 else given
+
+    class Changed(torch.overrides.TorchFunctionMode):  # type: ignore[misc,name-defined]
+        """Returns what dropping functions are given, and double precision for single."""
 
         def __torch_function__(
             self,
@@ -101,6 +126,9 @@ def _not_dropping() -> Any:
             if getattr(func, "__name__", "") in _DROPPING:
                 return args[0] if args else given["input"]
             given.update({rate: 0.0 for rate in _RATES if isinstance(given.get(rate), float)})
-            return func(*args, **given)
+            if getattr(func, "__name__", "") == "float":
+                return args[0].double()
+            given = {name: doubled(item) for name, item in given.items()}
+            return func(*map(doubled, args), **given)
 
-    return NotDropping()
+    return Changed()
