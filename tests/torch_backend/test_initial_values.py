@@ -177,6 +177,29 @@ def test_values_written_out():
             np.testing.assert_array_equal(values, draw_parameter(parameter, 0))
 
 
+def test_a_buffer_behind_a_number_of_a_label_starts_as_the_file_says():
+    net = netspec.loads(
+        """
+        block Places(places, rule) x {
+            buffer place: [4] = places
+            buffer times: [4] = rule
+            return x * times + place
+        }
+        net Example {
+            input x: [4]
+            for i in range(2) {
+                x = x -> features.{i}: Places([3, 1, 4, i], constant(i + 2))
+            }
+            output x -> fc: linear(2)
+        }
+        """
+    )
+    module = classes(net.source("torch"))["Example"]()
+    for i in range(2):
+        assert module.get_buffer(f"features.{i}.place").tolist() == [3, 1, 4, i]
+        assert module.get_buffer(f"features.{i}.times").tolist() == [i + 2] * 4
+
+
 def test_a_long_list_of_several_parameters_is_written_once():
     """Swin's table of places, for one, would be most of its module."""
     numbers = ", ".join(f"{i / 8}" for i in range(18))

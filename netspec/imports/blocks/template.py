@@ -20,7 +20,8 @@ from netspec.imports.blocks.lined_up import CannotMergeError, LinedUp, ValueShap
 from netspec.imports.blocks.tables import Tables
 from netspec.imports.blocks.writing import Writing
 from netspec.imports.call_tree import ModuleCall
-from netspec.imports.outline import BlockOutline, Statement, When
+from netspec.imports.loops import with_loops
+from netspec.imports.outline import BlockOutline, Loop, Statement, When
 from netspec.imports.value_names import Names
 from netspec.text.free_name import take_name
 
@@ -158,8 +159,8 @@ class _Template:
 
     @property
     def length(self) -> int:
-        """How much there is to read: statements, conditions with their ends, and arguments."""
-        return _count(self._written.statements) + len(self._expressions.arguments())
+        """How much there is to read: statements, loops and conditions with their ends, and arguments."""
+        return _count(with_loops(self._written.statements)) + len(self._expressions.arguments())
 
     def statements(self) -> tuple[Statement, ...]:
         """Return the statements."""
@@ -171,8 +172,10 @@ class _Template:
 
 
 def _count(statements: Sequence[Statement]) -> int:
-    inside = (
-        2 + _count((*statement.body, *statement.otherwise)) if isinstance(statement, When) else 1
-        for statement in statements
-    )
-    return sum(inside)
+    found = 0
+    for statement in statements:
+        if isinstance(statement, When):
+            found += 2 + _count((*statement.body, *statement.otherwise))
+        else:
+            found += 2 + _count(statement.body) if isinstance(statement, Loop) else 1
+    return found

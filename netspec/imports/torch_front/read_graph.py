@@ -65,6 +65,8 @@ _CONTAINERS = "torch.nn.modules.container."
 _SHORT = 120
 # Of how many numbers the spread is known to two digits.
 _MANY = 20_000
+# Below this a number in single precision tells whole numbers apart.
+_WHOLE = 2**24
 # Bytes of a number of single precision.
 _SINGLE = 4
 # What stands for an infinite number, which no file can name.
@@ -374,9 +376,9 @@ class _Reader:
         given = []
         for source in dict.fromkeys(read):
             ref = self.env.get(source)
-            is_value = isinstance(ref, AtenTensor)
-            if is_value and not (form.starts_at_zero and ref.filled == 0):
-                given.append(source)
+            if not isinstance(ref, AtenTensor) or (form.starts_at_zero and ref.filled == 0):
+                continue
+            given.append(source)
         return given
 
     # -- names of modules
@@ -1301,6 +1303,10 @@ def _initial(tensor: torch.Tensor, kind: str) -> Any:
             first = float(f"{first:.7g}")
         return {0: "zeros", 1: "ones"}.get(first, f"constant({_plain(first)})")
     if kind == "buffer" and tensor.numel() <= _MOST_NUMBERS:
+        if tensor.is_floating_point():
+            is_whole = bool((tensor.round() == tensor).all())
+            if is_whole and float(tensor.abs().max()) < _WHOLE:
+                return _nested(tensor.long())
         return _nested(tensor)
     digits = 2 if tensor.numel() >= _MANY else 1  # what the spread of so many numbers tells
     return f"normal({float(tensor.detach().float().std()):.{digits}g})"
