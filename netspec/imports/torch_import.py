@@ -75,6 +75,7 @@ def import_torch(
     """
     name = name or _pascal(type(module).__name__)
     _require_tensors(example)
+    _require_single(module)
     calling = Calling.of(module, list(example))
     example = dict(zip(_input_names(list(example)), example.values(), strict=True))
     read, notes = _read(module, example, calling, name, program)
@@ -110,6 +111,16 @@ def _require_tensors(example: Mapping[str, object]) -> None:
             message = f"`{name}` is a {type(given).__name__}, and an input of a net is one tensor"
             better = "import a module around the model whose `forward` takes tensors"
             raise NetspecError.simple(codes.IMPORT_MODULE, message, better)
+
+
+def _require_single(module: nn.Module) -> None:
+    """Raise `import/module` for a model that computes with another precision than a net's weights."""
+    torch = require_torch()
+    for name, tensor in module.state_dict().items():
+        if tensor.is_floating_point() and tensor.dtype is not torch.float32:
+            kind = str(tensor.dtype).removeprefix("torch.")
+            message = f"`{name}` is of type {kind}, and the weights of a net are float32"
+            raise NetspecError.simple(codes.IMPORT_MODULE, message, "import `model.float()`")
 
 
 def _require_settled(

@@ -156,6 +156,19 @@ class Norms(nn.Module):
         return y.max(-1).values + y.norm(dim=-1)
 
 
+class Pools(nn.Module):
+    """A learned query that looks at a sequence, which is key and value."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query, self.mix = nn.Parameter(torch.randn(1, 1, 8)), nn.Parameter(torch.randn(3, 8))
+        self.mha = nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, x: Any) -> Any:
+        found, _ = self.mha(self.query.expand(x.size(0), -1, -1), x, x)
+        return (found @ self.mix.t()).squeeze(1).reciprocal()
+
+
 class Named(nn.Module):
     """What is given by name, behind what is not given, and outputs in lists and dicts."""
 
@@ -184,6 +197,9 @@ WRITTEN = {
     "one layer under three names": Case(Aliases, lambda: torch.randn(2, 4), "layer a = linear(4)"),
     "states of zeros": Case(States, lambda: torch.randn(2, 5, 4), "lstm(3, layers = 2)"),
     "whole numbers": Case(Counted, lambda: whole(9, 2, 5), "input x: [5]"),
+    "a query of one's own": Case(
+        Pools, lambda: torch.randn(2, 5, 8), "(query, x, x) -> mha: multihead"
+    ),
     "bytes": Case(Bytes, lambda: whole(255, 2, 3, 6, 6).to(torch.uint8), "/ 255"),
     "norms and an einsum": Case(Norms, lambda: torch.randn(2, 4, 8), '"bnd,bdhe->bhne"'),
     "names": Case(
@@ -265,6 +281,13 @@ REFUSED: dict[str, tuple[Callable[[], Any], Callable[[], Any], str]] = {
     "no gradients": (Frozen, lambda: two(4), "`no_grad` cannot be expressed"),
     "noise in evaluation": (Draws, lambda: two(4), "draws random numbers in evaluation"),
     "a sequence in front": (SequenceFirst, lambda: two(3, 4), "has no axis for a batch"),
+    "an example of one image": (Draws, lambda: torch.randn(1, 4), "give two"),
+    "no axis": (Draws, lambda: torch.tensor(1.0), "has no axis for a batch"),
+    "double precision": (
+        lambda: nn.Linear(4, 3).double(),
+        lambda: two(4),
+        "import `model.float()`",
+    ),
     "a dict": (OfDict, lambda: {"batch": {"x": two(4)}}, "`batch` is a dict"),
 }
 

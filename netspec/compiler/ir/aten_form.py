@@ -266,7 +266,8 @@ class ModuleForm:
     Attributes:
         classes: the names of the classes, with their modules: `torch.nn.modules.rnn.LSTM`; or the
             name alone, for classes that many projects define alike, as `DropPath`.
-        inputs: how many values a call takes; one value in the place of all (self-attention) counts.
+        inputs: how many values a call takes. The last one may stand in the place of those behind it,
+            as one does in self-attention, and the second of two as key and value.
         parameters: the op's own names, which the module's tensors have too.
         attributes: the op's attributes, with the name of the object's attribute or what computes
             it.

@@ -30,6 +30,12 @@ class Permute(Op):
             moves_batch=True,
         ),
         AtenForm(
+            ("t", "numpy_T"),
+            attributes={"axes": lambda call: call.swapped(0, call.tensor("self").rank - 1)},
+            unless=lambda call: call.require(call.tensor("self").rank == 2, "it has not two axes"),
+            moves_batch=True,
+        ),
+        AtenForm(
             ("transpose", "swapaxes"),
             attributes={
                 "axes": lambda call: call.swapped(

@@ -19,7 +19,10 @@ class Pow(ArithmeticOp):
     arity = 2
     number_places = ("base", "exponent")
     needs_positive = True
-    aten = (AtenForm(("pow",), ("self", "exponent")),)
+    aten = (
+        AtenForm(("pow",), ("self", "exponent")),
+        AtenForm(("reciprocal",), attributes={"exponent": Always(-1)}),
+    )
     examples = (
         Example("pow(exponent = 3)", ((3,),)),
         Example("pow(exponent = -0.5)", ((3,),)),

@@ -278,12 +278,18 @@ class _Reader:
         self.inputs.append(ImportedInput(name, found.shape, holds))
         self._shapes[name] = found.shape
         self.env[node] = replace(found, value=name)
+        why = ""
         if found.batch:
-            self._problem(node, "input", f"the batch is not the first axis of `{name}`")
+            why = f"the batch is not the first axis of `{name}`"
+        elif not found.rank:
+            why = f"`{name}` has no axis for a batch"
+        elif found.first and value.shape[0] == 1:
+            why = f"`{name}` is one image in the example: give two"
         elif found.first:
-            self._problem(
-                node, "input", f"the code works only for the batch of `{name}` in the example"
-            )
+            why = f"the code works only for the batch of `{name}` in the example"
+        if why:
+            self._problem(node, "input", why)
+            self.env[node] = _FAILED
 
     def _output(self, node: fx.Node) -> None:
         for value in node.args[0]:
@@ -341,10 +347,13 @@ class _Reader:
         given = self._given(call, outer, form)
         results = [n for n in call if any(user not in members for user in n.users)]
         results = [n for n in results if hasattr(n.meta.get("val"), "shape")]
-        if len(results) != 1 or not given or len(given) not in (1, form.inputs):
+        if len(results) != 1 or not 1 <= len(given) <= form.inputs:
             return False
         target = self.module.get_submodule(path)
-        inputs = [self.env[n] for n in given] * (form.inputs if len(given) == 1 else 1)
+        inputs = [self.env[n] for n in given]
+        if len({x.rank for x in inputs}) > 1 or any(x.is_bool for x in inputs):
+            return False
+        inputs += inputs[-1:] * (form.inputs - len(inputs))
         attributes = AtenCall(_Members(target), ())
         try:
             if form.unless is not None:
