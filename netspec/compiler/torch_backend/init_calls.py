@@ -21,7 +21,8 @@ SHORT = 16
 
 @record
 class Owned:
-    """A parameter: the class of the module that holds it, its own name and its rank.
+    """A parameter: the class of the module that holds it, its own name and its rank, and whether it
+    is a buffer.
 
     The name of a parameter that a part of the module holds has a dot, as in `out_proj.weight`.
     """
@@ -29,6 +30,7 @@ class Owned:
     target: str
     name: str
     rank: int
+    is_buffer: bool = False
 
 
 def list_lines(lists: Mapping[str, Values]) -> list[str]:
@@ -102,18 +104,19 @@ def fill_lines(loops: Mapping[str, list[Fill]], symbols: Mapping[str, str]) -> l
     return lines
 
 
-def parameter_text(owner: str, path: str, target: str) -> str:
+def parameter_text(owner: str, path: str, owned: Owned) -> str:
     """The expression for a parameter of an object; braces in its path are numbers of the class.
 
     What type checkers do not take for a parameter is looked up: those of containers, and biases of
-    convolutions, which can be None in PyTorch's own types. `target` is the class of the layer; "" where
-    no module holds the parameter.
+    convolutions, which can be None in PyTorch's own types.
     """
+    target = owned.target
     parts = path.split(".")
     is_typed = parts[-1] != "bias" or not target.startswith("nn.Conv")
     if all(map(is_attribute, parts)) and len(parts) <= (2 if target else 1) and is_typed:
         return f"{owner}.{path}"
-    return f"{owner}.get_parameter({'f' if '{' in path else ''}{quote(path)})"
+    kind = "buffer" if owned.is_buffer else "parameter"
+    return f"{owner}.get_{kind}({'f' if '{' in path else ''}{quote(path)})"
 
 
 def init_doc(tensor: str, rule: Initializer, rank: int, symbols: Mapping[str, str]) -> Doc:

@@ -125,7 +125,7 @@ class StructuredNet:
         for (of, path), (rule, owned) in self.within.items():
             place = block.structure.place_of(path) if of is block else None
             if place is not None:
-                doc = init_doc(parameter_text("self", path, owned.target), rule, owned.rank, {})
+                doc = init_doc(parameter_text("self", path, owned), rule, owned.rank, {})
                 found.setdefault(place, []).append(doc)
         return found
 
@@ -626,7 +626,11 @@ def _owners(recording: Recording, graph: Graph) -> dict[str, tuple[Owned, Placed
                     above = above.rpartition(".")[0]
                 place = recording.owners[above]
                 path = full.removeprefix(above).removeprefix(".")
-                found[full] = Owned(target, own, len(parameter.shape)), place, path
+                found[full] = (
+                    Owned(target, own, len(parameter.shape), not parameter.trainable),
+                    place,
+                    path,
+                )
     return found
 
 

@@ -95,7 +95,7 @@ class StructuredClass:
         for (place, own), rule in self.net.own.items():
             owned = self.net.owned[place, own]
             path = ".".join((*self._path(place), *filter(None, [own])))
-            tensor = parameter_text("self", path, owned.target)
+            tensor = parameter_text("self", path, owned)
             if isinstance(rule, Values):
                 lists[tensor] = rule
             else:
@@ -118,7 +118,7 @@ class StructuredClass:
         lines: list[str] = []
         by_block: dict[BlockClass, list[str]] = {}
         for (block, path), (rule, owned) in self.net.inner.items():
-            tensor = parameter_text("module", path, owned.target)
+            tensor = parameter_text("module", path, owned)
             filled = statement(init_doc(tensor, rule, owned.rank, self.symbols), 4)
             by_block.setdefault(block, []).extend(filled)
         for block, filled in by_block.items():
