@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from netspec.tools.gradcheck import gradcheck
     from netspec.tools.verify import verify
     from netspec.torch_import import from_torch
+    from netspec.trained_run import TrainedRun, load_run
 
 __version__ = "0.1.0"
 
@@ -48,6 +49,8 @@ _LAZY = {
     "verify": ("netspec.tools.verify", "verify"),
     "load_weights": ("netspec.runtime.weights.weights_file", "load_weights"),
     "from_torch": ("netspec.torch_import", "from_torch"),
+    "load_run": ("netspec.trained_run", "load_run"),
+    "TrainedRun": ("netspec.trained_run", "TrainedRun"),
     "save_weights": ("netspec.runtime.weights.safetensors_file", "save_weights"),
 }
 
@@ -61,6 +64,7 @@ __all__ = [
     "Net",
     "NetspecError",
     "OnnxOptions",
+    "TrainedRun",
     "__version__",
     "check",
     "doctor",
@@ -71,6 +75,7 @@ __all__ = [
     "load",
     "load_data",
     "load_ops",
+    "load_run",
     "load_weights",
     "loads",
     "save_weights",

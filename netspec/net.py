@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, overload
@@ -211,8 +212,13 @@ def load(path: str | Path, /, net: str | None = None, **arguments: Any) -> Net:
         arguments: values for the net's arguments: numbers, bools, strings, lists of them.
 
     Raises:
-        NetspecError: with every error of the file in `.diagnostics`.
+        NetspecError: with every error of the file in `.diagnostics`; `file/unreadable` for the folder of
+            a run, which `netspec.load_run` opens.
     """
+    if os.path.isfile(os.path.join(path, "run.json")):
+        message = f"{path} is a run, not a .net file"
+        help = f'netspec.load_run("{path}") opens it, with its net, its weights and its data'
+        raise NetspecError.simple(codes.FILE_UNREADABLE, message, help)
     return checked(Request(path=find_net(path), net=net, arguments=constants(arguments)))
 
 

@@ -9,7 +9,14 @@ import netspec
 _GROUPS = {
     "Nets": ("load", "loads", "check", "load_ops", "Net", "CheckReport"),
     "Models and training": ("Model", "fit", "History", "Evaluation"),
-    "Data and weights": ("load_data", "Dataset", "load_weights", "save_weights"),
+    "Data and weights": (
+        "load_data",
+        "Dataset",
+        "load_weights",
+        "save_weights",
+        "load_run",
+        "TrainedRun",
+    ),
     "Checks": ("verify", "gradcheck", "doctor"),
     "Errors": ("NetspecError", "Diagnostic"),
 }

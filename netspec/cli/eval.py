@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from netspec import codes
 from netspec.cli import OK
 from netspec.cli.common import emit
 from netspec.cli.named_run import NamedRun
+from netspec.cli.output_place import add_force_option, check_output
 from netspec.cli.picture_options import add_normalize_options, given_normalization, given_resize
 from netspec.cli.trained_net import Trained, add_weight_options, load_trained, stored_normalization
 from netspec.diagnostics import NetspecError
@@ -19,7 +21,14 @@ from netspec.text.width import terminal_width
 if TYPE_CHECKING:
     from netspec.runtime.data import Dataset
     from netspec.runtime.data.input_normalization import ChannelStatistics, InputNormalization
+    from netspec.runtime.models.mistakes import Mistake
+    from netspec.runtime.models.numpy_model import Model
+    from netspec.runtime.models.pytorch.model import TorchModel
     from netspec.runtime.runs.resolve import Settings
+
+
+# How many mistakes are drawn, how many of them in a row, and how wide a picture is, in pixels.
+_MOST, _COLUMNS, _PIXELS = 25, 5, 112
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +50,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         data, KINDS, "normalise by the training images instead of as the weights file says; or by the"
         " statistics of imagenet",
     )  # fmt: skip
+    data.add_argument("--mistakes", type=Path, metavar="OUT.png",
+                      help=f"also draw the {_MOST} mistakes in which the net was surest, row by row, and"
+                      " list them with true and predicted class")  # fmt: skip
+    add_force_option(data)
     data.add_argument("--loss", choices=tuple(LOSSES_OF_CLASSES),
                       help="(default: that of the run; else softmax, the cross-entropy)")  # fmt: skip
 
@@ -54,6 +67,7 @@ def run(options: argparse.Namespace) -> int:
     from netspec.runtime.models.evaluation import evaluate
     from netspec.runtime.optim.losses import LOSSES_OF_CLASSES, make_loss
     from netspec.runtime.optim.targets import OF_CLASSES, targets_of
+    from netspec.runtime.plots.figures import check_picture_path
     from netspec.runtime.weights.data_facts import (
         complete,
         has_names,
@@ -64,6 +78,9 @@ def run(options: argparse.Namespace) -> int:
     )
 
     given = given_normalization(options)
+    if options.mistakes is not None:
+        check_picture_path(options.mistakes, (".png",))
+        check_output(options.mistakes, (), force=options.force)
     trained = load_trained(options)
     model = trained.model
     settings = _settings(options, trained.run)
@@ -85,14 +102,58 @@ def run(options: argparse.Namespace) -> int:
         require_same_pixels(data.name, number_types(x), image_type(about))
     y = labels_by_name(data, y, about)
     names = trained.names if has_names(about) else complete(data.class_names, model.classes)
-    found = evaluate(model, x, y, _normalization(given, trained, data), names, loss=loss)
+    normalization = _normalization(given, trained, data)
+    found = evaluate(model, x, y, normalization, names, loss=loss)
+    wrong = None
+    if options.mistakes is not None:
+        wrong = _draw_mistakes(model, x, y, normalization, options.mistakes)
     title = {"net": trained.net.name, "data": data.name, "part": options.part}
     if options.format == "json":
-        emit(json.dumps({**title, **found.to_dict()}, indent=2))
+        listed = {} if wrong is None else {"mistakes": [each.to_dict(names) for each in wrong]}
+        emit(json.dumps({**title, **found.to_dict(), **listed}, indent=2))
     else:
         first = f"{trained.net.name} on {data.name}: {len(x):,} {options.part} images"
         emit(f"{first}\n\n{found.text(terminal_width())}")
+        if wrong is not None:
+            emit("\n" + "\n".join(_listed(wrong, names, options.mistakes)))
     return OK
+
+
+def _draw_mistakes(
+    model: Model | TorchModel, x: Any, y: Any, normalization: InputNormalization, path: Path
+) -> list[Mistake]:
+    """Draw the surest mistakes in a grid, and return them.
+
+    Raises:
+        NetspecError: `data/shape` for what is no picture with one label.
+    """
+    import numpy as np
+
+    from netspec.runtime.models.mistakes import surest_mistakes
+    from netspec.runtime.plots.png import grid, save_png
+
+    if getattr(x, "ndim", 0) != 4 or y.ndim != 1:
+        raise NetspecError.simple(
+            codes.DATA_SHAPE, "--mistakes draws pictures [C, H, W] with one label each"
+        )
+    found = surest_mistakes(model, x, y, normalization, _MOST)
+    if found:
+        pictures = np.stack([x[each.image] for each in found])
+        if pictures.shape[1] != 3:  # a grey picture, of whatever channels there are
+            pictures = pictures[:, :1]
+        scale = max(1, _PIXELS // max(pictures.shape[2:]))
+        save_png(path, grid(pictures, columns=_COLUMNS), scale=scale)
+    return found
+
+
+def _listed(found: Sequence[Mistake], names: Sequence[str], path: Path) -> Iterator[str]:
+    """Yield lines on the mistakes in the order in which they are drawn."""
+    if not found:
+        yield "no mistakes: nothing was drawn"
+        return
+    yield f"{path}: the mistakes in which the net was surest, row by row"
+    for i, each in enumerate(found):
+        yield f"  row {i // _COLUMNS + 1}, {i % _COLUMNS + 1}: {each.text(names)}"
 
 
 def _part(data: Dataset, part: str, settings: Settings) -> tuple[Any, Any]:

@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netspec import codes
 from netspec.cli.common import tell
-from netspec.diagnostics import NetspecError
 from netspec.records import record
 
 if TYPE_CHECKING:
@@ -47,14 +45,7 @@ class NamedRun:
         Raises:
             NetspecError: `usage/weights` if the run has not finished.
         """
-        if self.folder.weights.is_file():
-            return self.folder.weights
-        best = f", or give --weights {self.folder.best}" if self.folder.best.is_file() else ""
-        raise NetspecError.simple(
-            codes.USAGE_WEIGHTS,
-            f"{self.folder.path} has not finished, and has no weights yet",
-            f"continue it: netspec train --resume {self.folder.path}{best}",
-        )
+        return self.folder.final_weights()
 
     def with_arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Merge the run's arguments of the net with the given ones; note on stderr where they differ."""

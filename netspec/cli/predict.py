@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from netspec import codes
 from netspec.cli import FAILED, OK
 from netspec.cli.common import emit, positive, report
+from netspec.cli.named_run import named_run
 from netspec.cli.picture_options import add_normalize_options, given_normalization
 from netspec.cli.trained_net import Trained, add_weight_options, load_trained, stored_normalization
 from netspec.diagnostics import NetspecError
@@ -47,6 +49,7 @@ def run(options: argparse.Namespace) -> int:
     from netspec.runtime.inference.predict import picture_files, predict, read_pictures
     from netspec.runtime.weights.data_facts import image_type
 
+    _require_net_first(options)
     trained = load_trained(options)
     resize = trained.resize(options)
     normalization_for = _normalization(options, trained)
@@ -74,6 +77,20 @@ def run(options: argparse.Namespace) -> int:
         report(unread, options)
         return FAILED
     return OK
+
+
+def _require_net_first(options: argparse.Namespace) -> None:
+    """Refuse a picture in front of the run that is to predict it.
+
+    Raises:
+        NetspecError: `usage/weights`.
+    """
+    run = next((path for path in options.images if named_run(path) is not None), None)
+    if run is not None and options.file.suffix != ".net" and named_run(options.file) is None:
+        raise NetspecError.simple(
+            codes.USAGE_WEIGHTS, f"the run comes first, and {run} stands behind {options.file}",
+            f"netspec predict {run} {options.file}",
+        )  # fmt: skip
 
 
 def _normalization(

@@ -9,6 +9,7 @@ import importlib
 import multiprocessing
 import pickle
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from netspec.compiler.onnx_backend import onnx_model
 from netspec.export import standalone_source
 from netspec.kernels import parallel
 from netspec.runtime.optim.optimizers import OPTIMIZERS, make_optimizer
+from tests.conftest import ROOT
 from tests.helpers.heavy import some_heavy
 from tests.helpers.members import weights_first
 
@@ -103,6 +105,15 @@ def onnx_bytes(options: Any, _: int) -> bytes:
     return onnx_model(NET.graph, NET.compile(seed=3).state_dict(), options).content()
 
 
+def opened_run() -> Any:
+    from netspec.cli import main
+
+    with tempfile.TemporaryDirectory() as folder:
+        options = ("--epochs", "1", "--train-limit", "32", "--quiet", "--out", f"{folder}/run")
+        assert main(["train", "numpy", str(ROOT / "networks/lenet.net"), *options]) == 0
+        return netspec.load_run(f"{folder}/run")
+
+
 def by_forward(net: Any, i: int) -> np.ndarray:
     found: np.ndarray = net.forward(X[i])
     return found
@@ -129,6 +140,9 @@ KINDS = {
         lambda found, _: (found.confusion, found.loss, found.names),
     ),
     "CheckReport": Kind(lambda: netspec.check("lenet"), lambda found, i: (str(found), i)),
+    "TrainedRun": Kind(
+        opened_run, lambda run, i: (run.model.forward(np.full((1, 1, 28, 28), i)), run.class_names)
+    ),
     "OnnxOptions": Kind(onnx_options, onnx_bytes),
     "optimizer": Kind(stepped, lambda optimizer, _: optimizer.parameters, move),
     "Model": Kind(lambda: NET.compile(seed=3), by_forward, fit),

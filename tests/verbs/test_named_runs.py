@@ -220,6 +220,111 @@ def test_runs_differ_by_their_arguments(folder: Path, run: Run) -> None:
     assert run("diff", of_run, folder).code == 2
 
 
+def test_a_run_is_opened_in_python(folder: Path, run: Run) -> None:
+    opened = netspec.load_run(folder / "run")
+    assert opened.net.graph.outputs
+    assert opened.model.classes == 3
+    assert opened.options["batch"] == 10
+    data = opened.data()
+    assert len(data.x_test) == 20
+    told = json.loads(run("eval", folder / "run", "--format", "json").out)
+    assert opened.model.evaluate(data).accuracy == told["accuracy"]
+    assert opened.class_names == tuple(each["name"] for each in told["classes"])
+    assert repr(opened) == f"<netspec.TrainedRun {folder}/run: Small>"
+
+
+def test_a_run_that_is_loaded_as_a_net_names_the_function_for_it(
+    folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(netspec.NetspecError) as caught:
+        netspec.load(folder / "run")
+    assert caught.value.diagnostics[0].code == "file/unreadable"
+    assert f'netspec.load_run("{folder}/run")' in str(caught.value)
+    with pytest.raises(netspec.NetspecError, match="run/missing"):
+        netspec.load_run(tmp_path)
+
+
+def test_the_surest_mistakes_are_drawn_and_listed(folder: Path, run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "wrong.png"
+    finished = run("eval", folder / "small.net", "--set", "classes=3", "--set", "wide=2", "--weights",
+                   folder / "run", "--mistakes", out, "--format", "json", "--part", "train")  # fmt: skip
+    assert finished.code == 0, finished.err
+    found = json.loads(finished.out)
+    listed = found["mistakes"]
+    wrong = sum(map(sum, found["confusion"])) - sum(found["confusion"][k][k] for k in range(3))
+    assert len(listed) == min(25, wrong)
+    assert wrong, "the net is trained too well for this test"
+    shares = [each["probability"] for each in listed]
+    assert shares == sorted(shares, reverse=True)
+    opened = netspec.load_run(folder / "run")
+    data = opened.data()
+    for each in listed:
+        taken = opened.model.predict(data.x_train[each["image"]][None])[0]
+        assert opened.class_names[taken] == each["taken_for"] != each["label"]
+        assert opened.class_names[data.y_train[each["image"]]] == each["label"]
+    assert out.read_bytes().startswith(b"\x89PNG")
+    text = run("eval", folder / "run", "--mistakes", out, "--part", "train").out
+    assert f"row 1, 1: image {listed[0]['image']}: {listed[0]['label']}, taken for" in text
+
+
+def test_mistakes_are_drawn_into_png_alone(folder: Path, run: Run, tmp_path: Path) -> None:
+    assert run("eval", folder / "run", "--mistakes", tmp_path / "a.svg").code == 2
+    (tmp_path / "b.png").write_text("mine")
+    refused = run("eval", folder / "run", "--mistakes", tmp_path / "b.png")
+    assert "output/not-generated" in refused.err
+    assert (tmp_path / "b.png").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "help"),
+    [
+        ("learning_rate", "did you mean `lr`?"),
+        ("batch_size", "did you mean `batch`?"),
+        ("epoch", "did you mean `epochs`?"),
+        ("momentum", 'optimizer_options={"momentum": ...}'),
+        ("label_smoothing", 'loss_options={"label_smoothing": ...}'),
+        ("step_size", "schedule_options"),
+    ],
+)
+def test_arguments_of_other_libraries_are_told_by_ours(folder: Path, name: str, help: str) -> None:
+    opened = netspec.load_run(folder / "run")
+    with pytest.raises(netspec.NetspecError) as caught:
+        netspec.fit(opened.model, opened.data(), **{name: 1})
+    assert f"has no argument `{name}`" in str(caught.value)
+    assert help in str(caught.value)
+
+
+def test_a_picture_in_front_of_its_run_is_told_the_order(folder: Path, run: Run) -> None:
+    finished = run("predict", folder / "photo.npy", folder / "run")
+    assert finished.code == 2
+    assert f"netspec predict {folder}/run {folder}/photo.npy" in finished.err
+
+
+def test_a_run_that_is_not_there_names_the_verb_that_lists_them(run: Run, tmp_path: Path) -> None:
+    assert "`netspec runs` your runs" in run("eval", tmp_path / "runs/nope").err
+
+
+def test_a_folder_of_a_run_is_not_reused_and_out_is_named(folder: Path, run: Run) -> None:
+    finished = run("train", "numpy", folder / "small.net", "--out", folder / "run")
+    assert "error[run/exists]" in finished.err
+    assert "or name another folder with --out" in finished.err
+
+
+def test_compared_runs_show_choices_as_a_recipe_writes_them(
+    folder: Path, run: Run, tmp_path: Path
+) -> None:
+    import shutil
+
+    for name, value in (("a", True), ("b", False)):
+        shutil.copytree(folder / "run", tmp_path / name)
+        facts = json.loads((tmp_path / name / "run.json").read_text())
+        facts["options"]["amsgrad"] = value
+        (tmp_path / name / "run.json").write_text(json.dumps(facts))
+    out = run("runs", tmp_path, "--compare").out
+    (line,) = (line for line in out.splitlines() if line.startswith("amsgrad"))
+    assert line.split() == ["amsgrad", "true", "false"]
+
+
 def test_warnings_of_a_run_are_not_repeated(run: Run, tmp_path: Path) -> None:
     (tmp_path / "n.net").write_text(
         "net N(bias = true) {\n    input image: [1, 8, 8]\n"

@@ -52,7 +52,11 @@ def did_you_mean(path: Path) -> str | None:
         return f"did you mean `{meant}`, which comes with netspec?"
     if beside is not None:
         return f"did you mean `{path.with_name(beside)}`?"
-    return None if path.suffix else "`netspec new` lists the nets that come with netspec"
+    return (
+        None
+        if path.suffix
+        else ("`netspec new` lists the nets that come with netspec, and `netspec runs` your runs")
+    )
 
 
 def meant_by(name: str) -> str | None:

@@ -120,6 +120,21 @@ class RunFolder:
         """The final weights."""
         return self.path / WEIGHTS
 
+    def final_weights(self) -> Path:
+        """Return the file with the weights that the run ended with.
+
+        Raises:
+            NetspecError: `usage/weights` if the run has not finished.
+        """
+        if self.weights.is_file():
+            return self.weights
+        best = f", or give --weights {self.best}" if self.best.is_file() else ""
+        raise NetspecError.simple(
+            codes.USAGE_WEIGHTS,
+            f"{self.path} has not finished, and has no weights yet",
+            f"continue it: netspec train --resume {self.path}{best}",
+        )
+
     def facts(self) -> Facts:
         """Return what it was started with.
 
@@ -326,7 +341,9 @@ def _require_empty(path: Path) -> None:
         raise NetspecError.simple(
             codes.RUN_EXISTS,
             f"{path} holds a run" if run else f"{path} holds other files",
-            f"continue it: netspec train --resume {path}" if run else "name another folder",
+            f"continue it: netspec train --resume {path}; or name another folder with --out"
+            if run
+            else "name another folder with --out",
         )
 
 

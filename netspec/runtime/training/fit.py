@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Never
 
 import numpy as np
 
@@ -57,6 +58,7 @@ from netspec.runtime.training.best_weights import KEEP, Keeper
 from netspec.runtime.training.loop import TrainingRecorder, TrainingRun
 from netspec.runtime.training.progress import is_notebook, make_progress
 from netspec.runtime.training.transfer import factors
+from netspec.runtime.training.unknown_options import refuse_unknown
 from netspec.runtime.weights.data_facts import TrainedOn, about_data
 
 __all__ = ["History", "fit"]
@@ -101,6 +103,7 @@ def fit(
     early_stopping: int | None = None,
     recorder: TrainingRecorder | None = None,
     on_epoch: Callable[[int, History], None] | None = None,
+    **unknown: Never,
 ) -> History:
     """Train `model` in place: a NumPy model (`net.compile()`) or a PyTorch one (`TorchModel`).
 
@@ -174,6 +177,7 @@ def fit(
             was not better than before in so many measurements.
         recorder: Keeps the run on disk, and may resume a run.
         on_epoch: Called after each epoch with its number, from 1, and the history so far.
+        unknown: Nothing: a name from elsewhere, such as `learning_rate`, is an error with ours.
 
     Returns:
         The history, with the normalization that belongs to the weights.
@@ -183,6 +187,7 @@ def fit(
             model do not fit, `train/diverged` if the loss is no longer finite,
             `train/out-of-memory` if a step does not fit into memory.
     """
+    refuse_unknown(unknown, fit)
     _require_trainable(model, data)
     _check_whole(epochs=(epochs, 1), batch=(batch, 1), seed=(seed, 0))
     _check_whole(warmup=(warmup, 0), train_limit=(1 if train_limit is None else train_limit, 1))
