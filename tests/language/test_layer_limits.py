@@ -11,6 +11,7 @@ import pytest
 import netspec
 from netspec.cli.collector import rare_collections
 from netspec.compiler.analysis.diff import compare
+from netspec.compiler.parse import loader
 from netspec.compiler.passes import layer_limit
 from netspec.compiler.torch_backend import classes
 from netspec.diagnostics import Source, Span
@@ -123,3 +124,19 @@ def test_collections_are_rare_for_a_while():
     with rare_collections():
         assert gc.get_threshold()[0] > before[0]
     assert gc.get_threshold() == before
+
+
+def test_many_names_that_are_not_there_are_reported_without_guesses(tmp_path, monkeypatch):
+    """Each was compared with all that are there, and all of these were listed: 8 s for 50 KB."""
+    blocks = (f"block B{i} y {{ return y -> relu }}\n" for i in range(60))
+    (tmp_path / "lib.net").write_text("".join(blocks))
+    wanted = "".join(f'from "lib.net" import B{i}x\n' for i in range(120))
+    (tmp_path / "a.net").write_text(wanted + "net A { input x: [3]\n output x }\n")
+    compared: list[str] = []
+    monkeypatch.setattr(loader, "suggest", lambda name, known: compared.append(name))
+    with pytest.raises(netspec.NetspecError) as error:
+        netspec.load(tmp_path / "a.net")
+    found = error.value.diagnostics
+    assert len(found) == 120
+    assert compared == [f"B{i}x" for i in range(100)]
+    assert found[0].notes[0].endswith("B39 and 20 more")

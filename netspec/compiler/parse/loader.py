@@ -47,6 +47,13 @@ if TYPE_CHECKING:
 MAX_FILES = 200
 MAX_IMPORTS_DEEP = 32
 MAX_PATH = 200
+# So many names that are not there are compared with those that are; so many of these are listed.
+_GUESSES, _LISTED = 100, 40
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more
 
 
 @dataclass(eq=False, repr=False)
@@ -119,6 +126,7 @@ class Loader:
         self.root = Path(os.path.realpath(root)) if root is not None else None
         self.shown_root = Path()
         self.sink = sink
+        self.guesses = _GUESSES
         self.overrides = overrides or {}
         self.buffers = buffers or {}
         self.sources: dict[Path, Source] = {}
@@ -318,12 +326,13 @@ class Loader:
             if name.id in own:
                 found.append((name, own[name.id], home))
                 continue
-            meant = suggest(name.id, own)
+            self.guesses -= 1
+            meant = suggest(name.id, own) if self.guesses >= 0 else None
             module.missing.update((name.id, meant or name.id))
             hints = (Hint(f"did you mean `{meant}`?", _renamed(name, meant)),) if meant else ()
             what = "is a net; only blocks are imported" if name.id in home.nets else "is not there"
             message = f"`{name.id}` {what}"
-            notes = (f"{home.source.name} defines {', '.join(own) or 'no blocks'}",)
+            notes = (f"{home.source.name} defines {_listed(list(own)) or 'no blocks'}",)
             self._report(codes.IMPORT_NAME, message, name.span, hints=hints, notes=notes)
         return found
 

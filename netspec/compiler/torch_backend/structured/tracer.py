@@ -986,7 +986,8 @@ class StructureTracer(Follower):
             )
         if self.places.shares:
             scope = self.body.names.scope
-            bindings = map(scope.get, scope.names())
+            # What was bound last is used most: there may be thousands of shared layers.
+            bindings = map(scope.get, reversed(list(scope.names())))
             for binding in bindings:
                 value = None if binding is None else binding.value
                 if isinstance(value, SharedLayer) and value.path == path:
