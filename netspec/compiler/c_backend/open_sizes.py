@@ -7,7 +7,7 @@ equal, the file refuses the sizes for which it does not hold.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -43,9 +43,16 @@ class Decisions:
 
     def hold(self, sizes: Mapping[str, int]) -> bool:
         """Whether what was decided is so for these sizes."""
-        return all(value.at(sizes) == 0 for value in self.zero) and all(
-            bounds(value.at(sizes))[0] >= 0 for value in self.not_negative
-        )
+        return next(self.broken(sizes), None) is None
+
+    def broken(self, sizes: Mapping[str, int]) -> Iterator[str]:
+        """Yield what was decided, as C, and is not so for these sizes."""
+        for value in self.zero:
+            if value.at(sizes) != 0:
+                yield f"{without_brackets(str(value))} == 0"
+        for value in self.not_negative:
+            if bounds(value.at(sizes))[0] < 0:
+                yield f"{without_brackets(str(value))} >= 0"
 
 
 class CSize(Size):
@@ -71,7 +78,8 @@ class CSize(Size):
     def __bool__(self) -> bool:
         if super().__bool__():
             return True
-        self.decisions.zero[self] = None
+        if -self not in self.decisions.zero:
+            self.decisions.zero[self] = None
         return False
 
     def _written(self) -> str:
@@ -151,10 +159,8 @@ class OpenSizes:
         self._require(self.decisions, most)
 
     def _require(self, noted: Decisions, most: Mapping[str, int]) -> None:
-        if not noted.hold(most):
-            message = (
-                f"{self.largest.name} is another net for its largest sizes than for small ones"
-            )
+        for broken in noted.broken(most):
+            message = f"{self.largest.name} in C counts on {broken}, and its largest sizes differ"
             raise NetspecError.simple(codes.COMPILE_NO_C, message, SET_HINT)
 
     def numbers_at_most(self, dims: Iterable[Dim]) -> int:
