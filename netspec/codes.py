@@ -149,6 +149,7 @@ LAYER_SHARED_SHAPE = Code.error(
 )
 LAYER_TIED = Code.error("layer/tied", "a parameter of another layer that does not fit this one")
 
+LIBRARY_LIGHTNING = Code.error("library/lightning", "Lightning is not installed")
 LIBRARY_MATPLOTLIB = Code.error("library/matplotlib", "Matplotlib is not installed")
 LIBRARY_ONNX = Code.error("library/onnx", "the package onnx is not installed")
 LIBRARY_ONNXRUNTIME = Code.error("library/onnxruntime", "onnxruntime is not installed")

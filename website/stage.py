@@ -26,6 +26,7 @@ _GUIDES = {
     "docs/summarize.md": "Summarize and draw",
     "editors/README.md": "Editors",
     "docs/training.md": "Train",
+    "docs/engines.md": "Engines and machines",
     "docs/weights.md": "Weights",
     "docs/python.md": "From Python",
     "docs/verify.md": "Verify",

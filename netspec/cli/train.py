@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from netspec import codes
 from netspec.cli import FAILED, OK
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from netspec.runtime.models.pytorch.processes import ProcessGroup
     from netspec.runtime.runs.recorder import RunRecorder
     from netspec.runtime.runs.resolve import Settings
+    from netspec.runtime.training.plan import TrainingOptions
 
 _LOG = logging.getLogger(__name__)
 
@@ -117,7 +118,10 @@ def _run_torch(options: argparse.Namespace, group: ProcessGroup) -> int:
     if device.type == "cpu":
         _require_room(plan)
     compiler = "inductor" if settings["compile"] else None
-    execution = Execution(device, settings["amp"], settings["channels-last"], compiler, group)
+    execution = Execution(
+        device, settings["amp"], settings["channels-last"], compiler, group,
+        settings["sync-batch-norm"],
+    )  # fmt: skip
     module = build_module(plan.net, dtype=settings["dtype"], seed=settings["seed"])
     with joined(group, device):
         model = TorchModel(plan.net.graph, module, execution)
@@ -178,7 +182,7 @@ def _train_logged(
     from netspec.runtime.training.fit import fit
 
     settings = plan.settings
-    data, step_options = _data_and_steps(plan, model)
+    data, choices = _data_and_options(plan, model)
     _LOG.info(_choices(settings))
     if settings["compile"]:
         _LOG.info(
@@ -189,20 +193,11 @@ def _train_logged(
         history = fit(
             model,
             data,
-            **step_options,
-            epochs=settings["epochs"],
-            lr=settings["lr"],
-            schedule=settings["schedule"],
-            warmup=settings["warmup"],
-            schedule_options=settings.keywords("schedule"),
-            keep=settings["keep"],
+            **choices.keywords(),
             out=plan.weights,
             stop=wish,
             progress=not settings["quiet"],
             log_every=settings["log-every"],
-            eval_every=settings["eval-every"],
-            test_every=settings["test-every"],
-            early_stopping=settings["early-stopping"],
             recorder=recorder,
         )
         if history.stopped:
@@ -215,10 +210,10 @@ def _train_logged(
     return OK
 
 
-def _data_and_steps(
+def _data_and_options(
     plan: TrainingPlan, model: Model | TorchModel
-) -> tuple[Dataset, dict[str, Any]]:
-    """Load data and weights; returns the data, and the options of `fit` that say what a step is."""
+) -> tuple[Dataset, TrainingOptions]:
+    """Load data and weights; returns the data, and the options of `fit`."""
     from netspec.runtime.data.catalog import load
     from netspec.runtime.models.classifier_shape import only_input_shape
 
@@ -230,35 +225,16 @@ def _data_and_steps(
         ignore_index=settings["ignore-index"], tokens=plan.tokens,
     )  # fmt: skip
     _LOG.info("%s on %s: %s", plan.net.name, data.name, _images(data, settings))
-    return data, {
-        "batch": settings["batch"],
-        "optimizer": settings["optimizer"],
-        "loss": settings["loss"],
-        "l2": settings["l2"],
-        "clip_norm": settings["clip-norm"],
-        "accumulate": settings["accumulate"],
-        "ema": settings["ema"],
-        "seed": settings["seed"],
-        "val": settings["val"],
-        "normalize": normalization or settings.normalize,
-        "augment": settings["augment"] or (),
-        "sample": settings["sample"],
-        "train_limit": settings["train-limit"],
-        "rates": settings["rates"] or {},
-        "decays": settings["decays"] or {},
-        "optimizer_options": settings.keywords("optimizer"),
-        "loss_options": settings.keywords("loss"),
-        "also": settings["also"] or (),
-    }
+    return data, settings.training_options(normalization)
 
 
 def _search(plan: TrainingPlan, model: Model | TorchModel, picture: Path, *, writes: bool) -> int:
     """Look for a learning rate, draw the losses, and print the rate."""
     from netspec.runtime.training.rate_finder import find_rate
 
-    data, step_options = _data_and_steps(plan, model)
+    data, choices = _data_and_options(plan, model)
     with until_stopped() as wish:
-        found = find_rate(model, data, stop=wish, **step_options)
+        found = find_rate(model, data, stop=wish, **choices.of_a_step())
         if wish():
             return wish.code
     if writes:

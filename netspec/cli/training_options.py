@@ -52,6 +52,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     groups["run"].add_argument("--find-lr", type=Path, metavar="PICTURE",
                                help="do not train: take up to 100 steps with a rising rate, draw"
                                " their losses, and print where they fall fastest")  # fmt: skip
+    groups["run"].add_argument("--restartable", action="store_true",
+                               help="continue the run in --out if it is there already, as after a"
+                                    " restart of this command")  # fmt: skip
     add_force_option(groups["run"])
 
 

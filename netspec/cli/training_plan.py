@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from netspec.runtime.runs.resolve import Settings
     from netspec.runtime.runs.resume import Resumed
 
+_LOG = logging.getLogger(__name__)
+
 # The packages whose versions are recorded with a run.
 _PACKAGES = {
     "numpy": ("netspec-dsl", "numpy", "numexpr"),
@@ -132,8 +134,8 @@ class TrainingPlan:
         """Return the object that records the run; None if nothing is kept.
 
         Raises:
-            NetspecError: `run/data-changed` if a run would be resumed with other images,
-                `run/fixed` with another number of processes; `run/no-tensorboard`.
+            NetspecError: `run/data-changed` if a run would be resumed with other images;
+                `run/no-tensorboard`.
         """
         if self.folder is None:
             return None
@@ -141,7 +143,7 @@ class TrainingPlan:
         from netspec.runtime.runs.folder import fingerprint
         from netspec.runtime.runs.listing import matters
         from netspec.runtime.runs.recorder import Keeping, RunRecorder
-        from netspec.runtime.runs.resume import check_data, check_processes
+        from netspec.runtime.runs.resume import check_data, processes_note
 
         settings = self.settings
         if settings["tensorboard"]:
@@ -149,7 +151,8 @@ class TrainingPlan:
         found = fingerprint(data)
         if self.resumed is not None:
             check_data(self.resumed.facts.data, found)
-            check_processes(self.resumed.facts, processes)
+            if (note := processes_note(self.resumed.facts, processes)) is not None:
+                _LOG.log(note.level, "%s", note.text)
         facts = self._facts(found, threads, processes)
         keeping = Keeping(
             self.folder,
@@ -220,12 +223,33 @@ def make_plan(options: argparse.Namespace, *, writes: bool = True) -> TrainingPl
         NetspecError: for anything wrong with the command line, the recipe, the net or the run;
             `run/in-use`.
     """
+    _look_for_run(options)
     if options.resume is None:
         return _new(options)
     from netspec.runtime.runs.folder_lock import FolderLock
 
     # Locked before anything is read: a run that another process is writing must not be resumed.
     return _going_on(options, FolderLock(options.resume) if writes else None)
+
+
+def _look_for_run(options: argparse.Namespace) -> None:
+    """Continue the run of a command that is restartable, if an earlier start of it has made the run.
+
+    Processes that train together find the same: the first one makes the folder after all have looked.
+
+    Raises:
+        NetspecError: `usage/train` for a restartable run that is not kept in a folder with a name.
+    """
+    if not options.restartable or options.resume is not None:
+        return
+    out = options.out
+    if out is None or out == "none" or out.endswith(".safetensors"):
+        message = "--restartable needs the folder of the run, the same at each start"
+        raise NetspecError.simple(codes.USAGE_TRAIN, message, "--out DIR")
+    from netspec.runtime.runs.folder import FACTS
+
+    if (Path(out) / FACTS).is_file():
+        options.resume, options.recipe, options.no_recipe = Path(out), None, False
 
 
 def _new(options: argparse.Namespace) -> TrainingPlan:

@@ -47,6 +47,7 @@ FLOORS = [
     {"runtime/training": ["runtime.training"]},
     {"runtime/runs": ["runtime.runs"], "runtime/inference": ["runtime.inference"]},
     {
+        "runtime/engines": ["runtime.engines"],
         "tools/agreement": ["tools.agreement"],
         "tools/bench": ["tools.bench"],
         "export": ["export"],

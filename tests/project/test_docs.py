@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -66,6 +67,7 @@ PAGES = (
     "docs/add-an-op.md",
     "docs/course.md",
     "docs/serving.md",
+    "docs/engines.md",
     "docs/onnx.md",
 )
 FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -177,9 +179,13 @@ def check_command(arguments: list[str], shown: str, run: Run) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_python_blocks_run(page: str, folder: Path) -> None:
+def test_python_blocks_run(page: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if page == "docs/onnx.md":
         pytest.importorskip("onnx", reason="onnx is not installed")
+    if page == "docs/engines.md":
+        monkeypatch.setattr(sys, "path", [*sys.path])
+        for library in ("lightning", "accelerate"):
+            pytest.importorskip(library, reason=f"{library} is not installed")
     for name, text in files(page).items():
         (folder / name).write_text(text, "utf-8")
     names: dict[str, Any] = {}

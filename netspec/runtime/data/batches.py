@@ -94,6 +94,12 @@ def evaluation_batch(batch: int, numbers: int) -> int:
     return max(batch, min(_EVALUATION_BATCH, enough))
 
 
+def evaluation_slices(count: int, batch: int, rank: int, size: int) -> list[slice]:
+    """Return the batches of `count` images that one of `size` processes evaluates: every size-th."""
+    starts = range(rank * batch, count, batch * size)
+    return [slice(start, min(start + batch, count)) for start in starts]
+
+
 def train_sample(count: int, seed: int) -> NDArray[np.int64]:
     """Return the training images for measuring accuracy: the same ones in the whole run, in order."""
     if count <= TRAIN_SAMPLE:

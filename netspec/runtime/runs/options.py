@@ -298,6 +298,8 @@ _RUN = (
 _TORCH = (
     Option("device", Choice(("auto", "cpu", "cuda")), "(default auto: a GPU if there is one)",
            "PyTorch", "auto", recipe=False),
+    Option("sync-batch-norm", Bool(), "batch norm over the images of all processes, not those of each",
+           "PyTorch", False, on_resume="fixed"),
     Option("amp", Choice(("bf16", "fp16", "off")), "mixed precision (default off)",
            "PyTorch", "off", recipe=False),
     Option("compile", Bool(), "use torch.compile", "PyTorch", False, recipe=False),

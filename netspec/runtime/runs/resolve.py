@@ -8,13 +8,14 @@ from typing import Any
 
 from netspec import codes
 from netspec.diagnostics import Diagnostic, NetspecError
-from netspec.runtime.data.input_normalization import ChannelStatistics
+from netspec.runtime.data.input_normalization import ChannelStatistics, InputNormalization
 from netspec.runtime.data.pictures import Resize
 from netspec.runtime.optim.losses import make_loss
 from netspec.runtime.optim.lr_schedules import make_schedule
 from netspec.runtime.optim.optimizers import OPTIMIZERS, check_optimizer
 from netspec.runtime.runs.options import OPTIONS, keywords
 from netspec.runtime.runs.recipe import ARGUMENTS, Recipe
+from netspec.runtime.training.plan import TrainingOptions
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,27 @@ class Settings:
         """How pictures of another size than the net's input are resized."""
         shorter: int | None = self["resize-shorter"]
         return bool(self["resize"]) if shorter is None else shorter
+
+    def training_options(self, normalization: InputNormalization | None = None) -> TrainingOptions:
+        """Return what `netspec.fit` takes of them.
+
+        Args:
+            normalization: the one to use, if it is known: that of a checkpoint or of weights.
+        """
+        names = ("epochs", "batch", "optimizer", "lr", "schedule", "loss", "l2", "clip-norm",
+                 "accumulate", "ema", "seed", "val", "train-limit", "warmup", "keep", "eval-every",
+                 "test-every", "early-stopping", "sample")  # fmt: skip
+        return TrainingOptions(
+            **{OPTIONS[name].key: self[name] for name in names},
+            normalize=normalization or self.normalize,
+            augment=self["augment"] or (),
+            rates=self["rates"] or {},
+            decays=self["decays"] or {},
+            also=self["also"] or (),
+            optimizer_options=self.keywords("optimizer"),
+            schedule_options=self.keywords("schedule"),
+            loss_options=self.keywords("loss"),
+        )
 
     def keywords(self, choice: str) -> dict[str, Any]:
         """Return the keyword arguments of the `optimizer`, the `schedule` or the `loss`."""

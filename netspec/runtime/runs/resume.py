@@ -190,14 +190,17 @@ def check_data(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         )
 
 
-def check_processes(facts: Facts, processes: int) -> None:
-    """Check that the number of processes is unchanged, because each has random numbers of its own.
+def processes_note(facts: Facts, processes: int) -> Note | None:
+    """Return a note if another number of processes shares the batches than before.
 
-    Raises:
-        NetspecError: `run/fixed`.
+    The steps are the same but for what a process does by itself.
     """
-    if processes != facts.processes:
-        raise NetspecError([_refusal("the number of processes", facts.processes, processes)])
+    if processes == facts.processes:
+        return None
+    return Note(
+        f"the number of processes was {facts.processes} and is {processes}:"
+        " dropout is drawn differently, and batch norm sees other shares unless it is synchronised"
+    )
 
 
 def check_source(facts: Facts, folder: RunFolder, files: Mapping[str, bytes]) -> None:

@@ -21,6 +21,7 @@ from netspec.files.regular_file import open_regular, read_regular
 from netspec.files.unsound import UnsoundFileError
 from netspec.files.zip_archive import open_archive
 from netspec.runtime.data.npy_members import member_array, member_header
+from netspec.runtime.weights.engine_state import of_engine
 from netspec.runtime.weights.host import machine_memory
 from netspec.runtime.weights.pytorch_file import load_pytorch
 from netspec.runtime.weights.safetensors_file import Weights, load_safetensors
@@ -42,6 +43,7 @@ def load_weights(path: str | os.PathLike[str]) -> Weights:
 
     - A safetensors file, of netspec or any other program.
     - A checkpoint that `torch.save` wrote (`.pth`, `.pt`, `.ckpt`, `.bin`): a state dict, or one in it.
+    - A checkpoint of an engine that trained a `netspec.lightning.NetModule`, under the net's own names.
     - An archive that `numpy.savez` wrote, with a tensor under each name.
     - The index of a model in shards (`model.safetensors.index.json`), whose files lie beside it.
     - A folder with one of these: of a run, or as Hugging Face's libraries save a model.
@@ -53,7 +55,7 @@ def load_weights(path: str | os.PathLike[str]) -> Weights:
     """
     found = _in_folder(Path(path))
     try:
-        return _reader(found)(found)
+        return of_engine(_reader(found)(found))
     except UnsoundFileError as error:
         raise _bad_file(found, str(error)) from None
     except FileNotFoundError:

@@ -11,12 +11,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from netspec.compiler.ir.graph import Graph
+from netspec.runtime.data.chosen_images import ChosenImages
 from netspec.runtime.data.input_normalization import (
     InputNormalization,
     Normalization,
     Normalizations,
 )
 from netspec.runtime.data.prefetch import prefetched
+from netspec.runtime.data.samples import by_input
+from netspec.runtime.models.inputs import input_name
+from netspec.runtime.models.protocols import Job
 
 # A data set may take this share of a GPU's free memory; the rest is for the network.
 _SHARE_OF_MEMORY = 0.25
@@ -163,6 +168,25 @@ def make_feeds(
         wanted = sum(y.nbytes + sum(array.nbytes for array in x.values()) for x, y in sets.values())
         kind = Resident if wanted <= _SHARE_OF_MEMORY * free else Streamed
     return {name: kind(x, y, device) for name, (x, y) in sets.items()}
+
+
+def job_feeds(job: Job, graph: Graph, device: torch.device) -> dict[str, Feed]:
+    """Return the sources of a run's images: of its `steps`, and of each accuracy by its name."""
+    sets = {"steps": (_by_net_input(graph, job.data.x_train), job.data.y_train)}
+    chosen = {}
+    for name, (x, y) in job.measured.items():
+        if isinstance(x, ChosenImages):
+            assert x.images is job.data.x_train, "some of the training images"
+            chosen[name] = x.numbers
+        else:
+            sets[name] = (_by_net_input(graph, x), y)
+    feeds = make_feeds(sets, device)
+    return feeds | {name: FeedPart(feeds["steps"], numbers) for name, numbers in chosen.items()}
+
+
+def _by_net_input(graph: Graph, x: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """Return samples by the names of the net's inputs."""
+    return {input_name(graph, field): each for field, each in by_input(x).items()}
 
 
 def make_normalizers(

@@ -29,6 +29,7 @@ class Execution:
         channels_last: Store pictures and filters with the channels last.
         compiler: The backend of torch.compile, such as `inductor`; None does not compile.
         group: The group of processes that share each batch.
+        shares_batch_norm: Batch norm uses the statistics of the images of all processes.
     """
 
     device: torch.device
@@ -36,6 +37,7 @@ class Execution:
     channels_last: bool = False
     compiler: str | None = None
     group: ProcessGroup = ProcessGroup()
+    shares_batch_norm: bool = False
 
     def __post_init__(self) -> None:
         check_name("kind of mixed precision", self.amp, AMP)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -20,6 +20,7 @@ from netspec.compiler.ir.graph import Graph
 from netspec.compiler.numpy_backend.lower import is_frozen
 from netspec.diagnostics import NetspecError
 from netspec.fork_lock import ForkLock
+from netspec.runtime.data.choices import require
 from netspec.runtime.data.dataset import Dataset
 from netspec.runtime.models.activations import activations
 from netspec.runtime.models.classifier_shape import (
@@ -299,17 +300,26 @@ class TorchModel:
     @contextmanager
     def training(self, job: Job) -> Iterator[Backend]:
         """Context manager: yields the backend with which `netspec.fit` takes steps."""
+        from netspec.runtime.models.pytorch.shared_batch_norm import shared_batch_norms
         from netspec.runtime.models.pytorch.steps import TorchBackend
 
-        size = self.execution.group.size
+        group = self.execution.group
+        size = group.size
+        shares = self.execution.shares_batch_norm and size > 1
+        require(
+            not shares or job.accumulate == 1,
+            "batch norm over all processes needs the whole step at once: accumulate is"
+            f" {job.accumulate}",
+        )
         device = self.execution.device
         # Dropout uses PyTorch's global generator; the caller's state is restored afterwards.
         with (
             torch.enable_grad(),  # an interrupt may have left `no_grad` on
             torch.random.fork_rng([device] if device.type == "cuda" else []),
             ordinary_errors(-(-job.batch // size), self.execution.compiler),
+            shared_batch_norms(self.module, group) if shares else nullcontext() as participation,
         ):
-            yield TorchBackend(self, job)
+            yield TorchBackend(self, job, participation)
 
 
 class _Pass:

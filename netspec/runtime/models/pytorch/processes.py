@@ -93,6 +93,25 @@ def from_environment() -> ProcessGroup:
         ) from None
 
 
+def current_group() -> ProcessGroup:
+    """Return the process in the group that some engine has formed; a single one without."""
+    if not dist.is_available() or not dist.is_initialized():
+        return ProcessGroup()
+    return ProcessGroup(
+        dist.get_rank(), dist.get_world_size(), int(os.environ.get("LOCAL_RANK", "0"))
+    )
+
+
+def _own_store() -> dist.Store:
+    """Return the store in which processes find each other, without what those before a restart left.
+
+    torchrun's store outlives them, and PyTorch would connect to the addresses of processes that are gone.
+    """
+    store, _, _ = next(dist.rendezvous("env://"))
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    return dist.PrefixStore(f"netspec/attempt-{attempt}", store)
+
+
 @contextmanager
 def joined(group: ProcessGroup, device: torch.device) -> Iterator[None]:
     """Context manager: join the group, with NCCL between GPUs and gloo between CPUs.
@@ -105,7 +124,10 @@ def joined(group: ProcessGroup, device: torch.device) -> Iterator[None]:
         return
     gpu = device if device.type == "cuda" else None
     with ordinary_loss():
-        dist.init_process_group("gloo" if gpu is None else "nccl", device_id=gpu)
+        dist.init_process_group(
+            "gloo" if gpu is None else "nccl",
+            store=_own_store(), rank=group.rank, world_size=group.size, device_id=gpu,
+        )  # fmt: skip
         try:
             yield
         except BaseException:

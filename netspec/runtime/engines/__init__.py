@@ -1,0 +1,1 @@
+"""Nets and recipes for the engines that other people run. Modules here import lightning."""

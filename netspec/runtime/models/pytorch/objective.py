@@ -1,0 +1,142 @@
+"""The loss of a run over the outputs of a module, and what its gradient has beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from netspec.runtime.data.choices import require
+from netspec.runtime.data.dataset import IGNORED
+from netspec.runtime.models.protocols import Job
+from netspec.runtime.models.pytorch.batches import Batch
+from netspec.runtime.models.pytorch.model import TorchModel
+from netspec.runtime.models.pytorch.optimizers import Trained, make_torch_optimizer
+from netspec.runtime.optim.losses import SoftmaxCrossEntropy
+from netspec.runtime.optim.optimizers import check_optimizer
+from netspec.runtime.optim.targets import OF_CLASSES, targets_of
+
+
+class Objective:
+    """What a run minimizes, and the parameters that it changes for it.
+
+    The gradient is clipped including the L2 term, and decoupled decay is different from L2: in these
+    cases the L2 gradient is added explicitly, in all others the optimizer adds it.
+
+    Args:
+        model: the model that is trained.
+        job: the run.
+
+    Attributes:
+        names: The names of the trained parameters, in the optimizer's order.
+        trained: These parameters: the ones trained alike together.
+        rule: netspec's optimizer.
+
+    Raises:
+        NetspecError: `train/bad-option` for a loss without a PyTorch implementation.
+    """
+
+    def __init__(self, model: TorchModel, job: Job) -> None:
+        require(
+            hasattr(job.loss, "in_torch"), f"{job.loss} has no PyTorch implementation (`in_torch`)"
+        )
+        self._model, self._job = model, job
+        self.names, self.trained = _choose_trained(model, job)
+        self.rule = check_optimizer(job.optimizer, job.optimizer_options)
+        self._adds_l2 = job.l2 > 0 and (job.clip_norm is not None or self.rule.decouples_decay)
+        self._targets = targets_of(job.loss) or OF_CLASSES
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """The trained parameters."""
+        return [each.tensor for each in self.trained]
+
+    def make_optimizer(self, *, fused: bool) -> Any:
+        """Return the optimizer of the trained parameters; see `make_torch_optimizer`."""
+        decay = 0.0 if self._adds_l2 else self._job.l2
+        return make_torch_optimizer(self.rule, self.trained, weight_decay=decay, fused=fused)
+
+    def arguments(self, x: Batch) -> list[Tensor]:
+        """Return a normalized batch as the module takes it."""
+        return [self._model.stored(x[name], name) for name in self._model.graph.inputs]
+
+    def loss(self, outputs: Any, y: Tensor, weights: Sequence[float]) -> Tensor:
+        """Return the weighted sum of the losses of a batch, without the L2 term.
+
+        Args:
+            outputs: what the module returned.
+            y: (N, ...) the labels.
+            weights: the weights of the mean of the main loss, and of those of the further outputs.
+        """
+        dtype, model, job = self._model.torch_dtype, self._model, self._job
+        main, *others = weights
+        loss: Tensor = main * job.loss.in_torch(model.chosen_output(outputs).to(dtype), y)
+        for term, weight in zip(job.also, others, strict=True):
+            found = model.chosen_output(outputs, term.output)
+            loss = loss + weight * term.weight * term.loss.in_torch(found.to(dtype), y)
+        return loss
+
+    def shown(self, loss: Tensor, *, is_first: bool) -> Tensor:
+        """Return this process's part of the loss to report. The first process's includes the L2 term."""
+        loss, l2 = loss.double(), self._job.l2
+        if not (l2 and is_first):
+            return loss
+        alike: dict[float, list[Tensor]] = {}
+        for each in self.trained:
+            if each.decay:
+                alike.setdefault(each.decay, []).append(each.tensor.detach())
+        for decay, tensors in alike.items():
+            norm = torch.nn.utils.get_total_norm(tensors)
+            loss = loss + 0.5 * l2 * decay * norm.double() ** 2
+        return loss
+
+    def finish_gradients(self, unscale: Callable[[], object] = lambda: None) -> None:
+        """Add the gradient terms that the backward pass does not compute, and clip.
+
+        Args:
+            unscale: divides the gradients by what mixed precision has multiplied them by.
+        """
+        job = self._job
+        if not self._adds_l2 and job.clip_norm is None:
+            return
+        unscale()
+        if self._adds_l2:
+            for each in self.trained:
+                if each.decay and each.tensor.grad is not None:
+                    own = each.tensor.detach()
+                    each.tensor.grad.add_(own, alpha=job.l2 * each.decay)
+        if job.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.tensors, job.clip_norm)
+
+    def judge(self, outputs: Any, y: Tensor, count: int) -> Tensor:
+        """Return (3,) float64: the targets that are right, those that count, their cross-entropy.
+
+        Args:
+            outputs: what the module returned.
+            y: (N, ...) the labels.
+            count: how many of the N images are judged, the first ones.
+        """
+        sums = torch.zeros(3, dtype=torch.float64, device=y.device)
+        if not count:
+            return sums
+        scores, y = self._model.chosen_output(outputs)[:count], y[:count]
+        sums[:2] = self._targets.judge_in_torch(scores, y)
+        if self._job.perplexes:
+            mean = SoftmaxCrossEntropy().in_torch(scores.to(self._model.torch_dtype), y)
+            sums[2] = mean.double() * (y != IGNORED).sum()
+        return sums
+
+
+def _choose_trained(model: TorchModel, job: Job) -> tuple[list[str], list[Trained]]:
+    """Return the names of the trained parameters, and these: the ones trained alike together."""
+    roles = model.graph.parameters
+    alike: dict[tuple[float, float], dict[str, Trained]] = {}
+    for name, p in model.module.named_parameters():
+        if p.requires_grad:
+            rate = job.rates.get(name, 1.0)
+            decay = job.decays.get(name, float(roles[name].role == "weight"))
+            alike.setdefault((rate, decay), {})[name] = Trained(p, name, rate, decay)
+    found = {name: each for group in alike.values() for name, each in group.items()}
+    return [*found], [*found.values()]

@@ -1,0 +1,51 @@
+"""What is done to a batch of stored images on its device, before the network sees it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from netspec.compiler.ir.graph import Graph
+from netspec.runtime.data.augment_draws import picture_to_change
+from netspec.runtime.models.inputs import input_name
+from netspec.runtime.models.protocols import Job
+from netspec.runtime.models.pytorch.augment import cut_out, shift_and_flip
+from netspec.runtime.models.pytorch.batches import Batch, make_normalizers
+
+
+class Preparation:
+    """Augments training images and normalizes all.
+
+    Args:
+        graph: the net.
+        job: the run.
+        dtype: the type of the normalized images.
+        device: where they are.
+
+    Raises:
+        NetspecError: `train/bad-option` if there is no picture to augment.
+    """
+
+    def __init__(self, graph: Graph, job: Job, dtype: torch.dtype, device: torch.device) -> None:
+        self._kinds = job.augment
+        picture = picture_to_change(job.augment, job.data)
+        self._picture = None if picture is None else input_name(graph, picture)
+        only = next(iter(graph.inputs))
+        self._normalizers = make_normalizers(job.normalization, only, dtype, device)
+
+    def changed(self, x: Batch, drawn: Tensor) -> Batch:
+        """Augment and normalize stored training images.
+
+        Args:
+            x: the images, by input.
+            drawn: (N, 5), see `netspec.runtime.data.augment_draws.draw`; (N, 0) without pictures.
+        """
+        if self._picture is None:
+            return self.normalized(x)
+        kinds, name = self._kinds, self._picture
+        changed = self.normalized({**x, name: shift_and_flip(x[name], drawn, kinds)})
+        return {**changed, name: cut_out(changed[name], drawn, kinds)}
+
+    def normalized(self, x: Batch) -> Batch:
+        """Normalize stored images."""
+        return {name: self._normalizers[name](each) for name, each in x.items()}
