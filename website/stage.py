@@ -27,6 +27,7 @@ _GUIDES = {
     "editors/README.md": "Editors",
     "docs/training.md": "Train",
     "docs/engines.md": "Engines and machines",
+    "docs/scale.md": "What ImageNet costs",
     "docs/weights.md": "Weights",
     "docs/python.md": "From Python",
     "docs/verify.md": "Verify",

@@ -68,6 +68,7 @@ PAGES = (
     "docs/course.md",
     "docs/serving.md",
     "docs/engines.md",
+    "docs/scale.md",
     "docs/onnx.md",
 )
 FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from netspec.runtime.data.input_normalization import (
 from netspec.runtime.data.pictures import read_picture
 from netspec.runtime.runs.option_types import from_text
 from netspec.runtime.runs.options import OPTIONS
-from tests.conftest import Run
+from tests.conftest import ROOT, Run
 from tests.helpers.errors import fails
 from tests.helpers.labelled_pictures import save
 
@@ -358,3 +360,14 @@ def test_what_is_wrong_on_a_command_line_is_said_by_every_verb(
 
 def test_lists_of_numbers_are_typed_with_commas() -> None:
     assert from_text(OPTIONS["mean"].kind, "0.5,-1,2") == [0.5, -1.0, 2.0]
+
+
+def test_the_benchmark_of_decoding_prints_rates():
+    pytest.importorskip("torch", reason="batches are gathered by PyTorch")
+    done = subprocess.run(
+        [sys.executable, ROOT / "benchmarks/decoding.py", "--pictures", "2", "--rounds", "1"],
+        check=True, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    decoded, gathered = (line.split()[1] for line in done.stdout.splitlines())
+    assert float(decoded.replace(",", "")) > 0
+    assert float(gathered.replace(",", "")) > 0
