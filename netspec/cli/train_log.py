@@ -10,6 +10,7 @@ from dataclasses import replace
 from logging.handlers import MemoryHandler
 from typing import TYPE_CHECKING
 
+from netspec import codes
 from netspec.diagnostics import Hint, NetspecError
 from netspec.text.printable import printable_lines
 
@@ -116,6 +117,9 @@ def _with_advice(error: NetspecError, recorder: RunRecorder) -> NetspecError:
     """Add a hint to the error that the run can still be resumed, if it can."""
     if not recorder.can_go_on():
         return error
-    hint = Hint(f"go on from the last checkpoint: netspec train --resume {recorder.folder.path}")
     first, *others = error.diagnostics
+    command = f"netspec train --resume {recorder.folder.path}"
+    hint = Hint(f"go on from the last checkpoint: {command}")
+    if first.code == codes.TRAIN_DIVERGED:  # the same rate would lead to the same place
+        hint = Hint(f"go on from the last checkpoint at a lower rate: {command} --lr RATE")
     return NetspecError([replace(first, hints=(*first.hints, hint)), *others])

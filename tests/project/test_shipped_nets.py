@@ -85,7 +85,10 @@ def test_a_name_is_no_path(name: str) -> None:
         ("networks/lenet.net", "did you mean `lenet`, which comes with netspec?"),
         ("mymodle.net", "did you mean `mymodel.net`?"),
         ("mymodle", "did you mean `mymodel.net`?"),
-        ("xyzzy", "`netspec new` lists the nets that come with netspec"),
+        (
+            "xyzzy",
+            "`netspec new` lists the nets that come with netspec, and `netspec runs` your runs",
+        ),
     ],
 )
 def test_a_name_of_nothing_is_told_what_was_meant(

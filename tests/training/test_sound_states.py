@@ -97,7 +97,7 @@ def test_a_state_that_is_not_finite_is_no_checkpoint(
         finished = run("train", target, net, *SHORT, "--out", "run")
     assert finished.code == 1
     assert "error[train/diverged]" in finished.err
-    assert "netspec train --resume run" in finished.err
+    assert "at a lower rate: netspec train --resume run --lr RATE\n" in finished.err
     states = [
         p for p in Path("run/checkpoints").glob("*.safetensors") if p.name != "best.safetensors"
     ]

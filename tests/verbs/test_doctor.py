@@ -311,7 +311,8 @@ def test_training_at_chance_level_names_doctor(run: Run, write, tmp_path, backen
         "--out", tmp_path / "run",
     )  # fmt: skip
     assert finished.code == 0, finished.err
-    assert finished.err.count("`netspec doctor` looks for the cause") == warned
+    told = f"`netspec doctor FILE --lr {float(lr):g}` looks for the cause"
+    assert finished.err.count(told) == warned
     log = (tmp_path / "run/log.txt").read_text("utf-8")
     assert log.count("nothing is learnt yet") == warned
 

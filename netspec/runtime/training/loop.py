@@ -276,11 +276,12 @@ class TrainingRun:
         limit = chance + max(doubt, min(HARDLY * (1 - chance), chance / 2))
         if chance == 1.0 or found > limit:
             return None
+        rate = max(self.history.learning_rates)
         what = "images" if self.job.data.y_train.ndim == 1 else "targets"
         return (
             f"warning: after epoch {self.epoch} {found:.2%} of the training {what} are right, and one"
             f" answer for all would give {chance:.2%}: nothing is learnt yet;"
-            f" `netspec doctor` looks for the cause"
+            f" `netspec doctor FILE --lr {rate:g}` looks for the cause"
         )
 
     def _check(self, value: float) -> None:
