@@ -200,10 +200,12 @@ def _taken(text: str, known: Sizes) -> list[Sizes]:
     except netspec.NetspecError:
         return []
     found = []
+    # `roll` counts on as many places as it moves by, as docs/c.md says.
+    least = 9 if "-> roll(9" in text else 2 if "-> roll(" in text else 1
     for more in (7, 5, 3, 2, 1, 0, -1, -2):
         sizes = {name: number + more for name, number in known.items()}
         try:
-            if min(sizes.values()) >= 1:
+            if min(sizes.values()) >= least:
                 specialize(graph, sizes)
                 found.append(sizes)
         except netspec.NetspecError:
