@@ -60,7 +60,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Evaluate a trained net and print the tables."""
-    from netspec.runtime.data.catalog import load
+    from netspec.runtime.data.catalog import load, path_of
     from netspec.runtime.data.choices import require
     from netspec.runtime.data.samples import number_types
     from netspec.runtime.models.classifier_shape import only_input_shape, require_targets
@@ -80,10 +80,12 @@ def run(options: argparse.Namespace) -> int:
     given = given_normalization(options)
     if options.mistakes is not None:
         check_picture_path(options.mistakes, (".png",))
-        check_output(options.mistakes, (), force=options.force)
     trained = load_trained(options)
     model = trained.model
     settings = _settings(options, trained.run)
+    if options.mistakes is not None:
+        read = filter(None, [options.data_dir, path_of(settings["data"])])
+        check_output(options.mistakes, read, force=options.force)
     folder = Path(settings["data-dir"]) if settings["data-dir"] else None
     data = load(
         settings["data"], folder, only_input_shape(model.graph), resize=settings.resize,

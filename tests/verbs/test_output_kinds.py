@@ -85,6 +85,8 @@ WRITERS = {
     "curves": Writer("plot run -o", ".svg", library="matplotlib"),
     "filters": Writer("plot --filters filters.safetensors -o", ".png"),
     "doctor": Writer("doctor tiny.net --plot", ".png", library="matplotlib"),
+    "mistakes": Writer("eval run --mistakes", ".png"),
+    "rates": Writer("train numpy tiny.net --find-lr", ".png", library="matplotlib"),
     "net from onnx": Writer("import onnx tiny.onnx -o", ".net", library="onnx"),
     "weights from onnx": Writer(
         "import onnx tiny.onnx --weights-out", ".safetensors", library="onnx"
@@ -391,7 +393,7 @@ def command_of(
         writer = WRITERS[name]
         if writer.library:
             pytest.importorskip(writer.library)
-        if name == "curves":
+        if name in ("curves", "mistakes"):
             shutil.copytree(made_run, "run")
         elif name == "filters":
             save_weights("filters.safetensors", {"conv.weight": np.ones((2, 1, 3, 3), np.float32)})
