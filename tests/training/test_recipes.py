@@ -213,7 +213,7 @@ def test_every_option_of_the_table_is_one_of_the_command_line() -> None:
     training_options.configure(parser)
     flags = {flag for action in parser._actions for flag in action.option_strings}
     others = {"-h", "--help", "--net", "--set", "--color", "--recipe", "--no-recipe", "--resume"}
-    others |= {"--force", "--ops", "--find-lr"}
+    others |= {"--force", "--ops", "--find-lr", "--restartable"}
     assert flags == {f"--{name}" for name in OPTIONS} | others
     parsed = parser.parse_args(["numpy", "a.net", "--augment", "crop,flip", "--lr", "1e-3"])
     assert training_options.given(parsed) == {"augment": ["crop", "flip"], "lr": 1e-3}
