@@ -11,6 +11,7 @@ from netspec.compiler.driver import Compilation, Request, compile_untried
 from netspec.compiler.fmt.formatter import format_source
 from netspec.compiler.ir.size_text import size_text
 from netspec.compiler.ir.sizes import Dim
+from netspec.compiler.passes.layer_limit import require_few_shapes
 from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import NetspecError, Source, Span
 
@@ -27,7 +28,7 @@ def with_shapes(request: Request) -> str:
         request: what to write; it must have a `source`.
 
     Raises:
-        NetspecError: with the errors of the file.
+        NetspecError: with the errors of the file; `limit/layers`.
     """
     source = request.source
     assert source is not None
@@ -36,6 +37,7 @@ def with_shapes(request: Request) -> str:
     if result.errors:
         raise NetspecError(result.errors)
     comments = dict(_comments(result))
+    require_few_shapes(source.name, len(comments), _first(result))
     while comments:
         lines = source.text.split("\n")
         for line, comment in comments.items():
@@ -49,6 +51,12 @@ def with_shapes(request: Request) -> str:
         kept = {line: each for line, each in comments.items() if each not in wrong}
         comments = kept if len(kept) < len(comments) else {}
     return source.text
+
+
+def _first(result: Compilation) -> Span | None:
+    """Return where the file's first net or block is."""
+    tree = result.module.tree if result.module is not None else None
+    return tree.definitions[0].span if tree is not None and tree.definitions else None
 
 
 def _comments(result: Compilation) -> Iterator[tuple[int, str]]:

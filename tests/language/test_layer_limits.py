@@ -5,14 +5,17 @@ from __future__ import annotations
 import ast
 import gc
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 import netspec
 from netspec.cli.collector import rare_collections
 from netspec.compiler.analysis.diff import compare
+from netspec.compiler.driver import Request
 from netspec.compiler.parse import loader
 from netspec.compiler.passes import layer_limit
+from netspec.compiler.shape_lines import with_shapes
 from netspec.compiler.torch_backend import classes
 from netspec.diagnostics import Source, Span
 from netspec.export import standalone_source
@@ -51,6 +54,16 @@ def test_the_limit_is_the_last_number_that_is_allowed(make, monkeypatch):
     said = refused(lambda: make(deep(13)))
     assert "13 layers" in said.message
     assert "the limit is 12; NETSPEC_LAYERS=13 " in said.hints[0].text
+
+
+def test_shapes_are_written_behind_as_many_lines(monkeypatch):
+    def shaped(lines: int) -> str:
+        text = "net A {\n    input x: [3]\n" + "    x = x -> relu\n" * lines + "    output x\n}\n"
+        return with_shapes(Request(source=Source("a.net", text), folder=Path()))
+
+    monkeypatch.setattr(layer_limit, "MAX_LAYERS", 12)
+    assert shaped(12).count("# [3]") == 12
+    assert "13 lines that end in a shape" in refused(lambda: shaped(13)).message
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,15 @@ def require_few_rows(graph: Graph) -> None:
     _require(len(graph.nodes), MAX_LISTED, f"{graph.name} has {{}} layers", graph.span)
 
 
+def require_few_shapes(name: str, count: int, span: Span | None) -> None:
+    """Check that the shapes of a file can be written down in short time: it is then read anew.
+
+    Raises:
+        NetspecError: `limit/layers`.
+    """
+    _require(count, MAX_LAYERS, f"{name} has {{}} lines that end in a shape", span)
+
+
 def require_few_parts(name: str, count: int, span: Span | None) -> None:
     """Check how many layers, inputs, calls and names a net has together.
 
