@@ -76,6 +76,25 @@ def test_what_is_shared_is_shared_again(what: str, tmp_path: Path) -> None:
     assert not found.notes
 
 
+# A list of sizes with a -1 and a size that differs between calls, and how the block writes it.
+LAST_SIZES = {
+    "reshape(sizes)": "block B(size) x { return x -> a: linear(24) -> reshape([-1, size]) }\n"
+    "net A { input x: [12, 8]\n output p = x -> one: B(3)\n output q = x -> two: B(4) }",
+    "reshape([-1, 4, x.features])": "block B x { return x -> tanh -> reshape([-1, 4, x.features])"
+    " -> a: linear(5) }\n"
+    "net A { input x: [12, 6]\n input y: [12, 1]\n"
+    " output p = x -> one: B\n output q = y -> two: B }",
+}
+
+
+@pytest.mark.parametrize("wanted", LAST_SIZES)
+def test_a_list_of_sizes_has_one_wildcard(wanted: str, tmp_path: Path) -> None:
+    net = netspec.loads(LAST_SIZES[wanted])
+    found = import_onnx(written(net, tmp_path / "net.onnx"))
+    assert_same(found, net)
+    assert wanted in found.text
+
+
 @pytest.mark.parametrize(
     "name", some_quick(NETS, ("resnet", "zoo/vae", "zoo/regnet_y_400mf", "zoo/gpt2"))
 )

@@ -188,7 +188,7 @@ class Expressions:
             column = [None if p is None else p.numbers[i] for p in patterns]
             numbers.append(self._number(column, in_sum=" * {" in text))
         unknown = [i for i, number in enumerate(numbers) if number is None]
-        if len(unknown) == 1 and rest:
+        if len(unknown) == 1 and rest and Following(rest) not in numbers:  # at most one is left
             numbers[unknown[0]] = Following(rest)
         found = [number for number in numbers if number is not None]
         return Filled(text, tuple(found)) if len(found) == count else None
@@ -198,7 +198,7 @@ class Expressions:
         known = {number for number in column if number is not None}
         if len(known) == 1:
             return Following(str(known.pop()))
-        found = self._by_input(column, _ANY_AXIS, least=2) or self._by_argument(column)
+        found = self._by_input(column, _ANY_AXIS, least=1) or self._by_argument(column)
         if found is not None and in_sum:
             return replace(found, text=f"({found.text})") if " " in found.text else found
         return found
