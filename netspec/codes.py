@@ -46,6 +46,7 @@ CALL_UNKNOWN_ATTRIBUTE = Code.error("call/unknown-attribute", "there is no argum
 CALL_VALUE = Code.error("call/value", "an argument of the wrong kind, or out of its range")
 
 COMPILE_C_FAILED = Code.error("compile/c-failed", "a C compiler refused the C file of a net")
+COMPILE_CACHE = Code.error("compile/cache", "a folder for machine code that cannot be used")
 COMPILE_CLASS_NAME = Code.error(
     "compile/class-name", "a net or a block whose name cannot be the name of a Python class"
 )

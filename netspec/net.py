@@ -25,6 +25,7 @@ from netspec.diagnostics import Diagnostic, NetspecError, Source
 if TYPE_CHECKING:
     from netspec.compiler.analysis.costs import Summary
     from netspec.draw.drawing import Drawing
+    from netspec.runtime.models.engines import Engine
     from netspec.runtime.models.numpy_model import Model
     from netspec.runtime.models.pytorch.model import TorchModel
 
@@ -95,6 +96,9 @@ class Net:
     ) -> Model: ...
 
     @overload
+    def compile(self, target: Literal["c"], *, dtype: str = ..., seed: int = ...) -> Model: ...
+
+    @overload
     def compile(
         self, target: Literal["torch"], *, dtype: str = ..., seed: int = ..., device: str = ...
     ) -> TorchModel: ...
@@ -104,18 +108,20 @@ class Net:
     ) -> Model | TorchModel:
         """Compile to a model that runs.
 
-        Initial values are drawn from `seed`, the same for both targets.
+        Initial values are drawn from `seed`, the same for every target.
 
         Args:
-            target: `numpy`, or `torch` for the generated module (`.module`) with the same methods.
+            target: `numpy`; `c` for machine code that the C compiler of this machine makes when it is
+                first needed; `torch` for the generated module (`.module`) with the same methods.
             dtype: `float32` or `float64`.
             seed: the seed of the initial values.
             device: for PyTorch: `cpu`, `cuda` or `auto`.
 
         Raises:
-            NetspecError: for an unknown target or dtype, or if PyTorch is not installed.
+            NetspecError: for an unknown target or dtype, or if PyTorch is not installed; for C
+                `compile/no-compiler`, and `compile/no-c` with each layer that has no form in C.
         """
-        _check_target(target, ("numpy", "torch"))
+        _check_target(target, ("numpy", "torch", "c"))
         if target == "torch":
             from netspec.runtime.models.torch_build import build_module
 
@@ -130,7 +136,7 @@ class Net:
             return model
         from netspec.runtime.models.numpy_model import Model
 
-        made = Model(self.graph, dtype=dtype, seed=seed)
+        made = Model(self.graph, dtype=dtype, seed=seed, engine=_engine(target, self.graph))
         made.arguments = self.written.arguments
         return made
 
@@ -308,6 +314,22 @@ def _c_text(graph: Graph, training: bool) -> str:
             "netspec compile --target c -o OUT writes both",
         )
     return source.text
+
+
+def _engine(target: str, graph: Graph) -> Engine:
+    """Return what computes a model.
+
+    Raises:
+        NetspecError: `compile/no-compiler`, `compile/no-c`.
+    """
+    from netspec.runtime.models.engines import NativeEngine, NumpyEngine
+
+    if target == "numpy":
+        return NumpyEngine()
+    from netspec.runtime.engine.native.require import require_c
+
+    require_c(graph)
+    return NativeEngine()
 
 
 def _check_target(target: str, known: tuple[str, ...]) -> None:

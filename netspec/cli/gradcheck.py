@@ -59,8 +59,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--from", dest="start", metavar="LABEL",
                       help="begin with this layer, block or input")  # fmt: skip
     what.add_argument("--to", dest="end", metavar="LABEL", help="end with this layer or block")
-    what.add_argument("--backend", choices=("numpy", "torch", "both"),
-                      help="(default: both, where PyTorch is installed)")  # fmt: skip
+    what.add_argument("--backend", choices=("numpy", "c", "torch", "both"),
+                      help="both: numpy and torch (default: both, where PyTorch is"
+                      " installed)")  # fmt: skip
     what.add_argument("--mode", choices=("train", "eval", "both"), default="both",
                       help="(default both)")  # fmt: skip
     what.add_argument("--loss", choices=tuple(LOSSES), help="(default softmax, the cross-entropy)")

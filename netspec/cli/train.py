@@ -1,11 +1,11 @@
-"""`netspec train FILE`, `netspec train torch FILE` and `netspec train --resume RUN`."""
+"""`netspec train FILE`, `netspec train c FILE`, `train torch FILE` and `train --resume RUN`."""
 
 from __future__ import annotations
 
 import argparse
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from netspec import codes
 from netspec.cli import FAILED, OK
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
 
         target = RunFolder(options.resume).facts().target
     if target != "torch":
-        return _run_numpy(options)
+        return _run_here(options)
     from netspec.runtime.models.torch_build import require_torch
 
     require_torch()
@@ -88,7 +88,7 @@ def _settle_search(options: argparse.Namespace) -> None:
     options.out = "none"
 
 
-def _run_numpy(options: argparse.Namespace) -> int:
+def _run_here(options: argparse.Namespace) -> int:
     from netspec.kernels import parallel
 
     plan = make_plan(options)
@@ -98,7 +98,12 @@ def _run_numpy(options: argparse.Namespace) -> int:
         threads.limit(plan.threads)
     settings = plan.settings
     _require_room(plan)
-    model = plan.net.compile("numpy", dtype=settings["dtype"], seed=settings["seed"])
+    target: Literal["numpy", "c"] = "c" if plan.target == "c" else "numpy"
+    if target == "c":
+        from netspec.runtime.engine.native.require import require_c
+
+        require_c(plan.net.graph, training=True)
+    model = plan.net.compile(target, dtype=settings["dtype"], seed=settings["seed"])
     return _train(plan, model, parallel.threads(), search=options.find_lr)
 
 

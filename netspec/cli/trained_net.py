@@ -68,8 +68,9 @@ def add_weight_options(parser: argparse.ArgumentParser, *, pictures: bool = True
                         help="trained weights: a file of them, such as safetensors or PyTorch's .pth,"
                         " or the folder of a run (default: those of the run)")  # fmt: skip
     add_rename_option(parser)
-    parser.add_argument("--backend", choices=("numpy", "torch"), default="numpy",
-                        help="what computes (default numpy)")  # fmt: skip
+    parser.add_argument("--backend", choices=("numpy", "c", "torch"), default="numpy",
+                        help="what computes: numpy (default); c, machine code that the C compiler of"
+                        " this machine makes; or torch")  # fmt: skip
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
                         help="for torch (default auto: a GPU if there is one)")  # fmt: skip
     parser.add_argument("--threads", type=positive, metavar="N",
@@ -106,7 +107,7 @@ def load_trained(options: argparse.Namespace) -> Trained:
     if options.backend == "torch":
         model = net.compile("torch", dtype=dtype, device=options.device)
     else:
-        model = net.compile("numpy", dtype=dtype)
+        model = net.compile(options.backend, dtype=dtype)
     try:
         model.load_state_dict(weights.tensors)
     except NetspecError as error:

@@ -26,15 +26,13 @@ from netspec.runtime.runs.option_types import (
     from_text,
     problem,
 )
-from netspec.runtime.runs.options import OPTIONS, Option
-
-TARGETS = ("numpy", "torch")
+from netspec.runtime.runs.options import OPTIONS, TARGETS, Option
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options. An option that is not given is None: recipe and defaults are applied later."""
     parser.add_argument(
-        "target", nargs="?", metavar="{numpy,torch}",
+        "target", nargs="?", metavar=f"{{{','.join(TARGETS)}}}",
         help="the backend (default numpy)",
     )  # fmt: skip
     add_net_file(parser, nargs="?")

@@ -35,6 +35,7 @@ _LOG = logging.getLogger(__name__)
 # The packages whose versions are recorded with a run.
 _PACKAGES = {
     "numpy": ("netspec-dsl", "numpy", "numexpr"),
+    "c": ("netspec-dsl", "numpy"),
     "torch": ("netspec-dsl", "numpy", "torch"),
 }
 
@@ -44,7 +45,7 @@ class TrainingPlan:
     """A run that is completely specified, before anything is computed.
 
     Attributes:
-        target: `numpy` or `torch`.
+        target: `numpy`, `c` or `torch`.
         net: The net.
         arguments: The arguments of the net.
         settings: A value for every option.
@@ -170,9 +171,8 @@ class TrainingPlan:
     def _facts(self, data: Mapping[str, Any], threads: int, processes: int) -> Facts:
         """Return the facts that the run is started or resumed with."""
         from netspec.runtime.runs.folder import Facts, net_files
-        from netspec.runtime.weights.host import versions
 
-        now = versions(*_PACKAGES[self.target])
+        now = _versions(self.target)
         options = {name: self.settings[name] for name in OPTIONS}
         if self.resumed is not None:
             return replace(
@@ -210,6 +210,18 @@ class TrainingPlan:
             return described
         files = net_files(self.net.written)[1]
         return {**described, **{f"{NET}/{name}": content for name, content in files.items()}}
+
+
+def _versions(target: str) -> dict[str, str]:
+    """Return the versions of what computes a run."""
+    from netspec.runtime.weights.host import versions
+
+    found = versions(*_PACKAGES[target])
+    if target == "c":
+        from netspec.runtime.engine.native.c_compiler import this_compiler
+
+        found["C compiler"] = this_compiler().version
+    return found
 
 
 def make_plan(options: argparse.Namespace, *, writes: bool = True) -> TrainingPlan:
@@ -343,7 +355,7 @@ def _check_target(target: str, settings: Settings) -> None:
         NetspecError: `train/bad-option`.
     """
     wrong = [n for n in settings.given if OPTIONS[n].group == "PyTorch"]
-    if target == "numpy" and wrong:
+    if target != "torch" and wrong:
         flags = ", ".join(f"--{name}" for name in OPTIONS if name in wrong)
         raise NetspecError.simple(
             codes.TRAIN_BAD_OPTION, f"{flags}: for `netspec train torch` only"
@@ -354,7 +366,6 @@ def _going_on(options: argparse.Namespace, lock: FolderLock | None) -> TrainingP
     from netspec.cli.training_options import given
     from netspec.runtime.runs.folder import net_files
     from netspec.runtime.runs.resume import check_source, take_up, version_notes
-    from netspec.runtime.weights.host import versions
 
     if options.recipe is not None or options.no_recipe:
         message = "a resumed run keeps its recipe: leave out --recipe and --no-recipe"
@@ -370,7 +381,7 @@ def _going_on(options: argparse.Namespace, lock: FolderLock | None) -> TrainingP
         check_source(facts, folder, net_files(checked_net(options, arguments).written)[1])
     options.file = folder.net_file(facts)
     net = checked_net(options, arguments)
-    notes = [*resumed.notes, *version_notes(facts, versions(*_PACKAGES[facts.target]))]
+    notes = [*resumed.notes, *version_notes(facts, _versions(facts.target))]
     return TrainingPlan(
         facts.target, net, arguments, resumed.settings, tuple(notes), folder.path,
         folder.weights, facts.recipe, resumed, lock=lock,

@@ -441,4 +441,20 @@ def test_verify_finds_a_fault_of_the_c_file(run, write, monkeypatch):
     finished = run("verify", write(SMALL), "--c", "--no-torch")
     assert finished.code == 1
     assert "the reference and the C file differ at the output `output`" in finished.err
+    assert "the program as machine code has " in finished.err
     assert "the values before it are not seen" in finished.err
+
+
+def test_verify_finds_a_fault_of_machine_code_alone(run, write, monkeypatch):
+    GCC.require()
+    from netspec.compiler.c_backend import program_file
+
+    class NoFunctions(program_file.ElementwiseFunctions):
+        def call(self, *given) -> list[str]:
+            return []
+
+    monkeypatch.setattr(program_file, "ElementwiseFunctions", NoFunctions)
+    finished = run("verify", write(SMALL), "--c", "--no-torch")
+    assert finished.code == 1
+    assert "the reference and the program as machine code differ at " in finished.err
+    assert "the C file has " in finished.err

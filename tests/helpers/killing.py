@@ -67,7 +67,7 @@ for line in sys.stdin:
 
 def stop_after(monkeypatch: Any, target: str, steps: int, what: Callable[[], None]) -> None:
     """Call `what` after a number of training steps, counted over all runs from now on."""
-    if target == "numpy":
+    if target != "torch":
         from netspec.runtime.models.numpy_steps import NumpyBackend as Backend
     else:
         from netspec.runtime.models.pytorch.steps import TorchBackend as Backend
@@ -173,7 +173,9 @@ def assert_equal_runs(run: Path, unbroken: Path) -> None:
     assert not [*run.rglob("*.part")]
 
 
-def kill_many(folder: Path, count: int, seed: int, say=lambda text: None) -> list[int]:
+def kill_many(
+    folder: Path, count: int, seed: int, say=lambda text: None, target: str = "numpy"
+) -> list[int]:
     """Kill runs at random moments, including resumed ones, and compare the results with an unbroken
     run.
 
@@ -183,7 +185,7 @@ def kill_many(folder: Path, count: int, seed: int, say=lambda text: None) -> lis
     net.write_text(NET, "utf-8")
     server = Server(folder / "output.txt")
     rng = random.Random(seed)
-    new = ("train", "numpy", net, *OPTIONS, "--out")
+    new = ("train", target, net, *OPTIONS, "--out")
     steps = []
     try:
         server.run(*new, folder / "first")  # the first run loads what is imported late

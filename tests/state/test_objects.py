@@ -152,6 +152,8 @@ KINDS = {
         lambda model, i: list(model.loss_and_grads(X[i], Y[i], training=False)[1].values()),
     ),
     "Predictor": Kind(lambda: fitted("numpy").predictor(), lambda net, i: net(X[i])),
+    "native Model": Kind(lambda: fitted("c"), by_forward, fit),
+    "native Predictor": Kind(lambda: fitted("c").predictor(), lambda net, i: net(X[i])),
     "TorchModel": Kind(lambda: fitted("torch"), by_forward, fit),
     "TorchModel in training mode": Kind(untrained_torch, by_forward, fit),
     "standalone net": Kind(lambda: standalone(True), by_forward, step),

@@ -79,7 +79,11 @@ def with_values(net: netspec.Net, target: str) -> Any:
 
 @pytest.mark.parametrize(
     ("name", "target"),
-    [*((name, "numpy") for name in NETS), *((name, "torch") for name in (*WRITERS, "gru", "scan"))],
+    [
+        *((name, "numpy") for name in NETS),
+        *((name, "c") for name in NETS if name != "scan"),
+        *((name, "torch") for name in (*WRITERS, "gru", "scan")),
+    ],
 )
 def test_the_same_tokens_as_from_the_whole_window(name: str, target: str) -> None:
     if target == "torch":

@@ -65,8 +65,9 @@ def halfway(run: Run, tmp_path, monkeypatch) -> Path:
 # ------------------------------------------------------------------------------------------- kills
 
 
-def test_killed_runs_go_on_as_if_nothing_had_been(tmp_path) -> None:
-    steps = kill_many(tmp_path, 10, seed=1)
+@pytest.mark.parametrize("target", ["numpy", "c"])
+def test_killed_runs_go_on_as_if_nothing_had_been(tmp_path, target) -> None:
+    steps = kill_many(tmp_path, 10, seed=1, target=target)
     assert len(steps) == 10
     assert len({*steps}) > 3
 

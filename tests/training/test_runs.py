@@ -131,6 +131,8 @@ CASES += [
     ("numpy", 9, ("--freeze", "conv*", "--loss", "svm")),
     ("numpy", 9, ("--eval-every", 2, "--test-every", 1, "--keep", "best")),
     ("numpy", 3, ("--eval-every", 0)),
+    ("c", 5, ()),
+    ("c", 9, ("--freeze", "conv*", "--dtype", "float64", "--accumulate", 2, "--ema", 0.9)),
     ("torch", 1, ()),
     ("torch", 9, ("--optimizer", "momentum", "--keep", "best")),
     ("torch", 5, ("--optimizer", "rmsprop", "--l2", 1e-2, "--eval-every", 2)),

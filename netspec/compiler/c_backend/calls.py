@@ -106,8 +106,10 @@ class Calls:
 
     def _loop(self, call: KernelCall, loop: Loop) -> list[str] | None:
         """Return the loop over the steps of a sequence; None for those that go back over it."""
+        if loop.way != "forward" or self.count:
+            return None
         steps = LoopSteps(call, loop, self.memory)
-        if loop.way != "forward" or self.count or steps.memory.depth >= len(TURNS):
+        if steps.memory.depth >= len(TURNS):
             return None
         inner = replace(self, nodes={**self.nodes, **loop.nodes}, memory=steps.memory, missing={})
         try:

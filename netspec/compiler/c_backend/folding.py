@@ -34,16 +34,23 @@ class Constants(dict[Operand, Array]):
     def __init__(self, parameters: Mapping[str, Array]) -> None:
         super().__init__((ParameterRef(name), _wide(array)) for name, array in parameters.items())
 
-    def fold(self, steps: Sequence[Step]) -> list[Step]:
-        """Return the steps that depend on inputs, after the others have been computed."""
+    def fold(self, steps: Sequence[Step], *, batched: bool = True) -> list[Step]:
+        """Return the steps that depend on inputs, after the others have been computed.
+
+        Args:
+            steps: the steps.
+            batched: whether buffers that every image has of its own are computed too, as those of
+                one image; False for code that computes several images.
+        """
         left = []
         written = Counter(operand for step in steps for operand in step.writes)
         for step in steps:
             # What several steps write, such as the states of a loop, is no constant.
             is_whole = all(written[operand] == 1 for operand in step.writes)
             has_numbers = all(map(_has_numbers, step.writes))
+            wanted = batched or not any(isinstance(w, Buffer) and w.batched for w in step.writes)
             reads_known = step.reads and all(operand in self for operand in step.reads)
-            if is_whole and has_numbers and reads_known:
+            if is_whole and has_numbers and wanted and reads_known:
                 self._compute(step)
             else:
                 left.append(step)

@@ -70,6 +70,7 @@ class FileMemory:
         parameters: where those that are not constant are, in one array.
         prefix: what the names of places begin with.
         sizes: the sizes that the caller passes; None if all are known.
+        table: what the pointer to each operand is called, in the order of use, if each has one.
         image: the variable that counts the images, where a pointer is to that image's part.
     """
 
@@ -88,6 +89,7 @@ class FileMemory:
     image: str = ""
     prefix: str = "AT"
     sizes: OpenSizes | None = None
+    table: dict[Operand, str] | None = None
 
     def __post_init__(self) -> None:
         self._roots = {
@@ -120,6 +122,8 @@ class FileMemory:
         if operand in self.constants:
             return self.constant(operand.name, self.constants[operand])
         root = self.root(operand)
+        if self.table is not None:
+            return self._in_table(root, self.table)
         if isinstance(root, ParameterRef):
             return f"parameters + {self.parameters[root.name].name}"
         if isinstance(root, GradientRef):
@@ -129,6 +133,12 @@ class FileMemory:
         if root not in self._places:
             self._places[root] = self.names.constant(f"{self.prefix}_{root.name}")
         return self._of_image(f"arena + {self._places[root]}", root)
+
+    def _in_table(self, root: Operand, table: dict[Operand, str]) -> str:
+        if root not in table:
+            start = "d_" if isinstance(root, GradientRef) else ""
+            table[root] = self.names.free(f"{start}{root.name}")
+        return self._of_image(table[root], root) if isinstance(root, Buffer) else table[root]
 
     def _of_image(self, pointer: str, buffer: Buffer) -> str:
         """Return the pointer to the part of a buffer that is the image's."""
@@ -160,7 +170,8 @@ class FileMemory:
         """Return the pointer to memory for numbers in between."""
         most = elements if self.sizes is None else self.sizes.numbers_at_most([elements])
         self.scratch_size = max(self.scratch_size, most)
-        return f"arena + {self.prefix}_SCRATCH"
+        place = f"{self.prefix}_SCRATCH"
+        return f"arena + {place}" if self.table is None else place
 
     def shape(self, operand: Operand) -> tuple[int, ...]:
         """Return the shape of an operand as it is stored, for one image."""

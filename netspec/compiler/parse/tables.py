@@ -39,7 +39,8 @@ def load_tables() -> Tables:
     import tempfile
 
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        # Machine code is kept there too, for which others must not write to the folder.
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as own:
             partial = Path(own) / path.name
             text = json.dumps(data).encode()

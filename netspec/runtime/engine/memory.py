@@ -27,6 +27,7 @@ class Buffers(dict[str, Array]):
 
     Attributes:
         code: the code that runs in them.
+        batch: the number of images.
         outside: the names of arrays that a caller may replace by its own.
         arena: the array that the others are parts of.
         scratch: working memory of the kernels.
@@ -36,6 +37,7 @@ class Buffers(dict[str, Array]):
     def __init__(
         self,
         code: Code,
+        batch: int,
         outside: Collection[str],
         make: Callable[[str], Array],
         arena: Array,
@@ -43,6 +45,7 @@ class Buffers(dict[str, Array]):
     ) -> None:
         super().__init__()
         self.code = code
+        self.batch = batch
         self.outside = outside
         self.arena, self.scratch = arena, scratch
         self.replays = {"forward": Replay(), "backward": Replay()}
@@ -92,6 +95,7 @@ class BatchMemory:
         outside = dict.fromkeys([*given, *(buffer.name for buffer in code.places.external)])
         buffers = Buffers(
             code,
+            batch,
             outside,
             lambda name: np.empty(_shape(given[name], batch), dtype),
             self.arena,

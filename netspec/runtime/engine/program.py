@@ -40,6 +40,7 @@ class Program:
         choose, make: see `Codes`.
         replays: if the program is run repeatedly on the same arrays, repeat only the NumPy calls of
             the kernels, which is faster and gives the same bits; see `Replay`.
+        records: whether its code consists of NumPy calls, so that these can be recorded.
     """
 
     def __init__(
@@ -52,10 +53,12 @@ class Program:
         choose: Choose = as_planned,
         make: Callable[[Graph, Plan, Plan | None], Code] = Code,
         replays: bool = False,
+        records: bool = True,
     ) -> None:
         self.plan = plan
         self.dtype = dtype
         self._replays = replays
+        self._records = records
         self._codes = Codes(graph, plan, steps, dtype, choose, make)
         self._own = self.new_memory()
         self._free = [self._own]
@@ -121,8 +124,10 @@ class Program:
     def record(self, buffers: Buffers, parameters: Mapping[str, Array]) -> Recording | None:
         """Record the NumPy calls of `forward` for the outputs, with the parameters taken as constants.
 
-        Returns None if the calls might not be the same for every input.
+        Returns None if the calls might not be the same for every input, or there are none.
         """
+        if not self._records:
+            return None
         with Recorder(fold=True) as recorder:
             known = {name: recorder.array(a, constant=True) for name, a in parameters.items()}
             bound = _recorded(recorder, buffers)

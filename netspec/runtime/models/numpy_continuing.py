@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from netspec.compiler.ir.graph import Graph
 from netspec.runtime.engine.memory import Buffers
 from netspec.runtime.engine.program import Program, make_plan
+from netspec.runtime.models.engines import Engine
 
 Array = NDArray[Any]
 
 
-def program_of(graph: Graph, dtype: np.dtype[Any]) -> Program:
+def program_of(graph: Graph, dtype: np.dtype[Any], engine: Engine) -> Program:
     """Compile a graph for `NumpyArrays`."""
-    return Program(graph, make_plan(graph, training=False, backward=False), dtype, replays=True)
+    return engine.for_one(graph, make_plan(graph, training=False, backward=False), dtype)
 
 
 class NumpyArrays:

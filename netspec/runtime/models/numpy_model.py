@@ -20,7 +20,6 @@ from netspec.diagnostics import NetspecError
 from netspec.fork_lock import ForkLock
 from netspec.runtime.data.batches import batch_slices
 from netspec.runtime.data.dataset import Dataset
-from netspec.runtime.engine.code import Choose
 from netspec.runtime.engine.floating_point import as_ieee
 from netspec.runtime.engine.memory import Buffers
 from netspec.runtime.engine.program import Program, make_plan
@@ -34,7 +33,7 @@ from netspec.runtime.models.classifier_shape import (
     scores_output,
 )
 from netspec.runtime.models.continuing import Continued, continued
-from netspec.runtime.models.emitters.choice import Emitters
+from netspec.runtime.models.engines import Engine, NumpyEngine
 from netspec.runtime.models.evaluation import (
     Evaluation,
     Normalize,
@@ -86,7 +85,7 @@ _DERIVED = (
 
 
 class Model:
-    """A net compiled to NumPy, with parameters drawn from a seed.
+    """A net compiled to NumPy or to machine code, with parameters drawn from a seed.
 
     All trained parameters are in one vector, beginning with the weights (on which L2 acts); `members`
     says where each lies.
@@ -103,9 +102,22 @@ class Model:
     Copies: `copy.copy`, `copy.deepcopy` and `pickle` give a model with a vector of its own, which
     is trained independently. Its random numbers for dropout continue where those of the original
     were.
+
+    Args:
+        graph: the net.
+        dtype: `float32` or `float64`.
+        seed: of the initial values.
+        engine: what computes; NumPy by default.
     """
 
-    def __init__(self, graph: Graph, *, dtype: str = "float32", seed: int = 0) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        *,
+        dtype: str = "float32",
+        seed: int = 0,
+        engine: Engine | None = None,
+    ) -> None:
         if dtype not in DTYPES:
             raise NetspecError.simple(
                 codes.MODEL_DTYPE, f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}"
@@ -122,7 +134,7 @@ class Model:
         self.trained_on: TrainedOn | None = None
         self.arguments: Mapping[str, object] = {}
         self.history: History | None = None
-        self._emitters = Emitters()
+        self._engine: Engine = NumpyEngine() if engine is None else engine
         self._allot()
         for parameter in graph.parameters.values():
             self._parameters[parameter.name][...] = draw_parameter(parameter, seed)
@@ -191,7 +203,13 @@ class Model:
 
     def __repr__(self) -> str:
         size = f"{self._flat_parameters.size:,} parameters"
-        return f"<netspec.Model {self.graph.name} {self.dtype}, {size}>"
+        kind = "" if self.target == "numpy" else f" in {self.target.upper()}"
+        return f"<netspec.Model {self.graph.name} {self.dtype}{kind}, {size}>"
+
+    @property
+    def target(self) -> str:
+        """What it was compiled to: `numpy` or `c`."""
+        return self._engine.target
 
     @property
     def parameters(self) -> dict[str, Array]:
@@ -363,11 +381,11 @@ class Model:
 
         Set it to another model's value to make this model use the same choices.
         """
-        return self._emitters.kept
+        return self._engine.kept
 
     @emitters.setter
     def emitters(self, kept: Mapping[str, str]) -> None:
-        self._emitters = Emitters(kept)
+        self._engine = self._engine.keeping(kept)
         self._programs.clear()
 
     def _penalty(self, l2: float) -> float:
@@ -378,9 +396,7 @@ class Model:
         sizes = self._inputs.sizes(arrays)
         programs = self._programs.get(
             tuple(sizes.items()),
-            lambda: _Programs(
-                self._inputs.sized(arrays), self.dtype, self.frozen, self._emitters.choose
-            ),
+            lambda: _Programs(self._inputs.sized(arrays), self.dtype, self.frozen, self._engine),
         )
         return programs.get(training, backward)
 
@@ -436,12 +452,12 @@ class Model:
     def _arrays(self, graph: Graph) -> NumpyArrays:
         """Return what runs the graph for a number of new tokens, which is compiled once."""
         key = tuple(graph.inputs.items())
-        program = self._continuing.get(key, lambda: program_of(graph, self.dtype))
+        program = self._continuing.get(key, lambda: program_of(graph, self.dtype, self._engine))
         return NumpyArrays(program, self._parameters)
 
     def predictor(self) -> Predictor:
         """Return a predictor with the current parameters: faster than `forward` for few images."""
-        return Predictor(self.graph, self.dtype, self.every_array(), self._emitters)
+        return Predictor(self.graph, self.dtype, self.every_array(), self._engine)
 
     # -- state
 
@@ -527,10 +543,10 @@ class _Programs:
     """The programs of a net for pictures of one size, each made on first use."""
 
     def __init__(
-        self, graph: Graph, dtype: np.dtype[Any], frozen: frozenset[str], choose: Choose
+        self, graph: Graph, dtype: np.dtype[Any], frozen: frozenset[str], engine: Engine
     ) -> None:
         self._graph, self._dtype, self._frozen = graph, dtype, frozen
-        self._choose = choose
+        self._engine = engine
         self._made: dict[tuple[bool, bool], Program] = {}
 
     def get(self, training: bool, backward: bool) -> Program:
@@ -538,7 +554,7 @@ class _Programs:
         key = (training, backward)
         if key not in self._made:
             plan = make_plan(self._graph, training=training, backward=backward, frozen=self._frozen)
-            program = Program(self._graph, plan, self._dtype, choose=self._choose, replays=True)
+            program = self._engine.program(self._graph, plan, self._dtype)
             # Two threads may both make it; both get the one that is kept.
             self._made.setdefault(key, program)
         return self._made[key]

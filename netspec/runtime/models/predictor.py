@@ -15,7 +15,7 @@ from netspec.runtime.engine.memory import BatchMemory
 from netspec.runtime.engine.program import Program, make_plan
 from netspec.runtime.engine.recent import Recent
 from netspec.runtime.engine.record.recorder import Recording
-from netspec.runtime.models.emitters.choice import Emitters
+from netspec.runtime.models.engines import Engine
 from netspec.runtime.models.inputs import Inputs
 
 Array = NDArray[Any]
@@ -44,7 +44,7 @@ class Predictor:
         graph: the net.
         dtype: the model's type.
         parameters: by name; not copied, so they must not be changed.
-        emitters: the model's emitters.
+        engine: what computes.
     """
 
     def __init__(
@@ -52,17 +52,17 @@ class Predictor:
         graph: Graph,
         dtype: np.dtype[Any],
         parameters: Mapping[str, Array],
-        emitters: Emitters,
+        engine: Engine,
     ) -> None:
         self.graph = graph
         self.dtype = dtype
         self._parameters = dict(parameters)
-        self._emitters = emitters
+        self._engine = engine
         self._inputs = Inputs(graph, dtype)
         self._prepared: Recent[Any, _Prepared] = Recent(REMEMBERED)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Predictor, (self.graph, self.dtype, self._parameters, self._emitters)
+        return Predictor, (self.graph, self.dtype, self._parameters, self._engine)
 
     def __call__(self, x: ArrayLike | Mapping[str, ArrayLike]) -> Any:
         """Return the outputs of a batch.
@@ -91,7 +91,7 @@ class Predictor:
     def _prepare(self, arrays: Mapping[str, Array]) -> _Prepared:
         graph = self._inputs.sized(arrays)
         plan = make_plan(graph, training=False, backward=False)
-        program = Program(graph, plan, self.dtype, choose=self._emitters.choose)
+        program = self._engine.fixed(graph, plan, self.dtype, self._parameters)
         return _Prepared(program, self._parameters)
 
 

@@ -34,6 +34,7 @@ from netspec.runtime.data.dataset import Dataset
 from netspec.runtime.runs.folder_lock import FolderLock
 from netspec.runtime.runs.metrics import NAME as METRICS
 from netspec.runtime.runs.option_types import is_name
+from netspec.runtime.runs.options import TARGETS
 from netspec.runtime.runs.recipe import RECIPE, as_constant
 from netspec.runtime.weights.atomic_write import (
     clear_parts,
@@ -63,7 +64,7 @@ class Facts:
     """What a run was started with: the contents of `run.json`.
 
     Attributes:
-        target: `numpy` or `torch`.
+        target: one of `TARGETS`.
         net: The net's name.
         file: The `.net` file, below `net/`.
         written_as: Its name on the command line.
@@ -426,8 +427,8 @@ def _check(facts: Facts) -> None:
             raise ValueError(f"`{name}` nests deeper than {MAX_NESTING}")
     if not is_name(facts.file):
         raise ValueError("`file` cannot be the name of a file")
-    if facts.target not in ("numpy", "torch"):
-        raise ValueError("`target` is neither numpy nor torch")
+    if facts.target not in TARGETS:
+        raise ValueError(f"`target` is none of {', '.join(TARGETS)}")
 
 
 def _is_flat(value: object, depth: int) -> bool:

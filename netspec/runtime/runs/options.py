@@ -308,6 +308,8 @@ _TORCH = (
 )  # fmt: skip
 
 OPTIONS: dict[str, Option] = {o.name: o for o in (*_DATA, *_TRAINING, *_RUN, *_TORCH)}
+# What a run can be computed by.
+TARGETS = ("numpy", "c", "torch")
 # The default number of steps in one line of the metrics.
 LOG_EVERY = 50
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -13,34 +11,14 @@ from typing import Literal, cast
 
 import numpy as np
 
-from netspec import codes
 from netspec.compiler.c_backend.emit import COptions, CSource, c_source
 from netspec.compiler.c_backend.train_file import TrainOptions, ordered, sampled, train_source
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.numpy_backend.pipeline import make_plan
-from netspec.diagnostics import NetspecError
+from netspec.runtime.engine.native.c_compiler import refused, require_compiler
 from netspec.tools.agreement.case import Trial
 from netspec.tools.agreement.numpy_trace import stored
 from netspec.tools.agreement.quantities import LOSS, Array, Item, Trace
-
-COMPILERS = ("cc", "gcc", "clang")
-
-
-def require_compiler() -> str:
-    """Return a C compiler: what the environment variable `CC` names, or one that is found.
-
-    Raises:
-        NetspecError: `compile/no-compiler`.
-    """
-    names = [os.environ["CC"]] if os.environ.get("CC") else COMPILERS
-    for name in names:
-        if (found := shutil.which(name)) is not None:
-            return found
-    raise NetspecError.simple(
-        codes.COMPILE_NO_COMPILER,
-        f"there is no C compiler ({', '.join(names)})",
-        "install gcc or clang, or name one: CC=...",
-    )
 
 
 def trace_c(graph: Graph, case: Trial, dtype: str) -> Trace:
@@ -154,14 +132,12 @@ def _built(source: CSource, folder: Path) -> Path:
     """Compile a C file to a shared library."""
     text, library = folder / "net.c", folder / "net.so"
     text.write_text(source.text, "ascii")
-    command = [require_compiler(), "-std=c99", "-O1", "-shared", "-fPIC", str(text)]
+    command = [*require_compiler(), "-std=c99", "-O1", "-shared", "-fPIC", str(text)]
     done = subprocess.run(
         [*command, "-o", str(library), "-lm"], capture_output=True, text=True, check=False
     )
     if done.returncode:
-        said = done.stderr.strip().splitlines()
-        message = f"the C compiler refuses the file: {said[0] if said else done.returncode}"
-        raise NetspecError.simple(codes.COMPILE_C_FAILED, message, "please report it")
+        raise refused(done.stderr)
     return library
 
 

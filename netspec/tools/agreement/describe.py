@@ -19,6 +19,7 @@ _LONG = {
     "as run": "the NumPy program as it runs",
     "PyTorch": "the PyTorch module",
     "C": "the C file",
+    "as run in C": "the program as machine code",
     "ONNX": "the ONNX model",
 }
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from netspec.compiler.ir.graph import Graph
+from netspec.runtime.engine.native.code import native_program
 from netspec.tools.agreement.case import Trial
 from netspec.tools.agreement.compare import Agreement, Side, checkpoints, compare
 from netspec.tools.agreement.fused_steps import program_order
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 REFERENCE, NUMPY, FUSED, AS_RUN, PYTORCH = "reference", "NumPy", "fused", "as run", "PyTorch"
-C, ONNX = "C", "ONNX"
+C, NATIVE, ONNX = "C", "as run in C", "ONNX"
 PAIRS = (
     (REFERENCE, NUMPY), (NUMPY, FUSED), (FUSED, AS_RUN), (NUMPY, PYTORCH), (REFERENCE, C),
-    (REFERENCE, ONNX),
+    (REFERENCE, NATIVE), (REFERENCE, ONNX),
 )  # fmt: skip
 
 Sides = Mapping[str, Side]
@@ -55,7 +56,7 @@ def trace_sides(
         backward: whether the program as it runs includes the backward pass; by default in training.
         before: another batch to run through the programs first, so that numbers left over from it
             show.
-        c: whether the C file is compiled and run too.
+        c: whether the C file, and the program as machine code, are compiled and run too.
         onnx: whether onnxruntime runs the ONNX model too, in evaluation and float32.
     """
     plans = {
@@ -76,6 +77,10 @@ def trace_sides(
         from netspec.tools.agreement.c_trace import trace_c
 
         sides[C] = Side(C, trace_c(graph, case, dtype))
+        plan = plans[AS_RUN]
+        sides[NATIVE] = Side(
+            NATIVE, trace_program(graph, plan, case, dtype, before=before, make=native_program)
+        )
     if onnx and not case.training:
         from netspec.tools.agreement import onnx_trace
 

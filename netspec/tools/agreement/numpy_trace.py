@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from netspec.tools.agreement.case import Trial
 from netspec.tools.agreement.quantities import LOSS, Item, Trace
 
 Array = NDArray[Any]
+MakeProgram = Callable[[Graph, Plan, "np.dtype[Any]"], Program]
 
 
 def trace_reference(graph: Graph, case: Trial) -> Trace:
@@ -74,7 +75,13 @@ def where_seen(plan: Plan) -> dict[Item, Buffer]:
 
 
 def trace_program(
-    graph: Graph, plan: Plan, case: Trial, dtype: str, *, before: Trial | None = None
+    graph: Graph,
+    plan: Plan,
+    case: Trial,
+    dtype: str,
+    *,
+    before: Trial | None = None,
+    make: MakeProgram = Program,
 ) -> Trace:
     """Run a program and return its outputs, gradients and buffers, and whatever its plan keeps.
 
@@ -85,8 +92,9 @@ def trace_program(
         dtype: `float64` or `float32`.
         before: another batch to run through the program first, so that numbers left over from it
             show.
+        make: makes the program.
     """
-    program = Program(graph, plan, np.dtype(dtype))
+    program = make(graph, plan, np.dtype(dtype))
     if before is not None:
         old = {name: _as(array, program.dtype) for name, array in before.parameters.items()}
         step(program, before, old, {q.name: np.zeros(q.shape, dtype) for q in graph.trainable()})

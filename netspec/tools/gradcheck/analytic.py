@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.ir.plan import Plan
+from netspec.runtime.engine.native.code import native_program
 from netspec.runtime.engine.program import Program, make_plan
 from netspec.tools.agreement.case import Trial, another
-from netspec.tools.agreement.numpy_trace import step
+from netspec.tools.agreement.numpy_trace import MakeProgram, step
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,7 +27,7 @@ class Analytic:
     """What one backend computes at the point.
 
     Attributes:
-        backend: `numpy` or `torch`.
+        backend: `numpy`, `c` or `torch`.
         loss: the value of the loss.
         gradients: by kind (`parameter`, `input`) and name.
         buffers: the values that are saved but not trained, after the pass.
@@ -38,27 +39,37 @@ class Analytic:
     buffers: Mapping[str, Array]
 
 
-def numpy_gradients(graph: Graph, case: Trial) -> Analytic:
+# What makes the programs of a backend.
+PROGRAMS: Mapping[str, MakeProgram] = {"numpy": Program, "c": native_program}
+
+
+def program_gradients(graph: Graph, case: Trial, backend: str) -> Analytic:
     """Return the gradients of the fused and planned program.
 
     Those of parameters come from the training program, which does not compute the gradients of
     inputs; those of inputs come from a program that computes both.
+
+    Args:
+        graph: the net.
+        case: the point.
+        backend: one of `PROGRAMS`.
     """
+    make = PROGRAMS[backend]
     with_inputs = make_plan(graph, training=case.training, input_gradients=True)
-    loss, gradients, buffers = _run(graph, with_inputs, case)
+    loss, gradients, buffers = _run(graph, with_inputs, case, make)
     if next(graph.trainable(), None) is not None:
         as_trained = make_plan(graph, training=case.training)
-        loss, trained, buffers = _run(graph, as_trained, case)
+        loss, trained, buffers = _run(graph, as_trained, case, make)
         gradients |= trained
     for name in graph.real_inputs:  # an input that is never read has no gradient
         gradients.setdefault(("input", name), np.zeros_like(case.inputs[name]))
-    return Analytic("numpy", loss, gradients, buffers)
+    return Analytic(backend, loss, gradients, buffers)
 
 
 def _run(
-    graph: Graph, plan: Plan, case: Trial
+    graph: Graph, plan: Plan, case: Trial, make: MakeProgram
 ) -> tuple[float, dict[tuple[str, str], Array], dict[str, Array]]:
-    program = Program(graph, plan, np.dtype(np.float64))
+    program = make(graph, plan, np.dtype(np.float64))
     _step(graph, program, another(case))
     loss, p, g, b = _step(graph, program, case)
     gradients = {("parameter", name): array for name, array in g.items()}

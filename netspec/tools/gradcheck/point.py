@@ -12,7 +12,12 @@ from netspec.compiler.ir.graph import Graph, Node
 from netspec.diagnostics import Span
 from netspec.tools.agreement.case import Trial
 from netspec.tools.agreement.quantities import holders
-from netspec.tools.gradcheck.analytic import Analytic, numpy_gradients, torch_gradients
+from netspec.tools.gradcheck.analytic import (
+    PROGRAMS,
+    Analytic,
+    program_gradients,
+    torch_gradients,
+)
 from netspec.tools.gradcheck.differences import SMALLEST
 from netspec.tools.gradcheck.loss_along_line import Landscape
 from netspec.tools.gradcheck.probe import Prober
@@ -34,7 +39,7 @@ class Point:
         graph: the net.
         case: the point.
         module: the PyTorch module, if it is checked.
-        backends: `numpy`, `torch` or both.
+        backends: of `numpy`, `c` and `torch`.
         tolerance: of the gradients.
     """
 
@@ -50,8 +55,9 @@ class Point:
         self.case = case
         self.landscape = Landscape(graph, case)
         self.results: dict[str, Analytic] = {}
-        if "numpy" in backends:
-            self.results["numpy"] = numpy_gradients(graph, case)
+        for backend in PROGRAMS:
+            if backend in backends:
+                self.results[backend] = program_gradients(graph, case, backend)
         if module is not None and "torch" in backends:
             self.results["torch"] = torch_gradients(graph, module, case)
         self._module = module

@@ -14,7 +14,7 @@ from netspec.text.table import Column, name_column, table_lines, text_column
 from netspec.tools.agreement.text import batch_shapes, finite
 from netspec.tools.gradcheck.verdict import ENOUGH, Score, Verdict
 
-NAMES = {"numpy": "NumPy", "torch": "PyTorch"}
+NAMES = {"numpy": "NumPy", "c": "C", "torch": "PyTorch"}
 CAPTION = (
     "error: the largest |gradient - difference|, relative to max(1, the largest slope)",
     "relative, median: the largest and the median of |a - b| / max(|a|, |b|)",

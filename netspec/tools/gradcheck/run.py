@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from netspec import codes
 from netspec.compiler.ir.graph import Graph
 from netspec.diagnostics import Diagnostic, DiagnosticSink, NetspecError, plural
+from netspec.runtime.engine.native.require import require_c
 from netspec.runtime.engine.program import make_plan
 from netspec.runtime.engine.reference import Reference
 from netspec.runtime.models.classifier_shape import require_training_batch
@@ -41,7 +42,9 @@ NODE_S = 4e-5
 RUNS_PER_PROBE = 6
 
 MODES = {"train": (True,), "eval": (False,), "both": (True, False)}
-BACKENDS = {"numpy": ("numpy",), "torch": ("torch",), "both": ("numpy", "torch")}
+BACKENDS = {
+    "numpy": ("numpy",), "c": ("c",), "torch": ("torch",), "both": ("numpy", "torch"),
+}  # fmt: skip
 
 
 def gradcheck(
@@ -56,7 +59,7 @@ def gradcheck(
     whole: bool | None = None,
     start: str | None = None,
     end: str | None = None,
-    backend: Literal["numpy", "torch", "both"] | None = None,
+    backend: Literal["numpy", "c", "torch", "both"] | None = None,
     batch: int = BATCH,
     seed: int = 0,
     loss: AnyLoss | None = None,
@@ -83,8 +86,8 @@ def gradcheck(
         start: check only the part of the net that begins with this layer, block or input, with
             random values as its inputs and a random linear functional of its outputs.
         end: check only the part that ends with this layer or block.
-        backend: `numpy`, `torch` or `both`; by default PyTorch is checked too if it is installed
-            and the whole net is checked.
+        backend: `numpy`, `c`, `torch` or `both`, the first and the third. By default that of a
+            model; of a net NumPy, and PyTorch too if it is installed and the whole net is checked.
         batch: the size of a random batch.
         seed: the seed of everything random.
         loss: a loss, its name, or a function; by default softmax if the output is [N, classes], else
@@ -98,12 +101,16 @@ def gradcheck(
             that is too small to train on, `gradcheck/option`, `gradcheck/params`, `torch/missing`.
     """
     _check_options(directions, elements, full, whole, mode, backend)
+    if backend is None and getattr(net, "target", None) == "c":
+        backend = "c"
     subject = prepare(net, x, y, batch=batch, seed=seed, loss=loss, start=start, end=end)
     graph = subject.graph
     if True in MODES[mode]:
         require_training_batch(graph, subject.batch)
     module = _module(net, backend, is_part=graph is not net.graph and (start or end) is not None)
-    backends = ("numpy",) if module is None else BACKENDS[backend or "both"]
+    backends = BACKENDS[backend or ("numpy" if module is None else "both")]
+    if "c" in backends:
+        require_c(graph, training=True)
     names, inputs = choose_parameters(graph, params)
     count = directions or DIRECTIONS
     modes = _different_modes(graph, MODES[mode])
@@ -167,7 +174,7 @@ def _module(net: HasGraph, backend: str | None, *, is_part: bool) -> Any:
         NetspecError: `torch/missing`, or `gradcheck/option` if it is requested but cannot be
             checked.
     """
-    if backend == "numpy":
+    if backend in ("numpy", "c"):
         return None
     from netspec.runtime.models.torch_build import build_module, require_torch
 

@@ -11,11 +11,11 @@ from netspec.compiler.ir.graph import Graph
 from netspec.compiler.onnx_backend import require_onnx
 from netspec.compiler.passes.layer_limit import require_few_layers
 from netspec.diagnostics import DiagnosticSink, NetspecError
+from netspec.runtime.engine.native.c_compiler import require_compiler
 from netspec.runtime.models.classifier_shape import require_sizes, require_training_batch
 from netspec.runtime.models.onnx_session import require_onnxruntime
 from netspec.runtime.models.room import parameter_count, require_room, value_count
 from netspec.runtime.models.torch_build import build_module, require_torch
-from netspec.tools.agreement.c_trace import require_compiler
 from netspec.tools.agreement.case import HasGraph, Trial, magnify, make_case
 from netspec.tools.agreement.compare import Side
 from netspec.tools.agreement.describe import describe_parting, describe_step
@@ -60,7 +60,8 @@ def verify(
         seed: the seed of the weights, the batch and the dropout masks.
         dtypes: `float64`, `float32` or both.
         torch: whether to compare the PyTorch module too.
-        c: whether to compare the C files too, compiled with the compiler of this machine.
+        c: whether to compare the C files too, and the program as machine code, compiled with the
+            compiler of this machine.
         onnx: whether to compare the ONNX model too, run by onnxruntime, in evaluation and float32.
         advance: called with a description of each comparison before it is made.
 

@@ -106,6 +106,7 @@ BATCH_FORMS: Mapping[str, Form] = {
     "attention.project_backward_parameters": rows.projection_backward_parameters,
     "batch_norm.batch_backward": training.batch_norm_backward,
     "batch_norm.batch_statistics": training.batch_statistics,
+    "batch_norm.running_backward": training.batch_norm_running_backward,
     "broadcast_sums.backward": training.broadcast_sum,
     "conv.backward_bias": training.sum_of_rows,
     "conv.backward_weight": training.conv_backward_weight,

@@ -125,6 +125,15 @@ def batch_norm_backward(call: KernelCall) -> list[str]:
     )  # fmt: skip
 
 
+def batch_norm_running_backward(call: KernelCall) -> list[str]:
+    """The gradients of weight and bias where the statistics are constants."""
+    channels = call.shape(0)[-1]
+    return c_call(
+        "batch_norm_running_backward", *map(call.pointer, (0, 1, 3, 4, 5, 6)),
+        call.rows(0, channels), channels, call.real("eps"),
+    )  # fmt: skip
+
+
 def running_scale_shift(call: KernelCall) -> list[str]:
     """What a batch norm is in evaluation, where the parameters are not constant."""
     return c_call(

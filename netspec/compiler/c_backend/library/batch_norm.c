@@ -74,3 +74,23 @@ static void batch_norm_backward(const real *x, const real *dy, const real *weigh
         dx_shift[c] = -dy_scale[c] * sum / (real)rows;
     }
 }
+
+/* In evaluation mean and variance do not depend on x: the gradients of weight and bias alone. */
+static void batch_norm_running_backward(const real *x, const real *dy,
+                                        const real *mean, const real *variance,
+                                        real *dweight, real *dbias,
+                                        int rows, int channels, real eps)
+{
+    PARALLEL
+    for (int c = 0; c < channels; c++) {
+        real sum = 0, with_x = 0;
+        for (int r = 0; r < rows; r++) {
+            sum += dy[r * channels + c];
+            with_x += dy[r * channels + c] * (x[r * channels + c] - mean[c]);
+        }
+        if (dbias)
+            dbias[c] = sum;
+        if (dweight)
+            dweight[c] = with_x / real_sqrt(variance[c] + eps);
+    }
+}

@@ -58,5 +58,6 @@ PEERS = {
         trains=False,
     ),
     "tinygrad": Peer("tinygrad, TinyJit, on the processor", "in_tinygrad", packages=("tinygrad",)),
+    "netspec-c": Peer("netspec, machine code by the C compiler of this machine", "ours", "native"),
     "numpy-im2col": Peer("a student's NumPy: im2col by index arrays", "im2col"),
 }  # fmt: skip

@@ -1,0 +1,142 @@
+"""Writes a plan as C for netspec itself: its passes, over arrays that the caller keeps.
+
+Unlike the file of `compile --target c` it has no arena and no parameters of its own: where values lie
+depends on the batch, and parameters change while they are trained. A table of pointers says where all
+of them are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from netspec.compiler.c_backend.calls import Calls
+from netspec.compiler.c_backend.definitions import array_texts, wrapped
+from netspec.compiler.c_backend.elementwise import ElementwiseFunctions
+from netspec.compiler.c_backend.emit import Array
+from netspec.compiler.c_backend.folding import Constants
+from netspec.compiler.c_backend.library import PARALLEL, called, used_units
+from netspec.compiler.c_backend.loops import indented
+from netspec.compiler.c_backend.memory import FileMemory, Place
+from netspec.compiler.c_backend.names import Names
+from netspec.compiler.ir.graph import Graph
+from netspec.compiler.ir.plan import Operand, Plan
+from netspec.records import record
+
+# The number of OpenMP's threads is put back: others in this process may use it too.
+THREADS = """\
+/* Sets how many threads share a loop, and returns how many did before. */
+#ifdef _OPENMP
+#include <omp.h>
+static int set_threads(int threads)
+{
+    const int before = omp_get_max_threads();
+    omp_set_num_threads(threads);
+    return before;
+}
+#else
+static int set_threads(int threads)
+{
+    return threads;
+}
+#endif"""
+
+# What the functions of a file are called, by the plan's part.
+FUNCTIONS = {"forward": "netspec_forward", "backward": "netspec_backward"}
+
+
+@record
+class ProgramSource:
+    """A plan as C.
+
+    Each of its `FUNCTIONS` takes `(REAL *const *at, int count, int threads)`, where `count` is the
+    number of images.
+
+    Attributes:
+        text: the C file, for a compiler that defines `REAL`.
+        operands: what the pointers of `at` are to; behind these come one to the scratch memory and
+            one to the weights.
+        scratch: the numbers that the scratch memory has, for any batch.
+        weights: the numbers that were known when the file was written, or what was made of them.
+    """
+
+    text: str
+    operands: tuple[Operand, ...]
+    scratch: int
+    weights: Array
+
+
+def program_source(
+    graph: Graph, plan: Plan, constants: Constants, dtype: np.dtype[np.floating]
+) -> ProgramSource:
+    """Return a plan as C.
+
+    Args:
+        graph: the net.
+        plan: the plan; the caller draws what layers draw.
+        constants: the operands whose numbers do not change.
+        dtype: float32 or float64.
+
+    Raises:
+        NetspecError: `compile/no-c` for each layer that has no form in C.
+    """
+    double, names = dtype.itemsize == 8, Names(graph.name)
+    shapes = {p.name: Place(p.name, 0, tuple(p.shape)) for p in graph.parameters.values()}
+    used: dict[Operand, str] = {}
+    memory = FileMemory(plan, constants, names, {}, in_blob=True, parameters=shapes, table=used)
+    functions = ElementwiseFunctions(names, double, threads=True)
+    calls = Calls(graph, plan.nodes, memory, functions, double, "count")
+    # Both at once, so that the error names the layers of both.
+    calls.lines((*plan.forward, *plan.backward))
+    bodies = {"forward": calls.lines(plan.forward)}
+    if plan.backward:
+        bodies["backward"] = calls.lines(plan.backward)
+    table = {name: i for i, name in enumerate([*used.values(), "AT_SCRATCH", "weights"])}
+    passes = [_pass(FUNCTIONS[part], body, table, names) for part, body in bodies.items()]
+    own = functions.texts()
+    units = used_units(called("\n".join([*own, *passes])), fast=True, threads=True)
+    return ProgramSource(
+        "\n\n".join(
+            [
+                "#include <math.h>",
+                "typedef REAL real;",
+                PARALLEL,
+                THREADS,
+                *_offsets(memory),
+                *array_texts([], memory.tables, double=double),
+                *(unit.text for unit in units),
+                *own,
+                *passes,
+            ]
+        )
+        + "\n",
+        tuple(used),
+        memory.scratch_size,
+        np.concatenate([np.zeros(0), *(array.values for array in memory.arrays)]).astype(dtype),
+    )
+
+
+def _offsets(memory: FileMemory) -> list[str]:
+    """Return where each array begins in the weights."""
+    lines, at = [], 0
+    for array in memory.arrays:
+        lines.append(f"    {array.name} = {at}")
+        at += array.values.size
+    return ["enum {\n" + ",\n".join(lines) + "\n};"] if lines else []
+
+
+def _pass(function: str, body: Sequence[str], table: Mapping[str, int], names: Names) -> str:
+    """Return a function that finds the pointers it needs in the table, and calls the kernels."""
+    at, threads, before = (names.free(name) for name in ("at", "threads", "before"))
+    used = set(re.findall(r"\w+", "\n".join(body)))
+    pointers = [f"real *const {name} = {at}[{i}];" for name, i in table.items() if name in used]
+    lines = [
+        *pointers,
+        f"const int {before} = set_threads({threads});",
+        *body,
+        f"set_threads({before});",
+    ]
+    head = f"void {function}(real *const *{at}, int count, int {threads})"
+    return "\n".join([*wrapped(head), "{", *indented(lines), "}"])

@@ -1,0 +1,167 @@
+"""A plan as machine code, with the functions of a program."""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netspec import codes
+from netspec.compiler.c_backend.folding import Constants
+from netspec.compiler.c_backend.memory import without_unread
+from netspec.compiler.c_backend.program_file import FUNCTIONS, ProgramSource, program_source
+from netspec.compiler.ir.graph import Graph
+from netspec.compiler.ir.plan import Buffer, Operand, ParameterRef, Plan, Step, ViewStep
+from netspec.diagnostics import NetspecError
+from netspec.kernels import parallel
+from netspec.runtime.engine.code import Code
+from netspec.runtime.engine.memory import REMEMBERED, Buffers, layout
+from netspec.runtime.engine.native import after_fork
+from netspec.runtime.engine.native.library_cache import library
+from netspec.runtime.engine.program import Program
+from netspec.runtime.engine.recent import Recent
+
+Array = NDArray[Any]
+
+# C counts numbers with 32 bits.
+MOST = 2**31
+
+
+def native_program(
+    graph: Graph,
+    plan: Plan,
+    dtype: np.dtype[Any],
+    fixed: Mapping[str, Array] | None = None,
+) -> Program:
+    """Return a program that is machine code.
+
+    Args:
+        graph: the net.
+        plan: its plan.
+        dtype: float32 or float64.
+        fixed: parameters that do not change, all of them: what depends on them alone is computed now,
+            and the program has only a forward pass.
+
+    Raises:
+        NetspecError: `compile/no-c` for each layer that has no form in C; see `library`.
+    """
+    constants = Constants(fixed or {})
+    if fixed is not None:
+        steps = without_unread(
+            constants.fold(plan.forward, batched=False), list(plan.outputs.values())
+        )
+        plan = dataclasses.replace(plan, forward=tuple(steps))
+    source = program_source(graph, plan, constants, dtype)
+    return Program(graph, plan, dtype, make=partial(NativeCode, source=source), records=False)
+
+
+class NativeCode(Code):
+    """The code of a plan, whose passes are functions of a library; NumPy draws what layers draw.
+
+    Args:
+        source: the plan as C.
+    """
+
+    def __init__(
+        self, graph: Graph, plan: Plan, steps: Plan | None = None, *, source: ProgramSource
+    ) -> None:
+        assert steps is None, "a part of a plan is for NumPy"
+        super().__init__(graph, plan, dataclasses.replace(plan, forward=(), backward=()))
+        self._native = source
+        self._in_arena = [i for i, each in enumerate(source.operands) if each in self.places.home]
+        apart = enumerate(source.operands)
+        self._apart = [(i, each) for i, each in apart if each not in self.places.home]
+        self._known_offsets: Recent[int, NDArray[np.uintp]] = Recent(REMEMBERED)
+        kind = "double" if source.weights.itemsize == 8 else "float"
+        found = library(f"#define REAL {kind}\n{source.text}")
+        self._counters = {p.name for p in graph.parameters.values() if p.role == "counter"}
+        self.functions = {
+            **self.functions,
+            "forward": self._pass(found, "forward", plan.forward),
+            "backward": self._pass(found, "backward", plan.backward),
+        }
+
+    def scratch_elements(self, batch: int) -> int:
+        """The elements of scratch that suffice for every step."""
+        return self._native.scratch
+
+    def _pass(self, found: ctypes.CDLL, part: str, steps: Sequence[Step]) -> Callable[..., None]:
+        if not steps:
+            return lambda *_: None
+        function = getattr(found, FUNCTIONS[part])
+        function.restype = None
+        counted = [
+            each.name
+            for step in steps
+            for each in step.writes
+            if isinstance(each, ParameterRef) and each.name in self._counters
+        ]
+        views = self._views(steps)
+
+        def run(buffers: Buffers, *others: Any) -> None:
+            """Run the pass, as the function of a NumPy program does, with the same arguments."""
+            named = others[:-1]  # the scratch memory is that of the buffers
+            table = self._table(buffers, named)
+            after_fork.call(
+                function, ctypes.c_void_p(table.ctypes.data), buffers.batch, parallel.threads()
+            )
+            for name in counted:
+                named[0][name][...] += 1
+            for view, root in views:
+                source = named[0] if isinstance(root, ParameterRef) else buffers
+                buffers[view.name] = source[root.name].reshape(-1, *view.shape)
+
+        return run
+
+    def _views(self, steps: Sequence[Step]) -> list[tuple[Buffer, Operand]]:
+        """Return the views that a caller reads, and what each is a view of."""
+        roots: dict[Operand, Operand] = {}
+        for step in steps:
+            if isinstance(step, ViewStep):
+                roots[step.output] = roots.get(step.source, step.source)
+        return [(each, roots[each]) for each in self.plan.external() if each in roots]
+
+    def _table(self, buffers: Buffers, named: Sequence[Mapping[str, Array]]) -> Array:
+        """Return the places of all operands, in the order of the source."""
+        table = np.zeros(len(self._native.operands) + 2, np.uintp)
+        table[self._in_arena] = buffers.arena.ctypes.data + self._offsets(buffers.batch)
+        for i, operand in self._apart:
+            if isinstance(operand, Buffer):
+                table[i] = self._place(buffers[operand.name])
+            elif isinstance(operand, ParameterRef):
+                table[i] = self._place(named[0][operand.name])
+            elif len(named) > 1:
+                table[i] = self._place(named[1][operand.name])
+        table[-2:] = buffers.scratch.ctypes.data, self._native.weights.ctypes.data
+        return table
+
+    def _place(self, array: Array) -> int:
+        """Return where an array is, which must be as C expects it."""
+        assert array.dtype == self._native.weights.dtype, array.dtype
+        assert array.flags.c_contiguous, array.strides
+        return array.ctypes.data
+
+    def _offsets(self, batch: int) -> NDArray[np.uintp]:
+        """Return where buffers begin in the arena for a batch size, in bytes, by `_in_arena`."""
+        return self._known_offsets.get(batch, lambda: self._new_offsets(batch))
+
+    def _new_offsets(self, batch: int) -> NDArray[np.uintp]:
+        dtype = self._native.weights.dtype
+        places = layout(self.places, batch, dtype)[0]
+        inside = [self._native.operands[i] for i in self._in_arena]
+        if any(
+            isinstance(each, Buffer) and each.elements(batch) >= MOST
+            for each in self._native.operands
+        ):
+            raise NetspecError.simple(
+                codes.LIMIT_MEMORY,
+                f"a layer has {MOST:,} numbers or more for {batch:,} images, which C does not count",
+                "take a smaller batch",
+            )
+        starts = [places[each] for each in inside if isinstance(each, Buffer)]
+        return np.array(starts, np.uintp) * np.uintp(dtype.itemsize)

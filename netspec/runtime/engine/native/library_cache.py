@@ -1,0 +1,175 @@
+"""Libraries that C was compiled to, kept in the user's cache under the hash of all they depend on.
+
+The name of a file has the hash of its bytes too: a library that was cut off would end the process that
+loads it, so it is looked at before.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import os
+import stat
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from netspec import codes
+from netspec.diagnostics import NetspecError
+from netspec.files.cache_folder import cache_folder
+from netspec.files.regular_file import read_regular
+from netspec.fork_lock import ForkLock
+from netspec.runtime.engine.native.c_compiler import CCompiler, this_compiler
+
+_FORMAT = 1  # of the key
+# So many are kept, those that were used last.
+MOST = 200
+# What a killed compiler left is deleted after so long.
+_LEFT_SECONDS = 24 * 3600.0
+
+# How OpenMP of GCC and of LLVM waits; one that is set already leaves both to the user.
+_WAITING = {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "0"}
+
+_loaded: dict[tuple[str, str], ctypes.CDLL] = {}
+_lock = ForkLock()
+
+
+def library(text: str) -> ctypes.CDLL:
+    """Return the library that a C file is compiled to, compiled now or by an earlier process.
+
+    Raises:
+        NetspecError: `compile/no-compiler`, `compile/c-failed`; `compile/cache` if the folder cannot
+            be used, or others may write to it: what is in it is executed.
+    """
+    compiler = this_compiler()
+    folder = _folder()
+    key = _key(text, compiler)
+    with _lock.current:  # a second thread waits instead of compiling the same
+        found = _loaded.get((str(folder), key))
+        if found is None:
+            found = _loaded[str(folder), key] = _load(folder, key, text, compiler)
+    return found
+
+
+def _key(text: str, compiler: CCompiler) -> str:
+    parts = [_FORMAT, compiler.command, compiler.flags, compiler.identity, text]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _load(folder: Path, key: str, text: str, compiler: CCompiler) -> ctypes.CDLL:
+    try:
+        for path in sorted(folder.glob(f"{key}-*.so")):
+            if _is_sound(path):
+                with suppress(OSError):  # another system's: it is compiled again
+                    loaded = _opened(path)
+                    os.utime(path)
+                    return loaded
+            path.unlink(missing_ok=True)
+        return _opened(_compile(folder, key, text, compiler))
+    except OSError as error:
+        raise _unusable(folder, error.strerror or str(error)) from None
+
+
+def _is_sound(path: Path) -> bool:
+    """Whether a file has the bytes that its name says."""
+    try:
+        return path.stem.partition("-")[2] == _digest(read_regular(path))
+    except OSError:
+        return False
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+def _opened(path: Path) -> ctypes.CDLL:
+    """Load a library, and with the first of them OpenMP, whose settings are read at that time.
+
+    By default its threads would wait for each other in a loop, for milliseconds: on a machine that
+    others use too, in the time of those that they wait for.
+    """
+    if _WAITING.keys() & os.environ.keys():
+        return ctypes.CDLL(str(path))
+    os.environ.update(_WAITING)
+    try:
+        return ctypes.CDLL(str(path))
+    finally:
+        for name in _WAITING:
+            os.environ.pop(name, None)
+
+
+def _compile(folder: Path, key: str, text: str, compiler: CCompiler) -> Path:
+    """Compile to a file that appears whole; of two processes, the second replaces it by an equal one."""
+    _tidy(folder)
+    with tempfile.TemporaryDirectory(prefix="build-", dir=folder) as own:
+        source, made = Path(own) / "net.c", Path(own) / "net.so"
+        source.write_text(text, "ascii")
+        compiler.build(source, made)
+        with made.open("rb+") as file:
+            digest = _digest(file.read())
+            os.fsync(file.fileno())
+        return made.replace(folder / f"{key}-{digest}.so")
+
+
+def _folder() -> Path:
+    """Return the folder, which is made for this user alone.
+
+    Raises:
+        NetspecError: `compile/cache`.
+    """
+    try:
+        above = cache_folder()
+        folder = above / "native"
+        above.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        for each in (above, folder):
+            _require_own(each)
+    except OSError as error:
+        where = Path(error.filename) if error.filename else Path("its cache")
+        raise _unusable(where, error.strerror or str(error)) from None
+    return folder
+
+
+def _require_own(folder: Path) -> None:
+    """Refuse a folder in which others could put a file that is then executed."""
+    if not hasattr(os, "getuid"):
+        return
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode):
+        raise _unusable(folder, "it is no folder")
+    if found.st_uid != os.geteuid():
+        raise _unusable(folder, "it belongs to somebody else")
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise _unusable(folder, "others may write to it", f"chmod go-w {folder}")
+
+
+def _unusable(
+    place: Path, why: str, hint: str = "name another folder: XDG_CACHE_HOME=..."
+) -> NetspecError:
+    message = f"machine code cannot be kept in {place}: {why}"
+    return NetspecError.simple(codes.COMPILE_CACHE, message, hint)
+
+
+def _tidy(folder: Path) -> None:
+    """Delete libraries that have not been used for the longest time, and what was left behind."""
+    now, libraries = time.time(), []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(OSError):  # another process deletes too
+                used = entry.stat(follow_symlinks=False).st_mtime
+                if entry.name.endswith(".so"):
+                    libraries.append((used, entry.path))
+                elif entry.name.startswith("build-") and now - used > _LEFT_SECONDS:
+                    _delete_build(Path(entry.path))
+    for _, path in sorted(libraries)[: max(0, len(libraries) - MOST + 1)]:
+        with suppress(OSError):
+            os.unlink(path)
+
+
+def _delete_build(folder: Path) -> None:
+    for inside in folder.iterdir():
+        inside.unlink()
+    folder.rmdir()

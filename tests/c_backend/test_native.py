@@ -1,0 +1,275 @@
+"""Models that are machine code: numbers as NumPy's, for any batch and any number of threads; the cache
+of libraries; what is told where something is missing.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import netspec
+from netspec.kernels import parallel
+from netspec.runtime.engine.native import c_compiler, code, library_cache
+from netspec.runtime.engine.native.require import require_c
+from tests.c_backend.test_c_training import DROPS, MANY, MORE, NET
+from tests.helpers.errors import fails
+
+NETS = {"small": NET, "more": MORE, "many": MANY, "drops": DROPS}
+OPEN = "net Open(classes = 3) { input image: [2, H, W]\n output image -> conv(4, 3) -> relu"
+OPEN += " -> global_avg_pool -> linear(classes) }"
+SCAN = """
+scan block Running(width) x {
+    state sum: [width] = zeros
+    sum = sum + x
+    return sum
+}
+net Scanned(classes = 3) {
+    input image: [5, 4]
+    x = image -> linear(4) -> Running(4)
+    output x -> Running(4) -> flatten -> linear(classes)
+}
+"""
+MOST = 1e-12
+
+
+@pytest.fixture(autouse=True)
+def _quickly(monkeypatch) -> None:
+    """The numbers are to be right; a quarter of the time is enough to compile for that."""
+    monkeypatch.setenv("CFLAGS", "-O1")
+
+
+def both(text: str, dtype: str = "float64"):
+    net = netspec.loads(text)
+    return net.compile(dtype=dtype, seed=1), net.compile("c", dtype=dtype, seed=1)
+
+
+def batch(model, images: int, seed: int = 0):
+    rng = np.random.default_rng(seed)
+    shape = tuple(n if isinstance(n, int) else 9 for n in next(iter(model.graph.inputs.values())))
+    return rng.standard_normal((images, *shape)), rng.integers(0, 3, images)
+
+
+def assert_close(ours, theirs) -> None:
+    assert ours.keys() == theirs.keys()
+    for name, array in ours.items():
+        np.testing.assert_allclose(array, theirs[name], rtol=0, atol=1e-10, err_msg=name)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_numbers_are_those_of_the_numpy_model(name) -> None:
+    """For several batches: outputs, loss, gradients, statistics and counters."""
+    numpy, native = both(NETS[name])
+    for images in (5, 2, 7):
+        x, y = batch(numpy, images, images)
+        np.testing.assert_allclose(native.forward(x), numpy.forward(x), rtol=0, atol=1e-10)
+        (a, ours), (b, theirs) = (
+            native.loss_and_grads(x, y, l2=0.1),
+            numpy.loss_and_grads(x, y, l2=0.1),
+        )
+        assert abs(a - b) < MOST
+        assert_close(ours, theirs)
+        assert_close(native.state_dict(), numpy.state_dict())
+        np.testing.assert_allclose(native.predictor()(x), numpy.predictor()(x), rtol=0, atol=1e-10)
+
+
+def test_pictures_of_any_size_where_a_net_leaves_it_open() -> None:
+    numpy, native = both(OPEN)
+    for high in (5, 9):
+        x = np.random.default_rng(high).standard_normal((3, 2, high, 8))
+        np.testing.assert_allclose(native.forward(x), numpy.forward(x), rtol=0, atol=1e-10)
+
+
+def test_frozen_parameters_get_no_gradient_and_the_others_the_same() -> None:
+    numpy, native = both(NET)
+    x, y = batch(numpy, 4)
+    names = {name for name in numpy.gradients if name.startswith(("conv1", "batch_norm1"))}
+    for model in (numpy, native):
+        model.freeze(names)
+    ours, theirs = native.loss_and_grads(x, y)[1], numpy.loss_and_grads(x, y)[1]
+    assert names
+    assert not names & ours.keys()
+    assert_close(ours, theirs)
+
+
+def test_bits_do_not_depend_on_the_number_of_threads() -> None:
+    _, native = both(NET, "float32")
+    x, y = batch(native, 64)
+    found = []
+    before = parallel.threads()
+    try:
+        for count in (1, 2, 3):
+            parallel.set_threads(count)
+            native.loss_and_grads(x, y, training=False)
+            found.append(native.flat_gradients.tobytes())
+    finally:
+        parallel.set_threads(before)
+    assert len({*found}) == 1
+
+
+def test_more_numbers_than_c_counts_are_refused(monkeypatch) -> None:
+    _, native = both(NET)
+    monkeypatch.setattr(code, "MOST", 1000)
+    with fails("limit/memory"):
+        native.forward(batch(native, 50)[0])
+
+
+# ----------------------------------------------------------------------------------------- the cache
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch) -> Path:
+    """An empty cache folder, and no library that this process has loaded."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(library_cache, "_loaded", {})
+    return tmp_path / "netspec" / "native"
+
+
+SMALLEST = "net A { input x: [4]\n output x -> linear(2) }"
+
+
+def forward() -> None:
+    netspec.loads(SMALLEST).compile("c").forward(np.ones((1, 4)))
+
+
+def test_what_was_compiled_is_kept_for_the_user_alone(cache, monkeypatch) -> None:
+    forward()
+    (library,) = cache.iterdir()
+    assert stat.S_IMODE(cache.stat().st_mode) == 0o700
+    monkeypatch.setattr(library_cache, "_loaded", {})
+    monkeypatch.setattr(c_compiler.CCompiler, "build", lambda *_: pytest.fail("compiled again"))
+    forward()
+    assert [*cache.iterdir()] == [library]
+
+
+def test_other_flags_are_another_library(cache, monkeypatch) -> None:
+    forward()
+    monkeypatch.setenv("CFLAGS", "-mno-avx -O1")
+    forward()
+    assert len([*cache.glob("*.so")]) == 2
+
+
+@pytest.mark.parametrize("left", [0, 10, 0.5, 0.99])
+def test_a_library_that_was_cut_off_is_compiled_again(cache, tmp_path, monkeypatch, left) -> None:
+    forward()
+    (sound,) = cache.iterdir()
+    content = sound.read_bytes()
+    # In another folder: a system that has a library of this path open does not read it again.
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
+    library = tmp_path / "other" / "netspec" / "native" / sound.name
+    library.parent.mkdir(parents=True, mode=0o700)
+    library.write_bytes(content[: left if isinstance(left, int) else int(left * len(content))])
+    (tmp_path / "other" / "netspec").chmod(0o755)
+    program = f"import netspec, numpy; net = netspec.loads({SMALLEST!r})\n"
+    program += "print(net.compile('c').forward(numpy.ones((1, 4))).shape)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )  # of its own: a library that is cut off ends it by a signal
+    assert (done.returncode, done.stdout.strip()) == (0, "(1, 2)")
+    assert library.read_bytes() == content
+
+
+def test_whoever_lets_a_group_write_by_default_can_use_the_cache(cache) -> None:
+    before = os.umask(0o002)
+    try:
+        forward()
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(cache.parent.stat().st_mode) == 0o755
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="needs POSIX")
+@pytest.mark.parametrize("which", ["native", "netspec"])
+def test_a_folder_that_others_may_write_to_is_refused(cache, which) -> None:
+    cache.mkdir(parents=True, mode=0o700)
+    (cache if which == "native" else cache.parent).chmod(0o777)
+    with fails("compile/cache") as found:
+        forward()
+    assert "others may write to it" in str(found.value)
+
+
+def test_a_link_in_place_of_the_folder_is_refused(cache, tmp_path) -> None:
+    cache.parent.mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    cache.symlink_to(tmp_path / "elsewhere")
+    with fails("compile/cache"):
+        forward()
+
+
+def test_the_library_that_was_not_used_for_longest_goes(cache, monkeypatch) -> None:
+    monkeypatch.setattr(library_cache, "MOST", 3)
+    cache.mkdir(parents=True, mode=0o700)
+    for number in range(4):
+        (cache / f"{number}.so").touch()
+        os.utime(cache / f"{number}.so", (number, number))
+    (cache / "build-left").mkdir()
+    (cache / "build-left" / "net.c").touch()
+    os.utime(cache / "build-left", (1, 1))
+    forward()
+    kept = {path.name for path in cache.iterdir()}
+    assert {"2.so", "3.so"} < kept
+    assert len(kept) == 3
+
+
+def test_two_processes_may_compile_at_once(cache) -> None:
+    program = (
+        "import netspec, numpy; net = netspec.loads('''" + SMALLEST + "''')\n"
+        "print(net.compile('c', seed=1).forward(numpy.ones((1, 4))))"
+    )
+    started = [
+        subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = {process.communicate()[0] for process in started}
+    assert [process.returncode for process in started] == [0, 0]
+    assert len(said) == 1
+    assert [path.suffix for path in cache.iterdir()] == [".so"]
+
+
+# ------------------------------------------------------------------------------------ what is missing
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_every_layer_without_c_is_told_before_anything_is_compiled(training) -> None:
+    with fails("compile/no-c") as found:
+        require_c(netspec.loads(SCAN).graph, training=training)
+    assert [each.span.line for each in found.value.diagnostics] == [9, 10]
+
+
+def test_without_a_compiler_the_extra_is_named(monkeypatch) -> None:
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(c_compiler.shutil, "which", lambda _: None)
+    monkeypatch.setattr(c_compiler.importlib.util, "find_spec", lambda _: None)
+    with fails("compile/no-compiler") as found:
+        netspec.loads(SMALLEST).compile("c")
+    assert "netspec-dsl[native]" in str(found.value)
+
+
+@pytest.mark.parametrize("named", ["no-such-compiler", "'", "false"])
+def test_what_cc_names_must_be_a_compiler(monkeypatch, named) -> None:
+    monkeypatch.setenv("CC", named)
+    with fails("compile/no-compiler"):
+        forward()
+
+
+def test_a_compiler_that_refuses_is_an_error_with_its_words(cache, monkeypatch) -> None:
+    monkeypatch.setenv("CFLAGS", "-include no_such_header.h -I.")
+    with fails("compile/no-compiler"):  # even the question after its version fails
+        forward()
+    monkeypatch.setenv("CFLAGS", "-Wl,--no-such-option")
+    with fails("compile/c-failed"):
+        forward()
+    assert not [*cache.iterdir()]
+
+
+def test_clang_computes_the_same(cache, monkeypatch) -> None:
+    if c_compiler.shutil.which("clang") is None:
+        pytest.skip("there is no clang")
+    monkeypatch.setenv("CC", "clang")
+    test_numbers_are_those_of_the_numpy_model("small")
+    assert "clang" in c_compiler.this_compiler().version.lower()
