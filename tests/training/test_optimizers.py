@@ -16,6 +16,7 @@ from netspec.runtime.optim.members import Member
 from netspec.runtime.optim.optimizers import make_optimizer
 from tests.conftest import Run, Write
 from tests.helpers.errors import fails
+from tests.pytorch_samples import flags_left_open
 
 torch = pytest.importorskip("torch")
 
@@ -42,7 +43,8 @@ OURS: Mapping[str, Callable[[Any], dict[str, object]]] = {
 
 def samples() -> list[Any]:
     """Return PyTorch's own samples of the rules that netspec has, with the options of each."""
-    from torch.testing._internal.common_optimizers import optim_db
+    with flags_left_open():
+        from torch.testing._internal.common_optimizers import optim_db
 
     ours = ("SGD", "RMSprop", "Adam", "AdamW", "Muon")
     return [

@@ -285,7 +285,7 @@ class TorchBackend:
             self._steps_done = int(snapshot.facts.get("steps", 0))
             random = snapshot.part("random")
             rank = self.group.rank
-            if f"cpu.{rank}" in random:
+            if rank == 0 or f"cpu.{rank}" in random:
                 torch.set_rng_state(torch.from_numpy(random[f"cpu.{rank}"]))
             else:  # there were fewer processes
                 seed_process(self.job.seed, rank, self._steps_done)
