@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import netspec
@@ -120,6 +120,7 @@ def test_products_are_rounded_as_tensorflow_lite_does(x, number):
 
 
 @given(st.floats(-1e6, 1e6, width=32), st.floats(-1e6, 1e6, width=32))
+@example(1e-45, 1.978e-41)
 @settings(max_examples=50)
 def test_0_is_exact_and_ranges_are_covered(a, b):
     low, high = sorted((a, b))

@@ -42,7 +42,9 @@ class Scale:
 def scale_of(low: float, high: float) -> Scale:
     """Return the scale for numbers in a range, which is made to contain 0, a whole number's value."""
     low, high = min(low, 0.0), max(high, 0.0)
-    step = float(np.float32((high - low) / (HIGH - LOW))) or 1.0
+    exact = float(np.float32((high - low) / (HIGH - LOW)))
+    # Below the normal numbers a scale would have fewer digits.
+    step = max(exact, float(np.finfo(np.float32).tiny)) if exact else 1.0
     return Scale(step, int(min(max(round(LOW - low / step), LOW), HIGH)))
 
 
