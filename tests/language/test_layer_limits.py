@@ -19,6 +19,7 @@ from netspec.compiler.shape_lines import with_shapes
 from netspec.compiler.torch_backend import classes
 from netspec.diagnostics import Source, Span
 from netspec.export import standalone_source
+from tests.conftest import ROOT
 from tests.helpers.dense_files import TEXTS
 
 
@@ -153,3 +154,11 @@ def test_many_names_that_are_not_there_are_reported_without_guesses(tmp_path, mo
     assert len(found) == 120
     assert compared == [f"B{i}x" for i in range(100)]
     assert found[0].notes[0].endswith("B39 and 20 more")
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("path", sorted((ROOT / "networks").rglob("*.net")), ids=lambda p: p.stem)
+def test_no_net_that_comes_with_netspec_is_too_large(path: Path) -> None:
+    net = netspec.load(path)
+    assert net.source("torch")
+    assert net.source("numpy")

@@ -17,7 +17,7 @@ MAX_LISTED = 10_000
 MAX_PARTS = 7_500
 # The layers and calls in the classes of a PyTorch module, which are recorded again with other values of
 # their arguments. A class by itself takes as long as some layers do.
-MAX_IN_CLASSES = 600
+MAX_IN_CLASSES = 750
 CLASS = 5
 # Who trusts a file may let it have more layers, and wait for them.
 LAYERS_VARIABLE = "NETSPEC_LAYERS"

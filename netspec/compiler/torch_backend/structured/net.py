@@ -141,6 +141,36 @@ def _turns(net: syntax.Net) -> set[str]:
     return {name for loop in loops for name in names_of(loop.iterable)}
 
 
+def _deciding(net: syntax.Net) -> set[str]:
+    """The names that say which layers there are, in conditions and loops, and in what these read."""
+    found = _turns(net)
+    for part in syntax.parts(net.body):
+        if isinstance(part, syntax.If):
+            found |= {name for condition, _ in part.branches for name in names_of(condition)}
+        elif isinstance(part, syntax.Conditional):
+            found |= {name for _, condition in part.cases for name in names_of(condition)}
+    assigned = [part for part in syntax.parts(net.body) if isinstance(part, syntax.Assign)]
+    count = -1
+    while count < len(found):
+        count = len(found)
+        for part in assigned:
+            if not found.isdisjoint(target.id for target in part.targets):
+                found |= names_of(part.value)
+    return found
+
+
+def _unmet(suite: Suite) -> set[str]:
+    """The names in conditions of which some case was not met."""
+    found: set[str] = set()
+    for step in suite.steps or ():
+        inner = suites_in(step)
+        if isinstance(step, Branch) and any(each.steps is None for each in inner):
+            found |= {name for each in step.conditions for name in words_in(said(each).name)}
+        for each in inner:
+            found |= _unmet(each)
+    return found
+
+
 def _has_loops(net: syntax.Net) -> bool:
     """Whether a net's body has loops or conditions."""
     return not {syntax.For, syntax.If}.isdisjoint(map(type, syntax.parts(net.body)))
@@ -227,6 +257,8 @@ class _Proof:
         kept = Kept(own, _modules(traced.trace.events))
         empty = ModuleText(Suite([]), set(), kept, set(), self.inputs, is_chain=True)
         self.net = StructuredNet(traced, homes, empty.body, empty, own, kept, self._derived())
+        if is_flat:  # its conditions and loops are not written
+            self.net.fixed |= {self.name(name) for name in _deciding(written.net)} & set(own)
         self.views = {event.span for event in applied(traced.trace.events) if event.of_views}
         self.small: dict[str, Any] = {}
         self.runs: list[list[Placement]] = []
@@ -242,6 +274,12 @@ class _Proof:
                 self.recorder = Recorder(is_strict=self.is_flat)
                 continue
             self.net.body = self.recorder.root
+            unmet = _unmet(self.net.body) & set(self.net.values)
+            if not unmet <= self.net.fixed:
+                # No setting that was tried shows the other case, so that it cannot be written.
+                self.net.fixed |= unmet
+                self.recorder = Recorder(is_strict=self.is_flat)
+                continue
             _require_all(self.net.body, self.net.fixed)
             self.net.text = self._text()
             for placements in () if self.is_flat else self.runs:
@@ -427,7 +465,9 @@ class _Proof:
                 raise RestartError from None
             if is_sound:
                 found.append(other)
-            if len(found) == (1 if type(other) is int else _ENOUGH):
+            if len(found) >= (1 if type(other) is int else _ENOUGH) and (
+                self.name(name) not in _unmet(self.recorder.root)
+            ):
                 break
         return found
 
