@@ -176,7 +176,7 @@ def test_pytorchs_checkpoints_are_checked_too(run: Run, tmp_path, monkeypatch) -
     ("changes", "told"),
     [
         ({"format": 2}, "format 2"),
-        ({"target": "shell"}, "neither numpy nor torch"),
+        ({"target": "shell"}, "none of numpy, c, torch"),
         ({"threads": "many"}, "`threads`"),
         ({"file": "../../secret.net"}, "elsewhere"),
         ({"options": {"epochs": -1}}, "`epochs`"),

@@ -144,6 +144,7 @@ WRITING = {
     "runtime/data/cifar.py": "the batches of an archive, into a folder for data sets",
     "compiler/parse/tables.py": "the user's cache: tests/state/test_cache_folder.py",
     "runtime/models/emitters/table.py": "the user's cache: tests/state/test_cache_folder.py",
+    "runtime/engine/native/library_cache.py": "the user's cache: tests/c_backend/test_native.py",
     "compiler/parse/git_revision.py": "a folder of its own",
     "tools/agreement/c_trace.py": "a folder of its own",
     "export/weights_file.py": "what standalone programs do",
