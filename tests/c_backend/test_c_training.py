@@ -18,12 +18,11 @@ import netspec
 from netspec.compiler.c_backend import calls
 from netspec.compiler.c_backend.train_example import example_main
 from netspec.compiler.c_backend.train_file import TrainOptions, ordered, train_source
+from netspec.runtime.optim.adam import Adam, AdamW
 from netspec.runtime.optim.losses import make_loss
 from netspec.runtime.optim.optimizers import (
     OPTIMIZERS,
     SGD,
-    Adam,
-    AdamW,
     Lion,
     Momentum,
     Nesterov,

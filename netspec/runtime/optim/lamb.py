@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar
 
 import numpy as np
 
 from netspec.kernels import parallel
 from netspec.runtime.optim import rule
+from netspec.runtime.optim.adam import AdamW
 from netspec.runtime.optim.members import Member, Vector
-from netspec.runtime.optim.rule import (
-    WORK,
-    Optimizer,
-    adam_step,
-    average,
-    average_of_squares,
-    fraction,
-    not_negative,
-)
+from netspec.runtime.optim.rule import WORK, average, average_of_squares
 
 
-class Lamb(Optimizer):
+class Lamb(AdamW):
     """Adam's direction with decay, as long as the parameter itself times the rate.
 
         m = beta1 * m + (1 - beta1) * g          v = beta2 * v + (1 - beta2) * g^2
@@ -36,10 +28,6 @@ class Lamb(Optimizer):
     Source: You et al., Large Batch Optimization for Deep Learning (2020), algorithm 2.
     """
 
-    default_lr: ClassVar[float] = 2e-3
-    state_names: tuple[str, ...] = ("exp_avg", "exp_avg_sq")
-    decouples_decay: ClassVar[bool] = True
-
     def __init__(
         self,
         parameters: Vector,
@@ -51,10 +39,10 @@ class Lamb(Optimizer):
         eps: float = 1e-6,
         weight_decay: float = 1e-2,
     ) -> None:
-        super().__init__(parameters, gradients, members)
-        self.beta1, self.beta2 = fraction("beta1", beta1), fraction("beta2", beta2)
-        self.eps = not_negative("eps", eps)
-        self.weight_decay = not_negative("weight_decay", weight_decay)
+        super().__init__(
+            parameters, gradients, members,
+            beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay,
+        )  # fmt: skip
 
     def _advance(self, lr: float) -> None:
         """See `Optimizer`. A thread has whole parameters, so that no sum depends on their number."""
@@ -92,8 +80,7 @@ class Lamb(Optimizer):
     def _direction(self, member: Member, part: slice, out: Vector, scratch: Vector) -> Vector:
         """Return u of a block."""
         m, v = (state[part] for state in self._state.values())
-        betas = self.beta1, self.beta2
-        adam_step(1.0, m, v, self.steps, betas, self.eps, out)
+        self._write_step(1.0, m, v, out)
         if self.weight_decay and member.decay:
             np.multiply(self.parameters[part], self.weight_decay * member.decay, out=scratch)
             out += scratch

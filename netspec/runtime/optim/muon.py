@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netspec.runtime.data.choices import check_name, is_number, require
+from netspec.runtime.optim.adam import AdamW
 from netspec.runtime.optim.members import Member, Vector, trained_alike
-from netspec.runtime.optim.rule import (
-    Optimizer,
-    adam_step,
-    average,
-    average_of_squares,
-    fraction,
-    not_negative,
-)
+from netspec.runtime.optim.rule import average, fraction
 
 Matrix = NDArray[np.floating]
 
@@ -35,7 +28,7 @@ LEAST_NORM = 1e-7
 _MOST_STEPS = 99
 
 
-class Muon(Optimizer):
+class Muon(AdamW):
     """For parameters of two or more axes, as matrices [A, the rest]; the others have AdamW's rule.
 
         m = momentum * m + (1 - momentum) * g
@@ -48,11 +41,6 @@ class Muon(Optimizer):
     Source: Jordan et al., Muon (2024); Liu et al., Muon is Scalable for LLM Training (2025); as in
     torch.optim.Muon, which computes the iteration in bfloat16, and has no rule for what is no matrix.
     """
-
-    # Adam's: with the scale `match-rms-adamw` steps are as long as AdamW's.
-    default_lr: ClassVar[float] = 2e-3
-    state_names: tuple[str, ...] = ("exp_avg", "exp_avg_sq")
-    decouples_decay: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -69,7 +57,10 @@ class Muon(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
     ) -> None:
-        super().__init__(parameters, gradients, members)
+        super().__init__(
+            parameters, gradients, members,
+            beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay,
+        )  # fmt: skip
         check_name("scale of muon", scale, SCALES)
         require(
             is_number(ns_steps) and ns_steps == int(ns_steps) and 1 <= ns_steps <= _MOST_STEPS,
@@ -82,9 +73,6 @@ class Muon(Optimizer):
         a, b, c = map(float, ns_coefficients)
         self.momentum, self.scale = fraction("momentum", momentum), scale
         self.ns_steps, self.ns_coefficients = int(ns_steps), (a, b, c)
-        self.beta1, self.beta2 = fraction("beta1", beta1), fraction("beta2", beta2)
-        self.eps = not_negative("eps", eps)
-        self.weight_decay = not_negative("weight_decay", weight_decay)
         self._matrices = [each for each in self.members if is_matrix(each.shape)]
         self._others = _runs([each for each in self.members if not is_matrix(each.shape)])
 
@@ -113,15 +101,6 @@ class Muon(Optimizer):
         self._decay(lr, member)
         factor = lr * member.rate * scale_of(self.scale, member.shape)
         self.parameters[part] -= (turned * turned.dtype.type(factor)).reshape(-1)
-
-    def _update(self, lr: float, p: Vector, g: Vector, scratch: Vector, *state: Vector) -> None:
-        """Take Adam's step: decay has been taken off."""
-        m, v = state
-        average(m, g, self.beta1, scratch)
-        average_of_squares(v, g, self.beta2, scratch)
-        betas = self.beta1, self.beta2
-        adam_step(lr, m, v, self.steps, betas, self.eps, scratch)
-        p -= scratch
 
 
 def is_matrix(shape: tuple[int, ...]) -> bool:

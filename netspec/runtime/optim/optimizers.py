@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from netspec.runtime.data.choices import make, require
+from netspec.runtime.optim.adam import Adam, AdamW
 from netspec.runtime.optim.lamb import Lamb
 from netspec.runtime.optim.members import Member
 from netspec.runtime.optim.muon import Muon
@@ -15,7 +16,6 @@ from netspec.runtime.optim.own import OwnRule, Step
 from netspec.runtime.optim.rule import (
     Optimizer,
     Vector,
-    adam_step,
     average,
     average_of_squares,
     fraction,
@@ -141,77 +141,6 @@ class RMSProp(Optimizer):
         else:
             scratch *= lr
         p -= scratch
-
-
-class Adam(Optimizer):
-    """Moving averages of the gradient and of its square, each corrected for starting at 0.
-
-        m = beta1 * m + (1 - beta1) * g          v = beta2 * v + (1 - beta2) * g^2
-        p -= lr / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + eps)
-
-    With `amsgrad` the largest v so far takes the place of v.
-
-    Source: Kingma and Ba, Adam (2015), and Reddi et al. (2018), as in torch.optim.Adam.
-    """
-
-    # Twice PyTorch's default, because the default schedule reduces it to 0: LeNet on MNIST reaches
-    # a higher accuracy.
-    default_lr = 2e-3
-    state_names: tuple[str, ...] = ("exp_avg", "exp_avg_sq")
-
-    def __init__(
-        self,
-        parameters: Vector,
-        gradients: Vector,
-        members: Sequence[Member] = (),
-        *,
-        beta1: float = 0.9,
-        beta2: float = 0.999,
-        eps: float = 1e-8,
-        amsgrad: bool = False,
-    ) -> None:
-        if amsgrad:
-            self.state_names = (*Adam.state_names, "max_exp_avg_sq")
-        super().__init__(parameters, gradients, members)
-        self.beta1, self.beta2 = fraction("beta1", beta1), fraction("beta2", beta2)
-        self.eps, self.amsgrad = not_negative("eps", eps), amsgrad
-
-    def _update(self, lr: float, p: Vector, g: Vector, scratch: Vector, *state: Vector) -> None:
-        m, v = state[:2]
-        average(m, g, self.beta1, scratch)
-        average_of_squares(v, g, self.beta2, scratch)
-        if self.amsgrad:
-            v = np.maximum(state[2], v, out=state[2])
-        betas = self.beta1, self.beta2
-        adam_step(lr, m, v, self.steps, betas, self.eps, scratch)
-        p -= scratch
-
-
-class AdamW(Adam):
-    """Adam after p *= 1 - lr * weight_decay, for the parameters that decay.
-
-    Source: Loshchilov and Hutter, Decoupled Weight Decay Regularization (2019), as in
-    torch.optim.AdamW, which decays biases and norms too unless told otherwise.
-    """
-
-    decouples_decay = True
-
-    def __init__(
-        self,
-        parameters: Vector,
-        gradients: Vector,
-        members: Sequence[Member] = (),
-        *,
-        beta1: float = 0.9,
-        beta2: float = 0.999,
-        eps: float = 1e-8,
-        amsgrad: bool = False,
-        weight_decay: float = 1e-2,
-    ) -> None:
-        super().__init__(
-            parameters, gradients, members, beta1=beta1, beta2=beta2, eps=eps, amsgrad=amsgrad
-        )
-        self.weight_decay = not_negative("weight_decay", weight_decay)
 
 
 class Lion(Optimizer):

@@ -7,7 +7,6 @@ grows with the network. The vectors are divided among threads, which changes no 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
@@ -148,28 +147,6 @@ def average_of_squares(v: Vector, g: Vector, beta: float, scratch: Vector) -> No
     np.multiply(g, g, out=scratch)
     scratch *= 1.0 - beta
     v += scratch
-
-
-def adam_step(
-    lr: float,
-    m: Vector,
-    v: Vector,
-    steps: int,
-    betas: tuple[float, float],
-    eps: float,
-    out: Vector,
-) -> None:
-    """Write Adam's step to `out`, from the two averages after so many steps.
-
-    lr / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + eps)
-    """
-    # Numerator and denominator are multiplied by sqrt(1 - beta2^t), which saves one pass over the
-    # block.
-    root = math.sqrt(1.0 - betas[1] ** steps)
-    np.sqrt(v, out=out)
-    out += eps * root
-    np.divide(m, out, out=out)
-    out *= lr * root / (1.0 - betas[0] ** steps)
 
 
 def fraction(name: str, value: float) -> float:

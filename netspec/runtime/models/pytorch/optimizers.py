@@ -11,12 +11,11 @@ import torch
 from torch import Tensor
 
 from netspec.runtime.models.pytorch import rules
+from netspec.runtime.optim.adam import Adam, AdamW
 from netspec.runtime.optim.lamb import Lamb
 from netspec.runtime.optim.muon import Muon
 from netspec.runtime.optim.optimizers import (
     SGD,
-    Adam,
-    AdamW,
     Lion,
     Momentum,
     Nesterov,
@@ -140,5 +139,5 @@ def _(rule: OwnRule) -> _InTorch:
     return _InTorch(rules.Own, {"function": rule.function}, may_fuse=False)
 
 
-def _averages(rule: Adam | Lamb | Muon) -> dict[str, Any]:
+def _averages(rule: Adam) -> dict[str, Any]:
     return {"betas": (rule.beta1, rule.beta2), "eps": rule.eps}
