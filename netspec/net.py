@@ -21,6 +21,7 @@ from netspec.compiler.ir.graph import Graph
 from netspec.compiler.parse.shipped_nets import find_net
 from netspec.compiler.passes.layer_limit import require_few_layers, require_few_rows
 from netspec.diagnostics import Diagnostic, NetspecError, Source
+from netspec.files.run_facts import RUN_FACTS
 
 if TYPE_CHECKING:
     from netspec.compiler.analysis.costs import Summary
@@ -221,7 +222,7 @@ def load(path: str | Path, /, net: str | None = None, **arguments: Any) -> Net:
         NetspecError: with every error of the file in `.diagnostics`; `file/unreadable` for the folder of
             a run, which `netspec.load_run` opens.
     """
-    if os.path.isfile(os.path.join(path, "run.json")):
+    if os.path.isfile(os.path.join(path, RUN_FACTS)):
         message = f"{path} is a run, not a .net file"
         help = f'netspec.load_run("{path}") opens it, with its net, its weights and its data'
         raise NetspecError.simple(codes.FILE_UNREADABLE, message, help)

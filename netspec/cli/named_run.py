@@ -8,16 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netspec.cli.common import tell
+from netspec.files.run_facts import RUN_FACTS
 from netspec.records import record
 
 if TYPE_CHECKING:
     from netspec.runtime.data.input_normalization import InputNormalization
     from netspec.runtime.runs.folder import Facts, RunFolder
     from netspec.runtime.runs.resolve import Settings
-
-# A folder with this file is a run. The name is repeated here because `check` must not import the
-# modules that read runs only to find out that it was not given one.
-_FACTS = "run.json"
 
 
 @record
@@ -109,7 +106,7 @@ def named_run(path: Path | None) -> NamedRun | None:
     Raises:
         NetspecError: `run/damaged`.
     """
-    if path is None or not (path / _FACTS).is_file():
+    if path is None or not (path / RUN_FACTS).is_file():
         return None
     from netspec.runtime.runs.folder import RunFolder
     from netspec.runtime.runs.resolve import resolve

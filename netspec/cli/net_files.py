@@ -13,12 +13,11 @@ from netspec import codes
 from netspec.compiler.driver import Request
 from netspec.compiler.parse import decode_source, read_file
 from netspec.diagnostics import NetspecError
+from netspec.files.run_facts import RUN_FACTS
 from netspec.records import record
 
 STDIN = "-"
 _SHOWN_STDIN = "<stdin>"
-# A folder with this file is a run: the nets in it are records, not sources.
-_RUN = "run.json"
 
 
 @record
@@ -82,7 +81,8 @@ def files_below(folder: Path) -> list[Path]:
     """
     found: list[Path] = []
     for where, folders, files in os.walk(folder):
-        is_run = _RUN in files and Path(where) != folder
+        # The nets in a run are records, not sources.
+        is_run = RUN_FACTS in files and Path(where) != folder
         folders[:] = [] if is_run else sorted(each for each in folders if each[0] != ".")
         if not is_run:
             found += [Path(where, each) for each in sorted(files) if each.endswith(".net")]

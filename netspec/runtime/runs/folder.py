@@ -30,6 +30,7 @@ from netspec import codes
 from netspec.compiler.elaborate.written import Written
 from netspec.diagnostics import NetspecError
 from netspec.files.regular_file import kind_of, open_own, read_regular
+from netspec.files.run_facts import RUN_FACTS
 from netspec.runtime.data.dataset import Dataset
 from netspec.runtime.runs.folder_lock import FolderLock
 from netspec.runtime.runs.metrics import NAME as METRICS
@@ -45,7 +46,7 @@ from netspec.runtime.weights.atomic_write import (
 )
 from netspec.runtime.weights.weights_file import RUN_WEIGHTS
 
-FACTS, LOG, WEIGHTS = "run.json", "log.txt", RUN_WEIGHTS
+FACTS, LOG, WEIGHTS = RUN_FACTS, "log.txt", RUN_WEIGHTS
 TOKENIZER = "tokenizer.json"
 NET, CHECKPOINTS = "net", "checkpoints"
 FORMAT = 1
