@@ -49,6 +49,16 @@ static void fold_into(const real *weight, const real *bias, const real *scale, c
     }
 }
 
+/* Add dy, and dy * (x - mean), over the rows of one channel. */
+static void batch_norm_sums(const real *x, const real *dy, real mean, int rows, int channels,
+                            real *sum, real *with_x)
+{
+    for (int r = 0; r < rows; r++) {
+        *sum += dy[r * channels];
+        *with_x += dy[r * channels] * (x[r * channels] - mean);
+    }
+}
+
 /* The gradients of weight and bias, and three vectors that make that of x:
    dx = dy * dy_scale + (x - mean) * x_scale + dx_shift. */
 static void batch_norm_backward(const real *x, const real *dy, const real *weight,
@@ -60,10 +70,7 @@ static void batch_norm_backward(const real *x, const real *dy, const real *weigh
     PARALLEL
     for (int c = 0; c < channels; c++) {
         real sum = 0, with_x = 0;
-        for (int r = 0; r < rows; r++) {
-            sum += dy[r * channels + c];
-            with_x += dy[r * channels + c] * (x[r * channels + c] - mean[c]);
-        }
+        batch_norm_sums(x + c, dy + c, mean[c], rows, channels, &sum, &with_x);
         with_x *= inverse_std[c];
         if (dbias)
             dbias[c] = sum;
@@ -84,10 +91,7 @@ static void batch_norm_running_backward(const real *x, const real *dy,
     PARALLEL
     for (int c = 0; c < channels; c++) {
         real sum = 0, with_x = 0;
-        for (int r = 0; r < rows; r++) {
-            sum += dy[r * channels + c];
-            with_x += dy[r * channels + c] * (x[r * channels + c] - mean[c]);
-        }
+        batch_norm_sums(x + c, dy + c, mean[c], rows, channels, &sum, &with_x);
         if (dbias)
             dbias[c] = sum;
         if (dweight)
