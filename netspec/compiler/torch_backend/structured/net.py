@@ -274,12 +274,6 @@ class _Proof:
                 self.recorder = Recorder(is_strict=self.is_flat)
                 continue
             self.net.body = self.recorder.root
-            unmet = _unmet(self.net.body) & set(self.net.values)
-            if not unmet <= self.net.fixed:
-                # No setting that was tried shows the other case, so that it cannot be written.
-                self.net.fixed |= unmet
-                self.recorder = Recorder(is_strict=self.is_flat)
-                continue
             _require_all(self.net.body, self.net.fixed)
             self.net.text = self._text()
             for placements in () if self.is_flat else self.runs:
@@ -336,6 +330,11 @@ class _Proof:
                 and self._takes_fraction(name, value, runs)
             ):
                 self.net.fractional.add(self.name(name))
+        unmet = _unmet(self.recorder.root) & set(self.net.values)
+        if not unmet <= self.net.fixed:
+            # No setting that was tried shows the other case, so that it cannot be written.
+            self.net.fixed |= unmet
+            raise RestartError
         self._fix_with_defaults()
         # A flat net has the rules of its own values; which it has with others is what is asked.
         self._rules(first if self.is_flat else max(runs, key=lambda run: len(run.rules)))
