@@ -36,4 +36,27 @@ WIDE: dict[str, dict[str, Any]] = {
 ENCODERS = ("bert_base", "transformer", "whisper_tiny_encoder")
 WRITERS = ("char_lstm", "gpt2", "llama")
 SEQUENCES = (*ENCODERS, *WRITERS)
+# Language models with fewer layers and words where all are alike.
+FEW: dict[str, dict[str, Any]] = {
+    "bert_base": {"layers": 1},
+    "gpt2": {"vocabulary": 60, "width": 32, "layers": 2, "heads": 4, "positions": 64},
+    "llama": {
+        "vocabulary": 60,
+        "width": 32,
+        "layers": 2,
+        "heads": 4,
+        "shared": 2,
+        "hidden": 48,
+        "positions": 64,
+    },
+    "transformer": {
+        "source_vocabulary": 50,
+        "target_vocabulary": 40,
+        "width": 32,
+        "layers": 2,
+        "heads": 4,
+        "hidden": 48,
+        "positions": 64,
+    },
+}
 FILES = frozenset(f"zoo/{name}" for name in (*WIDE, *SEQUENCES))

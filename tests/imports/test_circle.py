@@ -20,7 +20,7 @@ from netspec.compiler.ops.mean import Mean
 from netspec.compiler.ops.reshape import Reshape
 from netspec.compiler.ops.slice_as import SliceAs
 from netspec.imports.torch_import import import_torch
-from tests.imports_onnx.test_recognition import SMALL
+from tests.helpers.zoo import FEW
 
 torch = pytest.importorskip("torch")
 
@@ -31,10 +31,8 @@ QUICK = ("lenet.net", "threelayer.net", "resnet.net")
 OPEN_SIZE = 32
 # Models of language are smaller. A rate of 0 drops nothing, and is no layer of the import.
 GIVEN: dict[str, dict[str, Any]] = {
-    "bert_base": SMALL["zoo/bert_base"],
-    "gpt2": SMALL["zoo/gpt2"] | {"drop": 0.1},
-    "llama": SMALL["zoo/llama"],
-    "transformer": SMALL["zoo/transformer"],
+    **FEW,
+    "gpt2": FEW["gpt2"] | {"drop": 0.1},
     "mlp_mixer_b_16": {"drop": 0.1},
 }
 

@@ -18,7 +18,7 @@ from netspec.testing.op_examples import graph_of, random_parameters
 from tests.conftest import ROOT
 from tests.helpers.heavy import some_quick
 from tests.helpers.onnx_support import onnx
-from tests.helpers.zoo import WIDE
+from tests.helpers.zoo import FEW, WIDE
 
 NETS = {
     str(path.relative_to(ROOT / "networks").with_suffix("")): path
@@ -26,28 +26,8 @@ NETS = {
 }
 # Fewer layers where all are alike.
 SMALL: dict[str, dict[str, Any]] = {
-    **{f"zoo/{name}": dict(given) for name, given in WIDE.items()},
+    **{f"zoo/{name}": dict(given) for name, given in (WIDE | FEW).items()},
     "zoo/vit_b_16": {"size": 48, "layers": 1},
-    "zoo/gpt2": {"vocabulary": 60, "width": 32, "layers": 2, "heads": 4, "positions": 40},
-    "zoo/bert_base": {"layers": 1},
-    "zoo/llama": {
-        "vocabulary": 60,
-        "width": 32,
-        "layers": 2,
-        "heads": 4,
-        "shared": 2,
-        "hidden": 48,
-        "positions": 40,
-    },
-    "zoo/transformer": {
-        "source_vocabulary": 50,
-        "target_vocabulary": 40,
-        "width": 32,
-        "layers": 2,
-        "heads": 4,
-        "hidden": 48,
-        "positions": 40,
-    },
 }
 QUICK = (
     "lenet", "resnet", "zoo/vae", "zoo/char_lstm", "zoo/mobilenet_v3_small", "zoo/gpt2",

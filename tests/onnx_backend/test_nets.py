@@ -29,22 +29,24 @@ from tests.conftest import ROOT
 from tests.helpers.heavy import some_quick
 from tests.helpers.onnx_support import check_model, onnx, run_session, session
 from tests.helpers.open_examples import open_net, opened
-from tests.helpers.zoo import WIDE
+from tests.helpers.zoo import FEW, WIDE
 
 NETS = {
     str(path.relative_to(ROOT / "networks").with_suffix("")): path
     for path in sorted((ROOT / "networks").rglob("*.net"))
 }
 # Smaller forms of those that are slow, and what random parameters make too large to compare.
-SMALL: dict[str, dict[str, Any]] = {f"zoo/{name}": dict(given) for name, given in WIDE.items()}
+SMALL: dict[str, dict[str, Any]] = {
+    f"zoo/{name}": dict(given) for name, given in (WIDE | FEW).items()
+}
 QUICK = ("lenet", "zoo/vae")
 WITH_OPTIONS = OnnxOptions(17, functions=True, inference=True)
 TOLERANCE = 1e-4  # of single precision, through many layers
 
 
 def state_of(net: netspec.Net) -> dict[str, np.ndarray]:
-    """Return the initial values of a net, in single precision."""
-    return net.compile("numpy").state_dict()
+    """Return the initial values and the constants of a net, in single precision."""
+    return net.compile("numpy").every_array()
 
 
 def differences(
@@ -55,7 +57,7 @@ def differences(
 ) -> float:
     """Return the largest difference between a model and the NumPy program."""
     model = net.compile("numpy")
-    model.load_state_dict(state)
+    model.load_state_dict({name: state[name] for name in model.state_dict()})
     inputs = {n: x.astype(np.float32) for n, x in given.items()}
     expected = model.forward(inputs)
     if not isinstance(expected, dict):
