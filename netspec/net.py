@@ -301,13 +301,16 @@ def _c_text(graph: Graph, training: bool) -> str:
     Raises:
         NetspecError: `compile/no-c`, also if the values are too many for constants.
     """
-    from netspec.compiler.c_backend.emit import c_source
+    from netspec.compiler.c_backend.emit import COptions, c_source
     from netspec.compiler.c_backend.train_file import TrainOptions, train_source
     from netspec.runtime.models.numpy_model import Model
 
     parameters = Model(graph, dtype="float64").parameters
-    options = TrainOptions()
-    source = train_source(graph, parameters, options) if training else c_source(graph, parameters)
+    about = ("The weights are the initial values of seed 0.",)
+    if training:
+        source = train_source(graph, parameters, TrainOptions(about=about))
+    else:
+        source = c_source(graph, parameters, COptions(about=about))
     if source.weights is not None:
         raise NetspecError.simple(
             codes.COMPILE_NO_C,

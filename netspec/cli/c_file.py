@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netspec import codes
+from netspec.cli.c_about import INITIAL, about_numbers
 from netspec.cli.common import checked_net, emit_text, positive, tell
 from netspec.cli.output_place import check_beside, check_output, net_sources
 from netspec.cli.trained_net import named_weights, stored_normalization
@@ -40,6 +41,12 @@ def add_c_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--normalize", dest="normalize_input", action="store_true",
                        help="c: take pixels as they were before training normalised them, and"
                        " normalise them as the weights file says")  # fmt: skip
+    group.add_argument("--name", dest="c_name", type=_name, metavar="NAME",
+                       help="c: what the names of its functions begin with, for two files of one net in"
+                       " a program (default: the name of the net)")  # fmt: skip
+    group.add_argument("--weights-in-file", action="store_true",
+                       help="c: weights are constants of the file, however many they are (default: more"
+                       " than 1 MB are a file beside it)")  # fmt: skip
     group.add_argument("--max", dest="most", action="append", default=[], type=_size, metavar="NAME=N",
                        help="c: an open size that the functions take as an argument, and the largest"
                        " number of it; may be repeated")  # fmt: skip
@@ -71,6 +78,8 @@ def chosen_options(options: argparse.Namespace) -> list[str]:
         "--dtype": options.dtype != "float32",
         "--classify": options.classify,
         "--normalize": options.normalize_input,
+        "--name": options.c_name is not None,
+        "--weights-in-file": options.weights_in_file,
         "--max": bool(options.most),
         "--train": options.train,
         "--batch": options.batch is not None,
@@ -95,6 +104,17 @@ def _size(text: str) -> tuple[str, int]:
             f"a size and its largest number, such as H=64, not {text!r}"
         )
     return name, positive(number)
+
+
+def _name(text: str) -> str:
+    """Return an identifier of C.
+
+    Raises:
+        argparse.ArgumentTypeError: if it is none.
+    """
+    if not re.fullmatch(r"[A-Za-z_]\w*", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"a name of letters, digits and _, not {text!r}")
+    return text
 
 
 # What a file can be called that another one includes.
@@ -139,9 +159,19 @@ class CFile:
             header, options.fast, options.arena == "extern", options.dtype,
             self._classes() if options.classify else None,
             self._input_scale() if options.normalize_input else None,
-            dict(options.most),
+            dict(options.most), options.c_name, self._about(), options.weights_in_file,
         )  # fmt: skip
+        if self._trained is None and self.net.graph.parameters:
+            tell(f"note: no --weights: the file has {INITIAL}")
         return c_source(self.net.graph, self._model().parameters, chosen)
+
+    def _about(self) -> tuple[str, ...]:
+        """Return what the file says of its numbers."""
+        options = self._options
+        return about_numbers(
+            self._trained, tuple(self.net.graph.inputs), normalizes=options.normalize_input,
+            can=not options.train,
+        )  # fmt: skip
 
     def _require_name_for_weights(self) -> None:
         """Refuse large weights without a place for their file before they are drawn.
@@ -151,7 +181,7 @@ class CFile:
         from netspec.compiler.c_backend.emit import LARGE
 
         numbers = sum(parameter.size for parameter in self.net.graph.trainable())
-        if self._out is None and numbers > LARGE:
+        if self._out is None and numbers > LARGE and not self._options.weights_in_file:
             raise _no_place(4 * numbers)
 
     def _int8(self, header: str | None) -> CSource:
@@ -177,8 +207,9 @@ class CFile:
             message = f"{self.net.name} has several outputs: --loss needs one"
             raise NetspecError.simple(codes.USAGE_TARGET, message)
         chosen = TrainOptions(
-            options.batch or 32, header, options.dtype == "float64", loss, example=options.example
-        )
+            options.batch or 32, header, options.dtype == "float64", loss, example=options.example,
+            name=options.c_name, about=self._about(),
+        )  # fmt: skip
         return train_source(self.net.graph, self._model().parameters, chosen)
 
     def _example(self) -> str:
@@ -304,6 +335,7 @@ def _require_together(options: argparse.Namespace) -> None:
         "--arena extern": options.arena == "extern",
         "--classify": options.classify,
         "--normalize": options.normalize_input,
+        "--weights-in-file": options.weights_in_file,
         "--max": bool(options.most),
     }
     if options.int8 != (options.calibrate is not None):

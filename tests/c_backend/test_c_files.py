@@ -267,7 +267,9 @@ def test_a_c_file_is_not_its_own_header(run, write, tmp_path):
 
 def test_a_net_gives_its_c_file():
     net = netspec.loads(SMALL)
-    assert "small_predict(const REAL *image, REAL *output)" in net.source("c", training=False)
+    assert "small_predict(const small_real *image, small_real *output)" in net.source(
+        "c", training=False
+    )
     assert "small_loss_and_grads" in net.source("c")
     large = netspec.loads("net A { input x: [600]\n output x -> linear(600) }")
     with pytest.raises(netspec.NetspecError, match="a file of their own"):

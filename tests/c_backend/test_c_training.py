@@ -508,9 +508,10 @@ def test_the_example_learns_and_its_weights_are_read(run, write, tmp_path, monke
 
 # Stands between the example and the function that it calls, and writes each step's loss.
 TOLD = """\
-static REAL told(REAL *parameters, const REAL *image, const int *labels, int count, REAL *gradients)
+static lenet_real told(lenet_real *parameters, const lenet_real *image, const int *labels, int count,
+                       lenet_real *gradients)
 {
-    const REAL loss = lenet_loss_and_grads(parameters, image, labels, count, gradients);
+    const lenet_real loss = lenet_loss_and_grads(parameters, image, labels, count, gradients);
     fprintf(stderr, "%.17g\\n", (double)loss);
     return loss;
 }

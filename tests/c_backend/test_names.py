@@ -114,7 +114,8 @@ def test_what_a_file_defines_is_no_name_of_the_net(name: str) -> None:
     texts = [large.text, large.header or "", train.text, train.header or ""]
     own = set(re.findall(rf"\b{kept.net}_\w+", "\n".join(texts), re.IGNORECASE))
     assert len(own) > 20
-    for found in own:
+    # Those of the caller's arrays have the names of inputs and outputs in them.
+    for found in own - set(re.findall(r"#define (\w+(?<!_ARENA)_NUMBERS)", large.header or "")):
         assert (kept.constant(found) if found.isupper() else kept.free(found)) != found
 
 

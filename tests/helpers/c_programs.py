@@ -64,7 +64,7 @@ MAIN = """\
 #include <stdlib.h>
 #include "net.h"
 {weights}
-static REAL {arrays};
+static {name}_real {arrays};
 int main(void)
 {{
     FILE *in = fopen("in", "rb"), *out = fopen("out", "wb");
@@ -120,7 +120,7 @@ def _main(graph: Graph, source: CSource, options: COptions, batch: int) -> str:
         pointers.append("arena")
     count = len(source.weights or b"") // np.dtype(options.dtype).itemsize
     return MAIN.format(
-        weights=f"static REAL numbers[{count}];" if count else "",
+        weights=f"static {source.name}_real numbers[{count}];" if count else "",
         arrays=", ".join(arrays),
         load=_read("numbers", count) + f"\n    {source.name}_use_weights(numbers);"
         if count
@@ -134,17 +134,17 @@ def _main(graph: Graph, source: CSource, options: COptions, batch: int) -> str:
 
 
 def _read(array: str, count: int) -> str:
-    return f"if (fread({array}, sizeof(REAL), {count}, in) != {count}) return 2;"
+    return f"if (fread({array}, sizeof(*{array}), {count}, in) != {count}) return 2;"
 
 
 OPEN_MAIN = """\
 #include <stdio.h>
 #include <stdlib.h>
 #include "net.h"
-static REAL *array(size_t count, FILE *file)
+static {name}_real *array(size_t count, FILE *file)
 {{
-    REAL *numbers = (REAL *)malloc(count * sizeof(REAL));
-    if (numbers == NULL || (file != NULL && fread(numbers, sizeof(REAL), count, file) != count))
+    {name}_real *numbers = ({name}_real *)malloc(count * sizeof(*numbers));
+    if (numbers == NULL || (file != NULL && fread(numbers, sizeof(*numbers), count, file) != count))
         exit(2);
     return numbers;
 }}
@@ -190,11 +190,16 @@ def run_open_c(
     lines = []
     if source.weights is not None:
         count = len(source.weights) // dtype.itemsize
-        lines = [f"REAL *weights = array({count}, in);", f"{source.name}_use_weights(weights);"]
+        lines = [
+            f"{source.name}_real *weights = array({count}, in);",
+            f"{source.name}_use_weights(weights);",
+        ]
     for (sizes, inputs), made in zip(runs, shapes, strict=True):
         lines += _open_run(source, options, sizes, [inputs[n].size for n in graph.inputs], made)
     lines += ["free(weights);"] if source.weights is not None else []
-    (folder / "main.c").write_text(OPEN_MAIN.format(runs="\n    ".join(lines)), "ascii")
+    (folder / "main.c").write_text(
+        OPEN_MAIN.format(name=source.name, runs="\n    ".join(lines)), "ascii"
+    )
     program = compiler.build(folder, [folder / "net.c", folder / "main.c"], "program")
     done = subprocess.run([str(program)], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"exit code {done.returncode}: {done.stderr[:4000]}"
@@ -224,7 +229,7 @@ def _open_run(
     given = ", ".join([str(batch), *(str(sizes[name]) for name in options.most), *arrays])
     return [
         "{",
-        *(f"    REAL *{name} = {made};" for name, made in arrays.items()),
+        *(f"    {source.name}_real *{name} = {made};" for name, made in arrays.items()),
         f"    if ({source.name}_predict_batch({given})) return 4;",
         *(f"    {_write(name, n)}" for name, n in written.items()),
         *(f"    free({name});" for name in arrays),
@@ -235,7 +240,7 @@ def _open_run(
 TRAINING = """\
 #include <stdio.h>
 #include "net.h"
-static REAL {arrays};
+static {name}_real {arrays};
 int main(void)
 {{
     FILE *in = fopen("in", "rb"), *out = fopen("out", "wb");
@@ -293,4 +298,4 @@ def _numbered(letter: str, arrays: Iterable[Any]) -> dict[str, Any]:
 
 
 def _write(array: str, count: int) -> str:
-    return f"if (fwrite({array}, sizeof(REAL), {count}, out) != {count}) return 3;"
+    return f"if (fwrite({array}, sizeof(*{array}), {count}, out) != {count}) return 3;"

@@ -50,12 +50,28 @@ def literal(text: str) -> str:
     return f'"{"".join(shown)}"'
 
 
-def declared(lines: Iterable[str], *, double: bool) -> str:
-    """Return what a file declares, for C and C++, behind the type of its numbers."""
+def declared(net: str, lines: Iterable[str], *, double: bool, arena: int | None = None) -> str:
+    """Return what a file declares, for C and C++, behind the type of its numbers.
+
+    Args:
+        net: what the names of the file begin with. The type has a name of the net's own, so that
+            headers of different precision can be included together.
+        lines: the declarations.
+        double: whether numbers have double precision unless the compiler is told another type.
+        arena: the numbers of the arena, whose bytes depend on the type.
+    """
+    kind, number_bytes = ("double", 8) if double else ("float", 4)
+    bytes_name, numbers_name = (f"{net.upper()}_ARENA_{what}" for what in ("BYTES", "NUMBERS"))
+    known = [f"#define {bytes_name} ({numbers_name} * (int)sizeof(REAL))"]
+    usual = [f"#define {bytes_name} {number_bytes * (arena or 0)}"]
     return "\n".join([
         "/* The type of all numbers: -DREAL=double for another. */",
-        "#ifndef REAL",
-        f"#define REAL {'double' if double else 'float'}",
+        "#ifdef REAL",
+        f"typedef REAL {net}_real;",
+        *(known if arena is not None else []),
+        "#else",
+        f"typedef {kind} {net}_real;",
+        *(usual if arena is not None else []),
         "#endif",
         "",
         "#ifdef __cplusplus",

@@ -12,17 +12,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from netspec.compiler.c_backend.c_text import (
-    comment,
-    declared,
-    literal,
-)
-from netspec.compiler.c_backend.calls import Calls, show
+from netspec.compiler.c_backend.about_file import array_sizes, head, header
+from netspec.compiler.c_backend.c_text import declared, literal
+from netspec.compiler.c_backend.calls import Calls
 from netspec.compiler.c_backend.definitions import array_texts, function, wrapped
 from netspec.compiler.c_backend.elementwise import ElementwiseFunctions
 from netspec.compiler.c_backend.folding import Constants
 from netspec.compiler.c_backend.kernel_call import c_call
 from netspec.compiler.c_backend.library import called, used_units
+from netspec.compiler.c_backend.loops import indented
 from netspec.compiler.c_backend.memory import (
     FileMemory,
     copied_results,
@@ -30,7 +28,7 @@ from netspec.compiler.c_backend.memory import (
     require_countable,
     without_unread,
 )
-from netspec.compiler.c_backend.names import Names
+from netspec.compiler.c_backend.names import Names, declared_names
 from netspec.compiler.c_backend.normalized_input import InputScale, with_normalized_input
 from netspec.compiler.c_backend.open_sizes import OpenSizes, require_known
 from netspec.compiler.ir.graph import Graph
@@ -67,6 +65,10 @@ class COptions:
         input_scale: how the input is normalised, for a net with one input; None if the caller does
             it.
         most: the largest number of each size that the functions take as an argument.
+        name: what the functions' names begin with; None for the net's.
+        about: lines for the comments of the file and the header, of any text: where the weights are
+            from, and how the input is normalised.
+        weights_in_file: whether weights are constants, however many there are.
     """
 
     header: str | None = None
@@ -76,6 +78,9 @@ class COptions:
     classes: tuple[str, ...] | None = None
     input_scale: InputScale | None = None
     most: Mapping[str, int] = field(default_factory=dict)
+    name: str | None = None
+    about: tuple[str, ...] = ()
+    weights_in_file: bool = False
 
 
 @record
@@ -115,7 +120,7 @@ def c_source(
     """
     options = options or COptions()
     require_known(graph, options.most)
-    names = Names(graph.name)
+    names = Names(options.name or graph.name)
     sizes = OpenSizes(graph, options.most, names) if options.most else None
     graph = graph if sizes is None else sizes.graph
     plan = make_plan(graph, training=False, backward=False)
@@ -162,7 +167,7 @@ class _File:
 
     def source(self) -> CSource:
         body = self._body()
-        if self._constant_bytes() > LARGE:
+        if self._constant_bytes() > LARGE and not self.options.weights_in_file:
             self.memory.in_blob = True
             body = self._body()
         require_countable(self.graph.name, self._arena_size(), self._real_bytes())
@@ -173,7 +178,7 @@ class _File:
             parts.append(declarations)
         else:
             parts.append(f'#include "{self.options.header}"')
-        parts += ["typedef REAL real;", *self._memory(), *self._constants()]
+        parts += [f"typedef {self.name}_real real;", *self._memory(), *self._constants()]
         parts += [SPECIALISED] if self.options.fast else []
         own = [] if self.sizes is None else [self.sizes.definition()]
         own += [self._predict(body), self._predict_batch(), *self._classify()]
@@ -182,7 +187,9 @@ class _File:
             parts.append(self._use_weights())
         return CSource(
             "\n\n".join(parts) + "\n",
-            None if self.options.header is None else self._header(declarations),
+            None
+            if self.options.header is None
+            else header(self.graph, declarations, self.upper, about=self.options.about),
             blob,
             self.name,
             self._arena_size() * self._real_bytes(),
@@ -209,19 +216,8 @@ class _File:
     # -- the parts of the file
 
     def _head(self) -> str:
-        graph = self.graph
-        where = graph.span.source.file_name if graph.span is not None else graph.name
-        lines = [""]
-        lines += [comment(line) for line in graph.doc.splitlines()]
-        lines += [""] if graph.doc else []
-        lines += [f"input  {comment(name)} {show(shape)}" for name, shape in graph.inputs.items()]
-        lines += [
-            f"output {comment(name)} {show(graph.shape_of(value))}"
-            for name, value in graph.outputs.items()
-        ]
         kind = "a file of its own" if self.memory.in_blob else "constants in this file"
-        lines += [
-            "",
+        facts = [
             "Arrays are in row-major order, as above. Inside, the channels of a picture lie behind"
             " its places.",
             "",
@@ -230,21 +226,36 @@ class _File:
             "stack     less than 1 KB for each function, and no more than four calls deep",
             f"work      {self._macs():,} multiply-adds for an image{self._of_largest()}",
         ]
-        first = f"/* {comment(graph.name)} in C99, made by netspec from {comment(where)}."
-        return "\n".join([first, *(f" * {line}".rstrip() for line in lines), " */"])
+        return head(self.graph, facts, about=self.options.about)
+
+    @property
+    def _conditions(self) -> dict[str, str]:
+        """What the functions need, as C, by what they return a value of their own for if it is not so."""
+        needed = {}
+        if self.memory.in_blob:
+            needed["before it was told where the weights are"] = "weights"
+        if self.sizes is not None:
+            needed["for sizes that the net does not take"] = self.sizes.test
+        return needed
 
     @property
     def _returned(self) -> str:
-        return "void" if self.sizes is None else "int"
+        return "int" if self._conditions else "void"
+
+    def _refused(self, value: int) -> list[str]:
+        """Return the lines that return a value where the functions cannot do their work."""
+        return [
+            line
+            for test in self._conditions.values()
+            for line in (f"if (!{test})", f"    return {value};")
+        ]
 
     def _refuses(self, value: int) -> str:
-        """Return what is said of a function that gives a value for sizes that it does not take."""
-        if self.sizes is None:
+        """Return what is said of a function that gives a value where it cannot do its work."""
+        if not self._conditions:
             return ""
         done = "0, or " if value > 0 else ""
-        return (
-            f" Returns {done}{value} for sizes that\n   the net does not take, and writes nothing."
-        )
+        return f"\n   Returns {done}{value}, and writes nothing, {' or '.join(self._conditions)}."
 
     def _of_largest(self) -> str:
         return "" if self.sizes is None else " of the largest size"
@@ -252,21 +263,31 @@ class _File:
     def _includes(self, body: Sequence[str]) -> str:
         return "#include <math.h>"
 
-    def _arguments(self, prefix: str = "REAL") -> str:
-        given = [] if self.sizes is None else self.sizes.parameters
-        given += [f"const {prefix} *{name}" for name in self.inputs.values()]
-        given += [f"{prefix} *{name}" for name in self.outputs.values()]
-        if self.options.extern_arena:
-            given.append(f"{prefix} *arena")
+    def _arguments(self, *, declared: bool = False) -> str:
+        """Return the parameters of the functions, in their declarations or where they are defined."""
+        sizes = [] if self.sizes is None else self.sizes.arguments
+        arena = ["arena"] if self.options.extern_arena else []
+        called = [*self.inputs.values(), *self.outputs.values()]
+        if declared:
+            called = declared_names([*self.inputs, *self.outputs], [*sizes, *arena, "count"])
+        given = [f"int {size}" for size in sizes]
+        for number, name in enumerate(called):
+            const = "const " if number < len(self.inputs) else ""
+            given.append(f"{const}{self.name}_real *{name}")
+        given += [f"{self.name}_real *{name}" for name in arena]
         return ", ".join(given)
+
+    def _declared(self, function: str, before: str = "") -> list[str]:
+        """Return the declaration of a function."""
+        head = f"{function}({before}{self._arguments(declared=True)});"
+        return wrapped(head)
 
     def _declarations(self) -> str:
         lines = [
             f"/* The numbers of the memory that values lie in{self._by_caller()}. */",
-            f"enum {{ {self.upper}_ARENA_NUMBERS = {max(1, self._arena_size())} }};",
-            f"enum {{ {self.upper}_ARENA_BYTES ="
-            f" {self.upper}_ARENA_NUMBERS * (int)sizeof(REAL) }};",
+            f"#define {self.upper}_ARENA_NUMBERS {self._arena_numbers()}",
             "",
+            *self._array_sizes(),
         ]
         if self.sizes is not None:
             lines += ["/* The largest sizes. */", self.sizes.declared, ""]
@@ -274,19 +295,33 @@ class _File:
             count = self._constant_bytes() // self._real_bytes()
             lines += [
                 f"/* Tells where the {count:,} numbers of the weights are, before anything else. */",
-                f"void {self.name}_use_weights(const REAL *numbers);",
+                f"void {self.name}_use_weights(const {self.name}_real *numbers);",
                 "",
             ]
         lines += [
             f"/* Predicts for one image.{self._refuses(1)} */",
-            f"{self._returned} {self.name}_predict({self._arguments()});",
+            *self._declared(f"{self._returned} {self.name}_predict"),
             "",
             "/* Predicts for `count` images that lie one behind the other. */",
-            f"{self._returned} {self.name}_predict_batch(int count, {self._arguments()});",
+            *self._declared(f"{self._returned} {self.name}_predict_batch", "int count, "),
             "",
             *self._declared_classify(),
         ]
-        return declared(lines, double=self.double)
+        return declared(self.name, lines, double=self.double, arena=self._arena_numbers())
+
+    def _arena_numbers(self) -> int:
+        return max(1, self._arena_size())
+
+    def _array_sizes(self) -> list[str]:
+        """Return the constants that are the numbers of the caller's arrays, if they are known."""
+        if self.sizes is not None:
+            return []
+        arrays = {name: math.prod(shape) for name, shape in self.graph.inputs.items()}
+        arrays |= {
+            name: math.prod(self.graph.shape_of(value))
+            for name, value in self.graph.outputs.items()
+        }
+        return array_sizes(self.names, arrays)
 
     def _declared_classify(self) -> list[str]:
         if self.options.classes is None:
@@ -294,7 +329,7 @@ class _File:
         return [
             "/* Writes the probabilities of the classes, and returns the number of the likeliest."
             f"{self._refuses(-1)} */",
-            f"int {self.name}_classify({self._arguments()});",
+            *self._declared(f"int {self.name}_classify"),
             "",
             f"const char *{self.name}_class_name(int number);",
             "",
@@ -302,11 +337,6 @@ class _File:
 
     def _by_caller(self) -> str:
         return ", which the caller provides" if self.options.extern_arena else ""
-
-    def _header(self, declarations: str) -> str:
-        guard = f"{self.upper}_H"
-        first = self._head().splitlines()[0]
-        return f"{first} */\n#ifndef {guard}\n#define {guard}\n\n{declarations}\n\n#endif\n"
 
     def _memory(self) -> Iterator[str]:
         places = list(self.memory.places_in_arena())
@@ -357,8 +387,8 @@ class _File:
 
     def _predict(self, body: Sequence[str]) -> str:
         head = f"{self._returned} {self.name}_predict({self._arguments()})"
-        if self.sizes is not None:
-            body = [f"if (!{self.sizes.test})", "    return 1;", "", *body, "return 0;"]
+        if self._conditions:
+            body = [*self._refused(1), "", *body, "return 0;"]
         return function(head, body)
 
     def _predict_batch(self) -> str:
@@ -373,8 +403,8 @@ class _File:
             "    for (int n = 0; n < count; n++)",
             f"        {self.name}_predict({', '.join(given)});",
         ]
-        if self.sizes is not None:
-            lines = [f"    if (!{self.sizes.test})", "        return 1;", *lines, "    return 0;"]
+        if self._conditions:
+            lines = [*indented(self._refused(1)), *lines, "    return 0;"]
         head = f"{self._returned} {self.name}_predict_batch(int count, {self._arguments()})"
         return "\n".join([*wrapped(head), "{", *lines, "}"])
 
@@ -390,7 +420,7 @@ class _File:
         sizes = [] if self.sizes is None else self.sizes.arguments
         arena = ["arena"] if self.options.extern_arena else []
         predict = f"{self.name}_predict({', '.join([*sizes, input_name, scores, *arena])})"
-        lines = [f"{predict};"] if not sizes else [f"if ({predict})", "    return -1;"]
+        lines = [f"if ({predict})", "    return -1;"] if self._conditions else [f"{predict};"]
         lines += [] if done else c_call("softmax", scores, scores, 1, len(names), 1)
         lines += [
             "int best = 0;",
@@ -409,7 +439,8 @@ class _File:
         )
 
     def _use_weights(self) -> str:
-        return f"void {self.name}_use_weights(const REAL *numbers)\n{{\n    weights = numbers;\n}}"
+        head = f"void {self.name}_use_weights(const {self.name}_real *numbers)"
+        return f"{head}\n{{\n    weights = numbers;\n}}"
 
     # -- the calls
 

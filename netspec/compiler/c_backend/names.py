@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from netspec.compiler.c_backend.library import function_names
 from netspec.compiler.c_backend.templates import constants_of_net, defined, functions_of_net
@@ -37,7 +38,8 @@ strtol system tan tanh tgamma time trunc vprintf y0 y1 yn
 WORDS = frozenset(_WORDS.split()) | frozenset(_FUNCTIONS.split())
 # What functions and constants of the net are called, behind its name, beside those of templates.
 _FUNCTIONS_OF_NET = """
-backward class_name classify forward initial_parameters loss_and_grads predict predict_batch use_weights
+backward class_name classify forward initial_parameters loss_and_grads predict predict_batch real
+use_weights
 """
 _CONSTANTS_OF_NET = (
     "ARENA_BYTES ARENA_NUMBERS BATCH CLASSES DECAYED H PARAMETERS PIXELS SAVED TRAINED"
@@ -58,6 +60,27 @@ def identifier(text: str) -> str:
     ascii_text = re.sub(r"[^\x00-\x7f]", lambda found: f"u{ord(found.group()):04x}", text)
     name = re.sub(r"\W+", "_", ascii_text).strip("_") or "value"
     return f"n{name}" if name[0].isdigit() else name
+
+
+def declared_names(names: Iterable[str], taken: Iterable[str]) -> list[str]:
+    """Return what the parameters of a declared function are called.
+
+    Nothing but other parameters is near them there, so that an input `x` is called `x`.
+
+    Args:
+        names: inputs and then outputs, which may have the name of an input.
+        taken: what the other parameters are called.
+    """
+    used = {*WORDS, *taken}
+    return [take_name(_no_macro(name), used) for name in names]
+
+
+def _no_macro(text: str) -> str:
+    """Return an identifier for a text. One in capitals becomes small: it could be a macro of any header,
+    as `NAN` and `IN` are.
+    """
+    wanted = identifier(text)[:MOST]
+    return wanted.lower() if len(wanted) > 1 and wanted.isupper() else wanted
 
 
 class Names:
@@ -85,13 +108,8 @@ class Names:
         return {f"{net}_{end}" for end in (*_FUNCTIONS_OF_NET.split(), *functions_of_net())}
 
     def free(self, text: str) -> str:
-        """Return an identifier for a text, and take it.
-
-        One in capitals becomes small: it could be a macro of any header, as `NAN` and `IN` are.
-        """
-        wanted = identifier(text)[:MOST]
-        is_macro = len(wanted) > 1 and wanted.isupper()
-        return take_name(wanted.lower() if is_macro else wanted, self._taken)
+        """Return an identifier for a text, which is no macro, and take it."""
+        return take_name(_no_macro(text), self._taken)
 
     def constant(self, text: str) -> str:
         """Return an identifier in capitals for a text, and take it."""

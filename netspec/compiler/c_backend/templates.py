@@ -66,7 +66,7 @@ def declarations(template: str, name: str) -> list[str]:
     """Return what declares the functions of a template that other files can call."""
     text = written(template, name, **dict.fromkeys(re.findall(r"@([A-Z]+)", _read(template)), ""))
     found = re.finditer(
-        rf"((?:^/\*(?:(?!\*/).)*\*/\n)?)^((?:void|int|REAL) {name}_\w+\([^)]*\))\n\{{",
+        rf"((?:^/\*(?:(?!\*/).)*\*/\n)?)^((?:void|int|{name}_real) {name}_\w+\([^)]*\))\n\{{",
         text,
         re.MULTILINE | re.DOTALL,
     )

@@ -9,7 +9,7 @@ from netspec.compiler.ir.graph import Graph
 # How the parameters begin if they are a file of their own.
 READ = """\
     FILE *file = fopen("{stem}.weights", "rb");
-    if (!file || fread(parameters, sizeof(REAL), {upper}_PARAMETERS, file) != {upper}_PARAMETERS)
+    if (!file || fread(parameters, sizeof(parameters[0]), {upper}_PARAMETERS, file) != {upper}_PARAMETERS)
         return fprintf(stderr, "cannot read {stem}.weights\\n"), 1;
     fclose(file);"""
 

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from netspec import codes
-from netspec.compiler.c_backend.c_text import comment, declared, numbers
-from netspec.compiler.c_backend.calls import Calls, show
+from netspec.compiler.c_backend.about_file import head, header
+from netspec.compiler.c_backend.c_text import declared, numbers
+from netspec.compiler.c_backend.calls import Calls
 from netspec.compiler.c_backend.definitions import array_text, array_texts, function, wrapped
 from netspec.compiler.c_backend.elementwise import ElementwiseFunctions
 from netspec.compiler.c_backend.emit import (
@@ -55,6 +56,8 @@ class TrainOptions:
         masks_given: whether the caller passes what layers would draw.
         example: whether there are functions that read pictures, for `example_main`. The net has one
             input, and one output of scores.
+        name: what the functions' names begin with; None for the net's.
+        about: lines for the comments of the file and the header, of any text.
     """
 
     batch: int = 32
@@ -65,6 +68,8 @@ class TrainOptions:
     input_gradients: bool = False
     masks_given: bool = False
     example: bool = False
+    name: str | None = None
+    about: tuple[str, ...] = ()
 
 
 def train_source(graph: Graph, parameters: Mapping[str, Array], options: TrainOptions) -> CSource:
@@ -105,13 +110,16 @@ def sampled(plan: Plan) -> dict[str, Buffer]:
     }
 
 
+KIND = ", which trains"
+
+
 class _TrainFile:
     def __init__(
         self, graph: Graph, parameters: Mapping[str, Array], options: TrainOptions
     ) -> None:
         self.graph, self.options = graph, options
         self.values = parameters
-        self.names = Names(graph.name)
+        self.names = Names(options.name or graph.name)
         self.name, self.upper = self.names.net, self.names.net.upper()
         self.order = ordered(graph)
         self.places = self._places()
@@ -225,31 +233,41 @@ class _TrainFile:
 
     # -- functions
 
+    def _read(self, *names: str) -> list[str]:
+        return [f"const {self.name}_real *{name}" for name in names]
+
+    def _written(self, *names: str) -> list[str]:
+        return [f"{self.name}_real *{name}" for name in names]
+
     def _predict_head(self) -> str:
-        given = ["const REAL *parameters", *_read(self.inputs), *_written(self.outputs)]
+        given = self._read("parameters", *self.inputs.values())
+        given += self._written(*self.outputs.values())
         return f"void {self.name}_predict({', '.join(given)})"
 
     def _forward_head(self) -> str:
-        given = ["REAL *parameters", *_read(self.inputs), *_read(self.masks)]
-        return (
-            f"void {self.name}_forward({', '.join([*given, *_written(self.outputs)])}, int count)"
-        )
+        given = [*self._written("parameters"), *self._read(*self._given())]
+        given += [*self._written(*self.outputs.values()), "int count"]
+        return f"void {self.name}_forward({', '.join(given)})"
 
     def _backward_head(self) -> str:
-        given = ["const REAL *parameters", *_read(self.inputs), *_read(self.masks)]
-        given += [*_read(self.slopes), "REAL *gradients", *_written(self.wanted), "int count"]
+        given = self._read("parameters", *self._given(), *self.slopes.values())
+        given += [*self._written("gradients", *self.wanted.values()), "int count"]
         return f"void {self.name}_backward({', '.join(given)})"
 
     def _loss_head(self, loss: TrainLoss) -> str:
         labels = ["const int *labels"] if loss.labels else []
-        given = ["REAL *parameters", *_read(self.inputs), *_read(self.masks), *labels, "int count"]
-        given += ["REAL *gradients", *_written(self.wanted)]
-        return f"REAL {self.name}_loss_and_grads({', '.join(given)})"
+        given = [*self._written("parameters"), *self._read(*self._given()), *labels, "int count"]
+        given += self._written("gradients", *self.wanted.values())
+        return f"{self.name}_real {self.name}_loss_and_grads({', '.join(given)})"
+
+    def _given(self) -> list[str]:
+        """Return what the caller passes for a batch: inputs, and what layers would draw."""
+        return [*self.inputs.values(), *self.masks.values()]
 
     def _loss_function(self) -> Iterator[str]:
         if self.loss is None:
             return
-        inputs = ", ".join(["parameters", *self.inputs.values(), *self.masks.values()])
+        inputs = ", ".join(["parameters", *self._given()])
         wanted = "".join(f"{name}, " for name in self.wanted.values())
         yield function(self._loss_head(self.loss), [
             "real *scores = arena + TRAIN_SCORES, *dscores = arena + TRAIN_DSCORES;",
@@ -263,7 +281,7 @@ class _TrainFile:
         if self._in_file() or not self.order:
             return
         yield (
-            f"void {self.name}_initial_parameters(REAL *parameters)\n{{\n"
+            f"void {self.name}_initial_parameters({self.name}_real *parameters)\n{{\n"
             f"    copy(initial, parameters, {self.upper}_PARAMETERS);\n}}"
         )
 
@@ -287,14 +305,14 @@ class _TrainFile:
     ) -> CSource:
         own = self.functions.texts()
         declarations = self._declarations(arena)
-        header = self.options.header
+        included = self.options.header
         units = used_units(called("\n".join([*own, *functions])), fast=False, threads=True)
         draws = any("random_bits" in unit.functions for unit in units)
         parts = [
             self._head(arena),
             "#include <math.h>\n#include <stdint.h>" if draws else "#include <math.h>",
-            declarations if header is None else f'#include "{header}"',
-            "typedef REAL real;",
+            declarations if included is None else f'#include "{included}"',
+            f"typedef {self.name}_real real;",
             PARALLEL,
         ]
         offsets = [(p.name, p.offset) for p in self.places.values()]
@@ -315,12 +333,10 @@ class _TrainFile:
         if self.options.example:
             parts.append(written("pictures", self.name))
         blob = self._numbers().astype("<f8" if self.options.double else "<f4").tobytes()
-        guard = f"{self.upper}_H"
+        whole = header(self.graph, declarations, self.upper, kind=KIND, about=self.options.about)
         return CSource(
             "\n\n".join(parts) + "\n",
-            f"{self._first()} */\n#ifndef {guard}\n#define {guard}\n\n{declarations}\n\n#endif\n"
-            if header
-            else None,
+            whole if included else None,
             blob if self._in_file() else None,
             self.name,
             arena * (8 if self.options.double else 4),
@@ -341,26 +357,12 @@ class _TrainFile:
             f"static const uint64_t random_step[2] = {{{shown['step']}}};"
         )
 
-    def _first(self) -> str:
-        span = self.graph.span
-        where = span.source.file_name if span is not None else self.graph.name
-        return (
-            f"/* {comment(self.graph.name)} in C99, which trains, made by netspec from"
-            f" {comment(where)}."
-        )
-
     def _head(self, arena: int) -> str:
-        graph = self.graph
-        values = {key: graph.shape_of(value) for key, value in graph.outputs.items()}
-        lines = [
-            self._first(), " *",
-            *(f" * input  {comment(key)} {show(shape)}" for key, shape in graph.inputs.items()),
-            *(f" * output {comment(key)} {show(shape)}" for key, shape in values.items()),
-            " *",
-            f" * memory    {arena * (8 if self.options.double else 4):,} bytes, the arena, for"
-            f" batches of up to {self.options.batch}", " */",
-        ]  # fmt: skip
-        return "\n".join(lines)
+        memory = (
+            f"memory    {arena * (8 if self.options.double else 4):,} bytes, the arena, for"
+            f" batches of up to {self.options.batch}"
+        )
+        return head(self.graph, [memory], kind=KIND, about=self.options.about)
 
     def _declarations(self, arena: int) -> str:
         name, upper = self.name, self.upper
@@ -378,7 +380,7 @@ class _TrainFile:
             "",
         ]
         if not self._in_file() and self.order:
-            lines += [f"void {name}_initial_parameters(REAL *parameters);", ""]
+            lines += [f"void {name}_initial_parameters({name}_real *parameters);", ""]
         lines += ["/* Predicts for one image. */", *_declared(self._predict_head()), ""]
         if self.loss is not None:
             lines += [
@@ -406,15 +408,7 @@ class _TrainFile:
                 "",
                 *declarations("pictures", name),
             ]
-        return declared(lines, double=self.options.double)
-
-
-def _read(names: Mapping[str, str]) -> list[str]:
-    return [f"const REAL *{name}" for name in names.values()]
-
-
-def _written(names: Mapping[str, str]) -> list[str]:
-    return [f"REAL *{name}" for name in names.values()]
+        return declared(name, lines, double=self.options.double)
 
 
 def _declared(head: str) -> list[str]:

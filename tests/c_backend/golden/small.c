@@ -16,8 +16,12 @@
 #include <math.h>
 
 /* The type of all numbers: -DREAL=double for another. */
-#ifndef REAL
-#define REAL float
+#ifdef REAL
+typedef REAL small_real;
+#define SMALL_ARENA_BYTES (SMALL_ARENA_NUMBERS * (int)sizeof(REAL))
+#else
+typedef float small_real;
+#define SMALL_ARENA_BYTES 64
 #endif
 
 #ifdef __cplusplus
@@ -25,20 +29,23 @@ extern "C" {
 #endif
 
 /* The numbers of the memory that values lie in. */
-enum { SMALL_ARENA_NUMBERS = 16 };
-enum { SMALL_ARENA_BYTES = SMALL_ARENA_NUMBERS * (int)sizeof(REAL) };
+#define SMALL_ARENA_NUMBERS 16
+
+/* The numbers of an input and of an output. */
+#define SMALL_IMAGE_NUMBERS 16
+#define SMALL_OUTPUT_NUMBERS 2
 
 /* Predicts for one image. */
-void small_predict(const REAL *image, REAL *output);
+void small_predict(const small_real *image, small_real *output);
 
 /* Predicts for `count` images that lie one behind the other. */
-void small_predict_batch(int count, const REAL *image, REAL *output);
+void small_predict_batch(int count, const small_real *image, small_real *output);
 
 #ifdef __cplusplus
 }
 #endif
 
-typedef REAL real;
+typedef small_real real;
 
 /* Where values begin in the arena. Values that are not needed at the same time share a place. */
 enum {
@@ -293,7 +300,7 @@ static void relu(const real *x, real *y, int count)
         y[i] = x[i] < 0.0f ? 0.0f : x[i];
 }
 
-void small_predict(const REAL *image, REAL *output)
+void small_predict(const small_real *image, small_real *output)
 {
     /* line 6: conv1 = conv(3, 3, bias = false)  [3, 2, 2] */
     conv(image, conv1_folded_weight, conv1_folded_bias, arena + AT_BATCH_NORM1,
@@ -318,7 +325,7 @@ void small_predict(const REAL *image, REAL *output)
         /* outer, count, inner */ 1, 2, 1);
 }
 
-void small_predict_batch(int count, const REAL *image, REAL *output)
+void small_predict_batch(int count, const small_real *image, small_real *output)
 {
     for (int n = 0; n < count; n++)
         small_predict(image + n * 16, output + n * 2);

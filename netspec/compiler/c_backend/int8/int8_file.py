@@ -57,7 +57,7 @@ class _Int8File:
             self._head(macs),
             "#include <math.h>\n#include <stdint.h>",
             declarations if self.header is None else f'#include "{self.header}"',
-            "typedef REAL real;",
+            f"typedef {self.name}_real real;",
         ]
         places = ",\n".join(f"    {name} = {at}" for name, at in self.memory.places_in_arena())
         about = (
@@ -115,8 +115,8 @@ class _Int8File:
         return "\n".join(lines)
 
     def _head_of(self, what: str) -> str:
-        given = [f"const REAL *{name}" for name in self.inputs.values()]
-        given += [f"REAL *{name}" for name in self.outputs.values()]
+        given = [f"const {self.name}_real *{name}" for name in self.inputs.values()]
+        given += [f"{self.name}_real *{name}" for name in self.outputs.values()]
         count = ["int count"] if what == "predict_batch" else []
         return f"void {self.name}_{what}({', '.join([*count, *given])})"
 
@@ -134,7 +134,7 @@ class _Int8File:
             "",
             *heads,
         ]
-        return declared(lines, double=False)
+        return declared(self.name, lines, double=False)
 
     def _batch(self) -> str:
         graph = self.net.graph

@@ -11,9 +11,9 @@
 #include <stdlib.h>
 #include "@HEADER"
 
-static REAL parameters[NET_PARAMETERS], gradients[NET_TRAINED];
-static REAL means[NET_TRAINED], squares[NET_TRAINED]; /* of the gradients, for Adam */
-static REAL images[NET_BATCH * NET_PIXELS], scores[NET_CLASSES];
+static net_real parameters[NET_PARAMETERS], gradients[NET_TRAINED];
+static net_real means[NET_TRAINED], squares[NET_TRAINED]; /* of the gradients, for Adam */
+static net_real images[NET_BATCH * NET_PIXELS], scores[NET_CLASSES];
 static int labels[NET_BATCH];
 
 int main(int argc, char **argv)
@@ -38,7 +38,7 @@ int main(int argc, char **argv)
             if (net_read_pictures(argv[1], argv[2], order + at, many, images, labels))
                 return fprintf(stderr, "cannot read a batch of %s\n", argv[1]), 1;
             loss += many * (double)net_loss_and_grads(parameters, images, labels, many, gradients);
-            net_adam_step(parameters, gradients, means, squares, step++, (REAL)0.001);
+            net_adam_step(parameters, gradients, means, squares, step++, (net_real)0.001);
         }
         for (int n = 0; n < tests; n++) {
             int best = 0;

@@ -53,7 +53,7 @@ int net_count_pictures(const char *pictures, const char *labels)
 /* Reads the pictures with these numbers from files in MNIST's format, as numbers from 0 to 1, and their
    labels. Returns 0 if that worked. */
 int net_read_pictures(const char *pictures, const char *labels, const int *which, int count,
-                      REAL *images, int *answers)
+                      net_real *images, int *answers)
 {
     FILE *from = fopen(pictures, "rb"), *known = fopen(labels, "rb");
     int failed = read_front(from, NET_PIXELS) < 0 || read_front(known, 1) < 0;
@@ -66,7 +66,7 @@ int net_read_pictures(const char *pictures, const char *labels, const int *which
         for (int i = 0; i < NET_PIXELS && !failed; i++) {
             const int pixel = getc(from);
             failed = pixel == EOF;
-            images[n * NET_PIXELS + i] = (REAL)pixel / 255;
+            images[n * NET_PIXELS + i] = (net_real)pixel / 255;
         }
     }
     if (from)

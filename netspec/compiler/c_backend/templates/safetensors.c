@@ -19,7 +19,7 @@ static const char *const tensors_header[] = {
 };
 
 /* Writes the parameters to a safetensors file, little-endian; returns 0 if that worked. */
-int net_save(const REAL *parameters, const char *path)
+int net_save(const net_real *parameters, const char *path)
 {
     const size_t lines = sizeof tensors_header / sizeof tensors_header[0], saved = NET_SAVED;
     FILE *file = fopen(path, "wb");
@@ -28,7 +28,7 @@ int net_save(const REAL *parameters, const char *path)
         failed = putc(i < 4 ? NET_HEADER >> (8 * i) & 255 : 0, file) == EOF;
     for (size_t i = 0; i < lines && !failed; i++)
         failed = fputs(tensors_header[i], file) == EOF;
-    failed = failed || fwrite(parameters, sizeof(REAL), saved, file) != saved;
+    failed = failed || fwrite(parameters, sizeof(net_real), saved, file) != saved;
     for (int i = 0; i < NET_COUNTED && !failed; i++)
         failed = putc(0, file) == EOF;
     return (file && fclose(file)) || failed;
@@ -124,21 +124,21 @@ static int read_about(struct text *text, const char *shape, int size, long *star
 }
 
 /* Reads the numbers of an array, each of 4 or 8 bytes. */
-static int read_numbers(FILE *file, REAL *to, int size, int width)
+static int read_numbers(FILE *file, net_real *to, int size, int width)
 {
     for (int i = 0; i < size; i++) {
         float single = 0;
         double wide = 0;
         if (fread(width == 4 ? (void *)&single : (void *)&wide, (size_t)width, 1, file) != 1)
             return 0;
-        to[i] = width == 4 ? (REAL)single : (REAL)wide;
+        to[i] = width == 4 ? (net_real)single : (net_real)wide;
     }
     return 1;
 }
 
 /* Reads the parameters from a safetensors file that has all of them; returns 0 if that worked. If not,
    some of them may have been read. */
-int net_load(REAL *parameters, const char *path)
+int net_load(net_real *parameters, const char *path)
 {
     FILE *file = fopen(path, "rb");
     struct text text = {file, 8};

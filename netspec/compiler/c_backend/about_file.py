@@ -1,0 +1,70 @@
+"""What a C file and its header say of themselves, and how a header begins and ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from netspec.compiler.c_backend.c_text import comment
+from netspec.compiler.c_backend.calls import show
+from netspec.compiler.c_backend.names import Names
+from netspec.compiler.ir.graph import Graph
+
+
+def array_sizes(names: Names, arrays: Mapping[str, int]) -> list[str]:
+    """Return the constants that are the numbers of the caller's arrays, by the names of the net."""
+    lines = [
+        f"#define {names.constant(f'{names.net}_{name}_numbers')} {count}"
+        for name, count in arrays.items()
+    ]
+    return ["/* The numbers of an input and of an output. */", *lines, ""]
+
+
+def opening(graph: Graph, kind: str = "") -> str:
+    """Return the first line of a file, without the end of the comment.
+
+    Args:
+        graph: the net.
+        kind: what kind of file it is, behind `in C99`.
+    """
+    where = graph.span.source.file_name if graph.span is not None else graph.name
+    return f"/* {comment(graph.name)} in C99{kind}, made by netspec from {comment(where)}."
+
+
+def head(graph: Graph, facts: Iterable[str], *, kind: str = "", about: Sequence[str] = ()) -> str:
+    """Return the comment that a file begins with.
+
+    Args:
+        graph: the net, which says what it is, takes and gives.
+        facts: lines on this file; an empty one is a line between paragraphs.
+        kind: see `opening`.
+        about: lines on its numbers, of any text.
+    """
+    lines = [""]
+    lines += [comment(line) for line in graph.doc.splitlines()]
+    lines += [""] if graph.doc else []
+    lines += [f"input  {comment(name)} {show(shape)}" for name, shape in graph.inputs.items()]
+    lines += [
+        f"output {comment(name)} {show(graph.shape_of(value))}"
+        for name, value in graph.outputs.items()
+    ]
+    lines += ["", *map(comment, about)] if about else []
+    lines += ["", *facts]
+    return "\n".join([opening(graph, kind), *(f" * {line}".rstrip() for line in lines), " */"])
+
+
+def header(
+    graph: Graph, declarations: str, upper: str, *, kind: str = "", about: Sequence[str] = ()
+) -> str:
+    """Return the header of a file.
+
+    Args:
+        graph: the net.
+        declarations: what it declares.
+        upper: what the names of the file's constants begin with.
+        kind: what kind of file it is.
+        about: lines on its numbers.
+    """
+    first = [opening(graph, kind), *(f" * {comment(line)}" for line in about)]
+    guard = f"{upper}_H"
+    begin = "\n".join(first) + ("\n */" if about else " */")
+    return f"{begin}\n#ifndef {guard}\n#define {guard}\n\n{declarations}\n\n#endif\n"

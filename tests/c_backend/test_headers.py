@@ -1,0 +1,167 @@
+"""What a C file and its header say, for a program that has never seen the net."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import netspec
+from netspec.compiler.c_backend.emit import COptions, CSource, c_source
+from netspec.runtime.data.input_normalization import Normalization
+from netspec.runtime.data.normalization_text import formula
+from netspec.runtime.weights.safetensors_file import save_weights
+from tests.helpers.c_programs import CXX, GCC, Compiler
+
+TINY = """
+net Tiny {
+    input x: [1, 2, 2]
+    input count: [4]
+    output (x -> flatten -> linear(3)) + (count -> linear(3))
+}
+"""
+PICTURE = "net Picture { input image: [1, 2, 2]\n output image -> flatten -> linear(3) }"
+
+
+def source_of(text: str, **options) -> CSource:
+    graph = netspec.loads(text).graph
+    ones = {name: np.ones(p.shape) for name, p in graph.parameters.items()}
+    return c_source(graph, ones, COptions(**options))
+
+
+def said_by(folder: Path, compiler: Compiler, main: str, **sources: CSource) -> list[str]:
+    """Return the lines of a program made of these files and headers."""
+    files = []
+    for name, source in sources.items():
+        (folder / f"{name}.h").write_text(source.header or "", "ascii")
+        files.append(folder / f"{name}.c")
+        files[-1].write_text(source.text, "ascii")
+    (folder / "main.c").write_text(main, "ascii")
+    program = compiler.build(folder, [*files, folder / "main.c"], "program")
+    done = subprocess.run([program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+TWO = """
+#include <stdio.h>
+#include "single.h"
+#include "twice.h"
+#if TINY_ARENA_BYTES > 1024 || TINY_X_NUMBERS != 4 || TINY_OUTPUT_NUMBERS != 3 || TINY_ARENA_NUMBERS < 1
+#error "sizes are for the preprocessor too"
+#endif
+int main(void)
+{
+    static const float x[TINY_X_NUMBERS] = {1, 2, 3, 4}, more[TINY_COUNT_NUMBERS] = {0};
+    static const double x2[TWICE_X_NUMBERS] = {1, 2, 3, 4}, more2[TWICE_COUNT_NUMBERS] = {0};
+    static float y[TINY_OUTPUT_NUMBERS];
+    static double y2[TWICE_OUTPUT_NUMBERS];
+    tiny_predict(x, more, y);
+    twice_predict(x2, more2, y2);
+    printf("%g %g\\n%d %d\\n", (double)y[0], y2[0], (int)sizeof(tiny_real), (int)sizeof(twice_real));
+    return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("compiler", [GCC, CXX], ids=str)
+def test_two_files_of_a_net_in_two_precisions_are_one_program(compiler, tmp_path):
+    one = source_of(TINY, header="single.h")
+    two = source_of(TINY, header="twice.h", dtype="float64", name="twice")
+    assert said_by(tmp_path, compiler, TWO, single=one, twice=two) == ["12 12", "4 8"]
+
+
+def test_parameters_of_declared_functions_have_the_names_of_the_net():
+    header = source_of(TINY, header="net.h").header or ""
+    assert (
+        "tiny_predict(const tiny_real *x, const tiny_real *count_2, tiny_real *output);" in header
+    )
+    alone = source_of("net A { input arena: [2]\n output arena -> abs }", header="net.h")
+    assert "a_predict(const a_real *arena, a_real *output);" in (alone.header or "")
+
+
+WITHOUT_WEIGHTS = """
+#include <stdio.h>
+#include "net.h"
+int main(void)
+{
+    static const float x[4] = {1, 2, 3, 4};
+    static float y[3];
+    static const float numbers[15] = {1, 2, 3};
+    printf("%d %d %d\\n", picture_predict(x, y), picture_predict_batch(1, x, y), picture_classify(x, y));
+    picture_use_weights(numbers);
+    printf("%d %d\\n", picture_predict(x, y), picture_classify(x, y) >= 0);
+    return 0;
+}
+"""
+
+
+def test_weights_that_are_missing_are_said_and_not_read(tmp_path, monkeypatch):
+    from netspec.compiler.c_backend import emit
+
+    monkeypatch.setattr(emit, "LARGE", 16)
+    net = source_of(PICTURE, header="net.h", classes=("a", "b", "c"))
+    assert "Returns 0, or 1, and writes nothing, before it was told where" in (net.header or "")
+    assert said_by(tmp_path, GCC, WITHOUT_WEIGHTS, net=net) == ["1 1 -1", "0 1"]
+    kept = source_of(PICTURE, weights_in_file=True)
+    assert kept.weights is None
+    assert "use_weights" not in kept.text
+
+
+@pytest.mark.parametrize(
+    ("mean", "scale", "text"),
+    [
+        ([77.87], [82.8], "(x - 77.87) / 82.8"),
+        ([0], [255], "x / 255"),
+        ([3], [1], "x - 3"),
+        ([0], [1], "x"),
+        ([1, 2, 3], [4, 5, 6], "(x - [1, 2, 3]) / [4, 5, 6]"),
+        (range(9), [1] * 9, "x - the mean of its place (9 numbers of the weights file)"),
+    ],
+)
+def test_a_normalization_is_a_formula(mean, scale, text):
+    assert formula(Normalization("channel", np.array(mean, "f"), np.array(scale, "f"))) == text
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """Return the path of weights that say how pixels were normalised."""
+    model = netspec.loads(PICTURE).compile(seed=1)
+    by = Normalization("channel", np.full((1, 1, 1), 77.87, "f"), np.full((1, 1, 1), 82.8, "f"))
+    path = tmp_path / "w.safetensors"
+    about = {"class_names": json.dumps(["cat", "dog", "*/ owl"]), "image_type": "uint8"}
+    save_weights(path, model.state_dict(), by, about)
+    return path
+
+
+def test_the_file_and_the_header_say_how_to_normalise(run, write, tmp_path, weights):
+    path, out = write(PICTURE), tmp_path / "net.c"
+    command = ("compile", path, "--target", "c", "--header", "-o", out)
+    done = run(*command, "--weights", weights)
+    assert done.code == 0
+    assert "initial values" not in done.err
+    for text in (out.read_text(), out.with_suffix(".h").read_text()):
+        assert "w.safetensors.\n" in text
+        assert "image: (pixel - 77.87) / 82.8 of pixels from 0 to 255, as in training" in text
+        assert "compile with --normalize" in text
+        assert str(tmp_path) not in text
+    assert run(*command, "--weights", weights, "--normalize").code == 0
+    text = out.with_suffix(".h").read_text()
+    assert "image: pixels from 0 to 255; this file takes (pixel - 77.87) / 82.8" in text
+
+
+def test_initial_values_are_said(run, write, tmp_path):
+    out = tmp_path / "net.c"
+    done = run(
+        "compile", write(PICTURE), "--target", "c", "--header", "-o", out, "--name", "Second"
+    )
+    assert done.code == 0
+    assert "note: no --weights: the file has the initial values of seed 0" in done.err
+    for text in (out.read_text(), out.with_suffix(".h").read_text()):
+        assert "The weights are the initial values of seed 0." in text
+        assert "second_predict(" in text
+    assert "The weights are the initial values" in netspec.loads(PICTURE).source("c")
+    assert run("compile", write(PICTURE), "--target", "c", "--name", "a-b").code == 2
