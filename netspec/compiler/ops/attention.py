@@ -17,6 +17,19 @@ from netspec.records import record
 _NAMES = ("query", "key", "value", "bias")
 _BIAS = 3
 
+# How others write the scores, of a key whose last axes have changed places.
+_ONNX_BOTH_SCALED = "MatMul(Mul(q, c_s), Mul(t, c_s))"
+_ONNX_SCORES = (
+    _ONNX_BOTH_SCALED,
+    "Mul(MatMul(q, t), c_s)",
+    "Div(MatMul(q, t), c_s)",
+    "MatMul(Mul(q, c_s), t)",
+    "MatMul(Div(q, c_s), t)",
+)
+_ONNX_MASKS = ("{}", "Add({}, m)", "Where(m, {}, c_low)", "Where(m, c_low, {})")
+# A score below this gets no share in single precision.
+_MOST_HIDDEN = -1e4
+
 
 def _require_usual(call: AtenCall, *, with_mask: bool) -> None:
     """Require PyTorch's usual scale of the scores, and a mask or none.
@@ -427,6 +440,7 @@ class Attention(Op):
     @classmethod
     def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
         """Two products with a softmax between them."""
+        yield from cls._as_others_write(read)
         shares, value = read.root.inputs
         softmax = read.behind(shares, "Where", "Softmax")
         scores = None if softmax is None else softmax.inputs[0]
@@ -453,6 +467,63 @@ class Attention(Op):
         if all(v is not None and v.shape is not None for v in inputs):
             op = cls(causal=causal, masked=mask is not None)
             yield read.form(op, *(v for v in inputs if v is not None))
+
+    @classmethod
+    def _as_others_write(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """The scale of the scores before or behind their product, and a mask of stored numbers."""
+        for scores in _ONNX_SCORES:
+            for masked in _ONNX_MASKS:
+                found = read.pattern(f"MatMul(Softmax({masked.format(scores)}), v)")
+                if found is not None:
+                    yield cls._of_pattern(read, found, is_squared=scores == _ONNX_BOTH_SCALED)
+
+    @classmethod
+    def _of_pattern(cls, read: OnnxReader, found: Found, *, is_squared: bool) -> OnnxLayer | None:
+        query, turned, value = (found.values[name] for name in ("q", "t", "v"))
+        last = turned.maker
+        q, scale = query.shape, read.number(found.values["c_s"])
+        if q is None or scale is None or last is None or last.operator != "Transpose":
+            return None
+        axes, rank = last.attributes.ints("perm"), len(q) + 1
+        softmax = next(op for op in found.covers if op.operator == "Softmax")
+        if axes != (*range(rank - 2), rank - 1, rank - 2):
+            return None
+        if softmax.attributes.whole("axis") not in (-1, rank - 1):
+            return None
+        size = q[-1]
+        factor = scale * scale if is_squared else scale if scale < 1 else 1 / scale
+        if not isinstance(size, int) or not math.isclose(factor, size**-0.5, rel_tol=1e-4):
+            return None
+        covered = Found(found.values, (*found.covers, last))
+        mask = found.values.get("m")
+        stored = read.array(mask)
+        if mask is not None and (stored is None or not cls._is_causal(read, covered, stored)):
+            return None
+        op = cls(causal=mask is not None)
+        return read.layer(op, query, last.inputs[0], value, found=covered)
+
+    @classmethod
+    def _is_causal(cls, read: OnnxReader, found: Found, mask: Array) -> bool:
+        """Whether a mask of stored numbers hides later keys."""
+        low = read.number(found.values.get("c_low"))
+        if low is None:
+            return mask.dtype.kind == "f" and cls._hides_later_keys(mask)
+        chosen = next(op for op in found.covers if op.operator == "Where")
+        is_hidden = chosen.inputs[1] is found.values["c_low"]
+        if mask.dtype.kind != "b" or low > _MOST_HIDDEN:
+            return False
+        return cls._hides_later_keys(~mask if is_hidden else mask)
+
+    @staticmethod
+    def _hides_later_keys(mask: Array) -> bool:
+        """Whether numbers that are added, or booleans of what is seen, are a lower triangle."""
+        if mask.ndim < 2 or mask.size != mask.shape[-1] * mask.shape[-2]:
+            return False
+        rows = mask.reshape(mask.shape[-2:])
+        seen = rows if rows.dtype.kind == "b" else rows == 0
+        hidden = ~rows if rows.dtype.kind == "b" else rows < _MOST_HIDDEN
+        lower = np.tril(np.ones(rows.shape, bool))
+        return bool((seen == lower).all() and (hidden == ~lower).all())
 
     @staticmethod
     def _from_mask(read: OnnxReader, seen: FileValue | None) -> tuple[bool, FileValue | None]:

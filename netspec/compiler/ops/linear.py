@@ -171,7 +171,7 @@ class Linear(Op):
     def _from_gemm(cls, read: OnnxReader) -> OnnxLayer | None:
         given, x = read.attributes, read.shape()
         weight, shift = read.array(read.given(1)), read.array(read.given(2))
-        if weight is None or given.whole("transA") or x is None or len(x) != 1 or weight.ndim != 2:
+        if weight is None or given.whole("transA") or not x or weight.ndim != 2:
             return None
         matrix = weight if given.whole("transB") else weight.T
         if given.real("alpha") != 1:

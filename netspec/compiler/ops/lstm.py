@@ -33,6 +33,7 @@ class Lstm(RecurrentOp):
     module = "nn.LSTM"
     onnx_operator = "LSTM"
     onnx_gates = (0, 3, 1, 2)
+    onnx_activations = ("Sigmoid", "Tanh", "Tanh")
     torch_order = ("", "features", "layers", "bias", "", "dropout", "bidirectional")
     torch_modules = (
         ModuleForm(

@@ -118,4 +118,4 @@ class Rnn(RecurrentOp):
 
     def onnx_options(self) -> dict[str, OnnxAttribute]:
         """The function, for each direction."""
-        return {"activations": [self.nonlinearity.capitalize()] * (1 + self.bidirectional)}
+        return {"activations": (self.nonlinearity.capitalize(),) * (1 + self.bidirectional)}

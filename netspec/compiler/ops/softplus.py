@@ -19,6 +19,8 @@ class Softplus(FunctionOp):
 
     name = "softplus"
     onnx_ends = ("Where",)
+    # PyTorch's exporter.
+    onnx_spellings = ("Where(Greater(x, 20), x, Softplus(x))",)
     value_range = (0.0, float("inf"))
     aten = (AtenForm(("softplus",), attributes={"beta": "beta", "threshold": "threshold"}),)
     examples = (

@@ -28,8 +28,8 @@ class Slot:
 
     @property
     def is_declaration(self) -> bool:
-        """Whether it declares a tensor, whose name is then a value of the body."""
-        return next(iter(self.items.values())).tensor is not None
+        """Whether it declares a tensor or a layer, whose name is then one of the body."""
+        return self.key[0].startswith("=")
 
 
 class LinedUp:

@@ -24,8 +24,9 @@ _Cut = tuple[int, Dim, Dim, int]
 def apart(op: FileOperator, constants: Constants, batch: int | None) -> Sequence[FileOperator]:
     """Return the operators that an operator stands for, in order; mostly it alone.
 
-    A `Slice` along several axes is one for each; axes of which it keeps all are left out. Operators
-    that ONNX itself describes by others, such as `ReduceL2`, are these.
+    A `Slice` along several axes is one for each; axes of which it keeps all are left out. One
+    place of an axis is a cut without this axis. Operators that ONNX itself describes by others, such
+    as `ReduceL2`, are these.
 
     Args:
         op: the operator.
@@ -37,18 +38,64 @@ def apart(op: FileOperator, constants: Constants, batch: int | None) -> Sequence
     formula = None if constants.is_fixed(op.outputs[0]) else _formula(op)
     if formula is not None:
         return _written(op, pattern_of(formula), constants)
+    if op.operator == "Gather":
+        return _selected(op, constants)
     cuts = _cuts(op, constants, batch)
     x = op.given(0)
     if cuts is None or x is None:
         return (op,)
     if not cuts:
-        return (_with(op, "Identity", (x,), op.outputs),)
+        return (part_of(op, "Identity", (x,), op.outputs),)
     found: list[FileOperator] = []
     for i, (axis, start, end, step) in enumerate(cuts, 1):
         outputs = op.outputs if i == len(cuts) else (FileValue(""),)
         given = (constants.of_sizes((size,)) for size in (start, end, axis, step))
-        found.append(_with(op, "Slice", (x, *given), outputs))
+        found.append(part_of(op, "Slice", (x, *given), outputs))
         (x,) = outputs
+    return found
+
+
+def _selected(op: FileOperator, constants: Constants) -> Sequence[FileOperator]:
+    """Return a cut of one place and a `Squeeze` for `Gather` with one place of an axis."""
+    x, index = op.given(0), constants.array(op.given(1))
+    if x is None or x.shape is None or index is None or index.ndim or index.dtype.kind not in "iu":
+        return (op,)
+    axis, place = op.attributes.whole("axis") % (len(x.shape) + 1), int(index)
+    if axis == 0:
+        return (op,)
+    end = NO_END * NO_END if place == -1 else place + 1
+    cut = FileValue("")
+    given = [constants.of_sizes((number,)) for number in (place, end, axis, 1)]
+    return (
+        part_of(op, "Slice", (x, *given), (cut,)),
+        part_of(op, "Squeeze", (cut, given[2]), op.outputs),
+    )
+
+
+_KEYS = (0, 2, 3, 1)
+
+
+def with_keys_apart(operators: Sequence[FileOperator]) -> list[FileOperator]:
+    """Return operators with two turns for one that brings heads in front and turns the keys, which
+    exporters join: the heads in front, as a layer of attention takes keys, and then the rest.
+    """
+    readers: dict[FileValue, list[FileOperator]] = {}
+    for op in operators:
+        for value in op.inputs:
+            if value is not None:
+                readers.setdefault(value, []).append(op)
+    found: list[FileOperator] = []
+    for op in operators:
+        behind = readers.get(op.outputs[0], []) if op.outputs else []
+        is_key = bool(behind) and all(each.operator in ("MatMul", "Mul") for each in behind)
+        if op.operator != "Transpose" or op.attributes.ints("perm") != _KEYS or not is_key:
+            found.append(op)
+            continue
+        keys = FileValue("")
+        found += [
+            part_of(op, "Transpose", op.inputs, (keys,), {"perm": (0, 2, 1, 3)}),
+            part_of(op, "Transpose", (keys,), op.outputs, {"perm": (0, 1, 3, 2)}),
+        ]
     return found
 
 
@@ -100,17 +147,18 @@ def _written(op: FileOperator, formula: Applied, constants: Constants) -> list[F
             del inputs[-1]
         given = op.attributes.values if part.operator in _MAIN else part.attributes
         attributes = {**defaults(part.operator), **given}
-        found.append(_with(op, part.operator, tuple(inputs), outputs, attributes))
+        found.append(part_of(op, part.operator, tuple(inputs), outputs, attributes))
         return outputs[0]
 
     add(formula, op.outputs)
     return found
 
 
-def _with(
+def part_of(
     op: FileOperator, operator: str, inputs: tuple[FileValue | None, ...],
     outputs: tuple[FileValue, ...], attributes: Mapping[str, FileAttribute] | None = None,
 ) -> FileOperator:  # fmt: skip
+    """Return an operator that does a part of what another one does, under its name."""
     given = FileAttributes(dict(attributes or {}))
     made = replace(op, operator=operator, inputs=inputs, outputs=outputs, attributes=given)
     for value in outputs:

@@ -41,9 +41,14 @@ class Constants:
         self._places = {id(op): i for i, op in enumerate(graph.operators)}
         self._fixed: set[FileValue] = set(graph.stored)
         for op in graph.operators:
-            known = all(v is None or v in self._fixed for v in op.inputs)
-            if op.operator in _FOLDED and op.inputs and known:
-                self._fixed.update(op.outputs)
+            self.note_fixed(op)
+
+    def note_fixed(self, op: FileOperator) -> None:
+        """Note that an operator gives what depends on no input, if it reads nothing else."""
+        known = all(v is None or v in self._fixed for v in op.inputs)
+        if op.operator in _FOLDED and op.inputs and known:
+            self._places.setdefault(id(op), len(self._places))
+            self._fixed.update(op.outputs)
 
     def is_fixed(self, value: FileValue | None) -> bool:
         """Whether a value depends on no input."""
@@ -101,7 +106,7 @@ class Constants:
         if value in self._sizes:
             return self._sizes[value]
         array = self.array(value)
-        if array is None or array.size > _MOST_SIZES or array.dtype.kind not in "iu":
+        if array is None or array.size > _MOST_SIZES or array.dtype.kind not in "iub":
             return None
         return array.astype(object)
 
@@ -122,26 +127,39 @@ class Constants:
 
     def note_sizes(self, op: FileOperator) -> bool:
         """Compute the sizes that an operator gives; return whether it gives any."""
+        if op.operator == "Shape":
+            x = op.given(0)
+            if x is not None and x.shape is not None:
+                return self.note_shape(op, (BATCH, *x.shape))
+            held = self.size_array(x)
+            return held is not None and self.note_shape(op, held.shape)
+        given = [self.size_array(v) for v in op.inputs]
+        if not given or given[0] is None or not any(v in self._sizes for v in op.inputs):
+            return False
+        return self._note(op, given)
+
+    def note_shape(self, op: FileOperator, shape: Sequence[Dim]) -> bool:
+        """Keep what a `Shape` gives of a value with this shape; return whether it is known."""
+        return self._note(op, [np.array(shape, dtype=object)])
+
+    def _note(self, op: FileOperator, given: Sequence[SizeArray | None]) -> bool:
         compute = _OF_SIZES.get(op.operator)
         if compute is None or len(op.outputs) != 1:
             return False
-        if op.operator == "Shape":
-            x = op.given(0)
-            if x is None or x.shape is None:
-                return False
-            given: list[SizeArray | None] = [np.array([BATCH, *x.shape], dtype=object)]
-        else:
-            given = [self.size_array(v) for v in op.inputs]
-            if not given or given[0] is None or not any(v in self._sizes for v in op.inputs):
-                return False
         try:
             computed = compute(op.attributes.values, given)
-        except (TypeError, ValueError, IndexError, ArithmeticError):
+        except (AttributeError, TypeError, ValueError, IndexError, ArithmeticError):
             return False
         found = np.asarray(computed, dtype=object)
         if computed is None or found.size > _MOST_SIZES or not all(map(is_sound, found.flat)):
             return False
-        self._sizes[op.outputs[0]] = found
+        (value,) = op.outputs
+        if all(isinstance(size, int) for size in found.flat):
+            truths = all(isinstance(size, bool) for size in found.flat)
+            self._arrays[value] = found.astype(bool if truths and found.size else np.int64)
+            self._fixed.add(value)
+        else:
+            self._sizes[value] = found
         return True
 
 

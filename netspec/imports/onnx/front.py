@@ -90,12 +90,17 @@ def read_onnx(path: Path, sizes: Mapping[str, Shape] | None = None) -> OnnxImpor
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Owned:
-    """A parameter that a layer has kept: the layer, its own name of it, its label and modules."""
+    """A parameter that a layer has kept: the layer, its own name of it, its label and its name."""
 
     layer: FoundLayer
     own: str
     label: str
-    scopes: tuple[Scope, ...]
+    name: LayerName
+
+    @property
+    def scopes(self) -> tuple[Scope, ...]:
+        """The modules that the layer is in."""
+        return self.name.scopes
 
 
 def _are_same(one: Held, other: Held) -> bool:
@@ -113,8 +118,14 @@ def _encloses(outer: Sequence[Scope], inner: Sequence[Scope]) -> bool:
 
 def _can_tie(layer: FoundLayer, own: str) -> bool:
     """Whether a layer can take one of its parameters of another layer."""
-    shapes = (value.shape for value in layer.inputs if value.shape is not None)
+    shapes = [value.shape for value in layer.inputs if value.shape is not None]
     return own not in layer.op.attributes() and layer.op.torch(*shapes).module is not None
+
+
+def _is_statistic(layer: FoundLayer, own: str) -> bool:
+    """Whether a layer computes a parameter itself, as it trains."""
+    shapes = [value.shape for value in layer.inputs if value.shape is not None]
+    return any(s.name == own and s.role == "statistic" for s in layer.op.parameters(*shapes))
 
 
 def _paths(scopes: Sequence[Scope]) -> list[str]:
@@ -228,6 +239,8 @@ class _Front:
         first = known[0][0]
         if first.layer.op != layer.op or _paths(first.scopes) != _paths(name.scopes):
             return ""
+        if layer.root.metadata and first.name.path != name.path:
+            return ""  # the file knows them apart
         for own, held in layer.parameters.items():
             other = first.layer.parameters.get(own)
             if other is None or not _are_same(other, held):
@@ -243,11 +256,15 @@ class _Front:
         for owner in owners:
             if not _are_same(owner.layer.parameters[owner.own], held):
                 continue
+            if _is_statistic(layer, own) or _is_statistic(owner.layer, owner.own):
+                continue
+            if len(np.unique(held.numbers)) == 1:  # as all layers have it that nobody has trained
+                continue
             if _can_tie(layer, own) and _encloses(name.scopes, owner.scopes):
                 return f"{owner.label}.{owner.own}"
             self._copies.append(f"`{full}` is a copy of `{owner.label}.{owner.own}`")
             break
-        owners.append(_Owned(layer, own, label, name.scopes))
+        owners.append(_Owned(layer, own, label, name))
         array = np.ascontiguousarray(held.numbers).reshape(held.numbers.shape)
         self._state[full] = array.astype(np.float32) if array.dtype.kind == "f" else array
         return full

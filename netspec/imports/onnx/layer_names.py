@@ -46,7 +46,8 @@ class LayerName:
 
 def layer_names(layers: Sequence[FoundLayer]) -> list[LayerName]:
     """Return a name for each layer."""
-    found = [_said(layer) or _written(layer) for layer in layers]
+    around = _with_several(layers)
+    found = [_said(layer, around) or _written(layer) for layer in layers]
     prefix = _common([name.path for name in found if name.path])
     paths = [_usual(name.path[len(prefix) :]) for name in found]
     taken = {path for path, layer in zip(paths, layers, strict=True) if layer.parameters}
@@ -66,8 +67,21 @@ def _beside(path: str, layers: Container[str]) -> str:
     return path
 
 
-def _said(layer: FoundLayer) -> LayerName | None:
-    """Return the name that a file's notes give."""
+def _with_several(layers: Sequence[FoundLayer]) -> Container[str]:
+    """Return the paths of the modules that hold others, or several layers with parameters."""
+    found: set[str] = set()
+    learned: dict[str, set[frozenset[str]]] = {}
+    for layer in layers:
+        *outer, path = _texts(layer.root.metadata.get(_SCOPES, ""))[:-1] or [""]
+        found.update(outer)
+        if layer.parameters:  # a layer that is called again is one
+            names = frozenset(held.value.name for held in layer.parameters.values())
+            learned.setdefault(path, set()).add(names)
+    return found | {path for path, layers_of in learned.items() if len(layers_of) > 1}
+
+
+def _said(layer: FoundLayer, around: Container[str]) -> LayerName | None:
+    """Return the name that a file's notes give. `around` are the modules that are no layers."""
     root = layer.root
     paths, kinds = (_texts(root.metadata.get(key, "")) for key in (_SCOPES, _CLASSES))
     if root.layer:
@@ -78,11 +92,23 @@ def _said(layer: FoundLayer) -> LayerName | None:
         return None
     pairs = [(p, k) for p, k in zip(paths[:-1], kinds[:-1], strict=True) if p]
     path = ""
-    if pairs and pairs[-1][1].startswith(_LAYERS) and not _holds(pairs[-1][1]):
+    if pairs and pairs[-1][1].startswith(_LAYERS) and pairs[-1][0] not in around:
         path, _ = pairs.pop()
-    path = path if layer.parameters else ""
     own = (Scope(_usual(p), k.rpartition(".")[2], only_holds=_holds(k)) for p, k in pairs)
-    return LayerName(path or _of_parameters(layer), tuple(own))
+    if not layer.parameters:
+        path = ""
+    elif not path:
+        path = _inside(pairs[-1][0] if pairs else "", _of_parameters(layer), paths[-1])
+    return LayerName(path, tuple(own))
+
+
+def _inside(module: str, path: str, name: str) -> str:
+    """Return the path of a layer in a module, by its parameters or else by its operator. These may
+    have the name of another module's, which has equal ones.
+    """
+    if not module or path.startswith(f"{module}."):
+        return path
+    return f"{module}.{path.rpartition('.')[2] or re.sub(r'_[0-9]+$', '', name)}"
 
 
 def _called(path: str, kind: str) -> Scope:

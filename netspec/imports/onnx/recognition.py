@@ -20,9 +20,10 @@ from netspec.compiler.ir.onnx_read import (
 from netspec.compiler.ir.op import Op, ShapeError
 from netspec.compiler.ir.sizes import Dim, are_short
 from netspec.compiler.ops import declared_op, registry
-from netspec.imports.onnx.apart import apart
+from netspec.imports.onnx.apart import apart, with_keys_apart
+from netspec.imports.onnx.batch_first import BatchFirst
 from netspec.imports.onnx.constants import Constants, is_sound
-from netspec.imports.onnx.file_graph import LAYER, FileGraph
+from netspec.imports.onnx.file_graph import LAYER, NETSPEC, FileGraph
 from netspec.imports.onnx.op_forms import OPSETS, form_pattern, shapeless_forms
 from netspec.imports.onnx.patterns import Applied, Facts, Search, Wanted, pattern_of
 from netspec.imports.onnx.proto_file import Array
@@ -79,7 +80,11 @@ class _Recognition:
     def __init__(self, graph: FileGraph, batch: int | None) -> None:
         self._graph = graph
         self._batch = batch
+        self._is_own = graph.producer == NETSPEC
+        if not self._is_own:
+            graph.operators = with_keys_apart(graph.operators)
         self._constants = Constants(graph)
+        self._batch_first = BatchFirst(self._constants, batch)
         self._facts = Facts(self._constants.array, self._constants.sizes)
         self._same: dict[FileValue, FileValue] = {}
         self._layers: dict[FileValue, FoundLayer] = {}
@@ -95,22 +100,25 @@ class _Recognition:
         """Return what is found."""
         for op in self._graph.operators:
             op.inputs = tuple(v and self._same.get(v, v) for v in op.inputs)
-            parts = apart(op, self._constants, self._batch)
-            if parts != (op,):
-                self._forget_reader(op)
-            for each in parts:
-                self._note_reader(each)
-                self._order[each] = len(self._order)
-                self._read(each)
+            self._order[op] = len(self._order)
+            instead = (op,) if self._is_own else self._batch_first.instead(op)
+            self._forget_reader(op)
+            # What an operator stands for may depend on the shapes of those before it.
+            for each in instead:
+                for part in apart(each, self._constants, self._batch):
+                    self._note_reader(part)
+                    self._order[part] = len(self._order)
+                    self._read(part)
         outputs = {n: self._same.get(v, v) for n, v in self._graph.outputs.items()}
         return self._used(outputs)
 
     # -- one operator
 
     def _read(self, op: FileOperator) -> None:
+        self._constants.note_sizes(op)
+        self._constants.note_fixed(op)
         if all(self._constants.is_fixed(value) for value in op.outputs):
             return
-        self._constants.note_sizes(op)
         best: dict[int, tuple[tuple[int, ...], OnnxLayer, FoundLayer]] = {}
         for layer in self._candidates(op):
             found = self._checked(op, layer)
@@ -307,7 +315,7 @@ class _Recognition:
         # A 1 in front of the sizes of a parameter stands for the batch.
         with_batch = array.ndim == len(sizes) + 1 or sizes[:1] == (1,)
         stored = (1, *sizes) if with_batch else sizes
-        learned = array.dtype.kind == "f" and value.maker is None
+        learned = array.dtype.kind == "f" and _is_stored(value)
         cls = declared_op("parameter" if learned else "buffer")
         op = cls(sizes=stored, batch_axis=with_batch)  # type: ignore[call-arg]
         held = {"": Held(value, array.reshape(stored))}
@@ -333,12 +341,16 @@ class _Recognition:
                 found[value] = layer
                 waiting += layer.inputs
             elif value.maker is not None:
-                if self._is_first(value.maker):
+                if self._is_first(value.maker) and not self._is_between(value):
                     missing[id(value.maker)] = self._missing(value.maker)
                 waiting += [v for v in value.maker.inputs if v and not self._constants.is_fixed(v)]
         layers = sorted(found.values(), key=lambda layer: self._order.get(layer.root, -1))
         lacking = sorted(missing.values(), key=lambda each: self._order[each.operator])
         return FoundNet(_declared_late(layers), outputs, tuple(lacking))
+
+    def _is_between(self, value: FileValue) -> bool:
+        """Whether a value is known to those that read it, and nobody else asks for it."""
+        return self._batch_first.knows(value) and value not in self._ends
 
     def _is_first(self, op: FileOperator) -> bool:
         """Whether all that an operator reads is known, so that it is itself what is missing."""
@@ -347,12 +359,17 @@ class _Recognition:
         return all(
             v is None
             or v.shape is not None
+            or self._batch_first.knows(v)
             or self._constants.is_fixed(v)
             or self._constants.size_array(v) is not None
             for v in op.inputs
         )
 
     def _missing(self, op: FileOperator) -> Missing:
+        if self._batch_first.has_view(op.outputs[0]):
+            return Missing(op, "the batch is not the first axis of an output of the file")
+        if any(map(self._batch_first.has_view, op.inputs)):
+            return Missing(op, "the batch is not the first axis of what it reads")
         known = [v.shape for v in op.inputs if v is not None and v.shape is not None]
         shown = ", ".join(map(show_shape, known))
         reason = self._why.get(id(op)) or (
@@ -412,6 +429,17 @@ def _declared_late(layers: Sequence[FoundLayer]) -> tuple[FoundLayer, ...]:
     return (*found, *declared.values())
 
 
+def _is_stored(value: FileValue) -> bool:
+    """Whether numbers are those that the file holds, if in another arrangement or some of them."""
+    while value.maker is not None and value.maker.operator in _ARRANGED:
+        x = value.maker.given(0)
+        if x is None:
+            return False
+        value = x
+    return value.maker is None
+
+
+_ARRANGED = ("Gather", "Slice", "Reshape", "Transpose", "Unsqueeze", "Squeeze", "Identity")
 _DECLARED = ("parameter", "buffer", "constant")
 
 

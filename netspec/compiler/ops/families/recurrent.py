@@ -1,7 +1,7 @@
 """The base class of recurrent layers: `rnn`, `lstm` and `gru`."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from netspec.compiler.ir.contract import *
@@ -49,6 +49,7 @@ class RecurrentOp(Op):
         gates: how many gates there are.
         state_names: what a layer hands on: `("h",)`, or `("h", "c")`.
         onnx_gates: the places of the gates in the order that ONNX has.
+        onnx_activations: the functions of ONNX's operator.
     """
 
     features: int = attribute(Int(1), "numbers in the hidden state")
@@ -65,6 +66,7 @@ class RecurrentOp(Op):
     state_names: ClassVar[tuple[str, ...]] = ("h",)
     module: ClassVar[str]
     onnx_gates: ClassVar[tuple[int, ...]] = (0,)
+    onnx_activations: ClassVar[tuple[str, ...]] = ("Sigmoid", "Tanh")
 
     # -- checking
 
@@ -444,22 +446,123 @@ class RecurrentOp(Op):
     @classmethod
     def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
         """Operators of ONNX, one above the other."""
-        layers, at = 0, read.behind(read.root.inputs[0], "Transpose", cls.onnx_operator)
-        first = at
-        while at is not None:
-            layers, first = layers + 1, at
-            at = read.behind(at.inputs[0], "Reshape", "Transpose", cls.onnx_operator)
-        begin = None if first is None else read.behind(first.inputs[0], "Transpose")
-        if first is None or begin is None:
+        last = read.behind(read.root.inputs[0], "Transpose", cls.onnx_operator)
+        if last is None:
             return
+        found = [last]
+        while (at := cls._below(read, found[0])) is not None:
+            found.insert(0, at)
+        begin = read.behind(found[0].inputs[0], "Transpose")
+        if begin is not None:
+            yield from cls._in_own_form(read, begin, found)
+        for count in range(len(found)):
+            yield cls._as_stored(read, found[count:])
+
+    @classmethod
+    def _below(cls, read: OnnxReader, operator: FileOperator) -> FileOperator | None:
+        """Return the operator of the layer below. The axes go back to the batch first between them
+        in some files.
+        """
+        x = operator.inputs[0]
+        turned = read.behind(x, "Transpose", "Reshape")
+        steps = None if turned is None else turned.inputs[0]
+        return (
+            read.behind(x, "Reshape", "Transpose", cls.onnx_operator)
+            or read.behind(steps, "Transpose", cls.onnx_operator)
+        )  # fmt: skip
+
+    @classmethod
+    def _in_own_form(
+        cls, read: OnnxReader, begin: FileOperator, found: Sequence[FileOperator]
+    ) -> Iterable[OnnxLayer | None]:
+        """Yield the layer as this op writes it."""
+        first = found[0]
         states = [cls._source_of_state(first.given(i)) for i in (5, 6)]
         inputs = [v for v in (begin.inputs[0], *states) if v is not None]
         for options in cls.onnx_variants(first):
-            op = cls(
-                first.attributes.whole("hidden_size"), layers, first.given(3) is not None,
-                bidirectional=first.attributes.text("direction") == "bidirectional", **options,
-            )  # fmt: skip
-            yield read.form(op, *inputs)
+            yield read.form(cls(**cls._onnx_attributes(found), **options), *inputs)
+
+    @staticmethod
+    def _onnx_attributes(found: Sequence[FileOperator]) -> dict[str, Any]:
+        given = found[0].attributes
+        return {
+            "features": given.whole("hidden_size"),
+            "layers": len(found),
+            "bias": found[0].given(3) is not None,
+            "bidirectional": given.text("direction") == "bidirectional",
+        }
+
+    @classmethod
+    def _as_stored(cls, read: OnnxReader, found: Sequence[FileOperator]) -> OnnxLayer | None:
+        """Return the layer with the weights that a file has in ONNX's order."""
+        begin = read.behind(found[0].inputs[0], "Transpose")
+        if begin is None or begin.attributes.ints("perm") != (1, 0, 2):
+            return None
+        if len({cls._onnx_kind(operator) for operator in found}) > 1:
+            return None
+        states = [cls._source_of_state(found[0].given(i)) for i in (5, 6)]
+        if len(found) > 1 and any(operator.given(5) for operator in found):
+            return None
+        for options in cls.onnx_variants(found[0]):
+            op = cls(**cls._onnx_attributes(found), **options)
+            held: dict[str, Held] = {}
+            for layer, operator in enumerate(found):
+                if not op._is_plain_onnx(operator):
+                    return None
+                held |= op._onnx_held(read, layer, operator)
+            inputs = (begin.inputs[0], *(v for v in states if v is not None))
+            covers = Found({}, cls._onnx_chain(read.root, begin))
+            return read.layer(op, *inputs, parameters=held, found=covers)
+        return None
+
+    @staticmethod
+    def _onnx_chain(last: FileOperator, first: FileOperator) -> tuple[FileOperator, ...]:
+        """Return the operators from the first to the last one, along their first inputs."""
+        found = [last]
+        while found[-1] is not first:
+            x = found[-1].inputs[0]
+            assert x is not None
+            assert x.maker is not None
+            found.append(x.maker)
+        return tuple(found)
+
+    @staticmethod
+    def _onnx_kind(operator: FileOperator) -> tuple[Any, ...]:
+        given = operator.attributes
+        where = operator.metadata.get("pkg.torch.onnx.name_scopes", "")
+        module = operator.name.rpartition("/")[0]
+        size, way = given.whole("hidden_size"), given.text("direction")
+        return (size, way, operator.given(3) is None, where, module)
+
+    def _is_plain_onnx(self, operator: FileOperator) -> bool:
+        """Whether an operator does nothing that this op does not."""
+        given, own = operator.attributes, self.onnx_options()
+        names = ("layout", "input_forget", "linear_before_reset")
+        if any(given.whole(name) != own.get(name, 0) for name in names) or given.real("clip"):
+            return False
+        usual = self.onnx_activations * (2 if self.bidirectional else 1)
+        functions = given.texts("activations")
+        return operator.given(4) is None and functions in ((), own.get("activations", usual))
+
+    def _onnx_held(self, read: OnnxReader, layer: int, operator: FileOperator) -> dict[str, Held]:
+        """Return the parameters of a layer, with the gates in the order of this op."""
+        found: dict[str, Held] = {}
+        runs, gates = self._runs(layer), len(self.onnx_gates)
+        for i, kind in enumerate(("ih", "hh")):
+            value, bias = operator.inputs[1 + i], operator.given(3)
+            for names, whole in ((f"weight_{kind}", value), (f"bias_{kind}", bias)):
+                array = read.array(whole)
+                if whole is None or array is None:
+                    continue
+                if names.startswith("bias"):
+                    array = np.split(array, 2, axis=1)[i]
+                for run, part in zip(runs, array, strict=True):
+                    pieces = np.split(part, gates)
+                    order = sorted(range(gates), key=lambda g: self.onnx_gates[g])
+                    found[f"{names}_{run.suffix}"] = Held(
+                        whole, np.concatenate([pieces[g] for g in order])
+                    )
+        return found
 
     @classmethod
     def onnx_variants(cls, operator: FileOperator) -> Iterable[dict[str, Any]]:
