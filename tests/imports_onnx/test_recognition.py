@@ -126,7 +126,7 @@ OTHERWISE = {
     "conv_transpose(2, 2, dilation = 3, output_pad = 2)": {
         "conv_transpose",
         "pad",
-        "buffer",
+        "parameter",
         "add",
     },
     "dropout(1)": set[str](),
