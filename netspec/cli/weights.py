@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from netspec.cli import FAILED, OK
 from netspec.cli.common import add_color_option, emit, tell
+from netspec.text.printable import printable
 from netspec.text.width import terminal_width
 
 if TYPE_CHECKING:
+    from netspec.runtime.weights.safetensors_file import Weights
     from netspec.runtime.weights.tensor_report import TensorList, WeightsComparison
 
 
@@ -46,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     first = load_renamed(options.file, options.rename if options.other is None else ())
     tell_notes(options.file, first.notes)
     if options.other is None:
-        _print(tensor_list(first.tensors), options)
+        _print(tensor_list(first.tensors), options, first)
         return OK
     second = load_renamed(options.other, options.rename)
     found = compare_weights(first.tensors, second.tensors)
@@ -55,11 +57,32 @@ def run(options: argparse.Namespace) -> int:
     return OK if found.equal else FAILED
 
 
-def _print(found: TensorList | WeightsComparison, options: argparse.Namespace) -> None:
+def _print(
+    found: TensorList | WeightsComparison, options: argparse.Namespace, of: Weights | None = None
+) -> None:
     if options.format == "json":
-        emit(json.dumps(found.to_dict(), indent=1))
+        from netspec.runtime.weights.data_facts import data_as_object
+
+        about = {} if of is None else data_as_object(of.normalization, of.metadata)
+        emit(json.dumps({**found.to_dict(), **about}, indent=1))
     else:
-        emit(found.text(terminal_width()))
+        lines = [] if of is None else _about(of)
+        emit("\n".join([found.text(terminal_width()), *lines]))
+
+
+def _about(weights: Weights) -> list[str]:
+    """Return lines on what the weights were trained on, as far as the file says."""
+    from netspec.runtime.data.normalization_text import formulas
+    from netspec.runtime.weights.data_facts import complete, stored_names
+
+    lines = []
+    if weights.normalization is not None:
+        for name, made in formulas(weights.normalization, ("the input",)).items():
+            lines.append(f"{printable(name)} was normalised in training: {made}")
+    names = stored_names(weights.metadata)
+    if names:
+        lines.append(f"{len(names)} classes: {', '.join(complete(names, len(names)))}")
+    return ["", *lines] if lines else []
 
 
 def tell_notes(path: Path, notes: Iterable[str]) -> None:

@@ -18,6 +18,7 @@ from netspec.diagnostics import NetspecError
 from netspec.runtime.data.input_normalization import (
     FITTED,
     Normalization,
+    Normalizations,
     normalization_from_json,
 )
 from netspec.runtime.weights.safetensors_file import check_tensors, save_weights
@@ -270,3 +271,24 @@ def changed(**changes):
 def test_damaged_normalization_is_refused(text):
     with fails("weights/bad-file", "normalization is damaged"):
         normalization_from_json(text)
+
+
+def test_the_verb_lists_how_inputs_were_normalised_and_the_classes(run, tmp_path):
+    by = Normalization("channel", np.full((1, 1, 1), 77.87, "f"), np.full((1, 1, 1), 82.8, "f"))
+    tensors, names = {"w": np.ones(2, "f")}, json.dumps(["cat", "\x1b[2Jowl"])
+    path = tmp_path / "w.safetensors"
+    save_weights(path, tensors, by, {"class_names": names})
+    done = run("weights", path)
+    assert "the input was normalised in training: (x - 77.87) / 82.8\n" in done.out
+    assert "2 classes: cat, \\x1b[2Jowl" in done.out
+    read = json.loads(run("weights", path, "--format", "json").out)
+    assert read["normalization"]["kind"] == "channel"
+    assert read["normalization"]["scale"] == [[[pytest.approx(82.8)]]]
+    assert read["class_names"] == ["cat", "\x1b[2Jowl"]
+    both = Normalizations({"a": by, "b": Normalization.fit("none", np.zeros((1, 3)))})
+    save_weights(path, tensors, both)
+    assert "b was normalised in training: x\n" in run("weights", path).out
+    assert json.loads(run("weights", path, "--format", "json").out)["normalization"]["b"]["mean"]
+    save_weights(path, tensors)
+    assert "normalised" not in run("weights", path).out
+    assert "class_names" not in run("weights", path, "--format", "json").out

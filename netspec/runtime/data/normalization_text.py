@@ -15,16 +15,18 @@ from netspec.runtime.data.input_normalization import (
 MOST_SHOWN = 4
 
 
-def formulas(by: InputNormalization, inputs: tuple[str, ...], x: str = "x") -> dict[str, str]:
+def formulas(
+    by: InputNormalization, inputs: tuple[str, ...] = ("x",), x: str = "x"
+) -> dict[str, str]:
     """Return what is done to a number of each input: `(x - 77.87) / 82.8`, or `x` for nothing.
 
     Args:
         by: the normalization.
-        inputs: the names of the inputs.
+        inputs: the name of the input, if there is one; several have theirs in the normalization.
         x: what a number is called.
     """
     if isinstance(by, Normalizations):
-        return {name: formula(by.inputs[name], x) for name in inputs if name in by.inputs}
+        return {name: formula(one, x) for name, one in by.inputs.items()}
     return {name: formula(by, x) for name in inputs}
 
 

@@ -277,7 +277,11 @@ class Model:
     __call__ = forward
 
     def scores(self, x: ArrayLike | Mapping[str, ArrayLike]) -> Array:
-        """Return the scores (N, ...) of a batch that the loss reads, in evaluation mode."""
+        """Return the scores (N, ...) of a batch that the loss reads, in evaluation mode.
+
+        As `forward`, it takes `x` normalised as in training; `predict` and `evaluate` take data as
+        they are stored, and normalise them.
+        """
         with self._run_forward(x, training=False, backward=False) as pass_:
             return pass_.outputs[scores_output(self.graph)].copy()
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.dataset import IGNORED, Dataset, Labels
-from netspec.runtime.data.input_normalization import InputNormalization
+from netspec.runtime.data.input_normalization import (
+    InputNormalization,
+    Normalization,
+    Normalizations,
+)
 from netspec.runtime.data.samples import number_types
 from netspec.runtime.data.vocabularies import from_json
 from netspec.runtime.data.vocabulary import Vocabulary
@@ -83,6 +88,27 @@ def require_same_pixels(name: str, dtype: str, trained_on: str | None) -> None:
             f"{name} has pixels from 0 to 255, and the weights were trained on {known} images",
             "give an array with the same kind of numbers as the training data: .npy or .npz",
         )
+
+
+def data_as_object(
+    normalization: InputNormalization | None, metadata: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return what weights were trained on, for JSON, as far as their file says.
+
+    Raises:
+        NetspecError: `weights/bad-file` if the metadata are damaged.
+    """
+    about: dict[str, Any] = {}
+    if isinstance(normalization, Normalizations):
+        about["normalization"] = {name: _numbers(by) for name, by in normalization.inputs.items()}
+    elif normalization is not None:
+        about["normalization"] = _numbers(normalization)
+    names = stored_names(metadata)
+    return {**about, "class_names": names} if names else about
+
+
+def _numbers(by: Normalization) -> dict[str, Any]:
+    return {"kind": by.kind, "mean": by.mean.tolist(), "scale": by.scale.tolist()}
 
 
 def class_names(metadata: Mapping[str, str], classes: int) -> tuple[str, ...]:
