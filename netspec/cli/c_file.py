@@ -16,6 +16,7 @@ from netspec.compiler.c_backend.train_losses import LOSSES, LossName
 from netspec.diagnostics import NetspecError
 
 if TYPE_CHECKING:
+    from netspec.cli.trained_net import Trained
     from netspec.compiler.c_backend.emit import CSource
     from netspec.compiler.c_backend.normalized_input import InputScale
     from netspec.compiler.ir.graph import Graph
@@ -186,15 +187,34 @@ class CFile:
 
     def _int8(self, header: str | None) -> CSource:
         from netspec.cli.int8_target import quantized_net
-        from netspec.compiler.c_backend.int8.int8_file import int8_source
+        from netspec.compiler.c_backend.int8.int8_file import Int8Options, int8_source
 
         if self._trained is None:
             raise NetspecError.simple(
                 codes.USAGE_WEIGHTS, "--int8 needs weights", "give --weights FILE, or a run"
             )
         options = self._options
-        net = quantized_net(self._trained, options.calibrate, options.data_dir)
-        return int8_source(net, header)
+        chosen = Int8Options(
+            header, options.arena == "extern",
+            self._classes() if options.classify else None,
+            self._input_scale() if options.normalize_input else None,
+            self._pixels(self._trained), options.c_name, self._about(),
+        )  # fmt: skip
+        return int8_source(
+            quantized_net(self._trained, options.calibrate, options.data_dir), chosen
+        )
+
+    def _pixels(self, trained: Trained) -> InputScale | None:
+        """Return how bytes are normalised; None if the weights do not say, or it takes large tables."""
+        from netspec.compiler.c_backend.int8.int8_file import takes_bytes
+        from netspec.runtime.data.input_normalization import Normalization
+        from netspec.runtime.weights.data_facts import image_type
+
+        known = isinstance(trained.weights.normalization, Normalization)
+        if not known or image_type(trained.weights.metadata) != "uint8":
+            return None
+        by = self._input_scale()
+        return by if takes_bytes(by) else None
 
     def _training(self, header: str | None) -> CSource:
         from netspec.compiler.c_backend.train_file import TrainOptions, train_source
@@ -342,8 +362,13 @@ def _require_together(options: argparse.Namespace) -> None:
         raise NetspecError.simple(codes.USAGE_TARGET, "--int8 and --calibrate go together")
     if options.data_dir is not None and not options.int8:
         raise NetspecError.simple(codes.USAGE_TARGET, "--data-dir needs --int8")
-    other = {**apart, "--train": options.train, "--dtype": options.dtype != "float32"}
-    both = [option for option, on in other.items() if on and options.int8]
+    alone = {
+        "--fast": options.fast,
+        "--max": bool(options.most),
+        "--train": options.train,
+        "--dtype": options.dtype != "float32",
+    }
+    both = [option for option, on in alone.items() if on and options.int8]
     if both:
         message = f"{', '.join(both)}: for a file in floating point, without --int8"
         raise NetspecError.simple(codes.USAGE_TARGET, message)

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 import netspec
 from netspec.compiler.c_backend.emit import c_source
-from netspec.compiler.c_backend.int8.int8_file import int8_source
+from netspec.compiler.c_backend.int8.int8_file import Int8Options, int8_source, takes_bytes
 from netspec.compiler.c_backend.int8.losses import layer_losses
 from netspec.compiler.c_backend.int8.quantize import evaluated_plan, quantized
 from netspec.compiler.c_backend.int8.scheme import factor_of, scale_of, scaled
+from netspec.compiler.c_backend.normalized_input import InputScale
 from netspec.runtime.models.value_ranges import ranges_of, values_of
 from tests.c_backend.test_c_files import without_comments
 from tests.helpers.c_programs import SANITIZED, Compiler
@@ -161,8 +162,24 @@ def test_compile_writes_the_file_and_says_what_it_costs(run, write, tmp_path):
     assert done.code == 0, done.err
     exact, rounded = (float(n) for n in re.findall(r"([\d.]+) %(?= of| in int8)", done.err))
     assert abs(exact - rounded) < 3
-    assert "linear1 loses" in done.err
+    assert re.search(r"linear1 differs by [\d.]+ % from its value", done.err)
+    assert re.search(r"[\d.]+ % get the same class", done.err)
     assert "int8_t arena" in out.read_text()
+    header = out.with_suffix(".h").read_text()
+    assert "d_predict_uint8(const uint8_t *x, int8_t *output);" in header
+    more = ("--normalize", "--classify", "--arena", "extern", "--name", "small")
+    assert run("compile", path, "--target", "c", "-o", out, *chosen, *more).code == 0
+    header = out.with_suffix(".h").read_text()
+    declared = "int small_classify(const small_real *x, small_real *output, int8_t *arena);"
+    assert declared in header
+    assert "x: pixels from 0 to 255; this file takes " in header
+    bare = tmp_path / "bare.safetensors"
+    netspec.save_weights(bare, netspec.load_weights(run_folder / "weights.safetensors").tensors)
+    options = ("--int8", "--calibrate", "digits", "--weights", bare)
+    done = run("compile", path, "--target", "c", "-o", tmp_path / "bare.c", *options)
+    assert done.code == 0
+    assert "uint8" not in (tmp_path / "bare.c").read_text()
+    assert "bare.safetensors does not say how images were normalised: they are not" in done.err
 
 
 @pytest.mark.parametrize(
@@ -196,12 +213,82 @@ def test_no_text_becomes_code(text):
     assert without_comments(written(text, text)) == without_comments(written("a.net", "b"))
 
 
+MEANS = {
+    "one": ((1, 1, 1), (1, 1, 1)),
+    "channels": ((3, 1, 1), (1, 1, 1)),
+    "places": ((3, 4, 5), (1, 1, 1)),
+}
+SMALL = """
+net Small {
+    input image: [3, 4, 5]
+    x = image -> conv(4, 3, pad = 1) -> relu
+    output x -> flatten -> linear(3)
+}
+"""
+
+
+@pytest.mark.parametrize("means", MEANS)
+def test_pixels_bytes_and_whole_numbers_give_the_same(means, tmp_path):
+    """What the file does with bytes, pixels and whole numbers is what the reference does."""
+    rng = np.random.default_rng(1)
+    mean, scale = (rng.uniform(20, 200, shape).astype("f") for shape in MEANS[means])
+    pixels = rng.integers(0, 256, (5, 3, 4, 5), np.uint8)
+    net = netspec.loads(SMALL)
+    model, x = net.compile(seed=2), {"image": (pixels.astype("f") - mean) / scale}
+    plan = evaluated_plan(net.graph)
+    whole = quantized(
+        net.graph, model.parameters, ranges_of(values_of(net.graph, plan, model.parameters, x))
+    )
+    by = InputScale(mean, scale)
+    bytes_too = by if takes_bytes(by) else None
+    assert (bytes_too is None) == (means == "places")
+    options = Int8Options("net.h", True, ("a", "b", "c"), by, bytes_too, "other")
+    source = int8_source(whole, options)
+    header = source.header or ""
+    (tmp_path / "net.h").write_text(header, "ascii")
+    (tmp_path / "net.c").write_text(source.text, "ascii")
+    library = ctypes.CDLL(str(LIBRARY.build(tmp_path, [tmp_path / "net.c"], "net.so")))
+    expected = whole.outputs(x)["output"]
+    numbers = dict(re.findall(r"#define OTHER_(\w+) (\S+)", header))
+    assert (numbers["IMAGE_NUMBERS"], numbers["OUTPUT_NUMBERS"]) == ("60", "3")
+    to, zero = (float(numbers[f"OUTPUT_{what}"].strip("()f")) for what in ("SCALE", "ZERO"))
+    arena = np.zeros(int(numbers["ARENA_BYTES"]), np.int8)
+
+    def called(name, given):
+        made = np.zeros(3, np.int8 if "int8" in name else "f")
+        pointers = [ctypes.c_void_p(a.ctypes.data) for a in (given, made, arena)]
+        number = getattr(library, f"other_{name}")(*pointers)
+        return (made - zero).astype("f") * np.float32(to) if "int8" in name else made, number
+
+    for image, answer, normal in zip(pixels, expected, x["image"], strict=True):
+        given = whole.scales[next(b for b in whole.scales if b.name == "image.int8")]
+        found = {
+            "predict": np.ascontiguousarray(image, "f"),
+            "predict_int8": given.quantized(normal).astype(np.int8),
+        }
+        found |= {"predict_uint8": image.copy()} if bytes_too is not None else {}
+        for name, array in found.items():
+            assert called(name, array)[0].tobytes() == answer.tobytes(), name
+        shares, best = called("classify", found["predict"])
+        assert best == answer.argmax()
+        assert shares.sum() == pytest.approx(1)
+
+
+def test_outputs_in_whole_numbers_may_be_inputs_or_each_other(tmp_path):
+    text = "net A { input x: [4]\n y = x -> relu\n output a = x\n output b = y\n output c = y }"
+    _, inputs, whole = case(netspec.loads(text))
+    expected = whole.outputs(inputs)
+    found = run_c(int8_source(whole), inputs, expected, tmp_path)
+    for name, array in expected.items():
+        assert array.tobytes() == found[name].tobytes(), name
+
+
 @pytest.mark.heavy
 def test_nothing_undefined_happens(tmp_path):
     """Under the sanitizers, as a program of its own."""
     net = NETS["all"]()
     whole = case(net)[2]
-    source = int8_source(whole, "net.h")
+    source = int8_source(whole, Int8Options("net.h"))
     assert source.header is not None
     (tmp_path / "net.h").write_text(source.header, "ascii")
     (tmp_path / "net.c").write_text(source.text, "ascii")

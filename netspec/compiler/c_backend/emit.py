@@ -13,12 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netspec.compiler.c_backend.about_file import array_sizes, head, header
-from netspec.compiler.c_backend.c_text import declared, literal
+from netspec.compiler.c_backend.c_text import declared
 from netspec.compiler.c_backend.calls import Calls
+from netspec.compiler.c_backend.classify import (
+    classify_functions,
+    declared_classify,
+    is_distribution,
+)
 from netspec.compiler.c_backend.definitions import array_texts, function, wrapped
 from netspec.compiler.c_backend.elementwise import ElementwiseFunctions
 from netspec.compiler.c_backend.folding import Constants
-from netspec.compiler.c_backend.kernel_call import c_call
 from netspec.compiler.c_backend.library import called, used_units
 from netspec.compiler.c_backend.loops import indented
 from netspec.compiler.c_backend.memory import (
@@ -326,14 +330,9 @@ class _File:
     def _declared_classify(self) -> list[str]:
         if self.options.classes is None:
             return []
-        return [
-            "/* Writes the probabilities of the classes, and returns the number of the likeliest."
-            f"{self._refuses(-1)} */",
-            *self._declared(f"int {self.name}_classify"),
-            "",
-            f"const char *{self.name}_class_name(int number);",
-            "",
-        ]
+        return declared_classify(
+            self.name, self._declared(f"int {self.name}_classify"), self._refuses(-1)
+        )
 
     def _by_caller(self) -> str:
         return ", which the caller provides" if self.options.extern_arena else ""
@@ -414,29 +413,14 @@ class _File:
         if names is None:
             return
         (input_name,), (scores,) = self.inputs.values(), self.outputs.values()
-        (value,) = self.graph.outputs.values()
-        node = self.graph.by_name.get(value)
-        done = node is not None and node.op.is_distribution
         sizes = [] if self.sizes is None else self.sizes.arguments
         arena = ["arena"] if self.options.extern_arena else []
         predict = f"{self.name}_predict({', '.join([*sizes, input_name, scores, *arena])})"
         lines = [f"if ({predict})", "    return -1;"] if self._conditions else [f"{predict};"]
-        lines += [] if done else c_call("softmax", scores, scores, 1, len(names), 1)
-        lines += [
-            "int best = 0;",
-            f"for (int i = 1; i < {len(names)}; i++)",
-            f"    if ({scores}[i] > {scores}[best])",
-            "        best = i;",
-            "return best;",
-        ]
-        head = f"int {self.name}_classify({self._arguments()})"
-        yield "\n".join([head, "{", *(f"    {line}" for line in lines), "}"])
-        shown = ",\n".join(f"        {literal(name)}" for name in names)
-        yield (
-            f"const char *{self.name}_class_name(int number)\n{{\n"
-            f"    static const char *const names[{len(names)}] = {{\n{shown}\n    }};\n"
-            f'    return number >= 0 && number < {len(names)} ? names[number] : "";\n}}'
-        )
+        yield from classify_functions(
+            self.name, f"int {self.name}_classify({self._arguments()})", lines, scores, names,
+            done=is_distribution(self.graph),
+        )  # fmt: skip
 
     def _use_weights(self) -> str:
         head = f"void {self.name}_use_weights(const {self.name}_real *numbers)"

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
-from netspec.compiler.c_backend.c_text import comment, declared, number
+from netspec.compiler.c_backend.about_file import array_sizes, head, header
+from netspec.compiler.c_backend.c_text import comment, declared, number, numbers
 from netspec.compiler.c_backend.calls import show
+from netspec.compiler.c_backend.classify import (
+    classify_functions,
+    declared_classify,
+    is_distribution,
+)
 from netspec.compiler.c_backend.definitions import array_text, function, wrapped
 from netspec.compiler.c_backend.emit import CSource
 from netspec.compiler.c_backend.folding import Constants
@@ -16,47 +23,87 @@ from netspec.compiler.c_backend.int8.scheme import Array, Scale
 from netspec.compiler.c_backend.kernel_call import c_call
 from netspec.compiler.c_backend.library import called, used_units
 from netspec.compiler.c_backend.memory import FileMemory
-from netspec.compiler.c_backend.names import Names
-from netspec.compiler.ir.plan import Buffer, ElementwiseStep, KernelStep, Step, ViewStep
+from netspec.compiler.c_backend.names import Names, declared_names
+from netspec.compiler.c_backend.normalized_input import InputScale
+from netspec.compiler.ir.plan import Buffer, ElementwiseStep, KernelStep, Operand, Step, ViewStep
 from netspec.compiler.numpy_backend.origins import Origins
+from netspec.records import record
 
 BYTES = {"int8_t": 1, "int32_t": 4}
+KIND = " in whole numbers of 8 bits"
+PIXELS = 256
+# As many tables of so many bytes stand in a file.
+MOST_TABLES = 4
 
 
-def int8_source(net: QuantizedNet, header: str | None = None) -> CSource:
+@record
+class Int8Options:
+    """What a C file in whole numbers is to be.
+
+    Attributes:
+        header: the name of the header that the declarations go to; None for none.
+        extern_arena: whether the caller passes the arena.
+        classes: the names of the classes, for a function that names the likeliest; None for none.
+        input_scale: how the only input in floating point is normalised; None if the caller does it.
+        pixels: how bytes of the data are normalised, for a function that takes them; None for none.
+        name: what the functions' names begin with; None for the net's.
+        about: lines for the comments of the file and the header, of any text.
+    """
+
+    header: str | None = None
+    extern_arena: bool = False
+    classes: tuple[str, ...] | None = None
+    input_scale: InputScale | None = None
+    pixels: InputScale | None = None
+    name: str | None = None
+    about: tuple[str, ...] = ()
+
+
+def int8_source(net: QuantizedNet, options: Int8Options | None = None) -> CSource:
     """Return the C file of a net in whole numbers.
 
     Args:
         net: the net.
-        header: the name of the header that the declarations go to; None for none.
+        options: what the file is to be.
     """
-    return _Int8File(net, header).source()
+    return _Int8File(net, options or Int8Options()).source()
 
 
 class _Int8File:
-    def __init__(self, net: QuantizedNet, header: str | None) -> None:
-        self.net, self.header, graph = net, header, net.graph
-        self.names = Names(graph.name)
+    def __init__(self, net: QuantizedNet, options: Int8Options) -> None:
+        self.net, self.options, graph = net, options, net.graph
+        self.names = Names(options.name or graph.name)
         self.name, self.upper = self.names.net, self.names.net.upper()
         self.inputs = {name: self.names.free(name) for name in graph.inputs}
         self.outputs = {name: self.names.free(name) for name in graph.outputs}
-        plan = net.plan
-        given = {buffer: self.inputs[name] for name, buffer in plan.inputs.items()}
-        given |= {buffer: self.outputs[name] for name, buffer in plan.outputs.items()}
-        self.memory = FileMemory(plan, Constants({}), self.names, given)
+        self.ends = _Ends(net)
+        self.memory = FileMemory(net.plan, Constants({}), self.names, {})
         self.arrays: list[str] = []
         self.constant_bytes = 0
         self._origins = Origins(graph)
+        self._own: dict[Operand, str] = {}
+        for name, buffer in self.ends.inputs.items():
+            self._own[buffer] = self.inputs[name]
+        for name, buffer in self.ends.outputs.items():
+            self._own.setdefault(net.root(buffer), self.outputs[name])
 
     def source(self) -> CSource:
         """Return the file."""
-        body = self._body()
+        whole = self._whole()
+        functions = [
+            function(self._head_of("predict_int8"), whole),
+            function(self._head_of("predict"), self._predict()),
+            self._batch(),
+            *self._bytes(),
+            *self._classify(),
+        ]
         declarations = self._declarations()
         macs = sum(n.op.macs(*self.net.graph.shapes_into(n)) for n in self.net.graph.nodes)
+        own = self.options.header
         parts = [
             self._head(macs),
             "#include <math.h>\n#include <stdint.h>",
-            declarations if self.header is None else f'#include "{self.header}"',
+            declarations if own is None else f'#include "{own}"',
             f"typedef {self.name}_real real;",
         ]
         places = ",\n".join(f"    {name} = {at}" for name, at in self.memory.places_in_arena())
@@ -64,16 +111,17 @@ class _Int8File:
             "/* Where values begin in the arena. Values that are not needed at the same time share a"
             " place. */"
         )
-        parts += [f"{about}\nenum {{\n{places}\n}};", f"static int8_t arena[{self._arena()}];"]
+        parts.append(f"{about}\nenum {{\n{places}\n}};")
+        parts += [] if self.options.extern_arena else [f"static int8_t arena[{self._arena()}];"]
         parts += self.arrays
-        parts += [unit.text for unit in used_units(called("\n".join(body)), fast=False)]
-        parts += [function(self._head_of("predict"), body), self._batch()]
-        guard = f"{self.upper}_H"
-        whole = (
-            f"{self._first()} */\n#ifndef {guard}\n#define {guard}\n\n{declarations}\n\n#endif\n"
-        )
+        parts += [unit.text for unit in used_units(called("\n".join(functions)), fast=False)]
+        parts += functions
+        shown = header(
+            self.net.graph, f"#include <stdint.h>\n\n{declarations}", self.upper, kind=KIND,
+            about=self.options.about,
+        )  # fmt: skip
         return CSource(
-            "\n\n".join(parts) + "\n", whole if self.header else None, None, self.name,
+            "\n\n".join(parts) + "\n", shown if own else None, None, self.name,
             self._arena(), self.constant_bytes, macs,
         )  # fmt: skip
 
@@ -82,59 +130,162 @@ class _Int8File:
 
     def _constant(self, name: str, kind: str, values: Array) -> str:
         found = self.names.free(name.replace(".", "_"))
-        numbers = [str(int(v)) for v in np.asarray(values).ravel()]
-        self.arrays.append(array_text(kind, found, numbers))
-        self.constant_bytes += BYTES[kind] * len(numbers)
+        whole = [str(int(v)) for v in np.asarray(values).ravel()]
+        self.arrays.append(array_text(kind, found, whole))
+        self.constant_bytes += BYTES[kind] * len(whole)
+        return found
+
+    def _reals(self, name: str, values: Array) -> str:
+        """Return the name of a constant array of numbers."""
+        found = self.names.free(name)
+        self.arrays.append(array_text("real", found, numbers(values.astype(float).ravel())))
+        self.constant_bytes += 4 * values.size
         return found
 
     # -- text
 
-    def _first(self) -> str:
-        graph = self.net.graph
-        where = graph.span.source.file_name if graph.span is not None else graph.name
-        return (
-            f"/* {comment(graph.name)} in C99 in whole numbers of 8 bits, made by netspec from"
-            f" {comment(where)}."
-        )
-
     def _head(self, macs: int) -> str:
-        graph = self.net.graph
-        values = {key: graph.shape_of(value) for key, value in graph.outputs.items()}
-        lines = [
-            self._first(), " *",
-            *(f" * input  {comment(key)} {show(shape)}" for key, shape in graph.inputs.items()),
-            *(f" * output {comment(key)} {show(shape)}" for key, shape in values.items()),
-            " *",
-            " * A number is scale * (q - zero). Weights are symmetric, with a scale for each output;",
-            " * sums have 32 bits, and are rounded as TensorFlow Lite rounds them.", " *",
-            f" * weights   {self.constant_bytes:,} bytes, constants in this file",
-            f" * memory    {self._arena():,} bytes, the arena",
-            " * stack     less than 1 KB for each function, and no more than four calls deep",
-            f" * work      {macs:,} multiply-adds for an image", " */",
-        ]  # fmt: skip
-        return "\n".join(lines)
+        facts = [
+            "A number is scale * (q - zero). Weights are symmetric, with a scale for each output;",
+            "sums have 32 bits, and are rounded as TensorFlow Lite rounds them.",
+            "",
+            f"weights   {self.constant_bytes:,} bytes, constants in this file",
+            f"memory    {self._arena():,} bytes, the arena",
+            "stack     less than 1 KB for each function, and no more than four calls deep",
+            f"work      {macs:,} multiply-adds for an image",
+        ]
+        return head(self.net.graph, facts, kind=KIND, about=self.options.about)
 
-    def _head_of(self, what: str) -> str:
-        given = [f"const {self.name}_real *{name}" for name in self.inputs.values()]
-        given += [f"{self.name}_real *{name}" for name in self.outputs.values()]
+    def _head_of(self, what: str, *, is_declared: bool = False) -> str:
+        """Return the head of a function, with the names of the file or of its declaration."""
+        given, made = {
+            "predict_int8": ("int8_t", "int8_t"),
+            "predict_uint8": ("uint8_t", "int8_t"),
+        }.get(what, (f"{self.name}_real", f"{self.name}_real"))
         count = ["int count"] if what == "predict_batch" else []
-        return f"void {self.name}_{what}({', '.join([*count, *given])})"
+        called_here = [*self.inputs.values(), *self.outputs.values()]
+        if is_declared:
+            called_here = declared_names([*self.inputs, *self.outputs], ["arena", "count"])
+        arguments = [
+            f"const {given} *{name}" if at < len(self.inputs) else f"{made} *{name}"
+            for at, name in enumerate(called_here)
+        ]
+        arena = ["int8_t *arena"] if self.options.extern_arena else []
+        kind = "int" if what == "classify" else "void"
+        return f"{kind} {self.name}_{what}({', '.join([*count, *arguments, *arena])})"
+
+    def _declared(self, what: str) -> list[str]:
+        *first, last = wrapped(self._head_of(what, is_declared=True))
+        return [*first, f"{last};"]
 
     def _declarations(self) -> str:
-        heads = []
-        for about, what in (
-            ("/* Predicts for one image. */", "predict"),
-            ("/* Predicts for `count` images that lie one behind the other. */", "predict_batch"),
-        ):
-            *first, last = wrapped(self._head_of(what))
-            heads += [about, *first, f"{last};", ""]
+        caller = ", which the caller provides" if self.options.extern_arena else ""
+        graph = self.net.graph
+        sizes = {name: math.prod(shape) for name, shape in graph.inputs.items()}
+        sizes |= {name: math.prod(graph.shape_of(v)) for name, v in graph.outputs.items()}
         lines = [
-            "/* The bytes of the memory that values lie in. */",
-            f"enum {{ {self.upper}_ARENA_BYTES = {self._arena()} }};",
+            f"/* The bytes of the memory that values lie in{caller}. */",
+            f"#define {self.upper}_ARENA_BYTES {self._arena()}",
             "",
-            *heads,
+            *array_sizes(self.names, sizes),
+            "/* What a whole number q stands for is scale * (q - zero). */",
+            *self._scales(),
+            "",
+            "/* Predicts for one image. */",
+            *self._declared("predict"),
+            "",
+            "/* Predicts for `count` images that lie one behind the other. */",
+            *self._declared("predict_batch"),
+            "",
+            "/* Predicts for one image in whole numbers, as the scales say, and gives whole numbers. */",
+            *self._declared("predict_int8"),
+            "",
         ]
+        if self.options.pixels is not None:
+            lines += [
+                "/* Predicts for one image of bytes as the data has them, and gives whole numbers. */",
+                *self._declared("predict_uint8"),
+                "",
+            ]
+        if self.options.classes is not None:
+            lines += declared_classify(self.name, self._declared("classify"))
         return declared(self.name, lines, double=False)
+
+    def _scales(self) -> Iterator[str]:
+        """Yield the constants that are the scales of inputs and outputs."""
+        found = {name: self.net.scales[buffer] for name, buffer in self.ends.inputs.items()}
+        for name, buffer in self.ends.outputs.items():
+            found[name] = self.net.scales[self.net.root(buffer)]
+        for name, scale in found.items():
+            of = f"{self.name}_{name}"
+            yield f"#define {self.names.constant(f'{of}_scale')} {number(scale.scale)}"
+            yield f"#define {self.names.constant(f'{of}_zero')} ({scale.zero})"
+
+    # -- functions
+
+    def _predict(self) -> list[str]:
+        """Return what quantizes the inputs, predicts, and makes numbers of the outputs."""
+        graph, scales = self.net.graph, self.net.scales
+        lines: list[str] = []
+        for name, buffer in self.ends.inputs.items():
+            lines += self._quantized(name, buffer, math.prod(graph.inputs[name]))
+        lines.append(self._call_of_whole())
+        for name, buffer in self.ends.outputs.items():
+            root = self.net.root(buffer)
+            size = math.prod(buffer.shape)
+            given = (self.memory.pointer(root), self.outputs[name], size, *_shown(scales[root]))
+            lines += c_call("dequantize", *given)
+        return lines
+
+    def _quantized(self, name: str, buffer: Buffer, size: int) -> list[str]:
+        scale, x, y = self.net.scales[buffer], self.inputs[name], self.memory.pointer(buffer)
+        by = self.options.input_scale
+        if by is None:
+            return c_call("quantize", x, y, size, *_shown(scale))
+        mean, divided = _broadcast(by, self.net.graph.inputs[name])
+        means, scales = self._reals(f"{name}_mean", mean), self._reals(f"{name}_by", divided)
+        after = size // mean.size
+        return c_call("quantize_normalized", x, means, scales, y, size, after, *_shown(scale))
+
+    def _call_of_whole(self) -> str:
+        ends = [*self.ends.inputs.values(), *map(self.net.root, self.ends.outputs.values())]
+        arena = ["arena"] if self.options.extern_arena else []
+        pointers = [self.memory.pointer(buffer) for buffer in ends]
+        return f"{self.name}_predict_int8({', '.join([*pointers, *arena])});"
+
+    def _bytes(self) -> Iterator[str]:
+        """Yield the function that takes bytes, if there is one."""
+        by = self.options.pixels
+        if by is None:
+            return
+        ((name, buffer),) = self.ends.inputs.items()
+        mean, divided = _broadcast(by, self.net.graph.inputs[name])
+        pixels = np.arange(PIXELS, dtype=np.float32)
+        normal = (pixels - mean.reshape(-1, 1)) / divided.reshape(-1, 1)
+        table = self._constant(
+            f"{name}_of_bytes", "int8_t", self.net.scales[buffer].quantized(normal)
+        )
+        size = math.prod(self.net.graph.inputs[name])
+        place = self.memory.pointer(buffer)
+        lines = c_call(
+            "quantize_bytes", self.inputs[name], table, place, size, size // mean.size
+        )  # fmt: skip
+        # Outputs are whole numbers, which are written where the caller wants them.
+        given = [place, *self.outputs.values(), *(["arena"] if self.options.extern_arena else [])]
+        lines.append(f"{self.name}_predict_int8({', '.join(given)});")
+        yield function(self._head_of("predict_uint8"), lines)
+
+    def _classify(self) -> Iterator[str]:
+        names = self.options.classes
+        if names is None:
+            return
+        (x,), (scores,) = self.inputs.values(), self.outputs.values()
+        arena = ["arena"] if self.options.extern_arena else []
+        lines = [f"{self.name}_predict({', '.join([x, scores, *arena])});"]
+        yield from classify_functions(
+            self.name, self._head_of("classify"), lines, scores, names,
+            done=is_distribution(self.net.graph),
+        )  # fmt: skip
 
     def _batch(self) -> str:
         graph = self.net.graph
@@ -143,18 +294,24 @@ class _Int8File:
             self.outputs[key]: math.prod(graph.shape_of(value))
             for key, value in graph.outputs.items()
         }
-        given = ", ".join(f"{name} + n * {size}" for name, size in sizes.items())
-        body = ["for (int n = 0; n < count; n++)", f"    {self.name}_predict({given});"]
+        given = [f"{name} + n * {size}" for name, size in sizes.items()]
+        given += ["arena"] if self.options.extern_arena else []
+        body = ["for (int n = 0; n < count; n++)", f"    {self.name}_predict({', '.join(given)});"]
         return function(self._head_of("predict_batch"), body)
 
     # -- calls
 
-    def _body(self) -> list[str]:
+    def _whole(self) -> list[str]:
+        """Return the calls from whole numbers of the caller to whole numbers."""
         lines: list[str] = []
         for step in self.net.plan.forward:
-            if isinstance(step, ViewStep):
+            if isinstance(step, ViewStep) or _is_end(step):
                 continue
             lines += [*([""] if lines else []), *self._note(step), *self._call(step)]
+        for name, buffer in self.ends.outputs.items():
+            pointer = self._pointer(buffer)
+            if pointer != self.outputs[name]:
+                lines += c_call("copy_int8", pointer, self.outputs[name], math.prod(buffer.shape))
         return lines
 
     def _note(self, step: Step) -> list[str]:
@@ -171,23 +328,51 @@ class _Int8File:
     def _call(self, step: Step) -> list[str]:
         (y,) = step.writes[:1]
         assert isinstance(y, Buffer)
-        size = math.prod(y.shape)
-        kernel = step.kernel if isinstance(step, KernelStep) else ""
-        pointer = self.memory.pointer(y)
         values = tuple(
-            self.memory.pointer(x)
+            self._pointer(x)
             for x in step.reads
-            if isinstance(x, Buffer) and (x in self.net.plan.inputs.values() or self._is_whole(x))
+            if isinstance(x, Buffer) and self.net.root(x) in self.net.scales
         )
-        if kernel == QUANTIZE:
-            return c_call("quantize", *values, pointer, size, *_shown(self.net.scales[y]))
-        if kernel == DEQUANTIZE:
-            scale = self.net.scales[self.net.root(step.reads[0])]
-            return c_call("dequantize", *values, pointer, size, *_shown(scale))
-        return self.net.steps[y].c(values, pointer, self._constant)
+        return self.net.steps[y].c(values, self._pointer(y), self._constant)
 
-    def _is_whole(self, buffer: Buffer) -> bool:
-        return self.net.root(buffer) in self.net.scales
+    def _pointer(self, buffer: Buffer) -> str:
+        """Return the pointer to whole numbers, which are the caller's at both ends."""
+        root = self.net.root(buffer)
+        return self._own.get(root) or self.memory.pointer(root)
+
+
+class _Ends:
+    """The buffers of whole numbers at both ends of a net, by the names of inputs and outputs."""
+
+    def __init__(self, net: QuantizedNet) -> None:
+        self.inputs: dict[str, Buffer] = {}
+        self.outputs: dict[str, Buffer] = {}
+        for step in net.plan.forward:
+            if not _is_end(step):
+                continue
+            assert isinstance(step, KernelStep)
+            whole = step.writes[0] if step.kernel == QUANTIZE else step.reads[0]
+            assert isinstance(whole, Buffer)
+            (self.inputs if step.kernel == QUANTIZE else self.outputs)[step.node] = whole
+
+
+def _is_end(step: Step) -> bool:
+    return isinstance(step, KernelStep) and step.kernel in (QUANTIZE, DEQUANTIZE)
+
+
+def _broadcast(by: InputScale, image: tuple[int, ...]) -> tuple[Array, Array]:
+    """Return means and scales of one shape: one number, one for each channel, or for each place."""
+    shape = np.broadcast_shapes(by.mean.shape, by.scale.shape)
+    if any(size != 1 for size in shape[1:]):
+        shape = image
+    mean, scale = (np.broadcast_to(a, shape).astype(np.float32) for a in (by.mean, by.scale))
+    return mean, scale
+
+
+def takes_bytes(by: InputScale) -> bool:
+    """Return True if few tables of 256 numbers normalise: one for all, or one for each channel."""
+    shape = np.broadcast_shapes(by.mean.shape, by.scale.shape)
+    return math.prod(shape) <= MOST_TABLES and math.prod(shape[1:]) == 1
 
 
 def _shown(scale: Scale) -> tuple[str, str]:

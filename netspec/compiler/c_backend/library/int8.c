@@ -29,7 +29,26 @@ static void quantize(const real *x, int8_t *y, int count, real scale, int zero)
     }
 }
 
-/* And back. */
+/* The same for numbers that are normalised first: a mean and a scale for `after` numbers each. */
+static void quantize_normalized(const real *x, const real *mean, const real *by, int8_t *y,
+                                int count, int after, real scale, int zero)
+{
+    for (int i = 0; i < count; i += after)
+        for (int j = i; j < i + after; j++) {
+            const real place = real_rint((x[j] - mean[i / after]) / by[i / after] / scale) + (real)zero;
+            y[j] = place > 127 ? 127 : place >= -128 ? (int8_t)place : (int8_t)(place < -128 ? -128 : zero);
+        }
+}
+
+/* Bytes as whole numbers, from tables of 256 for `after` bytes each. */
+static void quantize_bytes(const uint8_t *x, const int8_t *table, int8_t *y, int count, int after)
+{
+    for (int i = 0; i < count; i += after, table += 256)
+        for (int j = i; j < i + after; j++)
+            y[j] = table[x[j]];
+}
+
+/* Numbers as whole ones, back. */
 static void dequantize(const int8_t *x, real *y, int count, real scale, int zero)
 {
     for (int i = 0; i < count; i++)
@@ -149,6 +168,13 @@ static void rescale_int8(const int8_t *x, int8_t *y,
 {
     for (int i = 0; i < count; i++)
         y[i] = in_int8(scaled(x[i] - x_zero, multiplier, shift) + y_zero);
+}
+
+/* A copy, perhaps onto itself. */
+static void copy_int8(const int8_t *x, int8_t *y, int count)
+{
+    for (int i = 0; i < count; i++)
+        y[i] = x[i];
 }
 
 /* y [columns][rows] is x [rows][columns] with its axes exchanged. */
