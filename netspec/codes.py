@@ -121,9 +121,7 @@ INIT_ARGUMENTS = Code.error(
 )
 INIT_ROLE = Code.error("init/role", "there is no kind of parameter with this name")
 INIT_RULE = Code.error("init/rule", "initial values that are neither an init rule nor a list")
-INIT_SHAPE = Code.error(
-    "init/shape", "a list of initial values whose shape is not that of the parameter"
-)
+INIT_SHAPE = Code.error("init/shape", "initial values that no parameter of this shape can have")
 
 INPUT_BATCH = Code.warning("input/batch", "the shape of an input looks as if it held the batch")
 INPUT_CHANNELS_LAST = Code.warning(

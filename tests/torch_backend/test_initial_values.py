@@ -9,9 +9,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
+from torch import nn  # noqa: E402
+
 import netspec  # noqa: E402
 from netspec.compiler.ir.initializers import RULES  # noqa: E402
 from netspec.compiler.ops import registry  # noqa: E402
+from netspec.diagnostics import NetspecError  # noqa: E402
 from netspec.runtime.models.numpy_model import draw_parameter  # noqa: E402
 from netspec.testing.op_examples import net_of  # noqa: E402
 from tests.helpers.formatted import check_formatted  # noqa: E402
@@ -25,6 +28,7 @@ CALLS = {
     "normal": ["normal(0.3)", "normal(0.3, mean = 2)", "normal(0)"],
     "truncated_normal": ["truncated_normal(0.3)", "truncated_normal(0.3, mean = -2)"],
     "uniform": ["uniform(-1, 2)"],
+    "dirac": ["dirac", "dirac(0.5)", "dirac(3)", "dirac(sqrt(1 / 3))"],
     **{
         name: [name, f"{name}(0.5)", f"{name}(3)", f"{name}(sqrt(1 / 3))", f"{name}(0)"]
         for name in RULES
@@ -36,7 +40,7 @@ CALLS = {
 # weights with permuted axes, weights with groups.
 NET = """
 net Example({arguments}) {{
-    init weight = {rule}, bias = {rule}, scale = {rule}, shift = {rule}
+    init {roles}
     input image: [8, 6, 6]
     output image
         -> conv(60, 3, groups = 2) -> batch_norm
@@ -45,6 +49,12 @@ net Example({arguments}) {{
         -> flatten -> linear(30) -> scale
 }}
 """
+
+
+def text_of(rule: str, arguments: str = "") -> str:
+    """Return the net with a rule for all that may have it."""
+    roles = ("weight",) if rule.startswith("dirac") else ("weight", "bias", "scale", "shift")
+    return NET.format(roles=", ".join(f"{role} = {rule}" for role in roles), arguments=arguments)
 
 
 def check_spread(net: netspec.Net, *, seeds: int = 3) -> None:
@@ -75,26 +85,26 @@ RULES_TRIED = [call for calls in CALLS.values() for call in calls]
 RULES_OF_ARGUMENTS = [
     "normal(a)", "normal(a, mean = b)", "truncated_normal(a, b)", "uniform(-b, b)", "constant(b)",
     "kaiming_normal(a)", "kaiming_uniform(b)", "kaiming_fan_out(a)", "xavier_normal(b)",
-    "xavier_uniform(a)",
+    "xavier_uniform(a)", "dirac(a)",
 ]  # fmt: skip
 ARGUMENTS = "a = 0.5, b = 1.5"
 
 
 @pytest.mark.parametrize("rule", RULES_TRIED)
 def test_every_rule_of_every_parameter(rule):
-    check_spread(netspec.loads(NET.format(rule=rule, arguments="")))
+    check_spread(netspec.loads(text_of(rule)))
 
 
 def test_the_sources_of_all_rules_are_formatted():
-    texts = [NET.format(rule=rule, arguments="") for rule in RULES_TRIED]
-    texts += [NET.format(rule=rule, arguments=ARGUMENTS) for rule in RULES_OF_ARGUMENTS]
+    texts = [text_of(rule) for rule in RULES_TRIED]
+    texts += [text_of(rule, ARGUMENTS) for rule in RULES_OF_ARGUMENTS]
     check_formatted({f"net{i}": netspec.loads(t).source("torch") for i, t in enumerate(texts)})
 
 
 @pytest.mark.parametrize("rule", RULES_OF_ARGUMENTS)
 def test_rules_of_arguments(rule):
     """Numbers of rules that are arguments stay arguments, unless the file computes with them."""
-    text = NET.format(rule=rule, arguments=ARGUMENTS)
+    text = text_of(rule, ARGUMENTS)
     net = netspec.loads(text)
     check_spread(net)
     made = classes(source_of(net))["Example"]
@@ -238,3 +248,37 @@ def test_the_constructor_of_a_block_gives_its_layers_their_initial_values():
     assert source.count("nn.init.normal_(self.main.weight, std=0.5)") == 1
     assert source.count("nn.init.uniform_(self.side.weight, -1.0, 1.0)") == 1
     check_spread(net)
+
+
+@pytest.mark.parametrize("channels", [4, 6, 9])
+def test_dirac_is_that_of_pytorch(channels):
+    """Of more filters than inputs the first are, as others set them: `dirac_(weight[:inputs])`."""
+    net = netspec.loads(
+        f"""net Example {{
+            input image: [6, 5, 5]
+            output image -> a: conv({channels}, 3, weight = dirac(sqrt(1 / 3)), bias = false)
+                -> b: conv({channels}, [3, 4], pad = 1, weight = dirac) -> flatten
+                -> c: linear(30, weight = dirac(2))
+        }}"""
+    )
+    check_formatted({"net": net.source("torch")})
+    module = classes(net.source("torch"))["Example"]()
+    drawn = {p.name: draw_parameter(p, 3) for p in net.graph.parameters.values()}
+    for name, init in (("a", nn.init.dirac_), ("b", nn.init.dirac_), ("c", nn.init.eye_)):
+        ours, theirs = drawn[f"{name}.weight"], module.get_parameter(f"{name}.weight").detach()
+        kept = ours.shape[1]
+        expected = init(torch.full(ours.shape, 7.0)[:kept]).numpy()
+        np.testing.assert_array_equal(ours[:kept], expected)
+        np.testing.assert_array_equal(theirs[:kept].numpy(), expected)
+        bound = 0 if name == "b" else (1 if name == "a" else 2 * 3**0.5) / (ours[0].size) ** 0.5
+        for others in (ours[kept:], theirs[kept:].numpy()):
+            assert np.all(np.abs(others) <= bound)
+            assert not others.size or not bound or np.abs(others).max() > 0.9 * bound
+
+
+def test_dirac_is_for_what_has_inputs():
+    with pytest.raises(NetspecError) as caught:
+        netspec.loads("net A { input x: [4, 5, 5]\n output x -> conv(4, 3, bias = dirac) }")
+    (found,) = caught.value.diagnostics
+    assert found.code == "init/shape"
+    assert "has the shape [4], and `dirac` is for filters and matrices" in found.message

@@ -23,7 +23,7 @@ from netspec.compiler.elaborate.sketch import Misfit
 from netspec.compiler.elaborate.values import NUMBER_TYPES, UNKNOWN, Input, Tensor
 from netspec.compiler.ir.constants import open_help
 from netspec.compiler.ir.graph import Node, Origin, Parameter, Shape, show_shape
-from netspec.compiler.ir.initializers import Initializer, Values
+from netspec.compiler.ir.initializers import Initializer
 from netspec.compiler.ir.op import NoTorchFormError, Op, ParameterSpec, ShapeError
 from netspec.compiler.ir.sizes import Size, are_short, is_known, names_in
 from netspec.compiler.syntax import tree as syntax
@@ -260,13 +260,10 @@ class Layers:
         if rule is None and spec.role in self.rules:
             rule = self.rules[spec.role]
         rule = rule or spec.initializer
-        if isinstance(rule, Values) and rule.shape != spec.shape:
-            self.reporter.report(
-                codes.INIT_SHAPE,
-                f"{_named(op, spec)} has the shape {list(spec.shape)},"
-                f" and this list {list(rule.shape)}",
-                where,
-            )
+        misfit = rule.misfit(spec.shape)
+        if misfit is not None:
+            message = f"{_named(op, spec)} has the shape {list(spec.shape)}, {misfit}"
+            self.reporter.report(codes.INIT_SHAPE, message, where)
             rule = spec.initializer
         parameter = Parameter(full, spec.shape, rule, spec.role, span)
         self.assembly.parameters[full] = parameter

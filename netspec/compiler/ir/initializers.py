@@ -36,6 +36,13 @@ class Initializer:
         """Return the values, in float64, of a parameter of this shape."""
         raise NotImplementedError
 
+    def misfit(self, shape: tuple[int, ...]) -> str | None:
+        """Return in words why a parameter of this shape cannot have such values; None if it can.
+
+        The words follow those of the parameter and its shape.
+        """
+        return None
+
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and vars(self) == vars(other)
 
@@ -210,6 +217,27 @@ class XavierUniform(Initializer):
 
 
 @dataclass(eq=False, repr=False)
+class Dirac(Initializer):
+    """Filters that hand their input on, as many as there are inputs; others as kaiming_uniform(gain)."""
+
+    gain: float = 0.0
+    rule = "dirac"
+
+    def misfit(self, shape: tuple[int, ...]) -> str | None:
+        """Refuse what has no inputs."""
+        return None if len(shape) > 1 else "and `dirac` is for filters and matrices"
+
+    def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        """Draw from U(-b, b), and set row i of the first to 1 at input i, in the middle of the kernel."""
+        values = KaimingUniform(self.gain).sample(rng, shape)
+        values[: shape[1]] = 0
+        middle = tuple(size // 2 for size in shape[2:])
+        for i in range(min(shape[:2])):
+            values[(i, i, *middle)] = 1
+        return values
+
+
+@dataclass(eq=False, repr=False)
 class Values(Initializer):
     """A literal list of numbers in the file, nested like the parameter's shape (filters set by hand)."""
 
@@ -217,6 +245,10 @@ class Values(Initializer):
     numbers: tuple[float, ...]
     rule = "values"
     is_random = False
+
+    def misfit(self, shape: tuple[int, ...]) -> str | None:
+        """Refuse every shape but that of the list."""
+        return None if shape == self.shape else f"and this list {list(self.shape)}"
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
         """Return the numbers as an array."""
@@ -253,7 +285,7 @@ RULES: dict[str, type[Initializer]] = {
     rule.rule: rule
     for rule in (
         Zeros, Ones, Constant, Normal, TruncatedNormal, Uniform, KaimingNormal, KaimingFanOut,
-        KaimingUniform, XavierNormal, XavierUniform,
+        KaimingUniform, XavierNormal, XavierUniform, Dirac,
     )
 }  # fmt: skip
 

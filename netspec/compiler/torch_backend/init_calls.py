@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from netspec.compiler.ir.initializers import Initializer, Values
+from netspec.compiler.ir.initializers import Dirac, Initializer, KaimingUniform, Values
 from netspec.compiler.torch_backend.expressions import literal
 from netspec.compiler.torch_backend.naming import is_attribute, number, quote
 from netspec.compiler.torch_backend.python_layout import Doc, Group, call, statement
@@ -99,8 +99,8 @@ def fill_lines(loops: Mapping[str, list[Fill]], symbols: Mapping[str, str]) -> l
             asks = fill.optional or fill.name == "bias"
             if asks:
                 lines += statement(f"if module.{fill.name} is not None:", 4)
-            filled = init_doc(f"module.{fill.name}", fill.rule, fill.rank, symbols)
-            lines += statement(filled, 5 if asks else 4)
+            for filled in init_docs(f"module.{fill.name}", fill.rule, fill.rank, symbols):
+                lines += statement(filled, 5 if asks else 4)
     return lines
 
 
@@ -119,11 +119,21 @@ def parameter_text(owner: str, path: str, owned: Owned) -> str:
     return f"{owner}.get_{kind}({'f' if '{' in path else ''}{quote(path)})"
 
 
-def init_doc(tensor: str, rule: Initializer, rank: int, symbols: Mapping[str, str]) -> Doc:
-    """Return one call of an init function.
+def init_docs(tensor: str, rule: Initializer, rank: int, symbols: Mapping[str, str]) -> list[Doc]:
+    """Return the calls of init functions that draw the values of a rule, one behind the other.
 
     `rank` is the number of axes, on which the fans depend.
     """
+    if not isinstance(rule, Dirac):
+        return [_init(tensor, rule, rank, symbols)]
+    function = f"nn.init.{'dirac_' if rank > 2 else 'eye_'}"
+    if not rule.gain and not (isinstance(rule.gain, TracedFloat) and rule.gain.outer):
+        return [call(function, tensor)]
+    some = Group(f"{tensor}[", (f": {tensor}.shape[1]",), "]", grouping=True)
+    return [_init(tensor, KaimingUniform(rule.gain), rank, symbols), call(function, some)]
+
+
+def _init(tensor: str, rule: Initializer, rank: int, symbols: Mapping[str, str]) -> Doc:
     name = rule.rule
     if isinstance(rule, Values):
         return _list(tensor, rule)

@@ -26,7 +26,7 @@ from netspec.compiler.torch_backend.init_calls import (
     Fill,
     Owned,
     fills_of,
-    init_doc,
+    init_docs,
     parameter_text,
 )
 from netspec.compiler.torch_backend.naming import safe_name
@@ -125,8 +125,8 @@ class StructuredNet:
         for (of, path), (rule, owned) in self.within.items():
             place = block.structure.place_of(path) if of is block else None
             if place is not None:
-                doc = init_doc(parameter_text("self", path, owned), rule, owned.rank, {})
-                found.setdefault(place, []).append(doc)
+                docs = init_docs(parameter_text("self", path, owned), rule, owned.rank, {})
+                found.setdefault(place, []).extend(docs)
         return found
 
     @property

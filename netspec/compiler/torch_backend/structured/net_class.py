@@ -10,7 +10,7 @@ from netspec.compiler.torch_backend.block_class import BlockClass
 from netspec.compiler.torch_backend.docstrings import plain_text
 from netspec.compiler.torch_backend.init_calls import (
     fill_lines,
-    init_doc,
+    init_docs,
     list_lines,
     parameter_text,
 )
@@ -99,7 +99,8 @@ class StructuredClass:
             if isinstance(rule, Values):
                 lists[tensor] = rule
             else:
-                lines += statement(init_doc(tensor, rule, owned.rank, self.symbols), 2)
+                for doc in init_docs(tensor, rule, owned.rank, self.symbols):
+                    lines += statement(doc, 2)
         return [*lines, *list_lines(lists), *tie_lines(self.net.graph)]
 
     def _path(self, place: Placed) -> tuple[str, ...]:
@@ -119,8 +120,8 @@ class StructuredClass:
         by_block: dict[BlockClass, list[str]] = {}
         for (block, path), (rule, owned) in self.net.inner.items():
             tensor = parameter_text("module", path, owned)
-            filled = statement(init_doc(tensor, rule, owned.rank, self.symbols), 4)
-            by_block.setdefault(block, []).extend(filled)
+            for doc in init_docs(tensor, rule, owned.rank, self.symbols):
+                by_block.setdefault(block, []).extend(statement(doc, 4))
         for block, filled in by_block.items():
             word = "elif" if lines else "if"
             lines += statement(f"{word} isinstance(module, {block.name}):", 3)
