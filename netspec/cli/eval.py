@@ -35,7 +35,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     from netspec.runtime.data.catalog import NAMES
     from netspec.runtime.data.input_normalization import KINDS
+    from netspec.cli.training_options import add_option
     from netspec.runtime.optim.losses import LOSSES_OF_CLASSES
+    from netspec.runtime.runs.options import OPTIONS
 
     add_weight_options(parser)
     data = parser.add_argument_group("data")
@@ -50,6 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         data, KINDS, "normalise by the training images instead of as the weights file says; or by the"
         " statistics of imagenet",
     )  # fmt: skip
+    add_option(data, OPTIONS["tta"])
     data.add_argument("--mistakes", type=Path, metavar="OUT.png",
                       help=f"also draw the {_MOST} mistakes in which the net was surest, row by row, and"
                       " list them with true and predicted class")  # fmt: skip
@@ -63,7 +66,12 @@ def run(options: argparse.Namespace) -> int:
     from netspec.runtime.data.catalog import load, path_of
     from netspec.runtime.data.choices import require
     from netspec.runtime.data.samples import number_types
-    from netspec.runtime.models.classifier_shape import only_input_shape, require_targets
+    from netspec.runtime.data.views import views
+    from netspec.runtime.models.classifier_shape import (
+        only_input_shape,
+        require_targets,
+        require_views,
+    )
     from netspec.runtime.models.evaluation import evaluate
     from netspec.runtime.optim.losses import LOSSES_OF_CLASSES, make_loss
     from netspec.runtime.optim.targets import OF_CLASSES, targets_of
@@ -105,7 +113,9 @@ def run(options: argparse.Namespace) -> int:
     y = labels_by_name(data, y, about)
     names = trained.names if has_names(about) else complete(data.class_names, model.classes)
     normalization = _normalization(given, trained, data)
-    found = evaluate(model, x, y, normalization, names, loss=loss)
+    require_views(settings["tta"] or (), data, model.graph)
+    of = views(settings["tta"] or ())
+    found = evaluate(model, x, y, normalization, names, loss=loss, of=of)
     wrong = None
     if options.mistakes is not None:
         wrong = _draw_mistakes(model, x, y, normalization, options.mistakes)
@@ -189,7 +199,7 @@ def _settings(options: argparse.Namespace, run: NamedRun | None) -> Settings:
     from netspec.runtime.runs.resolve import resolve
 
     folder = str(options.data_dir) if options.data_dir is not None else None
-    named = {"data": options.data, "data-dir": folder, "loss": options.loss}
+    named = {"data": options.data, "data-dir": folder, "loss": options.loss, "tta": options.tta}
     given = {n: v for n, v in {**named, **given_resize(options)}.items() if v is not None}
     return resolve(given) if run is None else run.settings_with(given)
 

@@ -7,7 +7,7 @@ import pytest
 
 import netspec
 from netspec.runtime.data import Dataset, load
-from netspec.runtime.data.augment_draws import PADDING, draw
+from netspec.runtime.data.augment_draws import Augmentation, draw
 from netspec.runtime.optim.optimizers import OPTIMIZERS
 from tests.conftest import ROOT
 
@@ -242,13 +242,13 @@ def test_equal_seeds_are_equal_bits(tmp_path):
 
 def test_crop_and_flip_are_done_to_each_image_its_own_way():
     x = torch.from_numpy(made(40).x_train)
-    drawn = draw(["crop", "flip"], 40, (8, 8), 0, 1)
+    drawn = draw(Augmentation(("crop", "flip")), 40, (8, 8), 0, 1)
     assert len({*map(tuple, drawn[:, :3])}) > 20
     assert set(drawn[:, 2]) == {0, 1}
     assert drawn[:, :2].min() == 0
-    assert drawn[:, :2].max() == 2 * PADDING
-    got = shift_and_flip(x, torch.from_numpy(drawn), ["crop", "flip"])
-    padded = np.pad(x.numpy(), ((0, 0), (0, 0), (PADDING,) * 2, (PADDING,) * 2))
+    assert drawn[:, :2].max() == 8
+    got = shift_and_flip(x, torch.from_numpy(drawn), Augmentation(("crop", "flip")))
+    padded = np.pad(x.numpy(), ((0, 0), (0, 0), (4,) * 2, (4,) * 2))
     for image, source, (top, left, flipped, *_) in zip(got.numpy(), padded, drawn, strict=True):
         cropped = source[:, top : top + 8, left : left + 8]
         assert np.array_equal(image, cropped[:, :, ::-1] if flipped else cropped)
@@ -256,17 +256,17 @@ def test_crop_and_flip_are_done_to_each_image_its_own_way():
 
 def test_flip_alone_pads_nothing():
     x = torch.from_numpy(made(20, (3, 6, 9)).x_train)
-    drawn = draw(["flip"], 20, (6, 9), 0, 1)
-    got = shift_and_flip(x, torch.from_numpy(drawn), ["flip"]).numpy()
+    drawn = draw(Augmentation(("flip",)), 20, (6, 9), 0, 1)
+    got = shift_and_flip(x, torch.from_numpy(drawn), Augmentation(("flip",))).numpy()
     for image, source, flipped in zip(got, x.numpy(), drawn[:, 2], strict=True):
         assert np.array_equal(image, source[:, :, ::-1] if flipped else source)
-    assert shift_and_flip(x, torch.from_numpy(drawn), ["cutout"]) is x
+    assert shift_and_flip(x, torch.from_numpy(drawn), Augmentation(("cutout",))) is x
 
 
 def test_cutout_is_a_square_cut_at_the_edges():
     x = torch.ones(200, 2, 8, 8)
-    drawn = draw(["cutout"], 200, (8, 8), 0, 1)
-    got = cut_out(x, torch.from_numpy(drawn), ["cutout"]).numpy()
+    drawn = draw(Augmentation(("cutout",)), 200, (8, 8), 0, 1)
+    got = cut_out(x, torch.from_numpy(drawn), Augmentation(("cutout",))).numpy()
     for image, (*_, row, column) in zip(got, drawn, strict=True):
         expected = np.ones((8, 8))
         expected[max(row - 2, 0) : row + 2, max(column - 2, 0) : column + 2] = 0
@@ -275,9 +275,9 @@ def test_cutout_is_a_square_cut_at_the_edges():
 
 
 def test_augmentation_is_the_epochs_own_and_needs_pictures():
-    first, second = (draw(["crop"], 9, (8, 8), 0, epoch) for epoch in (1, 2))
+    first, second = (draw(Augmentation(("crop",)), 9, (8, 8), 0, epoch) for epoch in (1, 2))
     assert not np.array_equal(first, second)
-    assert np.array_equal(first, draw(["crop"], 9, (8, 8), 0, 1))
+    assert np.array_equal(first, draw(Augmentation(("crop",)), 9, (8, 8), 0, 1))
     numpy_model, torch_model = both(netspec.loads(TINY))
     with fails("train/bad-option", "did you mean `flip`"):
         netspec.fit(torch_model, made(), augment=["flipp"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from netspec.diagnostics import NetspecError
 from netspec.files.unsound import UnsoundFileError
 from netspec.runtime.data.choices import require
 from netspec.runtime.data.dataset import Dataset
+from netspec.runtime.data.views import views
 from netspec.runtime.engines.given_recipe import GivenRecipe, settings_of
 from netspec.runtime.models.protocols import Job, Measured
 from netspec.runtime.models.pytorch.average import WeightAverage
@@ -210,8 +212,9 @@ class NetModule(LightningModule):  # type: ignore[misc]  # it has no types
 
     def validation_step(self, batch: EvaluatedPart, batch_idx: int = 0) -> None:
         """Judge a batch."""
-        arguments = self._objective.arguments(self._preparation().normalized(batch.x))
-        self._sums += self._objective.judge(self(*arguments), batch.y, batch.judged)
+        seen = partial(self._preparation().seen, batch.x)
+        outputs = self._objective.mean_scores(self, seen, views(self.job.tta))
+        self._sums += self._objective.judge(outputs, batch.y, batch.judged)
 
     def on_validation_epoch_end(self) -> None:
         """Log `val_acc`, and `val_perplexity` for scores of a sequence."""

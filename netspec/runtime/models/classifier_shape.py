@@ -10,7 +10,9 @@ from netspec import codes
 from netspec.compiler.ir.graph import Graph, Node, Shape
 from netspec.compiler.passes.bind_sizes import open_sizes
 from netspec.diagnostics import Hint, NetspecError
+from netspec.runtime.data.choices import require
 from netspec.runtime.data.dataset import SCORES_OF_A_PICTURE, Dataset
+from netspec.runtime.data.views import views
 from netspec.runtime.optim.targets import OF_CLASSES, Targets
 
 
@@ -55,6 +57,20 @@ def label_count(graph: Graph) -> int:
         NetspecError: `model/outputs`.
     """
     return OF_CLASSES.classes(scores_shape(graph))
+
+
+def require_views(kinds: Sequence[str], data: Dataset, graph: Graph) -> None:
+    """Check that scores can be averaged over views of a picture.
+
+    Raises:
+        NetspecError: `train/bad-option` for an unknown kind, and if there is no picture, or scores for
+            each place in it.
+    """
+    views(kinds)
+    require(
+        not kinds or (data.picture_input is not None and len(scores_shape(graph)) == 1),
+        "tta averages the scores of whole pictures (C, H, W), which the net has not",
+    )
 
 
 def require_targets(graph: Graph, data: Dataset, kind: Targets, output: str | None = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,11 +22,13 @@ from netspec.runtime.data.input_normalization import (
     no_normalization,
 )
 from netspec.runtime.data.samples import by_input, number_types, packed
+from netspec.runtime.data.views import PLAIN, View, mean_scores, views
 from netspec.runtime.engine.floating_point import as_ieee
 from netspec.runtime.models.classifier_shape import (
     gives_probabilities,
     require_sizes,
     require_targets,
+    require_views,
     scores_output,
     scores_shape,
 )
@@ -277,6 +280,7 @@ def evaluate(
     *,
     loss: Loss | None = None,
     batch: int | None = None,
+    of: Sequence[View] = PLAIN,
     advance: Callable[[int], object] = lambda images: None,  # noqa: ARG005
 ) -> Evaluation:
     """Evaluate a model on images, in evaluation mode.
@@ -289,6 +293,7 @@ def evaluate(
         names: the names of the classes, one for each score.
         loss: the loss; by default the cross-entropy of the softmax.
         batch: the number of images at a time; by default 128, or fewer if there are many scores.
+        of: the views of the pictures over which scores are averaged.
         advance: called with the number of images of each batch.
     """
     objective = loss or SoftmaxCrossEntropy()
@@ -298,7 +303,8 @@ def evaluate(
     batch = batch or evaluated_at_a_time(model.graph)
     for start in range(0, len(x), batch):
         part = slice(start, start + batch)
-        found = scores(model, normalization.apply(x[part], model.dtype))
+        score = partial(scores, model)
+        found = mean_scores(score, x[part], normalization, model.dtype, of)
         with as_ieee():
             kept = y[part] != IGNORED
             weight = float(kind.counts(y[part]).sum())
@@ -337,6 +343,7 @@ def evaluate_part(
     *,
     loss: AnyLoss = "softmax",
     normalize: Normalize = None,
+    tta: Sequence[str] = (),
 ) -> Evaluation:
     """Evaluate a model on the test or the training images of a data set.
 
@@ -347,6 +354,7 @@ def evaluate_part(
         loss: a loss over classes, its name, or a function.
         normalize: as for `netspec.fit`, fitted to the training images; by default what the weights
             were trained with.
+        tta: some of `flip`, `shift`: average the scores over mirrored and shifted copies.
 
     Raises:
         NetspecError: `data/shape` if data and model do not fit, `data/missing-file` for a part
@@ -373,7 +381,9 @@ def evaluate_part(
         if has_names(about)
         else complete(data.class_names, model.classes)
     )
-    return evaluate(model, x, y, _known_normalization(model, normalize), names, loss=loss)
+    require_views(tta, data, model.graph)
+    known = _known_normalization(model, normalize)
+    return evaluate(model, x, y, known, names, loss=loss, of=views(tta))
 
 
 def predicted(

@@ -20,6 +20,7 @@ from netspec.runtime.data.chosen_images import ChosenImages
 from netspec.runtime.data.input_normalization import InputNormalization
 from netspec.runtime.data.prefetch import prefetched
 from netspec.runtime.data.samples import by_input, numbers_in, with_input
+from netspec.runtime.data.views import PLAIN, View, mean_scores
 from netspec.runtime.engine.floating_point import as_ieee
 from netspec.runtime.models.diverged import LastStep
 from netspec.runtime.models.protocols import (
@@ -253,7 +254,7 @@ class NumpyBackend:
         with self._averaged():
             return measured(
                 self.model, x, y, self.job.normalization, batch, kind=kind,
-                perplexes=self.job.perplexes, stop=stop,
+                perplexes=self.job.perplexes, views=self.job.views(name), stop=stop,
             )  # fmt: skip
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
@@ -334,11 +335,12 @@ def measured(
     *,
     kind: Targets = OF_CLASSES,
     perplexes: bool = False,
+    views: Sequence[View] = PLAIN,
     stop: Callable[[], bool] = lambda: False,
 ) -> Measured:
     """Return how many targets (N, ...) of images (N, ...) are right, in evaluation mode.
 
-    When `stop()` returns True it ends early, and the result is meaningless.
+    Scores are averaged over `views` of the pictures. When `stop()` returns True it ends early, and the result is meaningless.
     """
     right, counted, total = 0, 0, 0.0
     for start in range(0, len(x), batch):
@@ -346,7 +348,7 @@ def measured(
             break
         part = slice(start, start + batch)
         with as_ieee():
-            scores = model.scores(normalization.apply(x[part], model.dtype))
+            scores = mean_scores(model.scores, x[part], normalization, model.dtype, views)
             judged = kind.judge(scores, y[part])
             if perplexes:
                 total += SoftmaxCrossEntropy().value(scores, y[part]) * judged.counted

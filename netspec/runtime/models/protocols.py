@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from netspec import codes
 from netspec.compiler.ir.graph import Graph
 from netspec.diagnostics import Diagnostic, NetspecError
+from netspec.runtime.data.augment_draws import Augmentation
 from netspec.runtime.data.chosen_images import ChosenImages
 from netspec.runtime.data.dataset import Array, Dataset, Labels
 from netspec.runtime.data.input_normalization import InputNormalization
+from netspec.runtime.data.views import PLAIN, View, views
 from netspec.runtime.models.history import History
 from netspec.runtime.optim.losses import Loss, OutputLoss
 from netspec.runtime.optim.own import Step
@@ -43,7 +45,7 @@ class Job:
         optimizer, optimizer_options: Its name, or a function, and validated keyword arguments.
         batch: The number of images in a step, over all processes.
         seed: The seed of dropout and augmentation.
-        augment: Names of `netspec.runtime.data.augment_draws.KINDS`.
+        augment: The random changes of training images.
         also: The losses of further outputs, which are added to that of the scores.
         perplexes: Whether the perplexity is measured too: for scores of a sequence.
         ema: The decay of the average of the weights over the steps, which is measured and kept in
@@ -52,6 +54,7 @@ class Job:
         rates: What the learning rate is multiplied by for some parameters, by name.
         decays: What weight decay and L2 are multiplied by for some; for others 1 for weights, else 0.
         chances: (N,) how likely each image is drawn; None takes each once in an epoch.
+        tta: Names of `netspec.runtime.data.views.KINDS`, for validation and test images.
     """
 
     data: Dataset
@@ -64,7 +67,7 @@ class Job:
     optimizer_options: Mapping[str, object]
     batch: int
     seed: int
-    augment: Sequence[str] = field(default=())
+    augment: Augmentation = Augmentation()
     also: Sequence[OutputLoss] = field(default=())
     perplexes: bool = False
     ema: float | None = None
@@ -72,6 +75,11 @@ class Job:
     rates: Mapping[str, float] = field(default_factory=dict)
     decays: Mapping[str, float] = field(default_factory=dict)
     chances: NDArray[np.float64] | None = None
+    tta: Sequence[str] = field(default=())
+
+    def views(self, name: str) -> tuple[View, ...]:
+        """Return how the pictures of a set, `train`, `val` or `test`, are looked at to be measured."""
+        return PLAIN if name == "train" else views(self.tta)
 
 
 _LARGEST_EXPONENT = 709.0

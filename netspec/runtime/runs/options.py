@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from netspec.runtime.data.augment_draws import EDGES
 from netspec.runtime.data.augment_draws import KINDS as AUGMENTATIONS
 from netspec.runtime.data.batches import SAMPLES
 from netspec.runtime.data.catalog import NAMES
@@ -18,6 +19,7 @@ from netspec.runtime.data.dataset import IGNORED
 from netspec.runtime.data.input_normalization import KINDS as NORMALIZATIONS
 from netspec.runtime.data.input_normalization import check_deviations
 from netspec.runtime.data.plain_vocabulary import KINDS as TOKENS
+from netspec.runtime.data.views import KINDS as VIEWS
 from netspec.runtime.models.numpy_model import DTYPES
 from netspec.runtime.optim.class_weights import BALANCED
 from netspec.runtime.optim.losses import LOSSES, SoftmaxCrossEntropy, output_loss
@@ -158,6 +160,14 @@ _DATA = (
            "data", "char", of="data", on_resume="fixed", metavar="TOKENS"),
     Option("augment", ListOf(Choice(AUGMENTATIONS)), f"random changes: {','.join(AUGMENTATIONS)}",
            "data", (), of="data"),
+    Option("crop-pad", Int(1, None), "of crop: the pixels that it adds on each side, and moves the picture"
+           " by at most (default 4)", "data", 4, of="augment"),
+    Option("crop-edges", Choice(EDGES), "of crop: what these are; mirror: the picture in the mirror"
+           " (default black)", "data", "black", of="augment"),
+    Option("cutout-size", Int(1, None), "of cutout: the side of its square (default half that of the"
+           " picture)", "data", of="augment"),
+    Option("tta", ListOf(Choice(VIEWS)), "average the scores of validation and test images over copies,"
+           " mirrored and shifted by a pixel: flip,shift", "data", ()),
     Option("sample", Choice(SAMPLES), "once: each image in each epoch (default); balanced: as many, drawn"
            " so that all classes are as likely", "data", "once", of="data", on_resume="fixed"),
 )  # fmt: skip

@@ -47,6 +47,10 @@ def fit(
     val: float = 0,
     normalize: str | tuple[Sequence[float], Sequence[float]] | InputNormalization = "channel",
     augment: Sequence[str] = (),
+    crop_pad: int = 4,
+    crop_edges: str = "black",
+    cutout_size: int | None = None,
+    tta: Sequence[str] = (),
     sample: str = "once",
     train_limit: int | None = None,
     warmup: int = 0,
@@ -109,7 +113,14 @@ def fit(
             `imagenet`, or a pair (mean, std) of lists with a number for each channel, for pixels
             from 0 to 1; or a `Normalization` that was fitted before, such as that of the weights to
             start from. Whole numbers, such as tokens, are never normalised.
-        augment: Some of `crop`, `flip`, `cutout`: random changes of the training images.
+        augment: Some of `crop`, `flip` or `alternate-flip`, `cutout`: random changes of the training
+            images. `alternate-flip` mirrors each in every second epoch.
+        crop_pad: The number of pixels that `crop` adds on each side.
+        crop_edges: What these are: `black`, or the picture in the `mirror`.
+        cutout_size: The side of the square that `cutout` blackens; None for half the shorter side of
+            the picture.
+        tta: Some of `flip`, `shift`: the accuracies on validation and test images are those of scores
+            that are averaged over mirrored and shifted copies, see `netspec.runtime.data.views`.
         sample: `once`, each image in each epoch; or `balanced`, as many draws of images in which all
             classes are as likely.
         train_limit: Train only on this many of the first images (after `val` were held out).
@@ -166,6 +177,10 @@ def fit(
         val=val,
         normalize=normalize,
         augment=augment,
+        crop_pad=crop_pad,
+        crop_edges=crop_edges,
+        cutout_size=cutout_size,
+        tta=tta,
         sample=sample,
         train_limit=train_limit,
         warmup=warmup,

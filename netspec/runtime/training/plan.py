@@ -11,6 +11,7 @@ import numpy as np
 
 from netspec import codes
 from netspec.diagnostics import NetspecError
+from netspec.runtime.data.augment_draws import Augmentation
 from netspec.runtime.data.batches import SAMPLES, balanced_chances, batch_slices, train_sample
 from netspec.runtime.data.choices import check_name, is_number, require
 from netspec.runtime.data.chosen_images import ChosenImages
@@ -27,6 +28,7 @@ from netspec.runtime.models.classifier_shape import (
     label_count,
     require_sizes,
     require_targets,
+    require_views,
     scores_output,
     scores_shape,
 )
@@ -80,6 +82,10 @@ class TrainingOptions:
     val: float = 0
     normalize: str | tuple[Sequence[float], Sequence[float]] | InputNormalization = "channel"
     augment: Sequence[str] = ()
+    crop_pad: int = 4
+    crop_edges: str = "black"
+    cutout_size: int | None = None
+    tta: Sequence[str] = ()
     sample: str = "once"
     train_limit: int | None = None
     warmup: int = 0
@@ -147,6 +153,7 @@ def plan_training(model: Trainable, data: Dataset, options: TrainingOptions) -> 
         "images are balanced by their label, and these have more than one each",
     )
     _check_outputs(model, terms, data)
+    require_views(options.tta, data, model.graph)
     normalize, whole = options.normalize, _whole_inputs(model, data)
     if len(whole) == len(data.input_shapes):
         normalize = _none(normalize)
@@ -178,7 +185,9 @@ def plan_training(model: Trainable, data: Dataset, options: TrainingOptions) -> 
         dict(options.optimizer_options),
         options.batch,
         options.seed,
-        tuple(options.augment),
+        Augmentation(
+            tuple(options.augment), options.crop_pad, options.crop_edges, options.cutout_size
+        ),
         terms,
         perplexes=isinstance(objective, SoftmaxCrossEntropy)
         and len(scores_shape(model.graph)) == 2,
@@ -186,6 +195,7 @@ def plan_training(model: Trainable, data: Dataset, options: TrainingOptions) -> 
         accumulate=options.accumulate,
         rates=factors(model.graph, options.rates),
         decays=factors(model.graph, options.decays),
+        tta=tuple(options.tta),
         chances=balanced_chances(data.y_train) if options.sample == "balanced" else None,
     )
     return PlannedTraining(job, parts, rule, warm_up(rule, options.warmup * len(parts)))
@@ -200,7 +210,8 @@ def _check(options: TrainingOptions) -> None:
     )
     _check_whole(eval_every=(o.eval_every, 0), test_every=(o.test_every, 0))
     _check_whole(early_stopping=(1 if o.early_stopping is None else o.early_stopping, 1))
-    _check_whole(accumulate=(o.accumulate, 1))
+    _check_whole(accumulate=(o.accumulate, 1), crop_pad=(o.crop_pad, 1))
+    _check_whole(cutout_size=(1 if o.cutout_size is None else o.cutout_size, 1))
     _check_numbers(o.l2, o.clip_norm, o.ema)
     check_name("way to sample", o.sample, SAMPLES)
     check_name("choice of weights to keep", o.keep, KEEP)

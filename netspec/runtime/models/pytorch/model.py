@@ -189,9 +189,10 @@ class TorchModel:
         *,
         loss: AnyLoss = "softmax",
         normalize: Normalize = None,
+        tta: Sequence[str] = (),
     ) -> Evaluation:
         """Return loss, accuracy and confusions on a data set; see `evaluation.evaluate_part`."""
-        return evaluate_part(self, data, part, loss=loss, normalize=normalize)
+        return evaluate_part(self, data, part, loss=loss, normalize=normalize, tta=tta)
 
     def activations(self, x: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
         """Return the value of every layer by its name, in evaluation mode; see `activations`."""

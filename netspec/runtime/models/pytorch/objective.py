@@ -10,6 +10,7 @@ from torch import Tensor
 
 from netspec.runtime.data.choices import require
 from netspec.runtime.data.dataset import IGNORED
+from netspec.runtime.data.views import View
 from netspec.runtime.models.protocols import Job
 from netspec.runtime.models.pytorch.batches import Batch
 from netspec.runtime.models.pytorch.model import TorchModel
@@ -109,6 +110,25 @@ class Objective:
                     each.tensor.grad.add_(own, alpha=job.l2 * each.decay)
         if job.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.tensors, job.clip_norm)
+
+    def mean_scores(
+        self, run: Callable[..., Any], prepare: Callable[[View], Batch], views: Sequence[View]
+    ) -> Any:
+        """Return what the module returns, or the mean of its scores over views of the pictures.
+
+        Args:
+            run: the module.
+            prepare: gives a normalized batch as a view shows it.
+            views: the views.
+        """
+        if len(views) == 1:
+            return run(*self.arguments(prepare(views[0])))
+        total: Tensor | float = 0.0
+        for view in views:
+            outputs = run(*self.arguments(prepare(view)))
+            scores = self._model.chosen_output(outputs).to(self._model.torch_dtype)
+            total = total + view.weight * scores
+        return total
 
     def judge(self, outputs: Any, y: Tensor, count: int) -> Tensor:
         """Return (3,) float64: the targets that are right, those that count, their cross-entropy.

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from netspec.compiler.ir.graph import Graph
 from netspec.runtime.data.augment_draws import picture_to_change
+from netspec.runtime.data.views import View
 from netspec.runtime.models.inputs import input_name
 from netspec.runtime.models.protocols import Job
 from netspec.runtime.models.pytorch.augment import cut_out, shift_and_flip
@@ -27,7 +28,7 @@ class Preparation:
     """
 
     def __init__(self, graph: Graph, job: Job, dtype: torch.dtype, device: torch.device) -> None:
-        self._kinds = job.augment
+        self._changes = job.augment
         picture = picture_to_change(job.augment, job.data)
         self._picture = None if picture is None else input_name(graph, picture)
         only = next(iter(graph.inputs))
@@ -42,9 +43,20 @@ class Preparation:
         """
         if self._picture is None:
             return self.normalized(x)
-        kinds, name = self._kinds, self._picture
-        changed = self.normalized({**x, name: shift_and_flip(x[name], drawn, kinds)})
-        return {**changed, name: cut_out(changed[name], drawn, kinds)}
+        changes, name = self._changes, self._picture
+        changed = self.normalized({**x, name: shift_and_flip(x[name], drawn, changes)})
+        return {**changed, name: cut_out(changed[name], drawn, changes)}
+
+    def seen(self, x: Batch, view: View) -> Batch:
+        """Normalize stored images as a view shows their picture."""
+        if view.is_plain:
+            return self.normalized(x)
+        name = next(name for name, each in x.items() if each.dim() == 4)
+        picture = x[name]
+        for axis, size in ((2, picture.shape[2]), (3, picture.shape[3])):
+            places = torch.tensor(view.places(size, flips=axis == 3), device=picture.device)
+            picture = picture.index_select(axis, places)
+        return self.normalized({**x, name: picture})
 
     def normalized(self, x: Batch) -> Batch:
         """Normalize stored images."""

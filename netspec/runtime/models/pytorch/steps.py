@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -216,13 +217,14 @@ class TorchBackend:
         self.group.follow_first(self.model.module)
         self.model.module.eval()
         sums = torch.zeros(3, dtype=torch.float64, device=self.device)
+        views = self.job.views(name)
         with torch.no_grad(), self._averaged():
             for (x, y), part in zip(self._feeds[name].batches(order, parts), parts, strict=True):
                 if stop():
                     break
-                arguments = self._objective.arguments(self._preparation.normalized(x))
+                seen = partial(self._preparation.seen, x)
                 with self.model.autocast():
-                    outputs = self._evaluate(*arguments)
+                    outputs = self._objective.mean_scores(self._evaluate, seen, views)
                 sums += self._objective.judge(outputs, y, min(len(y), count - part.start))
         right, counted, loss = self.group.total(sums).tolist()
         return Measured.of(right, counted, loss if self.job.perplexes else None)
