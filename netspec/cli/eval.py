@@ -33,9 +33,9 @@ _MOST, _COLUMNS, _PIXELS = 25, 5, 112
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
+    from netspec.cli.training_options import add_option
     from netspec.runtime.data.catalog import NAMES
     from netspec.runtime.data.input_normalization import KINDS
-    from netspec.cli.training_options import add_option
     from netspec.runtime.optim.losses import LOSSES_OF_CLASSES
     from netspec.runtime.runs.options import OPTIONS
 

@@ -125,7 +125,8 @@ def _run_torch(options: argparse.Namespace, group: ProcessGroup) -> int:
     compiler = "inductor" if settings["compile"] else None
     execution = Execution(
         device, settings["amp"], settings["channels-last"], compiler, group,
-        settings["sync-batch-norm"],
+        settings["sync-batch-norm"], settings["compile-mode"],
+        {"on": True, "off": False}.get(settings["fused"]),
     )  # fmt: skip
     module = build_module(plan.net, dtype=settings["dtype"], seed=settings["seed"])
     with joined(group, device):

@@ -37,6 +37,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "lenet": {},
     "threelayer": {"filters": 6, "hidden": 20},
     "resnet": {"width": 6},
+    "airbench": {"widths": [4, 6, 8]},
     "zoo/alexnet": {"classes": 10, "width": 0.125, "size": 64},
     "zoo/densenet121": {"classes": 10, "size": 32, "width": 0.25, "layers": [2, 3, 2, 1]},
     "zoo/fully_connected": {"hidden": [20, 10, 10], "norm": True, "drop": 0.5, "size": 6},

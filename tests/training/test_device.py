@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import netspec
+from netspec.diagnostics import NetspecError
 from netspec.runtime.data import Dataset
 from tests.conftest import ROOT, Run
 
@@ -103,6 +104,29 @@ def test_a_compiled_module_has_the_same_losses(device):
     compiler = "inductor" if device == "cuda" else "aot_eager"
     found = losses(model_on(device, compiler=compiler))
     assert np.abs(losses(model_on(device)) - found).max() < 2e-3
+
+
+@on_devices
+@pytest.mark.heavy
+@pytest.mark.parametrize("mode", ["reduce-overhead", "max-autotune"])
+def test_a_module_of_another_mode_has_the_same_losses(device, mode):
+    """On a CPU Inductor takes the mode, and has no CUDA graphs to record."""
+    found = losses(model_on(device, compiler="inductor", compile_mode=mode))
+    assert np.abs(losses(model_on(device)) - found).max() < 2e-3
+
+
+@on_devices
+@pytest.mark.parametrize("optimizer", ["nesterov", "adam", "muon"])
+def test_a_fused_step_is_the_step(device, optimizer):
+    options = {"optimizer": optimizer, "lr": 1e-3}
+    apart = losses(model_on(device, "float64", fused=False), **options)
+    fused = losses(model_on(device, "float64", fused=True), **options)
+    assert np.abs(apart - fused).max() < 1e-9
+
+
+def test_an_unknown_mode_is_an_error():
+    with pytest.raises(NetspecError, match=r"there is no mode of torch\.compile `max`"):
+        model_on("cpu", compile_mode="max")
 
 
 @on_devices

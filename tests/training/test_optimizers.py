@@ -249,6 +249,49 @@ def test_muon_is_pytorchs_beside_its_adamw(backend: str, monkeypatch: pytest.Mon
     np.testing.assert_allclose(history.loss_history, losses, atol=1e-6)
 
 
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
+def test_muon_leaves_other_matrices_to_nesterov(backend: str) -> None:
+    """Written out: filters of a fixed norm with orthogonal steps, all else as SGD with momentum."""
+    plain = Plain()
+    named = dict(plain.module.named_parameters())
+    turned = {"a.weight", "b.weight"}
+
+    velocity = {name: torch.zeros_like(p) for name, p in named.items()}
+
+    class Written:
+        def zero_grad(self) -> None:
+            plain.module.zero_grad()
+
+        @torch.no_grad()
+        def step(self) -> None:
+            for name, p in named.items():
+                v, momentum = velocity[name], 0.6 if name in turned else 0.85
+                v.mul_(momentum).add_(p.grad)
+                g = p.grad + momentum * v
+                if name not in turned:
+                    p.sub_(0.01 * g)
+                    continue
+                p.mul_(len(p) ** 0.5 / p.norm())
+                x = g.reshape(len(p), -1)
+                x = x / x.norm()
+                flips = x.shape[0] > x.shape[1]
+                x = x.T if flips else x
+                for _ in range(3):
+                    y = x @ x.T
+                    x = 3.4445 * x + (-4.7750 * y + 2.0315 * y @ y) @ x
+                p.sub_(0.01 * (x.T if flips else x).reshape(p.shape))
+
+    losses = plain.trained(Written())
+    options = {
+        "momentum": 0.6, "ns_steps": 3, "scale": "original", "fixed_norm": True, "plain": ["head.*"],
+        "others": "nesterov", "others_momentum": 0.85, "weight_decay": 0.0,
+    }  # fmt: skip
+    model, history = fitted(backend, optimizer="muon", lr=0.01, optimizer_options=options)
+    np.testing.assert_allclose(history.loss_history, losses, atol=1e-6)
+    norm = np.linalg.norm(model.state_dict()["a.weight"])
+    assert 0.5 < norm / 2 < 1.5
+
+
 def test_muon_turns_a_matrix() -> None:
     """With the coefficients of Newton and Schulz's cubic the iteration ends at the polar factor."""
     g = np.random.default_rng(0).normal(size=(5, 3))
@@ -264,7 +307,7 @@ def test_muon_turns_a_matrix() -> None:
 
 
 @pytest.mark.parametrize("target", ["numpy", "torch"])
-@pytest.mark.parametrize("optimizer", ["muon", "lamb"])
+@pytest.mark.parametrize("optimizer", ["muon", "lamb", "muon of nesterov"])
 def test_a_recipe_with_rates_is_resumed_bit_for_bit(
     tmp_path: Any, run: Run, write: Write, target: str, optimizer: str
 ) -> None:
@@ -272,8 +315,10 @@ def test_a_recipe_with_rates_is_resumed_bit_for_bit(
         "net N {\ninput x: [1, 8, 8]\noutput x -> flatten -> linear(9) -> relu -> head: linear(10)\n}",
         "n.net",
     )
+    optimizer, _, others = optimizer.partition(" of ")
+    special = f'others = "{others}"\nplain = ["head.*"]\nfixed-norm = true\n' if others else ""
     recipe = (
-        f'optimizer = "{optimizer}"\nschedule = "constant"\ntrain-limit = 200\nbatch = 50\n'
+        f'optimizer = "{optimizer}"\n{special}schedule = "constant"\ntrain-limit = 200\nbatch = 50\n'
         '[rates]\n"head.*" = 10\n[decays]\n"*.bias" = 0.5\n'
     )
     write(recipe, "n.toml")
@@ -312,6 +357,8 @@ def test_rates_of_the_command_line(run: Run, write: Write) -> None:
         ({"decays": {"head.*": float("nan")}}, "at least 0"),
         ({"decays": {"norm.running_mean": 1}}, "no parameter of N matches"),
         ({"optimizer": "muon", "optimizer_options": {"scale": "rms"}}, "scale of muon"),
+        ({"optimizer": "muon", "optimizer_options": {"others": "adam"}}, "rule of the others"),
+        ({"optimizer": "muon", "optimizer_options": {"plain": ["heat.*"]}}, "did you mean"),
         ({"optimizer": "muon", "optimizer_options": {"ns_steps": 0}}, "from 1 to 99"),
         ({"optimizer": "muon", "optimizer_options": {"ns_coefficients": [1, 2]}}, "three numbers"),
     ],

@@ -76,8 +76,8 @@ def test_both_backends_measure_with_the_mean_scores(kinds):
         def score(x, model=model, known=known):
             return model.forward(known.apply(x, np.dtype("float64")))
 
-        means = mean_scores(lambda x: model.forward(x), data.x_test, known, np.dtype("float64"),
-                            views(kinds))  # fmt: skip
+        dtype = np.dtype("float64")
+        means = mean_scores(model.forward, data.x_test, known, dtype, views(kinds))
         if kinds == BOTH:
             np.testing.assert_allclose(means, written_out(score, data.x_test), atol=1e-9)
         right = (means.argmax(axis=1) == data.y_test).mean()

@@ -18,6 +18,7 @@ NETS = {
     "lenet": {},
     "threelayer": {"filters": 3, "kernel": 3, "hidden": 7, "weight_scale": 0.1},
     "resnet": {"depth": 8},
+    "airbench": {"widths": [4, 6, 8], "deep": True},
     "zoo/alexnet": {"width": 0.125, "size": 63},
     "zoo/densenet121": {"width": 0.125, "size": 32, "layers": [2, 2, 2, 2]},
     "zoo/fully_connected": {"size": 8, "norm": True, "drop": 0.3},

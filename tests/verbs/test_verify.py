@@ -35,6 +35,7 @@ SHIPPED = {
     "lenet": {},
     "threelayer": {"filters": 8},
     "resnet": {"depth": 14, "width": 8},
+    "airbench": {"widths": [4, 6, 8], "deep": True},
     "zoo/alexnet": {"size": 64, "width": 0.125},
     "zoo/densenet121": {"size": 32, "width": 0.25, "layers": [2, 4, 6, 3]},
     "zoo/fully_connected": {"hidden": [32, 16], "norm": True, "drop": 0.5, "size": 8},

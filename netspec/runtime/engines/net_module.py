@@ -34,6 +34,7 @@ from netspec.runtime.models.torch_build import CheckedNet, build_module
 from netspec.runtime.optim.lr_schedules import OnPlateau
 from netspec.runtime.training.plan import PlannedTraining, plan_training
 from netspec.runtime.training.transfer import choose_frozen
+from netspec.runtime.training.whitening import start_whitened
 from netspec.runtime.weights.data_facts import TrainedOn, about_data
 from netspec.runtime.weights.engine_state import AVERAGE, FACTS, facts_bytes, facts_from_bytes
 
@@ -115,6 +116,8 @@ class NetModule(LightningModule):  # type: ignore[misc]  # it has no types
         seed_process(job.seed, group.rank)
         if self.settings["sync-batch-norm"] and group.size > 1:
             self._participation = share_batch_norms(self.net, group)
+        if self.settings["whiten"] is not None and FACTS not in self._loaded:
+            start_whitened(self.model, job, self.settings["whiten"])
         self._objective = Objective(self.model, job)
         self.model.trained_on = TrainedOn(job.normalization, about_data(job.data))
         self._take_up()

@@ -340,7 +340,8 @@ def measured(
 ) -> Measured:
     """Return how many targets (N, ...) of images (N, ...) are right, in evaluation mode.
 
-    Scores are averaged over `views` of the pictures. When `stop()` returns True it ends early, and the result is meaningless.
+    Scores are averaged over `views` of the pictures. When `stop()` returns True it ends early, and the
+    result is meaningless.
     """
     right, counted, total = 0, 0, 0.0
     for start in range(0, len(x), batch):

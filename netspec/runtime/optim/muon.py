@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from netspec.runtime.data.choices import check_name, is_number, require
 from netspec.runtime.optim.adam import AdamW
 from netspec.runtime.optim.members import Member, Vector, trained_alike
-from netspec.runtime.optim.rule import average, fraction
+from netspec.runtime.optim.rule import average, fraction, nesterov
 
 Matrix = NDArray[np.floating]
 
@@ -23,23 +24,30 @@ SCALES: Mapping[str, str] = {
     "spectral": "sqrt(A / B)",
 }
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+# The rules for what is no matrix.
+OTHERS = ("adamw", "nesterov")
 # The least norm that a matrix is divided by.
 LEAST_NORM = 1e-7
 _MOST_STEPS = 99
 
 
 class Muon(AdamW):
-    """For parameters of two or more axes, as matrices [A, the rest]; the others have AdamW's rule.
+    """For parameters of two or more axes, as matrices [A, the rest]; the others have another rule.
 
         m = momentum * m + (1 - momentum) * g
         p *= 1 - lr * weight_decay
         p -= lr * scale(A, B) * orthogonal((1 - momentum) * g + momentum * m)
 
     `orthogonal(x)` is a few steps of Newton and Schulz's iteration, which brings the singular values
-    of x / |x| near 1: x = a x + (b y + c y^2) x, where y = x x^T.
+    of x / |x| near 1: x = a x + (b y + c y^2) x, where y = x x^T. With `fixed_norm` a matrix is scaled to
+    the norm sqrt(A) before a step, which changes nothing for a layer in front of a norm.
+
+    The others, and matrices whose names match one of `plain`, have AdamW's rule, or Nesterov's with
+    `others_momentum`.
 
     Source: Jordan et al., Muon (2024); Liu et al., Muon is Scalable for LLM Training (2025); as in
-    torch.optim.Muon, which computes the iteration in bfloat16, and has no rule for what is no matrix.
+    torch.optim.Muon, which computes the iteration in bfloat16, and has no rule for what is no matrix;
+    `fixed_norm` from airbench94_muon by Jordan.
     """
 
     def __init__(
@@ -52,11 +60,18 @@ class Muon(AdamW):
         scale: str = "match-rms-adamw",
         ns_steps: int = 5,
         ns_coefficients: Sequence[float] = COEFFICIENTS,
+        fixed_norm: bool = False,
+        plain: Sequence[str] = (),
+        others: str = "adamw",
+        others_momentum: float = 0.9,
         beta1: float = 0.9,
         beta2: float = 0.999,
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
     ) -> None:
+        check_name("rule of the others", others, OTHERS)
+        if others == "nesterov":
+            self.state_names = ("exp_avg",)
         super().__init__(
             parameters, gradients, members,
             beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay,
@@ -73,12 +88,19 @@ class Muon(AdamW):
         a, b, c = map(float, ns_coefficients)
         self.momentum, self.scale = fraction("momentum", momentum), scale
         self.ns_steps, self.ns_coefficients = int(ns_steps), (a, b, c)
-        self._matrices = [each for each in self.members if is_matrix(each.shape)]
-        self._others = _runs([each for each in self.members if not is_matrix(each.shape)])
+        self.fixed_norm, self.patterns = fixed_norm, tuple(plain)
+        self.others, self.others_momentum = others, fraction("others_momentum", others_momentum)
+        self._matrices = [each for each in self.members if self.turns(each.name, each.shape)]
+        self._others = _runs([each for each in self.members if each not in self._matrices])
 
-    def keeps(self, state: str, shape: tuple[int, ...]) -> bool:
+    def turns(self, name: str, shape: tuple[int, ...]) -> bool:
+        """Return True if it makes the step of a parameter orthogonal."""
+        return len(shape) >= 2 and not any(fnmatchcase(name, each) for each in self.patterns)
+
+    def keeps(self, state: str, name: str, shape: tuple[int, ...]) -> bool:
         """See `Optimizer`: a matrix has no average of squares."""
-        return super().keeps(state, shape) and not (state == "exp_avg_sq" and is_matrix(shape))
+        kept = super().keeps(state, name, shape)
+        return kept and not (state == "exp_avg_sq" and self.turns(name, shape))
 
     def _advance(self, lr: float) -> None:
         """See `Optimizer`. A matrix takes memory of three like it for a while."""
@@ -97,15 +119,24 @@ class Muon(AdamW):
         np.subtract(m, g, out=scratch)
         scratch *= self.momentum
         scratch += g
+        if self.fixed_norm:
+            p = self.parameters[part]
+            p *= p.dtype.type(fixed(rows, float(np.linalg.norm(p))))
         turned = orthogonal(scratch.reshape(rows, -1), self.ns_steps, self.ns_coefficients)
         self._decay(lr, member)
         factor = lr * member.rate * scale_of(self.scale, member.shape)
         self.parameters[part] -= (turned * turned.dtype.type(factor)).reshape(-1)
 
+    def _update(self, lr: float, p: Vector, g: Vector, scratch: Vector, *state: Vector) -> None:
+        if self.others == "nesterov":
+            nesterov(lr, p, g, scratch, state[0], self.others_momentum)
+        else:
+            super()._update(lr, p, g, scratch, *state)
 
-def is_matrix(shape: tuple[int, ...]) -> bool:
-    """Return True if Muon makes a parameter's step orthogonal."""
-    return len(shape) >= 2
+
+def fixed(rows: int, norm: float) -> float:
+    """Return what brings a matrix of this norm to that of its number of rows."""
+    return math.sqrt(rows) / max(norm, LEAST_NORM)
 
 
 def scale_of(scale: str, shape: tuple[int, ...]) -> float:

@@ -19,6 +19,7 @@ from netspec.runtime.optim.rule import (
     average,
     average_of_squares,
     fraction,
+    nesterov,
     not_negative,
 )
 
@@ -81,13 +82,7 @@ class Nesterov(Momentum):
         super().__init__(parameters, gradients, members, momentum=momentum)
 
     def _update(self, lr: float, p: Vector, g: Vector, scratch: Vector, *state: Vector) -> None:
-        (v,) = state
-        v *= self.momentum
-        v += g
-        np.multiply(v, self.momentum, out=scratch)
-        scratch += g
-        scratch *= lr
-        p -= scratch
+        nesterov(lr, p, g, scratch, state[0], self.momentum)
 
 
 class RMSProp(Optimizer):

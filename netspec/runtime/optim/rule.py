@@ -42,6 +42,7 @@ class Optimizer:
         decouples_decay: Whether it has a weight decay of its own, which is no gradient of an L2 term.
         weight_decay: The decay of its own: before a step, parameters that decay are multiplied by
             1 - lr * weight_decay, with the factors of each for both.
+        patterns: What its options name parameters by.
         steps: The number of steps taken.
     """
 
@@ -49,6 +50,7 @@ class Optimizer:
     state_names: tuple[str, ...] = ()
     decouples_decay: ClassVar[bool] = False
     weight_decay: float = 0.0
+    patterns: tuple[str, ...] = ()
 
     def __init__(
         self, parameters: Vector, gradients: Vector, members: Sequence[Member] = ()
@@ -61,8 +63,8 @@ class Optimizer:
         self._state = {name: np.zeros_like(parameters) for name in self.state_names}
         self._scratch: list[Vector] = []  # one for each thread
 
-    def keeps(self, state: str, shape: tuple[int, ...]) -> bool:
-        """Return True if a parameter of this shape has numbers of its own in a vector of the state."""
+    def keeps(self, state: str, name: str, shape: tuple[int, ...]) -> bool:
+        """Return True if a parameter of this name and shape has numbers of its own in a state."""
         return state in self.state_names
 
     def step(self, lr: float) -> None:
@@ -147,6 +149,16 @@ def average_of_squares(v: Vector, g: Vector, beta: float, scratch: Vector) -> No
     np.multiply(g, g, out=scratch)
     scratch *= 1.0 - beta
     v += scratch
+
+
+def nesterov(lr: float, p: Vector, g: Vector, scratch: Vector, v: Vector, momentum: float) -> None:
+    """Set v to momentum * v + g, and take lr * (g + momentum * v) off p."""
+    v *= momentum
+    v += g
+    np.multiply(v, momentum, out=scratch)
+    scratch += g
+    scratch *= lr
+    p -= scratch
 
 
 def fraction(name: str, value: float) -> float:

@@ -24,7 +24,7 @@ from netspec.runtime.models.numpy_model import DTYPES
 from netspec.runtime.optim.class_weights import BALANCED
 from netspec.runtime.optim.losses import LOSSES, SoftmaxCrossEntropy, output_loss
 from netspec.runtime.optim.lr_schedules import SCHEDULES
-from netspec.runtime.optim.muon import SCALES
+from netspec.runtime.optim.muon import OTHERS, SCALES
 from netspec.runtime.optim.optimizers import OPTIMIZERS
 from netspec.runtime.runs.option_types import (
     Bool,
@@ -160,8 +160,8 @@ _DATA = (
            "data", "char", of="data", on_resume="fixed", metavar="TOKENS"),
     Option("augment", ListOf(Choice(AUGMENTATIONS)), f"random changes: {','.join(AUGMENTATIONS)}",
            "data", (), of="data"),
-    Option("crop-pad", Int(1, None), "of crop: the pixels that it adds on each side, and moves the picture"
-           " by at most (default 4)", "data", 4, of="augment"),
+    Option("crop-pad", Int(1, None), "of crop: the pixels that it adds on each side, by which it moves a"
+           " picture at most (default 4)", "data", 4, of="augment"),
     Option("crop-edges", Choice(EDGES), "of crop: what these are; mirror: the picture in the mirror"
            " (default black)", "data", "black", of="augment"),
     Option("cutout-size", Int(1, None), "of cutout: the side of its square (default half that of the"
@@ -212,6 +212,14 @@ _TRAINING = (
     Option("ns-steps", Int(1, 99), "of muon: steps of the iteration that makes a matrix orthogonal"
            " (default 5)", of="optimizer", keyword=True),
     Option("ns-coefficients", ListOf(Real()), "of muon: its three coefficients",
+           of="optimizer", keyword=True),
+    Option("fixed-norm", Bool(), "of muon: scale a matrix of A rows to the norm sqrt(A) before a step,"
+           " for layers in front of a norm", of="optimizer", keyword=True),
+    Option("plain", ListOf(Text()), "of muon: matrices whose names match, such as 'head.*', have the rule"
+           " of what is no matrix", of="optimizer", keyword=True, metavar="PATTERNS"),
+    Option("others", Choice(OTHERS), "of muon: the rule of what is no matrix (default adamw)",
+           of="optimizer", keyword=True),
+    Option("others-momentum", Real(), "of muon: the momentum of others = nesterov (default 0.9)",
            of="optimizer", keyword=True),
     Option("rates", TableOf(Real()), "multiply the rate of parameters whose names match, such as"
            " 'head.*=10'", check=_factors, on_resume="fixed"),
@@ -274,10 +282,12 @@ _TRAINING = (
            recipe=False),
     Option("weights", Text(), "start from these weights, such as a safetensors file or PyTorch's .pth;"
            " tensors that match by name and shape are loaded",
-           recipe=False, on_resume="fixed", metavar="FILE"),
+           recipe=False, on_resume="fixed", metavar="FILE", instead_of=("whiten",)),
     Option("rename", ListOf(Text(), repeated=True), "give tensors of --weights whose whole names match a"
            r" regular expression another name, such as 'encoder\.(.*)=\1'; may be repeated",
            default=(), of="weights", recipe=False, on_resume="fixed", metavar="PATTERN=NAME"),
+    Option("whiten", Text(), "a convolution of the pictures starts with filters that whiten those of the"
+           " data", of="data", on_resume="fixed", metavar="LAYER", instead_of=("weights",)),
     Option("freeze", ListOf(Text(), repeated=True), "do not train the parameters whose names match,"
            " such as 'layer1.*'; may be repeated",
            default=(), on_resume="fixed", metavar="PATTERN"),
@@ -313,6 +323,11 @@ _TORCH = (
     Option("amp", Choice(("bf16", "fp16", "off")), "mixed precision (default off)",
            "PyTorch", "off", recipe=False),
     Option("compile", Bool(), "use torch.compile", "PyTorch", False, recipe=False),
+    Option("compile-mode", Choice(("default", "reduce-overhead", "max-autotune")), "of --compile:"
+           " reduce-overhead records CUDA graphs, max-autotune tries kernels too (default default)",
+           "PyTorch", "default", recipe=False),
+    Option("fused", Choice(("auto", "on", "off")), "one kernel for the optimizer's step, which sgd and"
+           " adam have (default auto: on a GPU)", "PyTorch", "auto", recipe=False),
     Option("channels-last", Bool(), "store pictures with the channels last, faster on GPUs",
            "PyTorch", False, recipe=False),
 )  # fmt: skip

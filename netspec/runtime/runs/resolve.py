@@ -62,7 +62,8 @@ class Settings:
         """
         names = ("epochs", "batch", "optimizer", "lr", "schedule", "loss", "l2", "clip-norm",
                  "accumulate", "ema", "seed", "val", "train-limit", "warmup", "keep", "eval-every",
-                 "test-every", "early-stopping", "sample", "crop-pad", "crop-edges", "cutout-size")  # fmt: skip
+                 "test-every", "early-stopping", "sample", "whiten", "crop-pad",
+                 "crop-edges", "cutout-size")  # fmt: skip
         return TrainingOptions(
             **{OPTIONS[name].key: self[name] for name in names},
             normalize=normalization or self.normalize,

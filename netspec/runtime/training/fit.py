@@ -24,6 +24,7 @@ from netspec.runtime.training.loop import TrainingRecorder, TrainingRun
 from netspec.runtime.training.plan import TrainingOptions, plan_training
 from netspec.runtime.training.progress import is_notebook, make_progress
 from netspec.runtime.training.unknown_options import refuse_unknown
+from netspec.runtime.training.whitening import start_whitened
 from netspec.runtime.weights.data_facts import TrainedOn, about_data
 
 __all__ = ["History", "fit"]
@@ -51,6 +52,7 @@ def fit(
     crop_edges: str = "black",
     cutout_size: int | None = None,
     tta: Sequence[str] = (),
+    whiten: str | None = None,
     sample: str = "once",
     train_limit: int | None = None,
     warmup: int = 0,
@@ -121,6 +123,8 @@ def fit(
             the picture.
         tta: Some of `flip`, `shift`: the accuracies on validation and test images are those of scores
             that are averaged over mirrored and shifted copies, see `netspec.runtime.data.views`.
+        whiten: The name of a convolution of the pictures whose filters start as those that whiten
+            patches of the training images, see `netspec.runtime.training.whitening`.
         sample: `once`, each image in each epoch; or `balanced`, as many draws of images in which all
             classes are as likely.
         train_limit: Train only on this many of the first images (after `val` were held out).
@@ -181,6 +185,7 @@ def fit(
         crop_edges=crop_edges,
         cutout_size=cutout_size,
         tta=tta,
+        whiten=whiten,
         sample=sample,
         train_limit=train_limit,
         warmup=warmup,
@@ -198,6 +203,8 @@ def fit(
     planned = plan_training(model, data, options)
     job, parts, rule = planned.job, planned.parts, planned.rule
     require_memory(model, job, kept=recorder is not None)
+    if options.whiten is not None:
+        start_whitened(model, job, options.whiten)
     history = History(job.normalization, about_data=about_data(job.data), steps_in_epoch=len(parts))
     recorder = recorder or TrainingRecorder()
     with (

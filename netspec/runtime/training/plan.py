@@ -86,6 +86,7 @@ class TrainingOptions:
     crop_edges: str = "black"
     cutout_size: int | None = None
     tta: Sequence[str] = ()
+    whiten: str | None = None
     sample: str = "once"
     train_limit: int | None = None
     warmup: int = 0
@@ -136,6 +137,8 @@ def plan_training(model: Trainable, data: Dataset, options: TrainingOptions) -> 
     _require_trainable(model, data)
     _check(options)
     lr = _rate(options.optimizer, options.optimizer_options, options.lr)
+    named = check_optimizer(options.optimizer, options.optimizer_options).patterns
+    factors(model.graph, dict.fromkeys(named, 1.0))
     objective = chosen_loss(options.loss, **options.loss_options)
 
     first = (targets_of(objective) or OF_CLASSES).first

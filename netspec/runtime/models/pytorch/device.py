@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -16,6 +17,7 @@ from netspec.runtime.models.pytorch.processes import ProcessGroup
 
 DEVICES = ("auto", "cpu", "cuda")
 AMP = ("off", "bf16", "fp16")
+COMPILE_MODES = ("default", "reduce-overhead", "max-autotune")
 _HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -30,6 +32,8 @@ class Execution:
         compiler: The backend of torch.compile, such as `inductor`; None does not compile.
         group: The group of processes that share each batch.
         shares_batch_norm: Batch norm uses the statistics of the images of all processes.
+        compile_mode: One of `COMPILE_MODES`, for the compiler `inductor`.
+        fused: Whether the optimizer moves all parameters in one kernel; None for on a GPU.
     """
 
     device: torch.device
@@ -38,9 +42,26 @@ class Execution:
     compiler: str | None = None
     group: ProcessGroup = ProcessGroup()
     shares_batch_norm: bool = False
+    compile_mode: str = "default"
+    fused: bool | None = None
 
     def __post_init__(self) -> None:
         check_name("kind of mixed precision", self.amp, AMP)
+        check_name("mode of torch.compile", self.compile_mode, COMPILE_MODES)
+
+    @property
+    def is_fused(self) -> bool:
+        """Whether the optimizer moves all parameters in one kernel, where it has one."""
+        return self.device.type == "cuda" if self.fused is None else self.fused
+
+    def compiled(self, function: Callable[..., Any]) -> Any:
+        """Return a module, or a function of a batch, compiled; each size of a batch by itself.
+
+        CUDA graphs, of the modes other than the default, are recorded for each.
+        """
+        assert self.compiler is not None
+        mode = None if self.compile_mode == "default" else self.compile_mode
+        return torch.compile(function, backend=self.compiler, dynamic=False, mode=mode)
 
     @property
     def half(self) -> torch.dtype | None:

@@ -57,7 +57,13 @@ class Objective:
     def make_optimizer(self, *, fused: bool) -> Any:
         """Return the optimizer of the trained parameters; see `make_torch_optimizer`."""
         decay = 0.0 if self._adds_l2 else self._job.l2
-        return make_torch_optimizer(self.rule, self.trained, weight_decay=decay, fused=fused)
+        return make_torch_optimizer(
+            self.rule,
+            self.trained,
+            weight_decay=decay,
+            fused=fused,
+            half=self._model.execution.half,
+        )
 
     def arguments(self, x: Batch) -> list[Tensor]:
         """Return a normalized batch as the module takes it."""

@@ -48,6 +48,7 @@ def make_torch_optimizer(
     *,
     weight_decay: float = 0.0,
     fused: bool = False,
+    half: torch.dtype | None = None,
 ) -> Any:
     """Return a torch.optim optimizer for the steps of `rule`; see `set_rate`.
 
@@ -56,12 +57,17 @@ def make_torch_optimizer(
             `netspec.runtime.optim.optimizers.check_optimizer`.
         parameters: what is trained; they keep their order if those with equal factors are together.
         weight_decay: for all optimizers but those that have their own.
-        fused: use one kernel for all parameters, which torch has on a GPU.
+        fused: use one kernel for all parameters, where torch has one.
+        half: the type of mixed precision, in which Muon iterates.
     """
     found = in_torch(rule)
     if rule.decouples_decay:
         weight_decay = rule.weight_decay
-    options = {**found.options, "fused": True} if fused and found.may_fuse else found.options
+    options = dict(found.options)
+    if fused and found.may_fuse:
+        options["fused"] = True
+    if found.chosen is rules.Muon:
+        options["half"] = half
     alike: dict[tuple[float, float], list[Trained]] = {}
     for each in parameters:
         alike.setdefault((each.rate, each.decay), []).append(each)
@@ -129,9 +135,7 @@ def _(rule: Lamb) -> _InTorch:
 
 @in_torch.register
 def _(rule: Muon) -> _InTorch:
-    names = ("momentum", "scale", "ns_steps", "ns_coefficients")
-    own = {name: getattr(rule, name) for name in names}
-    return _InTorch(rules.Muon, {**_averages(rule), **own}, may_fuse=False)
+    return _InTorch(rules.Muon, {**_averages(rule), "rule": rule}, may_fuse=False)
 
 
 @in_torch.register

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from netspec.runtime.optim.muon import LEAST_NORM, is_matrix, scale_of
+from netspec.runtime.optim import muon as netspec_muon
+from netspec.runtime.optim.muon import LEAST_NORM, scale_of
 from netspec.runtime.optim.own import Step
 
 
@@ -84,23 +85,61 @@ class Lamb(Rule):
 
 
 class Muon(Rule):
-    """The rule of `netspec.runtime.optim.muon.Muon`."""
+    """The rule of `netspec.runtime.optim.muon.Muon`.
+
+    Args:
+        params: groups of parameters, with their `names`.
+        lr: the learning rate.
+        rule: netspec's rule, whose options it takes.
+        half: the type that the iteration is computed in; that of the parameters by default.
+        defaults: further options.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float,
+        *,
+        rule: netspec_muon.Muon,
+        half: torch.dtype | None = None,
+        **defaults: Any,
+    ) -> None:
+        super().__init__(params, lr, **defaults)
+        self._rule, self._half = rule, half
+        self._turned = {
+            p
+            for group in self.param_groups
+            for name, p in zip(group["names"], group["params"], strict=True)
+            if rule.turns(name, p.shape)
+        }
 
     def _names(self, p: Tensor) -> tuple[str, ...]:
-        return self.states[:1] if is_matrix(p.shape) else self.states
+        with_squares = p not in self._turned and "exp_avg_sq" in self._rule.state_names
+        return self.states if with_squares else self.states[:1]
 
     def _move(self, group: Mapping[str, Any], p: Tensor, state: Mapping[str, Any]) -> None:
-        lr = group["lr"]
-        if not is_matrix(p.shape):
-            u = _adam_direction(group, p, state)
+        lr, rule = group["lr"], self._rule
+        if p not in self._turned:
+            u = self._plain(group, p, state)
             p.mul_(1.0 - lr * group["weight_decay"]).sub_(u, alpha=lr)
             return
         assert p.grad is not None
-        m = state["exp_avg"].lerp_(p.grad, 1.0 - group["momentum"])
-        update = p.grad.lerp(m, group["momentum"]).reshape(len(p), -1)
-        turned = _orthogonal(update, group["ns_steps"], group["ns_coefficients"])
+        if rule.fixed_norm:
+            p.mul_(len(p) ** 0.5 / p.norm().clamp(min=LEAST_NORM))
+        m = state["exp_avg"].lerp_(p.grad, 1.0 - rule.momentum)
+        update = p.grad.lerp(m, rule.momentum).reshape(len(p), -1).to(self._half or p.dtype)
+        turned = _orthogonal(update, rule.ns_steps, rule.ns_coefficients).to(p.dtype)
         p.mul_(1.0 - lr * group["weight_decay"])
-        p.sub_(turned.reshape(p.shape), alpha=lr * scale_of(group["scale"], p.shape))
+        p.sub_(turned.reshape(p.shape), alpha=lr * scale_of(rule.scale, p.shape))
+
+    def _plain(self, group: Mapping[str, Any], p: Tensor, state: Mapping[str, Any]) -> Tensor:
+        """Return the direction of what is not made orthogonal."""
+        if self._rule.others == "adamw":
+            return _adam_direction(group, p, state)
+        assert p.grad is not None
+        momentum = self._rule.others_momentum
+        v: Tensor = state["exp_avg"].mul_(momentum).add_(p.grad)
+        return p.grad.add(v, alpha=momentum)
 
 
 class Own(torch.optim.Optimizer):  # type: ignore[misc]

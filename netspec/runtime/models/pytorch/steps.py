@@ -80,7 +80,7 @@ class TorchBackend:
         parameters = self._objective.tensors
         self._average = None if job.ema is None else WeightAverage(parameters, job.ema)
         self._steps_done = 0
-        self._optimizer = self._objective.make_optimizer(fused=self.device.type == "cuda")
+        self._optimizer = self._objective.make_optimizer(fused=model.execution.is_fused)
         self._scaler = torch.amp.GradScaler(
             self.device.type, enabled=model.execution.half is torch.float16
         )
@@ -117,10 +117,9 @@ class TorchBackend:
             return train, module
         # One compiled program for each batch size, of which there are few: see `batch_slices` and
         # `measure`.
-        evaluate = torch.compile(module, backend=compiler, dynamic=False)
-        if train is module:
-            return evaluate, evaluate
-        return torch.compile(train, backend=compiler, dynamic=False), evaluate
+        compiled = self.model.execution.compiled
+        evaluate = compiled(module)
+        return (evaluate if train is module else compiled(train)), evaluate
 
     # -- steps
 
@@ -133,6 +132,9 @@ class TorchBackend:
         """See `Backend`."""
         x, y, drawn, weights, counts = next(self._steps)
         self._participation.counts = counts
+        if self.model.execution.compile_mode != "default":
+            # What the CUDA graphs of the step before have left may be overwritten.
+            torch.compiler.cudagraph_mark_step_begin()
         x = self._prepare(x, drawn)
         set_rate(self._optimizer, lr)
         self._optimizer.zero_grad(set_to_none=not self._has_unused)
@@ -316,7 +318,7 @@ class TorchBackend:
         # separately.
         for number, name in enumerate(names if state else ()):
             shape = tuple(parameters[number].shape)
-            kept = {key for key in rule.state_names if rule.keeps(key, shape)}
+            kept = {key for key in rule.state_names if rule.keeps(key, name, shape)}
             lacking = kept - {*state.get(number, {})}
             wrong += [f"missing: `optimizer.{name}.{key}`" for key in sorted(lacking)]
         if wrong:
