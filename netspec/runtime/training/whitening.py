@@ -86,7 +86,8 @@ def filters_of(moment: NDArray[np.float64]) -> NDArray[np.float64]:
     # An eigenvector has no sign of its own: its largest number is made positive.
     largest = np.take_along_axis(found, np.abs(found).argmax(axis=1)[:, None], axis=1)
     found = found * np.sign(largest)
-    return np.concatenate([found, -found])
+    both: NDArray[np.float64] = np.concatenate([found, -found])
+    return both
 
 
 def _picture(
