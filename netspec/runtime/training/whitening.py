@@ -92,7 +92,7 @@ def filters_of(moment: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _picture(
     normalization: InputNormalization, images: NDArray[Any], field: str
-) -> NDArray[np.float64]:
+) -> NDArray[np.floating]:
     found = normalization.apply(images, np.dtype(np.float64))
     return found[field] if isinstance(found, dict) else found
 
