@@ -56,6 +56,9 @@ COMPILE_NO_COMPILER = Code.error("compile/no-compiler", "there is no C compiler"
 COMPILE_NO_ONNX = Code.error("compile/no-onnx", "a layer that has no ONNX form")
 COMPILE_NO_TORCH = Code.error("compile/no-torch", "a layer that has no form in PyTorch")
 COMPILE_OPSET = Code.error("compile/opset", "a version of ONNX's operators that is not written")
+COMPILE_OVER_BUDGET = Code.error(
+    "compile/over-budget", "a C file that needs more memory than there is"
+)
 COMPILE_PASS = Code.error("compile/pass", "there is no compiler pass with this name")
 COMPILE_SHARED_BLOCK = Code.error(
     "compile/shared-block", "a shared block that cannot be one PyTorch module"

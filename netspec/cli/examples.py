@@ -27,7 +27,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "netspec check . --strict --format github",
         "netspec check lenet.net --set classes=100",
     ),
-    "summarize": ("netspec summarize lenet.net", "netspec summarize resnet --set depth=56"),
+    "summarize": (
+        "netspec summarize lenet.net",
+        "netspec summarize lenet.net --target c --int8",
+        "netspec summarize resnet --set depth=56",
+    ),
     "draw": ("netspec draw lenet.net -o lenet.svg", "netspec draw zoo/resnet50 -o resnet50.html"),
     "diff": (
         "netspec diff lenet.net lenet",

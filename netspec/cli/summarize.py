@@ -6,6 +6,7 @@ import argparse
 
 from netspec import codes
 from netspec.cli import OK
+from netspec.cli.c_sizes import add_c_sizes, require_c_options, show_c_sizes
 from netspec.cli.common import add_net_file, add_net_options, checked_graph, emit, positive
 from netspec.diagnostics import Diagnostic, Hint, NetspecError, Source, Span, suggest
 from netspec.text.width import terminal_width
@@ -47,6 +48,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="table (default) and md for people, json and csv for programs",
     )  # fmt: skip
 
+    add_c_sizes(parser)
+
 
 def run(options: argparse.Namespace) -> int:
     """Print the summary of the chosen net."""
@@ -54,6 +57,9 @@ def run(options: argparse.Namespace) -> int:
     from netspec.compiler.analysis.costs_text import FORMATS, as_table
     from netspec.compiler.passes.layer_limit import require_few_rows
 
+    require_c_options(options, rows=_chooses_rows(options))
+    if options.target is not None:
+        return show_c_sizes(checked_graph(options), options)
     if options.memory:
         return _memory(options)
     columns = _columns(options.columns)

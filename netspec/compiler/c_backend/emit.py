@@ -35,7 +35,7 @@ from netspec.compiler.c_backend.memory import (
 from netspec.compiler.c_backend.names import Names, declared_names
 from netspec.compiler.c_backend.normalized_input import InputScale, with_normalized_input
 from netspec.compiler.c_backend.open_sizes import OpenSizes, require_known
-from netspec.compiler.ir.graph import Graph
+from netspec.compiler.ir.graph import Graph, Node
 from netspec.compiler.ir.plan import Buffer, Plan
 from netspec.compiler.numpy_backend.pipeline import make_plan
 from netspec.records import record
@@ -98,6 +98,7 @@ class CSource:
         name: what the functions' names begin with.
         arena_bytes, constant_bytes: the memory that is written and that is only read.
         macs: the multiply-adds for one image.
+        peak: the layer at which most of the arena is in use; None if none is.
     """
 
     text: str
@@ -107,6 +108,7 @@ class CSource:
     arena_bytes: int
     constant_bytes: int
     macs: int
+    peak: Node | None = None
 
 
 def c_source(
@@ -199,6 +201,7 @@ class _File:
             self._arena_size() * self._real_bytes(),
             self._constant_bytes(),
             self._macs(),
+            self.memory.peak(),
         )
 
     # -- sizes

@@ -16,9 +16,11 @@ from netspec.compiler.c_backend.folding import Constants
 from netspec.compiler.c_backend.kernel_call import c_call
 from netspec.compiler.c_backend.names import Names
 from netspec.compiler.c_backend.open_sizes import OpenSizes
+from netspec.compiler.ir.graph import Node
 from netspec.compiler.ir.plan import (
     Argument,
     Buffer,
+    ElementwiseStep,
     GradientRef,
     KernelStep,
     Operand,
@@ -95,7 +97,9 @@ class FileMemory:
         self._roots = {
             step.output: step.source for step in self.plan.steps if isinstance(step, ViewStep)
         }
-        placed, self.total = plan_memory(self.plan).layout(self.batch, ALIGNMENT, self._elements)
+        planned = plan_memory(self.plan)
+        self._storages = planned.storages
+        placed, self.total = planned.layout(self.batch, ALIGNMENT, self._elements)
         self._offsets = placed
         self._places: dict[Buffer, str] = {}
 
@@ -114,6 +118,23 @@ class FileMemory:
         """Yield the names of the places that are used, with their offsets."""
         for buffer, name in self._places.items():
             yield name, self._offsets[buffer]
+
+    def peak(self) -> Node | None:
+        """Return the layer at which most of the arena is in use; None if none is."""
+        uses = [
+            sum(
+                s.elements(self.batch, self._elements)
+                for s in self._storages
+                if s.first <= at <= s.last
+            )
+            for at in range(len(self.plan.steps))
+        ]
+        if not any(uses):
+            return None
+        step = self.plan.steps[uses.index(max(uses))]
+        return self.plan.nodes.get(
+            step.nodes[-1] if isinstance(step, ElementwiseStep) else step.node
+        )
 
     # -- as `Memory`
 

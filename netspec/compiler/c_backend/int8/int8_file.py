@@ -122,7 +122,7 @@ class _Int8File:
         )  # fmt: skip
         return CSource(
             "\n\n".join(parts) + "\n", shown if own else None, None, self.name,
-            self._arena(), self.constant_bytes, macs,
+            self._arena(), self.constant_bytes, macs, self.memory.peak(),
         )  # fmt: skip
 
     def _arena(self) -> int:

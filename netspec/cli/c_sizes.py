@@ -1,0 +1,158 @@
+"""`netspec summarize FILE --target c`: what the C file will take, and whether that is too much."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from typing import TYPE_CHECKING
+
+from netspec import codes
+from netspec.cli import OK
+from netspec.cli.common import emit
+from netspec.diagnostics import Diagnostic, NetspecError
+from netspec.text.printable import printable
+
+if TYPE_CHECKING:
+    from netspec.compiler.c_backend.sizes import CSizes, Kind
+    from netspec.compiler.ir.graph import Graph
+
+_BYTES = re.compile(r"(\d{1,15})([KM]?)", re.ASCII | re.IGNORECASE)
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20}
+# How the chosen table is written; other tables have options of their own.
+FORMATS = ("table", "json")
+
+
+def add_c_sizes(parser: argparse.ArgumentParser) -> None:
+    """Add the options for the sizes of the C file."""
+    group = parser.add_argument_group("the C file")
+    group.add_argument("--target", choices=("c",),
+                       help="show what the C file will take instead: weights, memory, the caller's"
+                       " arrays")  # fmt: skip
+    group.add_argument("--int8", action="store_true", help="c: of the file in whole numbers")
+    group.add_argument("--dtype", choices=("float32", "float64"), default="float32",
+                       help="c: the precision (default float32)")  # fmt: skip
+    group.add_argument("--ram", type=_bytes, metavar="BYTES",
+                       help="c: fail if the arena and the caller's arrays take more, such as"
+                       " 64K")  # fmt: skip
+    group.add_argument("--flash", type=_bytes, metavar="BYTES",
+                       help="c: fail if the weights take more, such as 256K")  # fmt: skip
+
+
+def _bytes(text: str) -> int:
+    """Return the number of bytes of `64K`.
+
+    Raises:
+        argparse.ArgumentTypeError: if it is none.
+    """
+    found = _BYTES.fullmatch(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"a number of bytes, such as 64K or 1M, not {text!r}")
+    return int(found[1]) * _UNITS[found[2].upper()]
+
+
+def require_c_options(options: argparse.Namespace, *, rows: bool) -> None:
+    """Refuse options that do not go together.
+
+    Args:
+        options: those of the command.
+        rows: whether columns and rows of the usual table are chosen.
+
+    Raises:
+        NetspecError: `usage/target`.
+    """
+    given = {
+        "--int8": options.int8,
+        "--dtype": options.dtype != "float32",
+        "--ram": options.ram is not None,
+        "--flash": options.flash is not None,
+    }
+    alone = [option for option, on in given.items() if on]
+    if options.target is None:
+        if alone:
+            message = f"{', '.join(alone)}: for the sizes of the C file"
+            raise NetspecError.simple(codes.USAGE_TARGET, message, "add --target c")
+        return
+    if options.int8 and options.dtype != "float32":
+        message = "--dtype: for a file in floating point, without --int8"
+        raise NetspecError.simple(codes.USAGE_TARGET, message)
+    if rows or options.memory or options.batch != 1 or options.format not in FORMATS:
+        message = "--target c is a table of its own for one image, or JSON"
+        hint = "leave out --memory, --batch, --columns, --depth and --blocks"
+        raise NetspecError.simple(codes.USAGE_TARGET, message, hint)
+
+
+def show_c_sizes(graph: Graph, options: argparse.Namespace) -> int:
+    """Print the sizes of a net's C file.
+
+    Raises:
+        NetspecError: `compile/no-c`, `compile/over-budget`.
+    """
+    from netspec.compiler.c_backend.sizes import c_sizes
+
+    kind: Kind = "int8" if options.int8 else options.dtype
+    found = c_sizes(graph, kind)
+    if options.format == "json":
+        emit(json.dumps({"name": graph.name, **_as_object(found)}, indent=2))
+    else:
+        emit("\n".join(_lines(graph, found)))
+    _require_budget(graph, found, options)
+    return OK
+
+
+def _as_object(found: CSizes) -> dict[str, object]:
+    return {
+        "kind": found.kind, "weights": found.weights, "arena": found.arena,
+        "arrays": dict(found.arrays), "ram": found.ram,
+        "peak": None if found.peak is None else found.peak.name, "macs": found.macs,
+    }  # fmt: skip
+
+
+def _lines(graph: Graph, found: CSizes) -> list[str]:
+    at = "" if found.peak is None else f"the most is in use at {_place(found)}"
+    rows = [("flash", "weights", found.weights, ""), ("RAM", "arena", found.arena, at)]
+    rows += [("", printable(name), size, "the caller's") for name, size in found.arrays.items()]
+    rows.append(("", "total", found.ram, ""))
+    wide = max(len(name) for _, name, _, _ in rows)
+    shown = [
+        f"{where:5}  {name:{wide}}  {size:>14,} bytes  {note}".rstrip()
+        for where, name, size, note in rows
+    ]
+    numbers = "whole numbers of 8 bits" if found.kind == "int8" else found.kind
+    return [
+        f"{graph.name} in C, {numbers}, one image", "", *shown, "",
+        f"{found.macs:,} multiply-adds. Code comes on top in flash, and less than 4 KB of stack in RAM.",
+    ]  # fmt: skip
+
+
+def _place(found: CSizes) -> str:
+    assert found.peak is not None
+    span = found.peak.origin.span
+    return f"line {span.line}: {found.peak.name}" if span is not None else found.peak.name
+
+
+def _require_budget(graph: Graph, found: CSizes, options: argparse.Namespace) -> None:
+    """Refuse a net that takes more than was asked for.
+
+    Raises:
+        NetspecError: `compile/over-budget`.
+    """
+    wrong = []
+    if options.ram is not None and found.ram > options.ram:
+        message = f"{graph.name} takes {found.ram:,} bytes of RAM, and {options.ram:,} are there"
+        span = None if found.peak is None else found.peak.origin.span
+        label = f"{found.arena:,} bytes of the arena, most of them here"
+        wrong.append(Diagnostic(codes.COMPILE_OVER_BUDGET, message, span, label=label))
+    if options.flash is not None and found.weights > options.flash:
+        message = (
+            f"{graph.name} has {found.weights:,} bytes of weights, and {options.flash:,} of flash"
+            " are there"
+        )
+        largest = max(graph.parameters.values(), key=lambda p: p.size)
+        owner = next((n for n in graph.nodes if largest.name.startswith(f"{n.name}.")), None)
+        span = None if owner is None else owner.origin.span
+        wrong.append(
+            Diagnostic(codes.COMPILE_OVER_BUDGET, message, span, label="the most are here")
+        )
+    if wrong:
+        raise NetspecError(wrong)

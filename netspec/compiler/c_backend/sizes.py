@@ -1,0 +1,76 @@
+"""What a C file will take of a small machine's memory: it follows from the net, not from its weights."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netspec.compiler.c_backend.emit import COptions, CSource, c_source
+from netspec.compiler.c_backend.int8.int8_file import int8_source
+from netspec.compiler.c_backend.int8.quantize import quantized
+from netspec.compiler.ir.graph import Graph, Node
+from netspec.records import record
+
+Kind = Literal["float32", "float64", "int8"]
+NUMBER_BYTES: Mapping[Kind, int] = {"float32": 4, "float64": 8, "int8": 1}
+
+
+@record
+class CSizes:
+    """The bytes of a C file's arrays.
+
+    Attributes:
+        kind: what numbers are: of the caller's arrays too, which in whole numbers are those of
+            `predict_int8` and `predict_uint8`.
+        weights: constants, or the file beside it.
+        arena: the values in between, placed by their lifetimes.
+        arrays: the caller's inputs and outputs, by name.
+        peak: the layer at which most of the arena is in use; None if there is none.
+        macs: multiply-adds for an image.
+    """
+
+    kind: Kind
+    weights: int
+    arena: int
+    arrays: Mapping[str, int]
+    peak: Node | None
+    macs: int
+
+    @property
+    def ram(self) -> int:
+        """The arena and the caller's arrays. The stack comes on top."""
+        return self.arena + sum(self.arrays.values())
+
+
+def c_sizes(graph: Graph, kind: Kind = "float32") -> CSizes:
+    """Return the sizes of the C file that predicts.
+
+    Args:
+        graph: a checked graph whose sizes are all known.
+        kind: what numbers are.
+
+    Raises:
+        NetspecError: `compile/no-c` for each layer that has no form, and for open sizes.
+    """
+    source = _source(graph, kind)
+    arrays = {name: math.prod(shape) for name, shape in graph.inputs.items()}
+    for name, value in graph.outputs.items():
+        # An output may have the name of an input.
+        arrays[name] = arrays.get(name, 0) + math.prod(graph.shape_of(value))
+    bytes_of = {name: NUMBER_BYTES[kind] * count for name, count in arrays.items()}
+    return CSizes(
+        kind, source.constant_bytes, source.arena_bytes, bytes_of, source.peak, source.macs
+    )
+
+
+def _source(graph: Graph, kind: Kind) -> CSource:
+    zeros: dict[str, NDArray[Any]] = {n: np.zeros(p.shape) for n, p in graph.parameters.items()}
+    if kind != "int8":
+        return c_source(graph, zeros, COptions(dtype=kind))
+    # Any ranges do: scales are numbers of the same size.
+    return int8_source(quantized(graph, zeros, defaultdict(lambda: (-1.0, 1.0))))

@@ -1,0 +1,71 @@
+"""What `summarize --target c` says a file will take is what the file takes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import netspec
+from netspec.compiler.c_backend.emit import COptions, c_source
+from netspec.compiler.c_backend.int8.int8_file import int8_source
+from netspec.compiler.c_backend.sizes import c_sizes
+from tests.c_backend.test_int8 import NETS, case
+
+NETWORKS = Path(__file__).parents[2] / "networks"
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+def test_sizes_are_those_of_the_file(kind):
+    graph = netspec.load(NETWORKS / "lenet.net").graph
+    rng = np.random.default_rng(0)
+    parameters = {n: rng.standard_normal(p.shape) for n, p in graph.parameters.items()}
+    source, found = c_source(graph, parameters, COptions(dtype=kind)), c_sizes(graph, kind)
+    assert (found.weights, found.arena) == (source.constant_bytes, source.arena_bytes)
+    each = 4 if kind == "float32" else 8
+    assert found.arrays == {"image": 784 * each, "output": 10 * each}
+    assert found.ram == found.arena + 794 * each
+    assert found.peak is not None
+    assert found.peak.name in ("conv1", "max_pool1")
+
+
+@pytest.mark.parametrize("name", ["all", "rows"])
+def test_sizes_in_whole_numbers_are_those_of_the_file(name):
+    net = NETS[name]()
+    source, found = int8_source(case(net)[2]), c_sizes(net.graph, "int8")
+    assert (found.weights, found.arena) == (source.constant_bytes, source.arena_bytes)
+
+
+def test_a_budget_fails_where_the_most_is_needed(run):
+    lenet = NETWORKS / "lenet.net"
+    done = run("summarize", lenet, "--target", "c", "--ram", "64K", "--flash", "256k")
+    assert done.code == 0
+    assert "181,840 bytes" in done.out
+    done = run("summarize", lenet, "--target", "c", "--ram", "16K", "--flash", "100000")
+    assert done.code == 1
+    assert "LeNet takes 20,456 bytes of RAM, and 16,384 are there" in done.err
+    assert "17,280 bytes of the arena, most of them here" in done.err
+    assert "LeNet has 181,840 bytes of weights, and 100,000 of flash are there" in done.err
+    assert done.err.count("lenet.net:") == 2
+    done = run("summarize", lenet, "--target", "c", "--int8", "--format", "json")
+    assert json.loads(done.out)["kind"] == "int8"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--ram 64K", "--ram: for the sizes of the C file"),
+        ("--int8", "--int8: for the sizes of the C file"),
+        ("--target c --int8 --dtype float64", "--dtype: for a file in floating point"),
+        ("--target c --batch 2", "for one image"),
+        ("--target c --memory", "leave out --memory"),
+        ("--target c --format csv", "or JSON"),
+        ("--target c --ram 64Q", "a number of bytes, such as 64K"),
+    ],
+)
+def test_options_that_do_not_go_together(run, options, said):
+    done = run("summarize", NETWORKS / "lenet.net", *options.split())
+    assert done.code == 2
+    assert said in done.err
