@@ -63,9 +63,14 @@ def c_sizes(graph: Graph, kind: Kind = "float32") -> CSizes:
         # An output may have the name of an input.
         arrays[name] = arrays.get(name, 0) + math.prod(graph.shape_of(value))
     bytes_of = {name: NUMBER_BYTES[kind] * count for name, count in arrays.items()}
-    return CSizes(
-        kind, source.constant_bytes, source.arena_bytes, bytes_of, source.peak, source.macs
-    )
+    peak = None if source.peak is None else _written(graph, source.peak)
+    return CSizes(kind, source.constant_bytes, source.arena_bytes, bytes_of, peak, source.macs)
+
+
+def _written(graph: Graph, node: Node) -> Node:
+    """Return the layer of the file that a layer of the plan is a part of."""
+    span = node.origin.span
+    return next((each for each in graph.nodes if each.origin.span == span), node)
 
 
 def _source(graph: Graph, kind: Kind) -> CSource:
