@@ -141,7 +141,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _recipe(options: argparse.Namespace) -> Recipe | None:
-    from netspec.runtime.runs.recipe import read_recipe, recipe_of
+    from netspec.runtime.runs.recipe import read_recipe
+    from netspec.runtime.runs.recipe_place import recipe_of
 
     path = None if options.no_recipe else recipe_of(options.file)
     return None if path is None else read_recipe(path)

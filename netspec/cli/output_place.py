@@ -112,7 +112,7 @@ def net_sources(net: Net, recipe: Path | None = None) -> list[Path]:
         net: a net that was loaded from a file.
         recipe: the recipe that is used, if it is not the one beside the net.
     """
-    from netspec.runtime.runs.recipe import recipe_of
+    from netspec.runtime.runs.recipe_place import recipe_of
 
     files = [Path(source.name) for source in net.written.module.sources()]
     return [*files, *filter(None, (recipe, recipe_of(files[0])))]

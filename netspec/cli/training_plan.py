@@ -198,7 +198,8 @@ class TrainingPlan:
     def _files(self, facts: Facts, vocabulary: Vocabulary | None) -> dict[str, bytes]:
         """Return the files in the run's folder that describe it, by name."""
         from netspec.runtime.runs.folder import FACTS, NET, TOKENIZER, facts_text, net_files
-        from netspec.runtime.runs.recipe import RECIPE, recipe_text
+        from netspec.runtime.runs.recipe import recipe_text
+        from netspec.runtime.runs.recipe_place import RECIPE
 
         about = f"The recipe for a run of {facts.written_as}, as it was resolved."
         text = recipe_text(self.settings.values, self.arguments, about)
@@ -314,7 +315,8 @@ def _sources(net: Net, options: argparse.Namespace, settings: Settings) -> Itera
 
 def _recipe(options: argparse.Namespace) -> Recipe | None:
     """Return the recipe that was named, or else the one beside the net."""
-    from netspec.runtime.runs.recipe import read_recipe, recipe_of
+    from netspec.runtime.runs.recipe import read_recipe
+    from netspec.runtime.runs.recipe_place import recipe_of
 
     if options.recipe is not None and options.no_recipe:
         raise NetspecError.simple(

@@ -14,7 +14,8 @@ from netspec.diagnostics import NetspecError, Source, render
 from netspec.runtime.optim.optimizers import OPTIMIZERS
 from netspec.runtime.runs.option_types import problem
 from netspec.runtime.runs.options import OPTIONS, keywords
-from netspec.runtime.runs.recipe import check_recipe, read_recipe, recipe_of, recipe_text
+from netspec.runtime.runs.recipe import check_recipe, read_recipe, recipe_text
+from netspec.runtime.runs.recipe_place import recipe_of
 from netspec.runtime.runs.resolve import resolve
 from netspec.runtime.runs.toml_spans import find_places
 from tests.conftest import ROOT, Run, Write

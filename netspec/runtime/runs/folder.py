@@ -36,7 +36,8 @@ from netspec.runtime.runs.folder_lock import FolderLock
 from netspec.runtime.runs.metrics import NAME as METRICS
 from netspec.runtime.runs.option_types import is_name
 from netspec.runtime.runs.options import TARGETS
-from netspec.runtime.runs.recipe import RECIPE, as_constant
+from netspec.runtime.runs.recipe import as_constant
+from netspec.runtime.runs.recipe_place import RECIPE
 from netspec.runtime.weights.atomic_write import (
     clear_parts,
     sync_folder,

@@ -18,8 +18,6 @@ from netspec.runtime.runs.options import OPTIONS, Option
 from netspec.runtime.runs.toml_spans import TomlSpans, find_excess, find_places
 from netspec.text.printable import printable
 
-# The name of a run's recipe in its folder.
-RECIPE = "recipe.toml"
 # The table with arguments of the net.
 ARGUMENTS = "set"
 # A limit on its size, because a recipe beside a net is read without being asked for.
@@ -55,20 +53,6 @@ class Recipe:
         """Return an error about the value of an option with a span that points at the value."""
         span = self.places.values.get((name,)) or self.places.keys[(name,)]
         return NetspecError([_at(d, span) for d in error.diagnostics])
-
-
-def recipe_of(path: Path) -> Path | None:
-    """Return the recipe of a `.net` file.
-
-    It is beside the file, with the same name and `.toml`; for a run, in the folder of the run. Returns
-    None if there is none.
-    """
-    if (path / RECIPE).is_file():
-        return path / RECIPE
-    if path.suffix != ".net":
-        return None
-    beside = path.with_suffix(".toml")
-    return beside if beside.is_file() else None
 
 
 def read_recipe(path: Path) -> Recipe:
