@@ -136,6 +136,10 @@ class Span:
     start: int
     end: int
 
+    def __hash__(self) -> int:
+        # Without the source, whose hash takes three times as long: names are looked up by spans.
+        return hash((self.start, self.end))
+
     @property
     def text(self) -> str:
         """The characters that the span covers."""

@@ -45,6 +45,7 @@ MAX_DEPTH = 150
 
 _NO_CONSTANTS = (Tensor, Tensors, SharedLayer, Unknown)
 _VALUES = (Tensor, Tensors)
+_LISTS = (tuple, TensorList)
 # What takes no time beyond that of its expression; most values are one of these.
 _SMALL = frozenset({Tensor, int, float, bool, type(None)})
 
@@ -159,8 +160,10 @@ class Expressions:
     def _binary(
         self, op: str, left: Value, right: Value, span: Span, sides: tuple[Span, Span]
     ) -> Value:
-        if op == "+" and (joined := self._joined(left, right, span, sides)) is not None:
-            return joined
+        if op == "+" and (isinstance(left, _LISTS) or isinstance(right, _LISTS)):
+            joined = self._joined(left, right, span, sides)
+            if joined is not None:
+                return joined
         left, right = self._side(op, left, sides[0]), self._side(op, right, sides[1])
         if isinstance(left, Unknown) or isinstance(right, Unknown):
             return UNKNOWN

@@ -186,19 +186,20 @@ class Layers:
         return True
 
     def _check_size(self, op: Op, shape: Shape, specs: Sequence[ParameterSpec], span: Span) -> None:
-        if not are_short(shape):
+        is_plain = _PLAIN.issuperset(map(type, shape))
+        if not is_plain and not are_short(shape):
             message = f"the formulas of the sizes that `{op.name}` leaves open are too long"
             self.reporter.report(
                 codes.LIMIT_SIZE, message, span, hints=(Hint(open_help(*shape) or ""),)
             )
             raise StopBuildingError
-        largest = max([_elements(shape), *[_elements(spec.shape) for spec in specs]])
+        largest = max(_elements(shape), *[_elements(spec.shape) for spec in specs], 0)
         if largest > MAX_ELEMENTS:
             message = f"`{op.name}` makes an array of {largest:,} numbers"
             notes = (f"the limit is {MAX_ELEMENTS:,}, or 256 GiB in float32",)
             self.reporter.report(codes.LIMIT_SIZE, message, span, notes=notes)
             raise StopBuildingError
-        if _PLAIN.issuperset(map(type, shape)):
+        if is_plain:
             return
         if any(isinstance(n, Size) and n.largest_number() > MAX_ELEMENTS for n in shape):
             message = (

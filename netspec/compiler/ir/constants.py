@@ -85,6 +85,19 @@ def arithmetic(op: str, left: object, right: object) -> Constant:
     Raises:
         ConstantError: for other operands, division by zero, or a result out of bounds.
     """
+    if not (_is_number(left) and _is_number(right)):
+        return _other_arithmetic(op, left, right)
+    if op in ("/", "//", "%") and right == 0:
+        raise ConstantError(codes.CONSTANT_ZERO_DIVISION, f"{show(left)} {op} 0: division by zero")
+    try:
+        result: int | float = _ARITHMETIC[op](left, right)
+        return bounded(result)
+    except OverflowError:
+        raise ConstantError(codes.LIMIT_NUMBER, "the result is too large") from None
+
+
+def _other_arithmetic(op: str, left: object, right: object) -> Constant:
+    """Return `left op right` where not both are numbers."""
     if op == "+" and isinstance(left, (tuple, range)) and isinstance(right, (tuple, range)):
         return bounded((*_items(left), *_items(right)))
     if op == "+" and isinstance(left, str) and isinstance(right, str):
@@ -96,18 +109,10 @@ def arithmetic(op: str, left: object, right: object) -> Constant:
         return left * right
     if isinstance(left, Size) or isinstance(right, Size):
         return _open_arithmetic(op, left, right)
-    if not (_is_number(left) and _is_number(right)):
-        raise ConstantError(
-            codes.CONSTANT_TYPE,
-            f"`{op}` is not defined for {type_name(left)} and {type_name(right)}",
-        )
-    if op in ("/", "//", "%") and right == 0:
-        raise ConstantError(codes.CONSTANT_ZERO_DIVISION, f"{show(left)} {op} 0: division by zero")
-    try:
-        result: int | float = _ARITHMETIC[op](left, right)
-        return bounded(result)
-    except OverflowError:
-        raise ConstantError(codes.LIMIT_NUMBER, "the result is too large") from None
+    raise ConstantError(
+        codes.CONSTANT_TYPE,
+        f"`{op}` is not defined for {type_name(left)} and {type_name(right)}",
+    )
 
 
 def _open_arithmetic(op: str, left: object, right: object) -> Constant:
@@ -278,13 +283,17 @@ def bounded(value: ConstantT) -> ConstantT:
     Raises:
         ConstantError: `limit/number` or `limit/list`.
     """
-    if isinstance(value, Size) and any(abs(c) > MAX_MAGNITUDE for c in value.terms.values()):
-        raise ConstantError(codes.LIMIT_NUMBER, "a number in the result is larger than 1e30")
-    if isinstance(value, int) and abs(value) > MAX_MAGNITUDE:
-        raise ConstantError(codes.LIMIT_NUMBER, "the result is larger than 1e30")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ConstantError(codes.LIMIT_NUMBER, "the result is not a finite number")
-    size(value)
+    if isinstance(value, int):  # the usual case first
+        if abs(value) > MAX_MAGNITUDE:
+            raise ConstantError(codes.LIMIT_NUMBER, "the result is larger than 1e30")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise ConstantError(codes.LIMIT_NUMBER, "the result is not a finite number")
+    elif isinstance(value, Size):
+        if any(abs(c) > MAX_MAGNITUDE for c in value.terms.values()):
+            raise ConstantError(codes.LIMIT_NUMBER, "a number in the result is larger than 1e30")
+    else:
+        size(value)
     return value
 
 

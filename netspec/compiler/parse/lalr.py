@@ -115,7 +115,7 @@ class Tables:
         self.passes_on = [
             size == 1 and bare and not spliced for _, size, spliced, bare in self.rules
         ]
-        self._climbed: dict[tuple[int, int, str], int] = {}
+        self.known_climbs: dict[tuple[int, int, str], int] = {}
         self.pattern = self.pattern_of(frozenset(kind for kind, *_ in self.terminals))
 
     @functools.cache  # noqa: B019 - there is one, and it lives as long as we do
@@ -156,13 +156,13 @@ class Tables:
         takes another's place. A name or a number alone takes a dozen of them to be an argument.
         """
         key = (below, state, kind)
-        if key not in self._climbed:
+        if key not in self.known_climbs:
             target = self.states[state].get(kind)
             while target is not None and target < 0 and self.passes_on[-1 - target]:
                 state = self.states[below][self.rules[-1 - target][0]]
                 target = self.states[state].get(kind)
-            self._climbed[key] = state
-        return self._climbed[key]
+            self.known_climbs[key] = state
+        return self.known_climbs[key]
 
     def accepts(self, stack: Stack) -> tuple[set[str], int]:
         """Return the kinds of tokens that are allowed next, and how many reductions that took.
@@ -217,7 +217,8 @@ class Parser:
     # -- the lexer
 
     def _lex(self, text: str, first: Token | None, size: int) -> Iterator[Token]:
-        tables, states = self.tables, self.tables.states
+        tables, states, stack = self.tables, self.tables.states, self.stack
+        ignored, keywords, match_any = tables.ignored, tables.keywords, tables.pattern.match
         at, line_start = 0, 0
         if first is not None:
             yield first
@@ -226,16 +227,21 @@ class Parser:
             if text[at] == " ":
                 at += 1
                 continue
-            allowed = states[self.stack[-1]]
-            found = self._match(text, at, allowed)
-            if found is None:
-                raise self._unexpected(text, at, line_start)
-            kind, end = found
-            if kind not in tables.ignored:
+            allowed = states[stack[-1]]
+            # The usual case of `_match`, without its calls.
+            match = match_any(text, at)
+            kind, end = (match.lastgroup or "", match.end()) if match is not None else ("", at)
+            if kind in keywords or (kind not in allowed and kind not in ignored):
+                found = self._match(text, at, allowed)
+                if found is None:
+                    raise self._unexpected(text, at, line_start)
+                kind, end = found
+            if kind not in ignored:
                 yield Token(kind, text[at:end], at, end, at - line_start + 1)
-            newline = text.rfind("\n", at, end)
-            if newline >= 0:
-                line_start = newline + 1
+            if end - at > 1 or kind == "_NL":
+                newline = text.rfind("\n", at, end)
+                if newline >= 0:
+                    line_start = newline + 1
             at = end
 
     def _match(self, text: str, at: int, allowed: dict[str, int]) -> tuple[str, int] | None:
@@ -284,17 +290,19 @@ class Parser:
         At the end, return the value of the start rule.
         """
         tables, stack, values = self.tables, self.stack, self.values
+        states, passes_on, known = tables.states, tables.passes_on, tables.known_climbs
         kind = token.type
         while True:
-            target = tables.states[stack[-1]].get(kind)
+            target = states[stack[-1]].get(kind)
             if target is None:
                 raise UnexpectedTokenError(token, self._accepts())
             if target >= 0:
                 stack.append(target)
                 values.append(token)
                 return None
-            if tables.passes_on[-1 - target]:
-                stack[-1] = tables.climbed(stack[-2], stack[-1], kind)
+            if passes_on[-1 - target]:
+                place = stack[-2], stack[-1], kind
+                stack[-1] = known[place] if place in known else tables.climbed(*place)
                 continue
             name, size, spliced, bare = tables.rules[-1 - target]
             children: list[Any] = []
@@ -308,7 +316,7 @@ class Parser:
                 (value,) = children
             else:
                 value = children if callback is None else callback(children)
-            stack.append(tables.states[stack[-1]][name])
+            stack.append(states[stack[-1]][name])
             values.append(value)
             if kind == END and stack[-1] == tables.end:
                 return value

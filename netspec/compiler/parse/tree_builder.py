@@ -31,6 +31,18 @@ class LocatedError(Exception):
         self.diagnostic = diagnostic
 
 
+class _Tower:
+    """Powers of powers while they are read, the last exponent first: a tuple for each of thousands would
+    be a copy of all behind it.
+    """
+
+    __slots__ = ("items", "span")
+
+    def __init__(self, items: list[Expr], span: Span) -> None:
+        self.items = items
+        self.span = span
+
+
 class _Holder(list[Any]):
     """The children of a rule that is only a part of its parent (parameters, a body, an index)."""
 
@@ -88,6 +100,8 @@ class TreeBuilder:
 
     def _expr(self, child: Any) -> Expr:
         """Return the expression of a child, where a name is still a bare token."""
+        if isinstance(child, _Tower):
+            return syntax.Power(tuple(reversed(child.items)), child.span)
         return self._name(child) if isinstance(child, Token) else child
 
     def _exprs(self, children: list[Any]) -> tuple[Expr, ...]:
@@ -119,18 +133,19 @@ class TreeBuilder:
     def literal(self, children: list[Any]) -> syntax.Literal:
         (token,) = children
         span = self._at(token)
-        if token.type in ("INT", "FLOAT") and len(token) > MAX_NUMBER_LENGTH:
+        kind = token.type
+        if kind in ("INT", "FLOAT") and len(token) > MAX_NUMBER_LENGTH:
             message = f"a number of {len(token)} characters; the limit is {MAX_NUMBER_LENGTH}"
             raise LocatedError(Diagnostic(codes.LIMIT_NUMBER, message, span))
-        if token.type == "INT":
+        if kind == "INT":
             return syntax.Literal(int(token.replace("_", "")), span)
-        if token.type == "FLOAT":
+        if kind == "FLOAT":
             value = float(token.replace("_", ""))
             if value == float("inf"):
                 message = f"`{token}` is larger than the largest number, 1.8e308"
                 raise LocatedError(Diagnostic(codes.LIMIT_NUMBER, message, span))
             return syntax.Literal(value, span)
-        if token.type == "STRING":
+        if kind == "STRING":
             return syntax.Literal(self._string(token), span)
         return syntax.Literal({"true": True, "false": False, "none": None}[str(token)], span)
 
@@ -164,10 +179,12 @@ class TreeBuilder:
 
     negation = unary
 
-    def power(self, children: list[Any]) -> syntax.Power:
-        base, last = (self._expr(c) for c in children[::2])
-        exponents = last.items if isinstance(last, syntax.Power) else (last,)
-        return syntax.Power((base, *exponents), self._span(children))
+    def power(self, children: list[Any]) -> _Tower:
+        base, _, last = children
+        tower = last if isinstance(last, _Tower) else _Tower([self._expr(last)], self._at(last))
+        tower.items.append(self._expr(base))
+        tower.span = self._span(children)
+        return tower
 
     def constant(self, children: list[Any]) -> syntax.Conditional:
         operands = [self._expr(c) for c in children[::2]]

@@ -9,13 +9,14 @@ define, which every start of the tool does.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 from typing import Literal as OneOf
 
 from netspec.diagnostics import Source, Span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 # What a value of a net holds: real numbers, whole numbers such as tokens, or booleans such as masks.
 NumberType = OneOf["real", "int", "bool"]
@@ -420,12 +421,31 @@ def parts(tree: Any, skipping: tuple[str, ...] = ()) -> Iterator[Any]:
 
     The fields named in `skipping` are not entered.
     """
+    known = _CHILDREN.setdefault(skipping, {})
     stack = [tree]
     while stack:
         item = stack.pop()
-        if isinstance(item, tuple):
+        kind = type(item)
+        if kind is tuple:
             stack.extend(reversed(item))
-        elif type(item).__module__ == __name__:
+            continue
+        if kind not in known:
+            known[kind] = _children(kind, skipping)
+        if (children := known[kind]) is not None:
             yield item
-            slots = reversed(item.__slots__)
-            stack.extend(getattr(item, slot) for slot in slots if slot not in skipping)
+            stack.extend(children(item))
+
+
+# How the fields of a class are read, the last one first, by the fields that are skipped; None for what
+# is no node. Asking a class for its fields anew for each node took most of the time of a walk.
+_CHILDREN: dict[tuple[str, ...], dict[type, Callable[[Any], Sequence[Any]] | None]] = {}
+
+
+def _children(kind: type, skipping: tuple[str, ...]) -> Callable[[Any], Sequence[Any]] | None:
+    if kind.__module__ != __name__:
+        return None
+    # No node is in a span.
+    slots = [s for s in reversed(kind.__slots__) if s not in skipping and s != "span"]  # type: ignore[attr-defined]
+    if len(slots) < 2:
+        return lambda node: [getattr(node, slot) for slot in slots]
+    return attrgetter(*slots)

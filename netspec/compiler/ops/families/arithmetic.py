@@ -72,6 +72,8 @@ class ArithmeticOp(ElementwiseOp):
             ShapeError: with the code `unequal`, if a size differs and is not 1.
         """
         first = inputs[0]
+        if 1 not in first and all(shape == first for shape in inputs):
+            return first
         if all(len(shape) == len(first) for shape in inputs):
             sizes = [_common(sizes) for sizes in zip(*inputs, strict=True)]
             known = tuple(size for size in sizes if size is not None)
