@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from netspec.compiler.ir.constants import FUNCTIONS
@@ -34,6 +35,7 @@ def no_value(access: syntax.Access) -> str | None:
     return None
 
 
+@lru_cache(maxsize=10_000)
 def python_name(name: str) -> str:
     """A name of the file in a constructor of a net."""
     if name in FUNCTIONS or name == "math":
@@ -41,6 +43,7 @@ def python_name(name: str) -> str:
     return name if name == "i" else safe_name(name)
 
 
+@lru_cache(maxsize=10_000)
 def bracketed(text: str) -> str:
     """An expression as an operand."""
     return text if _SIMPLE.fullmatch(text) or is_bracketed(text) else f"({text})"

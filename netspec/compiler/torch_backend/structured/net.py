@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from netspec.compiler.elaborate.net import build
@@ -77,6 +78,8 @@ _ENOUGH, _STARTS = 2, 40
 _FEW = 2
 # So many layers and blocks may be built to try other values, all starts together.
 _TRIED = 4_000
+# So many arguments take no time to speak of.
+_USUAL = 20
 
 
 Inner = tuple[BlockClass, str]
@@ -361,11 +364,13 @@ class _Proof:
 
     def _fix_with_defaults(self) -> None:
         """Arguments are fixed if defaults that are made of them are."""
-        for name, text in self.net.derived.items():
-            more = (words_in(text) & set(self.net.values)) - self.net.fixed
-            if name in self.net.fixed and more:
-                self.net.fixed |= more
-                raise RestartError
+        known, count = set(self.net.values), len(self.net.fixed)
+        # A default reads the arguments in front of it.
+        for name, text in reversed(self.net.derived.items()):
+            if name in self.net.fixed:
+                self.net.fixed |= words_in(text) & known
+        if len(self.net.fixed) > count:
+            raise RestartError
 
     def _takes_fraction(self, name: str, value: int, runs: list[_Run]) -> bool:
         """Whether an argument may be a fraction too; the runs that show it are added to others."""
@@ -493,7 +498,12 @@ class _Proof:
 
     def _may_try(self) -> bool:
         """Whether the net may be built once more with other arguments."""
-        return self.trials.take(1 + len(self.runs[0]))
+        return self.trials.take(1 + len(self.runs[0]) + self.many)
+
+    @cached_property
+    def many(self) -> int:
+        """What very many arguments add to the time of a run, in layers."""
+        return max(0, len(self.values) - _USUAL) // 2
 
     def _is_sound(self, setting: Mapping[str, Any]) -> bool:
         """Whether the net takes these arguments."""

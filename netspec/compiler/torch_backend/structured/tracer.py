@@ -420,18 +420,18 @@ class StructureTracer(Follower):
         known = {id(part.base) for part in inner if isinstance(part, syntax.Access)}
         return any(self._is_tensor(p) for p in inner if id(p) not in known and p is not expr)
 
-    def _words(self, expr: syntax.Expr, write: Callable[[syntax.Expr], str]) -> Any:
+    def _words(self, expr: syntax.Expr, python: PythonConstants, *, iterated: bool = False) -> Any:
         """An expression as it is written; unsaid where it asks for a size that nothing says."""
         try:
-            text = write(expr)
+            text = self._said(expr, python, iterated=iterated)
         except NotStructuredError:
             return Number(None, UNSAID)
         return Number(text, Symbol(text))
 
-    def _in_constructor(self, expr: syntax.Expr, **how: Any) -> Any:
+    def _in_constructor(self, expr: syntax.Expr, *, iterated: bool = False) -> Any:
         if self._asks_for_unknown(expr):
             return Number(None, UNSAID)
-        return self._words(expr, lambda e: self.python.text(e, **how))
+        return self._words(expr, self.python, iterated=iterated)
 
     def _asks_for_unknown(self, expr: syntax.Expr) -> bool:
         """Whether an expression reads a size of a value that only `forward` can tell."""
@@ -471,19 +471,20 @@ class StructureTracer(Follower):
             return value
         return self._number(value, text, later)
 
-    def _said(self, expr: syntax.Expr, python: PythonConstants) -> str:
+    def _said(self, expr: syntax.Expr, python: PythonConstants, *, iterated: bool = False) -> str:
         """An expression as it is written; a loop comes by the same ones again and again."""
         names = self.places.names_alone(expr)
         if names is None:
-            return python.text(expr)
+            return python.text(expr, iterated=iterated)
         key = (
             id(expr),
             python.is_scripted,
+            iterated,
             *((python.name(name), python.lists(name)) for name in names),
         )
         known = self.places.texts.get(key)
         if known is None:
-            known = self.places.texts[key] = python.text(expr)
+            known = self.places.texts[key] = python.text(expr, iterated=iterated)
         return known
 
     def _value(self, expr: syntax.Expr, value: Tensor) -> Tensor:
@@ -541,7 +542,7 @@ class StructureTracer(Follower):
         own = tuple(map(python_name, names))
         self._keep(own, expr.span)
         is_empty = isinstance(expr, syntax.ListExpr) and not expr.items
-        text, later = self._in_constructor(expr), self._words(expr, self.later.text)
+        text, later = self._in_constructor(expr), self._words(expr, self.later)
         is_told = text.expression is not UNSAID
         step = self._add(Let(own, text, later, "list[int]" if is_empty else ""))
         if is_empty:
@@ -595,7 +596,7 @@ class StructureTracer(Follower):
         targets = tuple(python_name(target.id) for target in loop.targets)
         self._keep(targets, loop.span)
         text = self._in_constructor(loop.iterable, iterated=True)
-        later = self._words(loop.iterable, lambda e: self.later.text(e, iterated=True))
+        later = self._words(loop.iterable, self.later, iterated=True)
         for place in sorted(self.carried.axes.get(loop.span, ())):
             self._carry(place, loop.span)
         step = self._add(Loop(targets, text, later, loop.span))
@@ -638,7 +639,7 @@ class StructureTracer(Follower):
             raise NotStructuredError
         self._begin()
         texts = tuple(map(self._in_constructor, conditions))
-        later = tuple(self._words(condition, self.later.text) for condition in conditions)
+        later = tuple(self._words(condition, self.later) for condition in conditions)
         step = self._add(Branch(texts, later, span))
         assert isinstance(step, Branch)
         while len(step.cases) <= len(texts):
