@@ -83,12 +83,14 @@ class Compilation:
 class Request:
     """What to compile: a file or a text, which net of it, and with which arguments.
 
-    `folder` is where the imports of a text start. Without it a text cannot import anything.
-    `buffers` are the texts of imported files that an editor has not saved, by their real paths.
+    `tree` is that of the text, where it was parsed before. `folder` is where the imports of a text
+    start. Without it a text cannot import anything. `buffers` are the texts of imported files that an
+    editor has not saved, by their real paths.
     """
 
     path: Path | None = None
     source: Source | None = None
+    tree: syntax.File | None = None
     folder: Path | None = None
     net: str | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -154,7 +156,7 @@ def _compile(request: Request, overrides: Mapping[str, str]) -> Compilation:
     sink = DiagnosticSink()
     result = Compilation()
     folder = request.path.parent if request.path is not None else request.folder
-    loader = Loader(folder, sink, overrides, request.buffers)
+    loader = Loader(folder, sink, overrides, request.buffers, request.tree)
     try:
         if request.path is not None:
             result.module = loader.load(request.path, str(request.path))

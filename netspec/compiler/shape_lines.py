@@ -8,7 +8,7 @@ from dataclasses import replace
 from netspec import codes
 from netspec.compiler.analysis.stage_shapes import StageShape, stage_shapes
 from netspec.compiler.driver import Compilation, Request, compile_untried
-from netspec.compiler.fmt.formatter import format_source
+from netspec.compiler.fmt.formatter import formatted
 from netspec.compiler.ir.size_text import size_text
 from netspec.compiler.ir.sizes import Dim
 from netspec.compiler.passes.layer_limit import require_few_shapes
@@ -32,8 +32,9 @@ def with_shapes(request: Request) -> str:
     """
     source = request.source
     assert source is not None
-    source = Source(source.name, format_source(source))
-    result = compile_untried(replace(request, source=source))
+    tree = formatted(source)
+    source = tree.source
+    result = compile_untried(replace(request, source=source, tree=tree))
     if result.errors:
         raise NetspecError(result.errors)
     comments = dict(_comments(result))
@@ -42,10 +43,10 @@ def with_shapes(request: Request) -> str:
         lines = source.text.split("\n")
         for line, comment in comments.items():
             lines[line - 1] += f"  # {comment}"
-        text = format_source(Source(source.name, "\n".join(lines)))
-        wrong = _wrong(replace(request, source=Source(source.name, text)), result)
+        tree = formatted(Source(source.name, "\n".join(lines)))
+        wrong = _wrong(replace(request, source=tree.source, tree=tree), result)
         if not wrong:
-            return text
+            return tree.source.text
         # A comment that would be about another value than the stage on its line, or would say
         # nothing there, is left out.
         kept = {line: each for line, each in comments.items() if each not in wrong}

@@ -58,8 +58,8 @@ class Writer:
         assert self._source.text.startswith(text, at), (text, self._source.text[at : at + 20])
         self._at = at + len(text)
         self._pending += comments
-        self._add(text)
-        if text not in _FORWARD and self._pending:
+        self._open[-1].items.append(text)
+        if self._pending and text not in _FORWARD:
             # A line cannot end here, so the comment moves back to the last place where one can.
             self._last_break().add(self._pending)
             self._pending = []
@@ -144,6 +144,8 @@ class Writer:
         """Return where the next word starts, and the comments before it."""
         text, at = self._source.text, self._at
         comments: list[Comment] = []
+        if text[at : at + 1].isalnum():  # the usual case first
+            return at, comments
         own_line = at == 0
         while match := _BETWEEN.match(text, at):
             at = match.end()

@@ -41,12 +41,23 @@ def format_source(source: Source) -> str:
         NetspecError: with the file's syntax errors; `limit/nesting`.
         RuntimeError: if the result would have another meaning, which is a bug in this module.
     """
+    return formatted(source).source.text
+
+
+def formatted(source: Source) -> syntax.File:
+    """Return the syntax tree of the text of a file in canonical style; its `source` has that text.
+
+    Raises:
+        NetspecError, RuntimeError: as `format_source` does.
+    """
     tree = parse(source)
     try:
         text = typeset(_FileWriter(source).file(tree), WIDTH)
     except RecursionError:
         message = f"expressions in {source.name} are nested too deeply"
         raise NetspecError.simple(codes.LIMIT_NESTING, message) from None
+    if text == source.text:
+        return tree
     again = parse(Source(source.name, text))
     is_kept = (
         same_meaning(tree, again)
@@ -55,7 +66,7 @@ def format_source(source: Source) -> str:
     )
     if not is_kept:
         raise RuntimeError(f"formatting {source.name} would change it")
-    return text
+    return again
 
 
 def same_meaning(a: Any, b: Any) -> bool:

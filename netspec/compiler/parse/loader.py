@@ -110,6 +110,7 @@ class Loader:
 
     `overrides` replaces the texts of some sources, by name: the compiler uses it to try its hints.
     `buffers` are the texts of files that an editor has not saved, by their real paths.
+    `parsed` is the tree of a source that was parsed before.
     `text_size` counts the characters of all these files: those that a file imports are read before
     one of them is parsed, so that what is too large together is refused soon. `silenced` are the
     warnings that the comments of all these files silence, and `allowed` the spans of the codes in
@@ -122,6 +123,7 @@ class Loader:
         sink: DiagnosticSink,
         overrides: Mapping[str, str] | None = None,
         buffers: Mapping[Path, str] | None = None,
+        parsed: syntax.File | None = None,
     ) -> None:
         self.root = Path(os.path.realpath(root)) if root is not None else None
         self.shown_root = Path()
@@ -129,6 +131,7 @@ class Loader:
         self.guesses = _GUESSES
         self.overrides = overrides or {}
         self.buffers = buffers or {}
+        self.parsed = parsed
         self.sources: dict[Path, Source] = {}
         self.modules: dict[Path, Module] = {}
         self.failed: set[Path] = set()  # the files whose errors were reported
@@ -180,7 +183,8 @@ class Loader:
             self._count(source)
         module = Module(source, place)
         places: dict[str, Span] = {}
-        module.tree = tree = parse(source)
+        is_parsed = self.parsed is not None and self.parsed.source is source
+        module.tree = tree = self.parsed if self.parsed and is_parsed else parse(source)
         module.shape_comments = shape_comments(tree)
         self.silenced += silenced(tree)
         self.allowed += allowed_codes(tree)
