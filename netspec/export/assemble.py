@@ -10,13 +10,14 @@ from netspec import codes
 from netspec.compiler.ir.graph import Graph, Parameter, show_shape
 from netspec.compiler.ir.plan import Buffer
 from netspec.compiler.numpy_backend.emit import file_name
+from netspec.compiler.numpy_backend.passes.plan_memory import plan_memory
 from netspec.compiler.numpy_backend.statements import in_docstring, plain
 from netspec.compiler.passes.bind_sizes import open_sizes
 from netspec.compiler.passes.layer_limit import require_few_layers
 from netspec.diagnostics import NetspecError
 from netspec.export.linker import Names, imports, in_order, sections
 from netspec.export.literals import WIDTH, filled, items
-from netspec.export.programs import Made, Programs, arena, make_programs, outside
+from netspec.export.programs import Made, Programs, make_programs, outside
 from netspec.export.source_units import SourceModule, Target, Unit, closure, module
 from netspec.runtime.models.classifier_shape import label_count, scores_output
 from netspec.runtime.models.inputs import whole_limits
@@ -281,9 +282,10 @@ def _mapping(shapes: Mapping[str, object]) -> str:
 
 def _program(made: Made, names: Names) -> str:
     plan = made.plan
+    memory = plan_memory(plan)
     stores = [
-        f"({first}, {last}, ({''.join(f'{_buffer(b)}, ' for b in buffers).rstrip()}))"
-        for first, last, buffers in arena(plan)
+        f"({s.first}, {s.last}, ({''.join(f'{_buffer(b)}, ' for b in s.buffers).rstrip()}))"
+        for s in memory.storages
     ]
     rows = [f"{name}={names[made.function(name)]}" for name in _functions(made)]
     rows += [f"scratch={names[made.scratch]}"]
@@ -291,7 +293,7 @@ def _program(made: Made, names: Names) -> str:
         buffers = getattr(plan, title)
         if buffers:
             rows.append(f"{title}={_mapping({n: _Bare(b.name) for n, b in buffers.items()})}")
-    rows.append(f"outside={items([_buffer(b) for b in outside(plan)], 8)}")
+    rows.append(f"outside={items([_buffer(b) for b in outside(plan, memory)], 8)}")
     rows.append(f"arena={items(stores, 8)}")
     return f"{names[PROGRAM]}(\n" + "".join(f"        {row},\n" for row in rows) + "    )"
 

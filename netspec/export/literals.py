@@ -22,6 +22,8 @@ def call(
 def filled(text: str, indent: int) -> str:
     """Wrap text into lines that begin after `indent` columns; lines are broken only at spaces."""
     pad = " " * indent
+    if indent + len(text) <= WIDTH and text.isprintable() and text.strip() == text:
+        return pad + text  # most texts, in a hundredth of the time
     return textwrap.fill(
         text, WIDTH, initial_indent=pad, subsequent_indent=pad,
         break_long_words=False, break_on_hyphens=False,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.ir.plan import Buffer, Option, Plan
 from netspec.compiler.numpy_backend.emit import NumpySource, emit_program
-from netspec.compiler.numpy_backend.passes.plan_memory import plan_memory
+from netspec.compiler.numpy_backend.passes.plan_memory import MemoryPlan
 from netspec.compiler.numpy_backend.pipeline import make_plan
 from netspec.compiler.numpy_backend.statements import wrapped_again
 from netspec.export.call_lists import read_program
@@ -70,16 +70,10 @@ def make_programs(graph: Graph, *, training: bool, without: Collection[str]) -> 
     )
 
 
-def arena(plan: Plan) -> tuple[tuple[int, int, tuple[Buffer, ...]], ...]:
-    """The groups of buffers that share a place, with the first and last step that use it."""
-    memory = plan_memory(plan)
-    return tuple((s.first, s.last, tuple(s.buffers)) for s in memory.storages)
-
-
-def outside(plan: Plan) -> tuple[Buffer, ...]:
+def outside(plan: Plan, memory: MemoryPlan) -> tuple[Buffer, ...]:
     """The buffers with memory of their own."""
     given = set(plan.inputs.values())
-    return tuple(b for b in plan_memory(plan).external if b not in given)
+    return tuple(b for b in memory.external if b not in given)
 
 
 def _by_name(modules: list[SourceModule]) -> dict[str, SourceModule]:

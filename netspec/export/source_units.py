@@ -264,19 +264,22 @@ def _locals(node: ast.FunctionDef) -> set[str]:
     pending: list[ast.AST] = list(node.body)
     while pending:
         part = pending.pop()
+        if isinstance(part, ast.Name):  # the usual case first
+            if isinstance(part.ctx, ast.Store):
+                own.add(part.id)
+            continue
         if isinstance(part, (ast.FunctionDef, ast.ClassDef)):
             own.add(part.name)
+            continue
+        if isinstance(part, (ast.Constant, ast.expr_context, ast.operator, ast.Lambda)):
             continue
         if isinstance(part, ast.Global):
             free |= set(part.names)
         if isinstance(part, (ast.Import, ast.ImportFrom)):
             own |= {alias.asname or alias.name.partition(".")[0] for alias in part.names}
-        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
-            own.add(part.id)
         if isinstance(part, ast.ExceptHandler) and part.name:
             own.add(part.name)
-        if not isinstance(part, ast.Lambda):
-            pending.extend(ast.iter_child_nodes(part))
+        pending.extend(ast.iter_child_nodes(part))
     return own - free
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ _SHOWN = [
 ]
 
 
+@lru_cache(maxsize=10_000)  # a layer has several steps, in several functions
 def comment(text: str) -> str:
     """Return a text of one line that can stand in a comment, and cannot end it."""
     out = printable(" ".join(text.split())).encode("ascii", "backslashreplace").decode()

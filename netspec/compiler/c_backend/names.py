@@ -57,8 +57,9 @@ MOST = 60
 
 def identifier(text: str) -> str:
     """Return an ASCII identifier that resembles a text; see `Names` for a free one."""
-    ascii_text = re.sub(r"[^\x00-\x7f]", lambda found: f"u{ord(found.group()):04x}", text)
-    name = re.sub(r"\W+", "_", ascii_text).strip("_") or "value"
+    if not text.isascii():
+        text = re.sub(r"[^\x00-\x7f]", lambda found: f"u{ord(found.group()):04x}", text)
+    name = re.sub(r"\W+", "_", text).strip("_") or "value"
     return f"n{name}" if name[0].isdigit() else name
 
 

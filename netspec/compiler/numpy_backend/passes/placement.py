@@ -43,7 +43,12 @@ class _Occupied:
     def take(self, size: int, first: int, last: int) -> int:
         """Take memory from step `first` to `last`; return the lowest offset that is free in all."""
         nodes = list(self._nodes(first, last))
-        above = {node >> k for node in nodes for k in range(1, node.bit_length())}
+        above: set[int] = set()
+        for node in nodes:
+            up = node >> 1
+            while up and up not in above:
+                above.add(up)
+                up >>= 1
         ranges = [self._within[node] for node in nodes if node in self._within]
         ranges += [self._at[node] for node in above if node in self._at]
         offset, unmoved = 0, 0
@@ -82,6 +87,14 @@ class _Ranges:
 
     def add(self, start: int, end: int) -> None:
         """Add a range that is not empty."""
+        ends = self._ends
+        if not ends or ends[-1] < start:  # most ranges come behind all others, or join the last one
+            self._starts.append(start)
+            ends.append(end)
+            return
+        if self._starts[-1] <= start:
+            ends[-1] = max(ends[-1], end)
+            return
         i, j = bisect_left(self._ends, start), bisect_right(self._starts, end)
         if i < j:
             start, end = min(start, self._starts[i]), max(end, self._ends[j - 1])
@@ -89,6 +102,8 @@ class _Ranges:
 
     def next_free(self, offset: int, size: int) -> int:
         """Return the lowest offset from this one on at which so much is free."""
+        if not self._ends or self._ends[-1] <= offset:
+            return offset
         i = bisect_right(self._ends, offset)
         while i < len(self._starts) and self._starts[i] < offset + size:
             offset = self._ends[i]
