@@ -74,7 +74,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
     try:
         run, options = parse(arguments)
-        with rare_collections() if options.verb in _SHORT else nullcontext():
+        # Without arguments this is the whole process.
+        short = rare_collections(is_last=argv is None)
+        with short if options.verb in _SHORT else nullcontext():
             code = _run(run, options)
         sys.stdout.flush()
     except BrokenPipeError:

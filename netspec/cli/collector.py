@@ -12,11 +12,15 @@ _THRESHOLDS = (100_000, 20, 100)
 
 
 @contextmanager
-def rare_collections() -> Iterator[None]:
-    """Let the collector look for garbage seldom, until the block ends."""
+def rare_collections(*, is_last: bool = False) -> Iterator[None]:
+    """Let the collector look for garbage seldom, until the block ends; with `is_last` the process ends
+    then, too, and nothing that was made is looked at any more.
+    """
     before = gc.get_threshold()
     gc.set_threshold(*_THRESHOLDS)
     try:
         yield
     finally:
+        if is_last:
+            gc.freeze()
         gc.set_threshold(*before)

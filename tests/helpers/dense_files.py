@@ -221,6 +221,197 @@ def _likenesses(count: int) -> str:
     return _net(names, *["x = x -> linear(abbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbx)"] * 20)
 
 
+def _doubling_blocks(count: int) -> str:
+    """Blocks each of which calls the next one twice."""
+    blocks = (f"block B{i} x {{ return x -> B{i + 1} -> B{i + 1} }}\n" for i in range(22))
+    filler = _lines("# a filled line")(count)
+    return (
+        "".join(blocks)
+        + "block B22 x { return x }\n"
+        + filler.replace("output x", "output x -> B0")
+    )
+
+
+def _chained_arguments(count: int) -> str:
+    """Arguments whose defaults read the one before."""
+    chained = ", ".join(f"a{i} = a{i - 1} + 1 - 1" for i in range(1, count))
+    return _net(f"x = x -> conv(a{count - 1}, 1)", arguments=f"a0 = 3, {chained}")
+
+
+def _given_list(count: int) -> str:
+    """A long list that is given to a block again and again."""
+    return (
+        "block B(a) y { return y -> conv(len(a) % 5 + 1, 1) }\n"
+        f"{_net('a = [1] * 50000', *['x = x -> B(a)'] * min(count, 600))}"
+    )
+
+
+def _facts(count: int) -> str:
+    """Asserts on the whole net, which has as many layers as it may."""
+    loop = "for i in range(8000) { x = x -> relu }"
+    return _net(loop, *["assert params <= 9 and macs <= 9"] * count)
+
+
+def _shared_layer(count: int) -> str:
+    return _net("layer c = conv(3, 1)", *["x=x->c"] * min(count, MAX_LAYERS))
+
+
+def _holes(count: int) -> str:
+    """Labels that are computed."""
+    inner = "x = x -> s{i}.u{i * i + 1}.v{i % 7}{i}: conv(3, 1)"
+    return _net(
+        *[f"for i in range({400 + j}, {400 + j + 2}) {{ {inner} }}" for j in range(0, count, 2)]
+    )
+
+
+def _long_paths(count: int) -> str:
+    return _net(f"x = x -> {'a.' * count}b: conv(3, 1)", f"x = x -> {'a.' * count}c: conv(3, 1)")
+
+
+def _allowed_codes(count: int) -> str:
+    return f"# allow: {', '.join(f'shape/rankk{i}' for i in range(count))}\n{_net()}"
+
+
+def _open_inputs(count: int) -> str:
+    inputs = (f"input x{i}: [A{i}, B{i}]" for i in range(count))
+    return "\n".join(["net A() {", *inputs, "output x0", "}", ""])
+
+
+def _halvings(count: int) -> str:
+    return _net(
+        *["x = x -> avg_pool(2, stride = 1, pad = 1) -> max_pool(3, 2, pad = 1)"] * count,
+        shape="[3, H, W]",
+    )
+
+
+def _upsamplings(count: int) -> str:
+    return _net(*["x=x->upsample(2)->max_pool(2)"] * min(count, MAX_LAYERS // 2), shape="[3, H, W]")
+
+
+def _reshapes(count: int) -> str:
+    return _net(*["x=x->reshape([8,3,8])->permute(2,1,0)"] * min(count, MAX_LAYERS // 2))
+
+
+def _einsums(count: int) -> str:
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    shape = f"[{', '.join('1' for _ in letters)}]"
+    return _net(*[f'y = einsum([x, x], "{letters},{letters}->{letters}")'] * count, shape=shape)
+
+
+def _matrices(count: int) -> str:
+    numbers = ", ".join(["0.125"] * 8)
+    lines = (f"parameter m{i}: [8] = [{numbers}]\nx = x + m{i}" for i in range(count))
+    return _net(*lines, shape="[8]")
+
+
+def _rules(count: int) -> str:
+    return _net(
+        *(f"init conv.weight = normal(0, {i + 1})" for i in range(count)), "x = x -> conv(3, 1)"
+    )
+
+
+def _towers(count: int) -> str:
+    return _net("a = 1" + "**1" * count, "b = 1e30 - 1e29" + " ** 1" * 40, "x = x -> linear(a)")
+
+
+def _ranges(count: int) -> str:
+    lines = (
+        "a = sum(range(1000))",
+        "b = len(enumerate(range(999)))",
+        "c = min(range(5)) + max(zip([1], [2])[0])",
+    )
+    return _net(*(lines[i % 3] for i in range(count)))
+
+
+def _list_facts(count: int) -> str:
+    """What reads a long list, and gives a number."""
+    lists = ("a = [1.5] * 99999", "b = [1.5] * 99999")
+    loop = "for i in range(999999) { c = sum(a) + len(a) + a[7] }"
+    return _net(*lists, *["c = sum(a) + sum(b)", "assert a == b"] * count, loop)
+
+
+def _slices(count: int) -> str:
+    return _net("a = range(99)", *["a = a[1:]+[a[0]]"] * count)
+
+
+def _strings(count: int) -> str:
+    return _net('a = "b"', *['a = a + "b"'] * count)
+
+
+def _wide_characters(count: int) -> str:
+    return _net(*["x = x -> relu # \u6f22\u5b57\U0001f600"] * (count // 3))
+
+
+def _open_brackets(count: int) -> str:
+    return _net(*["x = x -> conv((((3, ]]]"] * count)
+
+
+def _closing_braces(count: int) -> str:
+    return _net() + "}\n{ net\n" * count
+
+
+def _unknown_layers(count: int) -> str:
+    return _net(*(f"x = x -> convolution_of_two_dimensions{i}(3)" for i in range(count)))
+
+
+def _listed_errors(count: int) -> str:
+    """Errors that name a long list."""
+    return _net("a = [1] * 99999", *["y = x -> conv(a, a)", "z = a + 1"] * count)
+
+
+def _long_comment(count: int) -> str:
+    return f"# {'word ' * count}\n## {'a' * count}\n{_net()}"
+
+
+def _long_names(count: int) -> str:
+    names = [f"{'a' * 90}{i}" for i in range(count)]
+    return _net(*(f"{name} = x -> conv(3, 1)" for name in names), f"x = {names[0]}")
+
+
+def _list_cells(count: int) -> str:
+    """A body of many values in lists."""
+    return _net("a = [x]", *["a = a + [x -> relu]"] * min(count, 700), "x = concat(a)")
+
+
+def _nested_ifs(count: int) -> str:
+    case = "if a < 2 { " * 40 + "x = x -> relu" + " }" * 40
+    return _net(*[case] * count, arguments="a = 1")
+
+
+def _combined(count: int) -> str:
+    """Much to read, much to expand, and as many layers as there may be."""
+    layers = f"for i in range({MAX_LAYERS // 2}) {{ x = x -> conv(3, 1) -> relu }}"
+    turns = f"for i in range({MAX_WORK // 14}) {{ a = a + i % 7 }}"
+    return _net("a = 0", turns, layers, *["y=x"] * min(count, 4_000), f"# {'a ' * (count // 2)}")
+
+
+def _imported(count: int) -> dict[str, str]:
+    """Files each of which imports the next, with all of its blocks."""
+    files = {}
+    for at in range(150):
+        blocks = "".join(f"block B{at}_{i} x {{ return x -> relu }}\n" for i in range(4))
+        names = ", ".join(f"B{at + 1}_{i}" for i in range(4))
+        files[f"f{at}.net"] = (
+            f'from "f{at + 1}.net" import {names}\n' if at < 149 else ""
+        ) + blocks
+    files["dense.net"] = 'from "f0.net" import B0_0\n' + _net(*["x = x -> B0_0"] * count)
+    return files
+
+
+def _much_imported(count: int) -> dict[str, str]:
+    """One file that all others import, and a file that imports all."""
+    blocks = "".join(f"block C{i} x {{ return x -> relu }}\n" for i in range(100))
+    names = ", ".join(f"C{i}" for i in range(100))
+    files = {"c.net": blocks}
+    for at in range(70):
+        files[f"f{at}.net"] = (
+            f'from "c.net" import {names}\nblock B{at} x {{ return x -> C{at} }}\n'
+        )
+    imports = "".join(f'from "f{at}.net" import B{at}\n' for at in range(70))
+    files["dense.net"] = imports + _net(*(f"x = x -> B{i % 70}" for i in range(count)))
+    return files
+
+
 TEXTS: dict[str, Callable[[], str]] = {
     "chain": lambda: _filled(_chain),
     "short": lambda: _filled(_short),
@@ -288,6 +479,42 @@ TEXTS: dict[str, Callable[[], str]] = {
     "syntax errors": lambda: _filled(_lines("x=x->conv(3,")),
     "shape errors": lambda: _filled(_lines("y=x->conv(3,99)")),
     "uses": lambda: _filled(_uncalled),
+    "doubling blocks": lambda: _filled(_doubling_blocks),
+    "chained arguments": lambda: _filled(_chained_arguments),
+    "given list": lambda: _filled(_given_list),
+    "facts": lambda: _filled(_facts),
+    "shared layer": lambda: _filled(_shared_layer),
+    "holes": lambda: _filled(_holes),
+    "long paths": lambda: _filled(_long_paths),
+    "allowed codes": lambda: _filled(_allowed_codes),
+    "open inputs": lambda: _filled(_open_inputs),
+    "halvings": lambda: _filled(_halvings),
+    "upsamplings": lambda: _filled(_upsamplings),
+    "reshapes": lambda: _filled(_reshapes),
+    "einsums": lambda: _filled(_einsums),
+    "matrices": lambda: _filled(_matrices),
+    "rules": lambda: _filled(_rules),
+    "towers": lambda: _filled(_towers),
+    "ranges": lambda: _filled(_ranges),
+    "list facts": lambda: _filled(_list_facts),
+    "slices": lambda: _filled(_slices),
+    "strings": lambda: _filled(_strings),
+    "wide characters": lambda: _filled(_wide_characters),
+    "open brackets": lambda: _filled(_open_brackets),
+    "closing braces": lambda: _filled(_closing_braces),
+    "unknown layers": lambda: _filled(_unknown_layers),
+    "listed errors": lambda: _filled(_listed_errors),
+    "long comment": lambda: _filled(_long_comment),
+    "long names": lambda: _filled(_long_names),
+    "list cells": lambda: _filled(_list_cells),
+    "nested ifs": lambda: _filled(_nested_ifs),
+    "combined": lambda: _filled(_combined),
+}
+
+# A file `dense.net` with what it imports.
+IMPORTED: dict[str, Callable[[], dict[str, str]]] = {
+    "imported": lambda: _imported(1_000),
+    "much imported": lambda: _much_imported(300),
 }
 
 VERBS = {
@@ -313,13 +540,13 @@ VERBS = {
 
 # The memory of children is the most of any so far, so that a process says its own.
 _MEASURED = f"""
-import os, resource, sys
+import resource, sys
 resource.setrlimit(resource.RLIMIT_CPU, ({_SECONDS}, {_SECONDS}))
 from netspec.cli import main
-code = main(sys.argv[1:])
+code = main()
 sys.stderr.write("\\n%d" % resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 sys.stderr.flush()
-os._exit(code)
+sys.exit(code)
 """
 
 
@@ -349,9 +576,11 @@ def cost(folder: Path, verb: str) -> Cost:
 
 def make(folder: Path, name: str) -> None:
     """Write the files of a text into a folder: itself, and the same with one layer more."""
-    text = TEXTS[name]()
-    assert len(text) <= SIZE
-    (folder / "dense.net").write_text(text)
+    files = IMPORTED[name]() if name in IMPORTED else {"dense.net": TEXTS[name]()}
+    assert sum(map(len, files.values())) <= SIZE
+    for file, each in files.items():
+        (folder / file).write_text(each)
+    text = files["dense.net"]
     head, _, tail = text.rpartition("output x")
     (folder / "other.net").write_text(f"{head}x = x -> relu\noutput x{tail}")
 
@@ -366,10 +595,12 @@ def costs(names: list[str], verbs: list[str]) -> Iterator[tuple[str, str, Cost]]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--text", choices=TEXTS, action="append")
+    parser.add_argument("--text", choices=[*TEXTS, *IMPORTED], action="append")
     parser.add_argument("--verb", choices=VERBS, action="append")
     options = parser.parse_args()
-    for name, verb, found in costs(options.text or list(TEXTS), options.verb or list(VERBS)):
+    for name, verb, found in costs(
+        options.text or [*TEXTS, *IMPORTED], options.verb or list(VERBS)
+    ):
         said = "" if not found.code else f"  exit {found.code}: {found.said[:90]!r}"
         print(
             f"{name:14} {verb:10} {found.seconds:6.2f} s {found.megabytes:5.0f} MB{said}",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.dense_files import SIZE, TEXTS, VERBS, cost, make
+from tests.helpers.dense_files import IMPORTED, SIZE, TEXTS, VERBS, cost, make
 
 # Measured were 3.8 s at most (`fmt --shapes`); a busy machine takes longer.
 LONGEST = 10.0
@@ -24,7 +24,7 @@ def test_texts_are_as_large_as_they_are_meant() -> None:
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("verb", VERBS)
-@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("name", [*TEXTS, *IMPORTED])
 def test_a_dense_file_takes_bounded_time_and_memory(tmp_path: Path, name: str, verb: str) -> None:
     make(tmp_path, name)
     found = cost(tmp_path, verb)

@@ -13,10 +13,14 @@ import netspec
 from netspec.cli.collector import rare_collections
 from netspec.compiler.analysis.diff import compare
 from netspec.compiler.driver import Request
-from netspec.compiler.parse import loader
+from netspec.compiler.elaborate.net import build
+from netspec.compiler.fmt import formatter
+from netspec.compiler.parse import loader, parse
 from netspec.compiler.passes import layer_limit
 from netspec.compiler.shape_lines import with_shapes
+from netspec.compiler.syntax.tree import Power, parts
 from netspec.compiler.torch_backend import classes
+from netspec.compiler.torch_backend.structured import net as structured_net
 from netspec.diagnostics import Source, Span
 from netspec.export import standalone_source
 from tests.conftest import ROOT
@@ -138,6 +142,45 @@ def test_collections_are_rare_for_a_while():
     with rare_collections():
         assert gc.get_threshold()[0] > before[0]
     assert gc.get_threshold() == before
+
+
+def test_a_file_is_parsed_three_times_for_its_shapes(monkeypatch):
+    """As it is, in canonical style, and with the comments."""
+    parsed: list[str] = []
+
+    def counted(source: Source) -> object:
+        parsed.append(source.text)
+        return parse(source)
+
+    for module in (formatter, loader):
+        monkeypatch.setattr(module, "parse", counted)
+    source = Source("a.net", "net A {\ninput x: [3]\nx = x -> relu\noutput x\n}\n")
+    assert "# [3]" in with_shapes(Request(source=source, folder=Path()))
+    assert len(parsed) == 3
+
+
+def test_few_of_very_many_arguments_are_tried(monkeypatch):
+    """Each run takes as long as there are arguments: 3,000 of them took minutes."""
+    builds: list[object] = []
+
+    def counted(*given: object, **more: object) -> object:
+        builds.append(given)
+        return build(*given, **more)
+
+    monkeypatch.setattr(structured_net, "build", counted)
+    chained = ", ".join(f"a{i} = a{i - 1} + 1 - 1" for i in range(1, 400))
+    text = f"net A(a0 = 3, {chained}) {{\n input x: [3]\n output x -> linear(a399)\n}}\n"
+    source = netspec.loads(text).source("torch")
+    assert len(builds) < 150  # seven for each of 400 before
+    ast.parse(source)
+
+
+def test_a_tower_of_powers_is_one_node():
+    text = "net A {\n input x: [3]\n a = 2 ** 3 ** 2" + " ** 1" * 9_000 + "\n output x * a\n}\n"
+    (power,) = (p for p in parts(parse(Source("a.net", text)).definitions) if isinstance(p, Power))
+    assert len(power.items) == 9_003
+    assert [item.value for item in power.items[:4]] == [2, 3, 2, 1]
+    assert power.span.text.startswith("2 ** 3 ** 2 ** 1")
 
 
 def test_many_names_that_are_not_there_are_reported_without_guesses(tmp_path, monkeypatch):

@@ -289,3 +289,15 @@ if sys.platform == "linux":
 print(sorted(unused & sys.modules.keys()))
 """
     assert run(code).splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("target", ["numpy", "torch"])
+def test_a_program_is_written_without_numpy(target: str, tmp_path: Path) -> None:
+    code = f"""
+import sys
+from netspec import cli
+out = {str(tmp_path / "lenet.py")!r}
+assert cli.main(["compile", "networks/lenet.net", "--target", {target!r}, "-o", out]) == 0
+print(sorted({{"numpy", "torch"}} & sys.modules.keys()))
+"""
+    assert run(code).splitlines()[-1] == "[]"

@@ -78,7 +78,6 @@ RNG = Marker("rng")
 
 Operand = Buffer | ParameterRef | GradientRef
 Argument = Operand | Marker | None
-_OPERANDS = frozenset({Buffer, ParameterRef, GradientRef})
 
 
 @record(slots=True)
@@ -126,7 +125,10 @@ class KernelStep:
         # Asked for each step by many passes: names are compared in a fifth of the time of operands.
         written = {(type(w), w.name) for w in self.writes}
         return tuple(
-            a for a in self.arguments if type(a) in _OPERANDS and (type(a), a.name) not in written
+            a
+            for a in self.arguments
+            if isinstance(a, (Buffer, ParameterRef, GradientRef))
+            and (type(a), a.name) not in written
         )
 
     def __str__(self) -> str:
