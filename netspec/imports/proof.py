@@ -35,6 +35,9 @@ _PICTURE, _SEQUENCE = 64, 9  # what open sizes are
 TOLERANCE = 1e-4
 """How far outputs may be apart, as a part of the largest number in them."""
 
+_SAME_FOR_ALL = 1e-5
+"""Outputs for different inputs that are closer together tell nothing."""
+
 _SAME_SMALL = 0.1  # how far they may be apart in any case
 
 
@@ -80,14 +83,28 @@ def require_same_names(net: CheckedText, state: Arrays) -> None:
         raise NetspecError.simple(codes.IMPORT_DIFFERS, message, "nothing was written")
 
 
-def largest_difference(
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a comparison has found.
+
+    Attributes:
+        difference: the largest difference of outputs, as a part of the largest number in them.
+        tells_apart: whether the outputs depend on the inputs, so that a wrong layer would show.
+    """
+
+    difference: float
+    tells_apart: bool
+
+
+def compared(
     net: CheckedText,
     state: Arrays,
     model: Callable[[Arrays], Arrays],
     batches: Sequence[int] = BATCHES,
     smallest: float = 0.0,
-) -> float:
-    """Return the largest difference of outputs in evaluation, as a part of the largest number.
+    tolerance: float = TOLERANCE,
+) -> Proof:
+    """Compare the outputs of a net and of a model in evaluation.
 
     Args:
         net: the compiled text.
@@ -95,15 +112,17 @@ def largest_difference(
         model: computes the model's outputs, by the net's names of them, from batches of the
             inputs. Outputs that it lacks in evaluation are not compared.
         batches: the sizes of the batches.
-        smallest: the largest number of an output counts as this, where it is smaller.
+        smallest: the largest number of an output counts as this, where it is smaller: the difference
+            may then be larger as a part of it.
+        tolerance: how far outputs may be apart.
 
     Raises:
-        NetspecError: `import/differs` if it is above `TOLERANCE`.
+        NetspecError: `import/differs` if they are further apart.
     """
     ours = Model(net.graph)
     ours.load_state_dict({name: state[name] for name in net.graph.saved()})
     still = closed(net.graph)
-    worst, apart = 0.0, 0.0
+    worst, apart, spread = 0.0, 0.0, 0.0
     for seed, count in enumerate(batches):
         batch = random_inputs(still, count, np.random.default_rng(seed))
         found = ours.forward(batch)
@@ -117,10 +136,11 @@ def largest_difference(
             scale, difference = peak or 1.0, float(gaps.max(initial=0))
             worst = max(worst, difference / max(scale, smallest))
             apart = max(apart, difference / scale)
-    if not (worst <= TOLERANCE and apart <= _SAME_SMALL):
+            spread = max(spread, float(np.ptp(expected, axis=0).max(initial=0)) / scale)
+    if not (worst <= tolerance and apart <= _SAME_SMALL):
         message = f"the net computes something else: {apart:.1e} of the largest output apart"
         raise NetspecError.simple(codes.IMPORT_DIFFERS, message, "nothing was written")
-    return worst
+    return Proof(apart, spread > _SAME_FOR_ALL)
 
 
 def closed(graph: Graph) -> Graph:

@@ -33,8 +33,7 @@ def structured(net: ImportedNet) -> Outline:
             root.splice(calls)
     body = found.net(root)
     outputs = tuple(
-        ("" if len(net.outputs) == 1 or name == "output" else name, body.results[i])
-        for i, name in enumerate(net.outputs)
+        ("" if name == "output" else name, body.results[i]) for i, name in enumerate(net.outputs)
     )
     inputs = tuple(
         (i.name, "" if i.holds == "real" else i.holds, str(list(i.shape))) for i in net.inputs

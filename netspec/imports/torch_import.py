@@ -20,7 +20,7 @@ from netspec.imports.imported_text import ImportedText
 from netspec.imports.proof import (
     CheckedText,
     closed,
-    largest_difference,
+    compared,
     random_inputs,
     require_same_names,
 )
@@ -95,12 +95,12 @@ def import_torch(
         return _outputs(module, [batch[name] for name in example], calling, checked)
 
     try:
-        difference = largest_difference(checked, state, outputs)
+        proof = compared(checked, state, outputs)
     except NetspecError:
         _require_settled(checked, outputs)
         raise
     trained = _in_training(module, checked, list(example), calling, prove, notes)
-    return ImportedText(text, checked, state, difference, tuple(notes), trained=trained)
+    return ImportedText(text, checked, state, proof.difference, tuple(notes), trained=trained)
 
 
 def _require_tensors(example: Mapping[str, object]) -> None:

@@ -9,20 +9,20 @@ import pytest
 from numpy.typing import NDArray
 
 from netspec.imports import training_proof
-from netspec.imports.proof import checked_text, closed, largest_difference, random_inputs
+from netspec.imports.proof import checked_text, closed, compared, random_inputs
 from tests.helpers.errors import fails
 
 
 def test_what_is_no_number_equals_no_number() -> None:
     net = checked_text("A", "net A {\n    input x: [4]\n    output x - 3 -> log\n}\n")
     with fails("import/differs", "the net computes something else"):
-        largest_difference(net, {}, lambda batch: {"output": np.full_like(batch["x"], 7)})
+        compared(net, {}, lambda batch: {"output": np.full_like(batch["x"], 7)})
 
 
 def test_the_same_places_may_hold_no_number() -> None:
     net = checked_text("A", "net A {\n    input x: [4]\n    output x - 3 -> log\n}\n")
     with np.errstate(invalid="ignore"):
-        assert largest_difference(net, {}, lambda batch: {"output": np.log(batch["x"] - 3)}) < 1e-5
+        assert compared(net, {}, lambda batch: {"output": np.log(batch["x"] - 3)}).difference < 1e-5
 
 
 def test_an_open_size_is_the_same_wherever_its_name_stands() -> None:
@@ -37,7 +37,7 @@ def test_an_open_size_is_the_same_wherever_its_name_stands() -> None:
     def model(batch: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
         return {"output": np.sqrt(batch["x"]), "rows": np.maximum(batch["rows"], 0)}
 
-    assert largest_difference(net, {}, model) < 1e-6
+    assert compared(net, {}, model).difference < 1e-6
 
 
 def test_inputs_are_of_the_type_that_the_model_takes() -> None:

@@ -107,6 +107,50 @@ class Reading(nn.Module):  # type: ignore[misc, name-defined]
         return self.head(y.view(width * batch, 16)).view(width, batch, 5).permute(1, 0, 2)
 
 
+class Table(nn.Module):  # type: ignore[misc, name-defined]
+    """Columns of a table: some are looked up, some are numbers, and the end is a single one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kinds, self.days = nn.Embedding(5, 3), nn.Embedding(31, 4)
+        self.first, self.last = nn.Linear(10, 8), nn.Linear(8, 1)
+
+    def forward(self, chosen: Any, numbers: Any, day: Any) -> Any:
+        found = [self.kinds(chosen[:, 0]), self.days(day), numbers[:, [0, 2]]]
+        x = torch.cat([*found, numbers[:, 1].unsqueeze(1)], 1)
+        return self.last(self.first(x).relu()).squeeze(-1)
+
+
+class Last(nn.Module):  # type: ignore[misc, name-defined]
+    """The last states of all layers and directions."""
+
+    def __init__(self, *, bidirectional: bool) -> None:
+        super().__init__()
+        self.body = nn.LSTM(6, 8, 2, batch_first=True, bidirectional=bidirectional)
+
+    def forward(self, x: Any) -> Any:
+        _, (states, _) = self.body(x)
+        return torch.cat([states[0], states[-1]], 1)
+
+
+class Gate(nn.Module):  # type: ignore[misc, name-defined]
+    """Two axes at once, and a batch norm in a convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+        self.squeeze = nn.Linear(4, 4)
+
+    def forward(self, x: Any) -> Any:
+        y = self.bn(self.conv(x))
+        return y * self.squeeze(y.mean((2, 3))).sigmoid()[:, :, None, None]
+
+
+class Similar(nn.Module):  # type: ignore[misc, name-defined]
+    def forward(self, x: Any, y: Any) -> Any:
+        return (x * y).sum(1), x.argmax(1), y.mean(1)
+
+
 def encoder() -> Any:
     layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True, norm_first=True)
     return nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
@@ -140,9 +184,16 @@ CASES: dict[str, tuple[Callable[[], Any], Sizes, str, tuple[bool, ...]]] = {
     "by hand": (ByHand, (), "causal = true)", (OLD, NEW)),
     "as matrix": (AsMatrix, ((6, 5),), "linear(7)", (OLD, NEW)),
     "encoder": (encoder, ((6, 16),), "attention(", (OLD, NEW)),
+    "table": (Table, ((-4,), (3,), ()), "kinds: embedding(5, 3)", (OLD, NEW)),
+    "last states": (lambda: Last(bidirectional=False), ((7, 6),), ": lstm(8)", (OLD, NEW)),
+    "both ends": (
+        lambda: Last(bidirectional=True), ((7, 6),), "lstm(8, bidirectional = true)", (OLD, NEW)
+    ),
+    "gate": (Gate, ((3, 8, 8),), " -> conv: conv(4, 3)", (OLD, NEW)),
+    "numbers": (Similar, ((5,), (5,)), "input input1: [5]", (OLD, NEW)),
     "windows": (windows, ((3, 64, 64),), "softmax", (OLD,)),
 }  # fmt: skip
-QUICK = {("lstm", OLD), ("first state", NEW), ("attention", OLD), ("by hand", NEW)}
+QUICK = {("lstm", OLD), ("first state", NEW), ("attention", OLD), ("by hand", NEW), ("table", OLD)}
 EACH = [
     pytest.param(name, dynamo, marks=[] if (name, dynamo) in QUICK else pytest.mark.heavy)
     for name, (*_, exporters) in CASES.items()
@@ -150,9 +201,16 @@ EACH = [
 ]
 
 
+def example(shape: tuple[int, ...]) -> Any:
+    """Return two examples; of numbers for each, and of -4 whole ones, those of a table."""
+    if not shape or shape[0] < 0:
+        return torch.randint(0, 5, (2, *map(abs, shape)))
+    return torch.randn(2, *shape)
+
+
 def imported(module: Any, sizes: Sizes, path: Path, *, dynamo: bool) -> ImportedText:
     """Export a module for any size of the batch, and import it."""
-    inputs = tuple(torch.randn(2, *shape) for shape in sizes) or (torch.randint(0, 11, (2, 6)),)
+    inputs = tuple(map(example, sizes)) or (torch.randint(0, 11, (2, 6)),)
     names = [f"input{i}" for i in range(len(inputs))]
     old = {"dynamic_axes": {name: {0: "batch"} for name in names}}
     new = {"dynamic_shapes": tuple({0: torch.export.Dim.DYNAMIC} for _ in names)}

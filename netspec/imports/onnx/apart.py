@@ -24,9 +24,9 @@ _Cut = tuple[int, Dim, Dim, int]
 def apart(op: FileOperator, constants: Constants, batch: int | None) -> Sequence[FileOperator]:
     """Return the operators that an operator stands for, in order; mostly it alone.
 
-    A `Slice` along several axes is one for each; axes of which it keeps all are left out. One
-    place of an axis is a cut without this axis. Operators that ONNX itself describes by others, such
-    as `ReduceL2`, are these.
+    A `Slice` along several axes is one for each; axes of which it keeps all are left out. Some places
+    of an axis are cuts, and new axes come one by one. Operators that ONNX itself describes by others,
+    such as `ReduceL2`, are these.
 
     Args:
         op: the operator.
@@ -38,8 +38,8 @@ def apart(op: FileOperator, constants: Constants, batch: int | None) -> Sequence
     formula = None if constants.is_fixed(op.outputs[0]) else _formula(op)
     if formula is not None:
         return _written(op, pattern_of(formula), constants)
-    if op.operator == "Gather":
-        return _selected(op, constants)
+    if not op.layer and op.operator in _FOREIGN:  # in netspec's own files they are parts of layers
+        return _FOREIGN[op.operator](op, constants)
     cuts = _cuts(op, constants, batch)
     x = op.given(0)
     if cuts is None or x is None:
@@ -56,22 +56,70 @@ def apart(op: FileOperator, constants: Constants, batch: int | None) -> Sequence
 
 
 def _selected(op: FileOperator, constants: Constants) -> Sequence[FileOperator]:
-    """Return a cut of one place and a `Squeeze` for `Gather` with one place of an axis."""
+    """Return a cut of one place and a `Squeeze` for `Gather` with one place of an axis, and a cut for
+    each run of places for several.
+    """
     x, index = op.given(0), constants.array(op.given(1))
-    if x is None or x.shape is None or index is None or index.ndim or index.dtype.kind not in "iu":
+    if x is None or x.shape is None or index is None or index.dtype.kind not in "iu":
         return (op,)
-    axis, place = op.attributes.whole("axis") % (len(x.shape) + 1), int(index)
-    if axis == 0:
+    axis = op.attributes.whole("axis") % (len(x.shape) + 1)
+    if axis == 0 or index.ndim > 1 or not 0 < index.size <= _MOST_PLACES:
         return (op,)
-    end = NO_END * NO_END if place == -1 else place + 1
-    cut = FileValue("")
-    given = [constants.of_sizes((number,)) for number in (place, end, axis, 1)]
-    return (
-        part_of(op, "Slice", (x, *given), (cut,)),
-        part_of(op, "Squeeze", (cut, given[2]), op.outputs),
-    )
+
+    def cut(first: int, last: int, outputs: tuple[FileValue, ...]) -> FileOperator:
+        end = NO_END * NO_END if last == -1 else last + 1
+        given = [constants.of_sizes((number,)) for number in (first, end, axis, 1)]
+        return part_of(op, "Slice", (x, *given), outputs)
+
+    if index.ndim == 0:
+        one = FileValue("")
+        squeezed = (one, constants.of_sizes((axis,)))
+        return (
+            cut(int(index), int(index), (one,)),
+            part_of(op, "Squeeze", squeezed, op.outputs),
+        )
+    runs = _runs(index.tolist())
+    if len(runs) == 1:
+        return (cut(*runs[0], op.outputs),)
+    parts = [cut(first, last, (FileValue(""),)) for first, last in runs]
+    joined = tuple(part.outputs[0] for part in parts)
+    return (*parts, part_of(op, "Concat", joined, op.outputs, {"axis": axis}))
 
 
+def _runs(places: Sequence[int]) -> list[tuple[int, int]]:
+    """Return the first and the last of places that follow each other."""
+    found: list[tuple[int, int]] = []
+    for place in places:
+        if found and place == found[-1][1] + 1 and place != 0:
+            found[-1] = found[-1][0], place
+        else:
+            found.append((place, place))
+    return found
+
+
+_MOST_PLACES = 64
+
+
+def _one_by_one(op: FileOperator, constants: Constants) -> Sequence[FileOperator]:
+    """Return an `Unsqueeze` for each axis of one."""
+    x, axes = op.given(0), constants.sizes(op.given(1))
+    if x is None or x.shape is None or axes is None or len(axes) < 2:
+        return (op,)
+    rank = len(x.shape) + 1 + len(axes)
+    places = sorted(axis % rank for axis in axes if isinstance(axis, int))
+    if len(set(places)) < len(axes) or rank > _MOST_AXES:
+        return (op,)
+    found: list[FileOperator] = []
+    for i, place in enumerate(places, 1):
+        outputs = op.outputs if i == len(places) else (FileValue(""),)
+        found.append(part_of(op, "Unsqueeze", (x, constants.of_sizes((place,))), outputs))
+        (x,) = outputs
+    return found
+
+
+_FOREIGN = {"Gather": _selected, "Unsqueeze": _one_by_one}
+
+_MOST_AXES = 8
 _KEYS = (0, 2, 3, 1)
 
 

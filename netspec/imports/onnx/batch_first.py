@@ -1,9 +1,10 @@
 """Values of a file whose batch is not their first axis, by others whose batch is.
 
 PyTorch computes attention and recurrent layers with the steps in front, (T, N, C), or with the batch
-and the heads in one axis, (N h, T, D), or with the batch and the steps, (N T, C). Values of a net
-have the batch in front and alone. So operators that only arrange axes are followed here, and those
-that compute between them are written for values with the batch in front.
+and the heads in one axis, (N h, T, D), or with the batch and the steps, (N T, C). A number for each
+image, (N), has no other axis. Values of a net have the batch in front and alone, and an axis more.
+So operators that only arrange axes are followed here, and those that compute between them are
+written for values with the batch in front.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from netspec.compiler.ir.onnx_read import FileOperator, FileValue, product
+from netspec.compiler.ir.onnx_read import NO_END, FileOperator, FileValue, product
 from netspec.compiler.ir.op import BATCH
 from netspec.compiler.ir.sizes import Dim, Size
 from netspec.imports.onnx.apart import part_of
@@ -29,6 +30,11 @@ _POINTWISE = frozenset(
     " Reciprocal Relu Selu Sigmoid Sin Softplus Softsign Sqrt Sub Tanh Where".split()
 )
 _ALONG_ONE = frozenset(["Softmax", "LogSoftmax", "LayerNormalization", "RMSNormalization"])
+_REDUCING = frozenset(
+    f"Reduce{name}" for name in ("Sum", "Mean", "Max", "Min", "Prod", "LogSumExp", "L1", "L2")
+) | {"ArgMax", "ArgMin"}
+# These can give values with another arrangement than those that they read.
+_MAY_BEGIN = _REDUCING | {"Transpose", "Reshape", "Unsqueeze", "Squeeze", "Gather"}
 _RECURRENT = frozenset(["LSTM", "GRU", "RNN"])
 _FILLED = frozenset(["ConstantOfShape", "Expand"])
 _ARRANGED = frozenset(
@@ -61,7 +67,22 @@ class View:
     @property
     def is_plain(self) -> bool:
         """Whether the batch is in front, and alone."""
-        return self.groups[:1] == ((0,),)
+        return self.groups[:1] == ((0,),) and len(self.groups) > 1
+
+    @property
+    def is_number(self) -> bool:
+        """Whether it is a single number for each image, which `own` has an axis for."""
+        return self.groups == ((0, 1),) and self.sizes[1] == 1
+
+    def tidy(self) -> View:
+        """Return the view with axes of one place, which the batch has beside it, in the next axis."""
+        if len(self.groups) < 2 or 0 not in self.groups[0]:
+            return self
+        first, second, *rest = self.groups
+        others = tuple(i for i in first if i)
+        if any(self.sizes[i] != 1 for i in others):
+            return self
+        return replace(self, groups=((0,), (*others, *second), *rest))
 
     def shape(self) -> tuple[Dim, ...]:
         """Return the sizes of the file's value."""
@@ -76,9 +97,16 @@ class View:
 
 
 class BatchFirst:
-    """Follows the arrangement of axes through one file."""
+    """Follows the arrangement of axes through one file.
 
-    def __init__(self, constants: Constants, batch: int | None) -> None:
+    Attributes:
+        is_read: tells whether something reads a value of the file.
+    """
+
+    def __init__(
+        self, constants: Constants, batch: int | None, is_read: Callable[[FileValue], bool]
+    ) -> None:
+        self.is_read = is_read
         self._constants = constants
         self._batch: Dim = BATCH if batch is None else batch
         self._views: dict[FileValue, View] = {}
@@ -88,16 +116,30 @@ class BatchFirst:
         """Return the operators on values with the batch in front that stand for an operator, in
         order; it alone if it reads no others and gives no others.
         """
-        if not op.outputs or self._note_filled(op):
-            return (op,)
-        read = [v for v in op.inputs if v in self._views]
-        if not read and op.operator not in ("Transpose", "Reshape", "Unsqueeze"):
-            return (op,)
         try:
-            found = _Writing(self, op).operators(has_views=bool(read))
+            found = self._written(op)
         except (ArithmeticError, IndexError, TypeError, ValueError):
             found = None  # what a file says of axes may be anything
         return (op,) if found is None else found
+
+    def _written(self, op: FileOperator) -> Sequence[FileOperator] | None:
+        if not op.outputs or self._note_filled(op):
+            return None
+        has_views = any(v in self._views for v in op.inputs)
+        if not has_views and op.operator not in _MAY_BEGIN:
+            return None
+        return _Writing(self, op).operators(has_views=has_views)
+
+    def begin_with_number(self, value: FileValue) -> FileValue:
+        """Return the value with an axis of one place for an input that is a number for each image."""
+        own = FileValue(value.name, None, (1,), value.is_whole, value.is_bool)
+        self._views[value] = replace(View.plain(own, (self._batch, 1)), groups=((0, 1),))
+        return own
+
+    def number_of(self, value: FileValue) -> FileValue | None:
+        """Return the value with an axis of one place for a number for each image; else None."""
+        view = self._views.get(value)
+        return view.own if view is not None and view.is_number and len(view.sizes) == 2 else None
 
     # -- what is known of values
 
@@ -169,17 +211,19 @@ class _Writing:
         self._known = known
         self._op = op
         self._found: list[FileOperator] = []
+        self._ready_views: dict[FileValue, View] = {}
 
     def operators(self, *, has_views: bool) -> list[FileOperator] | None:
         """Return the operators; None if the operator stays, or is not known."""
         write = self._writer()
-        if write is None:
+        written = None if write is None else write()
+        if written is None:
             return None
-        views = write()
-        if views is None:
-            return None
+        views = [view.tidy() for view in written]
         if not has_views and all(view.is_plain for view in views):
             return None  # it is a layer as it stands
+        for value, view in self._ready_views.items():  # others that read them need not write again
+            self._known.keep_view(value, view)
         for value, view in zip(self._op.outputs, views, strict=False):
             self._keep(value, view)
         return self._found
@@ -193,9 +237,10 @@ class _Writing:
         return {
             "Transpose": self._transposed, "Reshape": self._reshaped, "Unsqueeze": self._unsqueezed,
             "Squeeze": self._squeezed, "Shape": self._shape, "MatMul": self._product,
-            "Gemm": self._gemm, "Gather": self._selected, "Slice": self._sliced,
+            "Gemm": self._gemm, "Gather": self._selected, "GatherND": self._rows, "Slice": self._sliced,
             "Split": self._split, "Concat": self._joined,
             **dict.fromkeys(_RECURRENT, self._recurrent),
+            **dict.fromkeys(_REDUCING, self._reduced),
         }.get(operator)  # fmt: skip
 
     def _keep(self, value: FileValue, view: View) -> None:
@@ -273,12 +318,13 @@ class _Writing:
 
     def _ready(self, value: FileValue | None) -> View | None:
         """Return the view of a value with its axes in the file's order; None if it has none."""
-        view = self._known.view(value)
+        view = self._ready_views.get(value) if value is not None else None  # read twice
+        view = view or self._known.view(value)
         if view is None or value is None:
             return None
         found = self._settled(view)
         if self._known.has_view(value):
-            self._known.keep_view(value, found)
+            self._ready_views[value] = found
         return found
 
     # -- operators that only arrange
@@ -318,9 +364,11 @@ class _Writing:
     def _squeezed(self) -> Sequence[View] | None:
         view = self._known.view(self._op.given(0))
         axes = None if view is None else self._axes(len(view.groups))
-        if view is None or axes is None or any(view.groups[axis] for axis in axes):
+        if view is None or axes is None or any(view.shape()[axis] != 1 for axis in axes):
             return None
-        return [replace(view, groups=tuple(g for i, g in enumerate(view.groups) if i not in axes))]
+        for axis in reversed(axes):
+            view = _squeezed(view, axis)
+        return [view]
 
     def _shape(self) -> Sequence[View] | None:
         view = self._known.view(self._op.given(0))
@@ -405,20 +453,75 @@ class _Writing:
         return [replace(view, own=own, sizes=(*view.sizes[:-1], wide))]
 
     def _selected(self) -> Sequence[View] | None:
-        view = self._ready(self._op.given(0))
         index = self._known.array(self._op.given(1))
-        axis = self._op.attributes.whole("axis")
-        if view is None or index is None or index.ndim:
+        if index is None:
+            return self._looked_up()
+        view = self._ready(self._op.given(0))
+        if view is None:
             return None
-        axis %= len(view.groups)
+        if index.ndim:
+            return self._several(view, self._op.attributes.whole("axis"), index)
+        axis = self._op.attributes.whole("axis") % len(view.groups)
         if view.groups[axis] == ():
-            own, place = view.own, None
-        else:
-            place = view.axis(axis)
-            if place is None:
-                return None
+            return [_squeezed(view, axis)]
+        place = view.axis(axis)
+        if place is None:
+            return None
+        if len(view.sizes) > 2:
             own = self._again((view.own, self._op.given(1)), axis=place)
-        return [_without(replace(view, own=own), axis, place)]
+            return [_without(replace(view, own=own), axis, place)]
+        number = int(index)
+        end = number + 1 if number != -1 else NO_END * NO_END
+        own = self._part(view.own, axis=place, first=number, end=end)
+        return [_squeezed(replace(view, own=own, sizes=_with_size(view.sizes, place, 1)), axis)]
+
+    def _several(self, view: View, axis: int, index: Array) -> Sequence[View] | None:
+        """Some places of an axis."""
+        place = view.axis(axis)
+        if place is None or index.ndim != 1:
+            return None
+        own = self._add("Gather", (view.own, self._known.number(index)), axis=place)
+        return [replace(view, own=own, sizes=_with_size(view.sizes, place, index.size))]
+
+    def _rows(self) -> Sequence[View] | None:
+        """`GatherND` with places of the first axis alone."""
+        view, index = self._ready(self._op.given(0)), self._known.array(self._op.given(1))
+        if view is None or index is None or index.ndim != 2 or index.shape[1] != 1:
+            return None
+        if self._op.attributes.whole("batch_dims"):
+            return None
+        return self._several(view, 0, index[:, 0])
+
+    def _looked_up(self) -> Sequence[View] | None:
+        """Rows of a table of the file, for places that are values."""
+        table = self._known.array(self._op.given(0))
+        places = self._ready(self._op.given(1))
+        if table is None or places is None or table.ndim != 2 or self._op.attributes.whole("axis"):
+            return None
+        if places.is_plain:
+            return None  # a layer as it stands
+        own = self._again((self._op.given(0), places.own))
+        view = View.plain(own, (*places.sizes, table.shape[1]))
+        return [replace(view, groups=(*places.groups, (len(places.sizes),)))]
+
+    def _reduced(self) -> Sequence[View] | None:
+        view = self._ready(self._op.given(0))
+        by_attribute = self._op.operator.startswith("Arg")
+        if view is None:
+            return None
+        if by_attribute:
+            axes = [self._op.attributes.whole("axis") % len(view.groups)]
+        else:
+            axes = self._axes(len(view.groups)) or []
+        place = view.axis(axes[0]) if len(axes) == 1 else None
+        if place is None:
+            return None
+        if by_attribute:
+            own = self._again((view.own,), axis=place, keepdims=1)
+        else:
+            own = self._again((view.own, self._known.of_sizes((place,))), keepdims=1)
+        left = replace(view, own=own, sizes=_with_size(view.sizes, place, 1))
+        return [left if self._op.attributes.whole("keepdims") else _squeezed(left, axes[0])]
 
     def _sliced(self) -> Sequence[View] | None:
         view = self._ready(self._op.given(0))
@@ -494,14 +597,17 @@ class _Writing:
         whole = View(own, (*view.sizes[:2], ways, wide), (0, 1, 2, 2), ((1,), (2,), (0,), (3,)))
         if ways == 1:
             whole = View(own, sizes, (0, 1, 2), ((1,), (), (0,), (2,)))
-        return [whole, *self._last_step(whole)]
+        return [whole, *self._last_step(whole, wide)]
 
     def _state(self, value: FileValue | None) -> tuple[FileValue | None] | None:
         """Return a first state in a tuple, which holds nothing if it is zeros; None if it is not
         one that a layer takes.
         """
+        stored = self._known.array(value)
         if value is None or self._known.filled(value) == 0:
             return (None,)
+        if stored is not None:
+            return None if stored.any() else (None,)
         view = self._ready(value)
         if view is None:
             return None
@@ -511,25 +617,44 @@ class _Writing:
             return (self._add("Transpose", (view.own,), perm=(1, 0, 2)),)
         return None
 
-    def _last_step(self, whole: View) -> list[View]:
-        """Return the last state, if the layer has one direction, of which it is the last step."""
-        is_read = len(self._op.outputs) > 1 and self._op.outputs[1].name != ""
-        backwards = self._op.attributes.text("direction") not in ("", "forward")
-        if not is_read or backwards:
+    def _last_step(self, whole: View, wide: int) -> list[View]:
+        """Return the last state of each direction: the last step, and the first one backward."""
+        if len(self._op.outputs) < 2 or not self._known.is_read(self._op.outputs[1]):
             return []
-        last = self._add("Gather", (whole.own, self._known.number(np.array(-1))), axis=1)
-        return [View(last, (whole.sizes[0], whole.sizes[2]), (0, 1), ((), (0,), (1,)))]
+        parts = [self._part(whole.own, axis=1, first=-1, end=NO_END * NO_END)]
+        if self._op.attributes.text("direction") == "bidirectional":
+            first = self._part(whole.own, axis=1, first=0, end=1)
+            parts = [
+                self._part(parts[0], axis=2, first=0, end=wide),
+                self._part(first, axis=2, first=wide, end=2 * wide),
+            ]
+        own = parts[0] if len(parts) == 1 else self._add("Concat", parts, axis=1)
+        sizes = (whole.sizes[0], len(parts), wide)
+        return [replace(View.plain(own, sizes), groups=((1,), (0,), (2,)))]
+
+    def _part(self, x: FileValue, *, axis: int, first: int, end: int) -> FileValue:
+        given = (self._known.of_sizes((number,)) for number in (first, end, axis, 1))
+        return self._add("Slice", (x, *given))
 
 
 def _with_size(sizes: Sequence[Dim], place: int, size: Dim) -> tuple[Dim, ...]:
     return (*sizes[:place], size, *sizes[place + 1 :])
 
 
-def _without(view: View, axis: int, place: int | None) -> View:
+def _squeezed(view: View, axis: int) -> View:
+    """Return a view without an axis of one place, which is now one with the axis before it."""
+    groups = list(view.groups)
+    gone = groups.pop(axis)
+    if groups and axis:
+        groups[axis - 1] = (*groups[axis - 1], *gone)
+    elif groups:
+        groups[0] = (*gone, *groups[0])
+    return replace(view, groups=tuple(groups))
+
+
+def _without(view: View, axis: int, place: int) -> View:
     """Return a view without an axis of the file, which is one of its own."""
     groups = [group for i, group in enumerate(view.groups) if i != axis]
-    if place is None:
-        return replace(view, groups=tuple(groups))
     kept = tuple(tuple(i - (i > place) for i in group) for group in groups)
     sizes = (*view.sizes[:place], *view.sizes[place + 1 :])
     return View(view.own, sizes, tuple(range(len(sizes))), kept)

@@ -33,11 +33,13 @@ class Border:
 
     Attributes:
         turned: whether the file has the channels last, and the net first.
+        flat: whether the file has a single number for each image, and the net an axis for it.
         mean: for each channel, or for all.
         scale: the same.
     """
 
     turned: bool = False
+    flat: bool = False
     mean: NDArray[np.float64] = field(default_factory=lambda: np.zeros((1, 1, 1, 1)))
     scale: NDArray[np.float64] = field(default_factory=lambda: np.ones((1, 1, 1, 1)))
 
@@ -57,19 +59,26 @@ class Border:
 
     def outside(self, y: Array) -> Array:
         """Return what the file takes for a batch that the net takes."""
+        if self.flat:
+            return y.reshape(len(y))
         x = y if self.is_normal else y * self.scale + self.mean
         return x.transpose(_TO_CHANNELS_LAST) if self.turned else x
 
 
 @dataclass(frozen=True, eq=False)
 class Borders:
-    """The borders of a file by the names of its inputs, and the outputs with the channels last."""
+    """The borders of a file by the names of its inputs, the outputs with the channels last, and those
+    that are a single number for each image.
+    """
 
     inputs: Mapping[str, Border] = field(default_factory=dict)
     turned_outputs: frozenset[str] = frozenset()
+    flat_outputs: frozenset[str] = frozenset()
 
     def output(self, name: str, y: Array) -> Array:
         """Return an output of the file as the net has it."""
+        if name in self.flat_outputs:
+            return y.reshape(len(y), 1)
         return y.transpose(_TO_CHANNELS_FIRST) if name in self.turned_outputs else y
 
 
@@ -83,6 +92,8 @@ def taken_away(graph: FileGraph, shapes: dict[str, Shape]) -> Borders:
     constants = Constants(graph)
     found = {}
     for name, given in graph.inputs.items():
+        if not shapes[name]:
+            found[name] = Border(flat=True)
         if len(shapes[name]) == 3:
             walk = _Walk(graph, constants, given.value, shapes[name])
             border = walk.border(may_scale=len(graph.inputs) == 1)
@@ -160,7 +171,7 @@ class _Walk:
         else:
             scale = scale / numbers if op.operator == "Mul" else scale * numbers
         is_sound = np.isfinite(mean).all() and np.isfinite(scale).all() and (scale > 0).all()
-        return Border(border.turned, mean, scale) if is_sound else None
+        return Border(turned=border.turned, mean=mean, scale=scale) if is_sound else None
 
     def _by_channel(self, array: Array) -> NDArray[np.float64] | None:
         """Return numbers as (1, ..) along the axes of the value; None if they are not by channel."""

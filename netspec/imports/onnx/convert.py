@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,24 @@ import numpy as np
 from netspec import codes
 from netspec.compiler.ir.graph import Shape
 from netspec.diagnostics import Diagnostic, NetspecError
+from netspec.imports.imported_net import ImportedNet
 from netspec.imports.imported_text import ImportedText
 from netspec.imports.onnx.front import OnnxImport, read_onnx
 from netspec.imports.onnx.proto_file import Array, shown_name, wrong
-from netspec.imports.proof import BATCHES, checked_text, largest_difference, require_same_names
+from netspec.imports.outline import Outline
+from netspec.imports.proof import BATCHES, TOLERANCE, checked_text, compared, require_same_names
 from netspec.imports.structure import structured
 from netspec.imports.text import net_text
 from netspec.runtime.data.input_normalization import InputNormalization, normalization_from_json
 from netspec.runtime.models.onnx_session import require_onnxruntime
 
 _WARNINGS_ARE_LEFT_OUT = 3
+_LONGEST_REASON = 400
+_HALF_TOLERANCE = 1e-2
+_SAYS_LITTLE = (
+    "the outputs are the same for all inputs that were tried, so the proof says little: look at the"
+    " layers, or import the file with other weights"
+)
 # onnxruntime computes a sigmoid near 0 to some digits of 1, and not to some of its own.
 _SMALLEST = 1e-2
 _TYPES = {
@@ -45,18 +54,36 @@ def import_onnx(path: Path, sizes: Mapping[str, Shape] | None = None) -> Importe
     imported = read_onnx(path, sizes)
     if imported.problems:
         raise NetspecError(_inexpressible(imported))
-    text = net_text(structured(imported.net))
+    outline, notes = _structured(imported.net)
+    text = net_text(outline)
     checked = checked_text(path.name, text)
     require_same_names(checked, imported.state)
     batches = BATCHES if imported.batch is None else (imported.batch,) * 2
     run = _runner(path, imported)
-    difference = largest_difference(checked, imported.state, run, batches, _SMALLEST)
+    tolerance = _HALF_TOLERANCE if imported.is_half else TOLERANCE
+    proof = compared(checked, imported.state, run, batches, _SMALLEST, tolerance)
+    if not proof.tells_apart:
+        notes = (*notes, _SAYS_LITTLE)
     about = imported.metadata
     return ImportedText(
-        text, checked, imported.state, difference, imported.notes,
+        text, checked, imported.state, proof.difference, (*imported.notes, *notes),
         _normalization(imported),
         {"class_names": about["netspec.class_names"]} if "netspec.class_names" in about else {},
     )  # fmt: skip
+
+
+def _structured(net: ImportedNet) -> tuple[Outline, tuple[str, ...]]:
+    """Return a net with its blocks, or without any and a note if a file says them in pieces."""
+    try:
+        return structured(net), ()
+    except NetspecError as error:
+        plain = replace(
+            net,
+            nodes=tuple(replace(node, scopes=()) for node in net.nodes),
+            tensors=tuple(replace(tensor, scopes=()) for tensor in net.tensors),
+        )
+        note = f"the net is written without blocks: {error.diagnostics[0].message}"
+        return structured(plain), (note,)
 
 
 def _normalization(imported: OnnxImport) -> InputNormalization | None:
@@ -116,4 +143,4 @@ def _runner(path: Path, imported: OnnxImport) -> Callable[[Mapping[str, Array]],
 
 
 def _first_line(error: Exception) -> str:
-    return shown_name(str(error).strip().partition("\n")[0])
+    return shown_name(str(error).strip().partition("\n")[0], _LONGEST_REASON)

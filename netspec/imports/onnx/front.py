@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,10 @@ import numpy as np
 from netspec.compiler.ir.graph import Shape
 from netspec.compiler.ir.onnx_read import FileValue, Held
 from netspec.compiler.ir.op import Op
+from netspec.compiler.ops import registry
 from netspec.compiler.parse.tree_builder import KEYWORDS
 from netspec.compiler.syntax.tree import NumberType
+from netspec.imports.aten_table import aten_table
 from netspec.imports.imported_net import (
     Constant,
     ImportedInput,
@@ -56,6 +58,7 @@ class OnnxImport:
         metadata: what the file says of the model.
         problems: what no net can express; the net is then not whole.
         notes: what is worth knowing about it.
+        is_half: whether its weights are of half precision.
     """
 
     net: ImportedNet
@@ -67,6 +70,7 @@ class OnnxImport:
     metadata: Mapping[str, str]
     problems: tuple[Problem, ...]
     notes: tuple[str, ...] = ()
+    is_half: bool = False
 
 
 def read_onnx(path: Path, sizes: Mapping[str, Shape] | None = None) -> OnnxImport:
@@ -85,6 +89,7 @@ def read_onnx(path: Path, sizes: Mapping[str, Shape] | None = None) -> OnnxImpor
     batches = {given.batch for given in graph.inputs.values()} - {None}
     batch = batches.pop() if len(batches) == 1 else None
     found = found_net(graph, shapes, batch)
+    borders = replace(borders, flat_outputs=found.numbers)
     return _Front(path, graph, found, batch, borders).imported()
 
 
@@ -189,7 +194,7 @@ class _Front:
         return OnnxImport(
             net, self._state, own, outputs, self._batch, self._borders, self._graph.metadata,
             problems,
-            tuple(self._notes()),
+            tuple(self._notes()), any(a.dtype == np.float16 for a in self._graph.stored.values()),
         )  # fmt: skip
 
     def _inputs(self) -> dict[str, ImportedInput]:
@@ -206,11 +211,12 @@ class _Front:
 
     def _outputs(self) -> dict[str, str]:
         """Return the name in the file of each output, by the name that it gets."""
-        if len(self._graph.outputs) == 1:
-            return {"output": next(iter(self._graph.outputs))}
         found: dict[str, str] = {}
+        is_one = len(self._graph.outputs) == 1
         for name in self._graph.outputs:
-            own = name if name == "output" else _identifier(name, "output", found)
+            own = name
+            if name != "output":
+                own = _identifier(name, "output", found) if not is_one or _tells(name) else "output"
             found[own] = name
         return found
 
@@ -330,6 +336,10 @@ class _Front:
                 for name in sorted(self._borders.turned_outputs)
             ),
             *(
+                f"`{shown_name(name)}` of the file is a single number for each image, and [1] here"
+                for name in sorted(self._borders.flat_outputs)
+            ),
+            *(
                 f"the net ends in `{op}`: leave it out before training, for the loss has its own"
                 for op in kept
             ),
@@ -338,6 +348,8 @@ class _Front:
 
 def _of_border(name: str, border: Border) -> Iterator[str]:
     """Yield what a net leaves to its data."""
+    if border.flat:
+        yield f"`{name}` is [1] here, and a single number for each image in the file"
     if border.turned:
         yield f"`{name}` has the channels first here, and last in the file"
     if not border.is_normal:
@@ -382,6 +394,16 @@ def _identifier(name: str, otherwise: str, taken: Container[str]) -> str:
     usual = re.sub(r"\W", "_", last, flags=re.ASCII).strip("_")[:40]
     wanted = usual if re.match(r"[A-Za-z_]", usual) else otherwise
     return free_name(f"{wanted}_" if wanted in KEYWORDS else wanted, taken, stem=wanted)
+
+
+def _tells(name: str) -> bool:
+    """Whether somebody has named an output, and no exporter by the last operator."""
+    stem = re.sub(r"(_\d+)+$", "", name)
+    operators = {known.partition(".")[0] for known in aten_table().operators}
+    return name.isidentifier() and stem not in operators | registry().keys() | _ALSO_OPERATORS
+
+
+_ALSO_OPERATORS = {"view", "getitem", "clone", "alias", "to", "t", "y", "identity", "graph_output"}
 
 
 def _net_name(name: str) -> str:

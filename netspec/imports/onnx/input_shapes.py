@@ -21,7 +21,7 @@ _NAME = re.compile(r"[A-Z][A-Z0-9_]{0,11}")
 
 
 def input_shapes(graph: FileGraph, sizes: Mapping[str, Shape]) -> dict[str, Shape]:
-    """Return the shape of each input.
+    """Return the shape of each input, () for a single number for each image.
 
     Args:
         graph: the file.
@@ -49,9 +49,6 @@ def input_shapes(graph: FileGraph, sizes: Mapping[str, Shape]) -> dict[str, Shap
                 message = f"the file does not say what shape `{shown_name(name)}` has"
                 raise NetspecError.simple(codes.ONNX_INPUT, message, f"say it: {example}")
             dims.append(size if isinstance(size, int) else names_of.size(size, axis, rank))
-        if not dims:
-            message = f"`{shown_name(name)}` is a single number for each image, which no net takes"
-            raise NetspecError.simple(codes.ONNX_INPUT, message)
         found[name] = tuple(dims)  # type: ignore[arg-type]  # sizes may be open
     return found
 

@@ -97,9 +97,22 @@ def _said(layer: FoundLayer, around: Container[str]) -> LayerName | None:
     own = (Scope(_usual(p), k.rpartition(".")[2], only_holds=_holds(k)) for p, k in pairs)
     if not layer.parameters:
         path = ""
-    elif not path:
+    elif path:
+        path = _by_weights(layer, path)
+    else:
         path = _inside(pairs[-1][0] if pairs else "", _of_parameters(layer), paths[-1])
     return LayerName(path, tuple(own))
+
+
+def _by_weights(layer: FoundLayer, path: str) -> str:
+    """Return the path in the names of parameters instead of another one beside it: a convolution
+    with a batch norm in it is noted as the batch norm.
+    """
+    written = _of_parameters(layer)
+    first = next(iter(layer.parameters.values())).numbers
+    is_new = first is None or bool((first == first.flat[0]).all())  # equal ones are stored once
+    is_beside = written != "" and _module(written) == _module(path)
+    return written if is_beside and not is_new else path
 
 
 def _inside(module: str, path: str, name: str) -> str:
@@ -174,9 +187,11 @@ def _of_parameters(layer: FoundLayer) -> str:
     found = set()
     for own, held in layer.parameters.items():
         name = held.value.name
-        if not name.endswith(f".{own}"):
+        # PyTorch's exporter calls so what it makes of a batch norm behind a layer.
+        end = ".weight_bias" if own == "bias" and name.endswith(".weight_bias") else f".{own}"
+        if not name.endswith(end):
             return ""
-        found.add(name.removesuffix(f".{own}"))
+        found.add(name.removesuffix(end))
     return found.pop() if len(found) == 1 else ""
 
 

@@ -120,9 +120,9 @@ def _external(
     return np.frombuffer(content, dtype.newbyteorder("<")).astype(dtype)
 
 
-def shown_name(name: str) -> str:
+def shown_name(name: str, longest: int = 80) -> str:
     """Return a name of a file as a message shows it: on one line, without control characters."""
     if not isinstance(name, str):
         return "?"
-    text = "".join(c if c.isprintable() else "?" for c in name[:81])
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    text = "".join(c if c.isprintable() else "?" for c in name[: longest + 1])
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."

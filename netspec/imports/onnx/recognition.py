@@ -54,11 +54,14 @@ class Missing:
 
 @dataclass(frozen=True, eq=False)
 class FoundNet:
-    """The layers that the outputs depend on, in order, and what is missing for that."""
+    """The layers that the outputs depend on, in order, and what is missing for that. Outputs may be
+    single numbers for each image, which have an axis in the net.
+    """
 
     layers: tuple[FoundLayer, ...]
     outputs: Mapping[str, FileValue]
     missing: tuple[Missing, ...]
+    numbers: frozenset[str] = frozenset()
 
 
 def found_net(graph: FileGraph, inputs: Mapping[str, Shape], batch: int | None) -> FoundNet:
@@ -84,12 +87,16 @@ class _Recognition:
         if not self._is_own:
             graph.operators = with_keys_apart(graph.operators)
         self._constants = Constants(graph)
-        self._batch_first = BatchFirst(self._constants, batch)
+        self._batch_first = BatchFirst(self._constants, batch, self._is_read)
         self._facts = Facts(self._constants.array, self._constants.sizes)
         self._same: dict[FileValue, FileValue] = {}
         self._layers: dict[FileValue, FoundLayer] = {}
         self._why: dict[int, str] = {}
         self._order: dict[FileOperator, int] = {}
+        for name, given in graph.inputs.items():
+            if given.value.shape == ():
+                own = self._batch_first.begin_with_number(given.value)
+                graph.inputs[name] = replace(given, value=own)
         self._inputs = [given.value for given in graph.inputs.values()]
         self._ends = set(graph.outputs.values())
         self._readers: dict[FileValue, set[int]] = {}
@@ -109,8 +116,9 @@ class _Recognition:
                     self._note_reader(part)
                     self._order[part] = len(self._order)
                     self._read(part)
-        outputs = {n: self._same.get(v, v) for n, v in self._graph.outputs.items()}
-        return self._used(outputs)
+        ends = {name: self._same.get(v, v) for name, v in self._graph.outputs.items()}
+        numbers = {name: own for name, v in ends.items() if (own := self._batch_first.number_of(v))}
+        return replace(self._used({**ends, **numbers}), numbers=frozenset(numbers))
 
     # -- one operator
 
@@ -133,6 +141,9 @@ class _Recognition:
         x = op.given(0)
         if not best and x is not None and _only_passes_on(op):
             self._pass_on(op, x)
+
+    def _is_read(self, value: FileValue) -> bool:
+        return bool(self._readers.get(value)) or value in self._ends
 
     def _note_reader(self, op: FileOperator) -> None:
         for value in op.inputs:
@@ -373,7 +384,7 @@ class _Recognition:
         known = [v.shape for v in op.inputs if v is not None and v.shape is not None]
         shown = ", ".join(map(show_shape, known))
         reason = self._why.get(id(op)) or (
-            f"no layer is like this use of it, with {shown}"
+            f"no layer is like this use of it{f', with {shown}' if shown else ''}"
             if op.operator in _ends() or op.operator in _forms()
             else "no layer computes this"
         )

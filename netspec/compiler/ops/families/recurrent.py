@@ -23,6 +23,10 @@ class _Step(NamedTuple):
     states: States
 
 
+# So many operators of a file are read as one layer at most.
+_MOST_LAYERS = 16
+
+
 class Run(NamedTuple):
     """One layer in one direction, as it is lowered: its name's end, its place, its buffers.
 
@@ -450,13 +454,15 @@ class RecurrentOp(Op):
         if last is None:
             return
         found = [last]
-        while (at := cls._below(read, found[0])) is not None:
+        while len(found) < _MOST_LAYERS and (at := cls._below(read, found[0])) is not None:
             found.insert(0, at)
         begin = read.behind(found[0].inputs[0], "Transpose")
         if begin is not None:
             yield from cls._in_own_form(read, begin, found)
-        for count in range(len(found)):
-            yield cls._as_stored(read, found[count:])
+        suffixes = (found[count:] for count in range(len(found)))
+        stored = (cls._as_stored(read, suffix) for suffix in suffixes)
+        yield next((layer for layer in stored if layer is not None), None)
+        yield cls._as_stored(read, found[-1:])  # something else may read a layer below
 
     @classmethod
     def _below(cls, read: OnnxReader, operator: FileOperator) -> FileOperator | None:
