@@ -20,9 +20,12 @@ from tests.conftest import ROOT, Run
 
 torch = pytest.importorskip("torch")
 
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
+
 from netspec.runtime.models.pytorch.device import Execution  # noqa: E402
 from netspec.runtime.models.pytorch.model import TorchModel  # noqa: E402
 from netspec.runtime.models.torch_build import build_module  # noqa: E402
+from netspec.runtime.training.plan import TrainingOptions, plan_training  # noqa: E402
 
 NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch finds no GPU here")
 on_devices = pytest.mark.parametrize(
@@ -127,6 +130,49 @@ def test_a_fused_step_is_the_step(device, optimizer):
 def test_an_unknown_mode_is_an_error():
     with pytest.raises(NetspecError, match=r"there is no mode of torch\.compile `max`"):
         model_on("cpu", compile_mode="max")
+
+
+class Reads(TorchDispatchMode):
+    """Counts what waits for a GPU: numbers that are read, and results whose size depends on them."""
+
+    waiting = (torch.ops.aten._local_scalar_dense, torch.ops.aten.nonzero)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function.overloadpacket in self.waiting:
+            self.found.append(str(function))
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"optimizer": "nesterov", "l2": 1e-3, "clip_norm": 5.0},
+        {"optimizer": "muon", "optimizer_options": {"others": "nesterov", "fixed_norm": True}},
+        {"optimizer": "momentum", "ema": 0.9, "loss_options": {"label_smoothing": 0.1}},
+    ],
+    ids=lambda options: str(options["optimizer"]),
+)
+def test_steps_wait_for_no_number_of_the_device(options):
+    """As on a GPU, where losses are read once in 50 steps; on one CPU each loss is looked at."""
+    augment = ["crop", "alternate-flip", "cutout"]
+    chosen = TrainingOptions(batch=16, augment=augment, crop_edges="mirror", **options)
+    model = model_on("cpu")
+    planned = plan_training(model, pictures(), chosen)
+    with model.training(planned.job) as backend:
+        backend._alone = False
+        backend.begin_epoch(1, np.arange(96), planned.parts)
+        with Reads() as reads:
+            for _ in planned.parts:
+                backend.step(0.01)
+        assert reads.found == []
+        with Reads() as reads:
+            losses, _ = backend.read(False)
+        assert len(losses) == 6
+        assert np.isfinite(losses).all()
 
 
 @on_devices

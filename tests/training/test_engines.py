@@ -236,6 +236,53 @@ def test_the_trainer_measures_what_fit_measures(engines, number):
     assert engines.found[f"accuracy {number}"] == pytest.approx(expected, abs=1e-6)  # a float32
 
 
+# ----------------------------------------------------------------------------------------- Ray
+
+RAY_SCRIPT = """
+import json, sys
+sys.path[:0] = [sys.argv[1], sys.argv[1] + "/docs/engines"]
+import ray, ray_train
+
+ray.init(num_cpus=3, include_dashboard=False, object_store_memory=100_000_000)
+folder, cases, found = sys.argv[2], json.loads(sys.argv[3]), []
+for number, (text, recipe) in enumerate(cases):
+    result = ray_train.train(text, recipe, f"{folder}/{number}", num_workers=2)
+    with result.checkpoint.as_directory() as saved:
+        found.append({"losses": result.metrics["losses"], "saved": f"{folder}/{number}.pt"})
+        open(found[-1]["saved"], "wb").write(open(f"{saved}/weights.pt", "rb").read())
+print(json.dumps(found), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def by_ray(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """Return what two workers of Ray give for each case: their losses, and the file of the weights."""
+    pytest.importorskip("ray.train.torch", reason="Ray is not installed")
+    folder = tmp_path_factory.mktemp("ray")
+    (folder / "script.py").write_text(RAY_SCRIPT)
+    command = [sys.executable, folder / "script.py", ROOT, folder, json.dumps([*CASES.values()])]
+    # Ray ends workers where the machine's memory is nearly full, which others may fill.
+    quiet = {"RAY_memory_monitor_refresh_ms": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+    done = subprocess.run(
+        command, check=False, cwd=folder, env={**environment(), **quiet}, capture_output=True,
+        text=True, timeout=900,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    found: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("case", CASES)
+def test_two_workers_of_ray_take_the_steps_of_netspec(by_ray, engines, case):
+    found = by_ray[[*CASES].index(case)]
+    expected = engines.losses("torchrun", case)
+    np.testing.assert_allclose(found["losses"], expected, rtol=0, atol=1e-6)
+    ours, theirs = engines.weights("torchrun", case), netspec.load_weights(found["saved"])
+    require_equal(theirs.tensors, ours.tensors)
+    assert theirs.normalization.to_json() == ours.normalization.to_json()
+
+
 # ---------------------------------------------------------------------------------- one process
 
 
