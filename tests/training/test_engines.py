@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -240,11 +241,10 @@ def test_the_trainer_measures_what_fit_measures(engines, number):
 
 RAY_SCRIPT = """
 import json, sys
-sys.path[:0] = [sys.argv[1], sys.argv[1] + "/docs/engines"]
 import ray, ray_train
 
 ray.init(num_cpus=3, include_dashboard=False, object_store_memory=100_000_000)
-folder, cases, found = sys.argv[2], json.loads(sys.argv[3]), []
+folder, cases, found = sys.argv[1], json.loads(sys.argv[2]), []
 for number, (text, recipe) in enumerate(cases):
     result = ray_train.train(text, recipe, f"{folder}/{number}", num_workers=2)
     with result.checkpoint.as_directory() as saved:
@@ -260,11 +260,13 @@ def by_ray(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     pytest.importorskip("ray.train.torch", reason="Ray is not installed")
     folder = tmp_path_factory.mktemp("ray")
     (folder / "script.py").write_text(RAY_SCRIPT)
-    command = [sys.executable, folder / "script.py", ROOT, folder, json.dumps([*CASES.values()])]
+    command = [sys.executable, folder / "script.py", folder, json.dumps([*CASES.values()])]
     # Ray ends workers where the machine's memory is nearly full, which others may fill.
     quiet = {"RAY_memory_monitor_refresh_ms": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+    # Workers import the function that they run, from where this says.
+    found_in = {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "docs/engines")))}
     done = subprocess.run(
-        command, check=False, cwd=folder, env={**environment(), **quiet}, capture_output=True,
+        command, check=False, cwd=folder, env={**environment(), **quiet, **found_in}, capture_output=True,
         text=True, timeout=900,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
