@@ -155,6 +155,7 @@ LIBRARY_LIGHTNING = Code.error("library/lightning", "Lightning is not installed"
 LIBRARY_MATPLOTLIB = Code.error("library/matplotlib", "Matplotlib is not installed")
 LIBRARY_ONNX = Code.error("library/onnx", "the package onnx is not installed")
 LIBRARY_ONNXRUNTIME = Code.error("library/onnxruntime", "onnxruntime is not installed")
+LIBRARY_OPTUNA = Code.error("library/optuna", "Optuna is not installed")
 LIBRARY_PILLOW = Code.error("library/pillow", "Pillow is not installed")
 LIBRARY_PYGLS = Code.error("library/pygls", "pygls is not installed")
 LIBRARY_RESVG = Code.error("library/resvg", "resvg-py or Matplotlib is not installed")

@@ -39,6 +39,7 @@ VERBS = {
     "verify": "compare the reference, the NumPy program and the PyTorch module with each other",
     "gradcheck": "compare the gradients of a net with slopes measured by finite differences",
     "train": "train a net on labelled images",
+    "sweep": "train a net with each combination of the values in a recipe",
     "runs": "list the runs that were kept, and compare them",
     "eval": "measure how good a trained net is, class by class",
     "predict": "classify pictures with a trained net",

@@ -58,6 +58,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "netspec train torch lenet.net --data mnist --optimizer momentum --lr 0.1 --amp bf16",
         "netspec train --resume mine",
     ),
+    "sweep": ("netspec sweep rates.toml", "netspec sweep rates.toml --jobs 2 --out runs/rates"),
     "runs": ("netspec runs", "netspec runs mine --compare"),
     "eval": ("netspec eval mine", "netspec eval lenet.net --weights mine --part train"),
     "predict": ("netspec predict mine three.png", "netspec predict mine three.png --top 3"),

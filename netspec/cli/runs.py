@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from netspec.cli import FAILED, OK
 from netspec.cli.common import add_color_option, emit, emit_text, report
+from netspec.cli.measure_text import FORMATS, spread_text
 from netspec.diagnostics import NetspecError
 from netspec.text.printable import printable
 from netspec.text.table import table_lines, text_column
 from netspec.text.width import terminal_width
 
 if TYPE_CHECKING:
-    from netspec.runtime.runs.listing import RunSummary
+    from netspec.runtime.runs.listing import RunSummary, SeedGroup
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +27,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", metavar="RUN", nargs="*", type=Path, default=[Path("runs")],
                         help="folders of runs, or folders that hold some (default runs)")  # fmt: skip
     parser.add_argument("--compare", action="store_true",
-                        help="also show the options in which the runs differ")  # fmt: skip
+                        help="also show the options in which the runs differ, and mean and spread of"
+                             " those that differ in the seed alone")  # fmt: skip
     parser.add_argument("--sort", choices=("started", "val", "test", "loss"), default="started",
                         help="the best, or the oldest, first (default started)")  # fmt: skip
     parser.add_argument("--format", choices=("table", "json", "csv"), default="table",
@@ -36,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print one line for each run. A run that cannot be read is reported, and the command fails."""
-    from netspec.runtime.runs.listing import differing, find_runs, summarize_run
+    from netspec.runtime.runs.listing import differing, find_runs, seed_groups, summarize_run
 
     found: list[RunSummary] = []
     code = OK
@@ -49,12 +51,15 @@ def run(options: argparse.Namespace) -> int:
     found.sort(key=lambda one: _order(one.row(), options.sort))
     rows = [one.row() for one in found]
     compared = differing(found) if options.compare else {}
+    groups = seed_groups(found) if options.compare else []
     if options.format == "csv":
         emit_text(_csv(found, compared))
     elif options.format == "json":
         choices = [{name: values[i] for name, values in compared.items()} for i in range(len(rows))]
         lines = [
-            {**one.details(), "choices": c} if options.compare else one.details()
+            {**one.details(), "choices": c, "over_seeds": _over_seeds(one, groups)}
+            if options.compare
+            else one.details()
             for one, c in zip(found, choices, strict=True)
         ]
         emit(json.dumps(lines, indent=1))
@@ -65,7 +70,33 @@ def run(options: argparse.Namespace) -> int:
             emit("")
             body = [[name, *map(_text, values)] for name, values in compared.items()]
             emit(_table([["choice", *numbers], *body]))
+        if any(len(group.runs) > 1 for group in groups):
+            emit("")
+            emit(_table(_grouped(found, groups)))
     return code
+
+
+def _over_seeds(one: RunSummary, groups: Sequence[SeedGroup]) -> dict[str, Any]:
+    """Return mean and spread of the runs that differ from this one in the seed alone, for programs."""
+    from netspec.runtime.runs.listing import MEASURED
+
+    group = next(group for group in groups if one in group.runs)
+    found = {name: group.measure(name) for name in MEASURED}
+    measures = {n: {"mean": s.mean, "spread": s.spread} for n, s in found.items() if s is not None}
+    return {"runs": len(group.runs), **measures}
+
+
+def _grouped(found: Sequence[RunSummary], groups: Sequence[SeedGroup]) -> list[list[str]]:
+    """Return the cells of the table over seeds: the numbers of runs, their seeds, mean and spread."""
+    from netspec.runtime.runs.listing import MEASURED
+
+    shown = [name for name in MEASURED if any(group.measure(name) for group in groups)]
+    lines = [["over seeds", "seeds", *shown]]
+    for group in groups:
+        numbers = [str(found.index(one) + 1) for one in group.runs]
+        values = [spread_text(name, group.measure(name)) for name in shown]
+        lines.append([_text(numbers), _text(group.seeds), *values])
+    return lines
 
 
 def _csv(found: Sequence[RunSummary], compared: dict[str, list[Any]]) -> str:
@@ -92,7 +123,7 @@ def _shown(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
     """Return the cells of the table, without columns in which no run has a value."""
     rows = [{**row, "best": _best(row)} for row in rows]
     names = [n for n in rows[0] if n != "best_by" and any(row[n] is not None for row in rows)]
-    body = [[_text(row[name], _FORMATS.get(name)) for name in names] for row in rows]
+    body = [[_text(row[name], FORMATS.get(name)) for name in names] for row in rows]
     return [["", *names], *([str(i), *line] for i, line in enumerate(body, 1))]
 
 
@@ -101,9 +132,7 @@ def _best(row: dict[str, Any]) -> str | None:
     return f"{row['best']} ({row['best_by']})" if row["best"] is not None else None
 
 
-_FORMATS = {"loss": ".4f", "train": ".2%", "val": ".2%", "test": ".2%",
-            "perplexity": ".4g", "seconds": ",.1f"}  # fmt: skip
-_UNCUT = {"", *_FORMATS}
+_UNCUT = {"", *FORMATS}
 
 
 def _text(value: Any, form: str | None = None) -> str:

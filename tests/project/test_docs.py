@@ -9,7 +9,7 @@ A fenced block says in its first line what it is:
     console                 `$ netspec ...` and what it prints; a line `...` stands for any lines
     python                  runs, in the order of the page
     python file: PATH       the whole of a file of the repository
-    toml                    a recipe
+    toml                    a recipe, or a sweep
     text                    nothing that could be run
 
 Console and Python blocks run in a folder that has the repository's `networks` and `docs`.
@@ -46,6 +46,7 @@ from netspec.compiler.passes import layer_limit
 from netspec.runtime.runs import recipe
 from netspec.runtime.runs.recipe import read_recipe
 from netspec.runtime.runs.resolve import resolve
+from netspec.runtime.runs.sweeps.sweep_file import read_sweep
 from tests.conftest import ROOT, Run
 
 PAGES = (
@@ -164,7 +165,7 @@ def commands(block: Block) -> Iterator[tuple[str, str]]:
 
 
 def check_command(arguments: list[str], shown: str, run: Run) -> None:
-    if arguments[0] == "train":
+    if arguments[0] in ("train", "sweep"):
         # It takes too long to run here, so only its options are parsed.
         cli.parse(arguments)
         return
@@ -211,7 +212,10 @@ def test_every_block_is_of_a_known_kind(page: str) -> None:
 @pytest.mark.parametrize("block", blocks("toml"), ids=str)
 def test_recipes_are_sound(block: Block, tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text(block.text, "utf-8")
-    assert resolve({}, read_recipe(tmp_path / "recipe.toml"))
+    if re.search(r"^\[(?:sweep|search)", block.text, re.MULTILINE):
+        assert read_sweep(tmp_path / "recipe.toml").grid()
+    else:
+        assert resolve({}, read_recipe(tmp_path / "recipe.toml"))
 
 
 OTHERS = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "editors/README.md")

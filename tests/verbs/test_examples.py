@@ -23,7 +23,7 @@ RUN = [
     "compile lenet.net --target numpy -o lenet_numpy.py",
     "compile lenet.net --target torch -o lenet_torch.py",
     "compile lenet.net --target c --weights mine -o lenet.c --header",
-    "runs mine --compare", "eval mine", "eval lenet.net --weights mine --part train",
+    "sweep rates.toml", "runs mine --compare", "eval mine", "eval lenet.net --weights mine --part train",
     "doctor lenet.net", "test-op my_ops.py", "weights mine",
 ]  # fmt: skip
 DRAWN = ["predict mine three.png --top 3", "plot mine -o curves.png"]
@@ -49,6 +49,9 @@ def test_examples_run_in_their_order(
     known = {line for lines in EXAMPLES.values() for line in lines}
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "docs/my_ops.py", tmp_path)
+    (tmp_path / "rates.toml").write_text(
+        'lr = [1e-3, 3e-3]\nepochs = 1\n[sweep]\nnet = "lenet.net"\n', "utf-8"
+    )
     for words in RUN:
         assert f"netspec {words}" in known
         done = run(*shlex.split(words))

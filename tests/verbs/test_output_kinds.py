@@ -119,13 +119,15 @@ ONLY_READ: dict[str, set[str]] = {
     "compile": {*OF_WEIGHTS, "--calibrate", "--data-dir"}, "verify": {"file"},
     "gradcheck": {"file", "--params", "--from", "--to", "--data", "--data-dir"},
     "train": {*OF_WEIGHTS, "target", "--recipe", "--data", "--data-dir", "--also", "--freeze"},
-    "runs": {"runs"}, "eval": {*OF_WEIGHTS, "--data", "--data-dir"}, "predict": {*OF_WEIGHTS, "images"},
+    "sweep": {"file"}, "runs": {"runs"}, "eval": {*OF_WEIGHTS, "--data", "--data-dir"},
+    "predict": {*OF_WEIGHTS, "images"},
     "generate": {*OF_WEIGHTS, "--prompt", "--tokens"}, "doctor": {"file", "--data", "--data-dir"},
     "test-op": {"file", "--op"}, "weights": {"file", "other", "--rename"},
     "plot": {"runs", "--filters", "--layer"}, "bench": {"file", "--against"},
 }  # fmt: skip
 # What is written where no option names it: the file itself, a copy in the working folder, a run.
-REWRITTEN = {("fmt", "files"), ("check", "files"), ("new", "name"), ("train", "--resume")}
+REWRITTEN = {("fmt", "files"), ("check", "files"), ("new", "name"), ("train", "--resume"),
+             ("sweep", "--out")}  # fmt: skip
 # The modules that open, move or remove files, and why the walk below needs no other verb for them.
 WRITING = {
     "files/regular_file.py": "what everything else opens files with",

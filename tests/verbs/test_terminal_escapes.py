@@ -36,8 +36,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path(f"{ODD}/d.net").write_text(NET.replace("    output", "  output"), "utf-8")
     Path(f"{ODD}/c.net").write_text(NET.replace("10", "12"), "utf-8")
     Path(f"{ODD}/raises.py").write_text(f"raise ValueError({ODD!r})\n", "utf-8")
+    name = ODD.encode("unicode_escape").decode()
+    Path(f"{ODD}/recipe.toml").write_text(f'"{name}" = 1\n', "utf-8")
     Path(f"{ODD}/sweep.toml").write_text(
-        f'"{ODD.encode("unicode_escape").decode()}" = 1\n', "utf-8"
+        f'freeze = [["{name}"], ["b*"]]\nepochs = 1\n[sweep]\nnet = "a.net"\n', "utf-8"
     )
     for name in (ODD, "w2"):
         save_weights(f"{ODD}/{name}.safetensors", {f"{name}.weight": np.ones(3, "f4")})
@@ -86,7 +88,9 @@ COMMANDS = {
     "ops": ("check", "--ops", f"{ODD}/raises.py", f"{ODD}/a.net"),
     "a test of ops": ("test-op", f"{ODD}/raises.py"),
     "import what raises": ("import", "torch", f"{ODD}/raises.py:Net", "--input", "x=3"),
-    "sweep": ("train", f"{ODD}/a.net", "--recipe", f"{ODD}/sweep.toml"),
+    "recipe": ("train", f"{ODD}/a.net", "--recipe", f"{ODD}/recipe.toml"),
+    "a wrong sweep": ("sweep", f"{ODD}/recipe.toml"),
+    "sweep": ("sweep", f"{ODD}/sweep.toml", "--out", ODD * 2),
     "verb": (ODD,),
     "option": ("check", f"--{ODD}", f"{ODD}/a.net"),
     "choice": ("check", f"{ODD}/a.net", "--format", ODD),

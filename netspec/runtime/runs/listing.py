@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 from netspec import codes
@@ -31,6 +33,7 @@ class RunSummary:
         best: The epoch with the best accuracy; None before one was measured.
         best_by: The accuracy that was compared: `val`, else `test` if it was measured more than
             once, else `train`.
+        best_line: The metrics of that epoch; empty before one was measured.
     """
 
     path: Path
@@ -39,6 +42,12 @@ class RunSummary:
     last: Mapping[str, Any]
     best: int | None
     best_by: str | None
+    best_line: Mapping[str, Any] = field(default_factory=dict)
+
+    def kept(self, name: str) -> Any:
+        """Return a value of its row that belongs to the weights it ended with."""
+        is_best = self.facts.options.get("keep") == "best" and name in ("val", "train", "loss")
+        return self.best_line.get(name) if is_best and self.best_line else self.row()[name]
 
     @property
     def perplexity(self) -> float | None:
@@ -83,8 +92,8 @@ def summarize_run(path: Path) -> RunSummary:
     last = {key: value for line in lines for key, value in line.items()}
     by = next((part for part, least in _JUDGES.items() if _count(epochs, part) >= least), None)
     measured = [line for line in epochs if by in line]
-    best = max(measured, key=lambda line: line[by])["epoch"] if by is not None else None
-    return RunSummary(path, facts, len(epochs), last, best, by)
+    best = max(measured, key=lambda line: line[by]) if by is not None else {}
+    return RunSummary(path, facts, len(epochs), last, best.get("epoch"), by, best)
 
 
 def _count(lines: Sequence[Mapping[str, Any]], part: str) -> int:
@@ -112,6 +121,59 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
+@dataclass(frozen=True)
+class Spread:
+    """The mean of some numbers, and how far they lie apart.
+
+    Attributes:
+        mean: Their mean.
+        spread: Their standard deviation, with n - 1; None for a single one.
+        count: How many they are.
+    """
+
+    mean: float
+    spread: float | None
+    count: int
+
+    @classmethod
+    def of(cls, numbers: Sequence[float]) -> Spread | None:
+        """Return that of these numbers; None of none."""
+        if not numbers:
+            return None
+        several = len(numbers) > 1
+        return cls(fmean(numbers), stdev(numbers) if several else None, len(numbers))
+
+
+# What is compared over seeds.
+MEASURED = ("val", "test", "train", "perplexity", "loss", "seconds")
+
+
+@dataclass(frozen=True)
+class SeedGroup:
+    """Runs that differ in the seed alone."""
+
+    runs: tuple[RunSummary, ...]
+
+    @property
+    def seeds(self) -> list[Any]:
+        """Their seeds."""
+        return [run.facts.options.get("seed") for run in self.runs]
+
+    def measure(self, name: str) -> Spread | None:
+        """Return the mean and spread of one of `MEASURED`, over the runs that have it."""
+        found = (run.kept(name) for run in self.runs)
+        return Spread.of([value for value in found if value is not None])
+
+
+def seed_groups(runs: Sequence[RunSummary]) -> list[SeedGroup]:
+    """Return the runs in groups that differ in the seed alone: not in net, choices, data or target."""
+    groups: dict[str, list[RunSummary]] = {}
+    for run in runs:
+        key = {**_choices(run), "seed": None, "data of": run.facts.data.get("sha256")}
+        groups.setdefault(json.dumps(key, sort_keys=True, default=str), []).append(run)
+    return [SeedGroup(tuple(group)) for group in groups.values()]
+
+
 def matters(option: str) -> bool:
     """Return True if an option affects the result of a run."""
     if option not in OPTIONS:
@@ -121,12 +183,17 @@ def matters(option: str) -> bool:
 
 def differing(runs: Sequence[RunSummary]) -> dict[str, list[Any]]:
     """Return the training choices in which runs differ, by name, with a value for each run."""
-    choices = [
-        {"net": run.facts.net, "target": run.facts.target}
-        | {f"set {name}": value for name, value in run.facts.arguments.items()}
-        | {name: value for name, value in run.facts.options.items() if matters(name)}
-        for run in runs
-    ]
+    choices = [_choices(run) for run in runs]
     names = dict.fromkeys(name for choice in choices for name in choice)
     table = {name: [choice.get(name) for choice in choices] for name in names}
     return {name: values for name, values in table.items() if any(v != values[0] for v in values)}
+
+
+def _choices(run: RunSummary) -> dict[str, Any]:
+    """Return what was chosen for a run, by name."""
+    facts = run.facts
+    return (
+        {"net": facts.net, "target": facts.target}
+        | {f"set {name}": value for name, value in facts.arguments.items()}
+        | {name: value for name, value in facts.options.items() if matters(name)}
+    )

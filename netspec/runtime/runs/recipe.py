@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -71,6 +71,19 @@ def check_recipe(source: Source) -> Recipe:
         NetspecError: `limit/file-size`, `recipe/syntax`, or all other mistakes, of which only the
             first are reported: `recipe/key`, `recipe/value`.
     """
+    content, places = parsed(source)
+    known = {name for name, option in OPTIONS.items() if option.recipe}
+    refuse(mistakes(content, places, known))
+    arguments = {name: as_constant(value) for name, value in content.pop(ARGUMENTS, {}).items()}
+    return Recipe(source, content, arguments, places)
+
+
+def parsed(source: Source) -> tuple[dict[str, Any], TomlSpans]:
+    """Return what a TOML text says, and where.
+
+    Raises:
+        NetspecError: `limit/file-size`, `recipe/syntax`.
+    """
     if len(source.text) > MAX_LENGTH:
         message = f"{source.name} is larger than {MAX_LENGTH // 1024} KiB, the limit of recipes"
         raise NetspecError.simple(codes.LIMIT_FILE_SIZE, message)
@@ -83,19 +96,33 @@ def check_recipe(source: Source) -> Recipe:
         raise NetspecError([_syntax(source, str(error))]) from None
     except ValueError:  # Python's limit on the digits of a number
         raise NetspecError([_long_number(source)]) from None
-    places = find_places(source)
-    wrong = [*islice(_wrong(content, places), MAX_MISTAKES + 1)]
-    if len(wrong) > MAX_MISTAKES:
+    return content, find_places(source)
+
+
+def refuse(wrong: Iterator[Diagnostic]) -> None:
+    """Raise the first of these mistakes, if there are any.
+
+    Raises:
+        NetspecError: with them.
+    """
+    found = [*islice(wrong, MAX_MISTAKES + 1)]
+    if len(found) > MAX_MISTAKES:
         message = f"{MAX_MISTAKES} mistakes: fix these to see any others"
-        wrong[-1] = Diagnostic(codes.LIMIT_ERRORS, message)
-    if wrong:
-        raise NetspecError(wrong)
-    arguments = {name: as_constant(value) for name, value in content.pop(ARGUMENTS, {}).items()}
-    return Recipe(source, content, arguments, places)
+        found[-1] = Diagnostic(codes.LIMIT_ERRORS, message)
+    if found:
+        raise NetspecError(found)
 
 
-def _wrong(content: Mapping[str, Any], places: TomlSpans) -> Iterator[Diagnostic]:
-    known = {name for name, option in OPTIONS.items() if option.recipe}
+def mistakes(
+    content: Mapping[str, Any], places: TomlSpans, known: Collection[str]
+) -> Iterator[Diagnostic]:
+    """Yield what is wrong with options and with arguments of a net.
+
+    Args:
+        content: what a recipe says.
+        places: where it says it.
+        known: the options that it may set.
+    """
     for name, value in content.items():
         key = places.keys[(name,)]
         if _is_too_large(value):
@@ -115,7 +142,7 @@ def _wrong(content: Mapping[str, Any], places: TomlSpans) -> Iterator[Diagnostic
             yield _unknown(name, key, known)
 
 
-def _unknown(name: str, key: Span, known: set[str]) -> Diagnostic:
+def _unknown(name: str, key: Span, known: Collection[str]) -> Diagnostic:
     meant = suggest(name.replace("_", "-"), known)
     if name.replace("_", "-") in known:
         meant = name.replace("_", "-")

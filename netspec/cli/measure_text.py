@@ -1,0 +1,24 @@
+"""How measures of runs are written in tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from netspec.runtime.runs.listing import Spread
+
+FORMATS = {"loss": ".4f", "train": ".2%", "val": ".2%", "test": ".2%",
+           "perplexity": ".4g", "seconds": ",.1f"}  # fmt: skip
+
+
+def measure_text(name: str, value: float | None) -> str:
+    """Return a value of a measure as text; a dash for none."""
+    return "-" if value is None else format(value, FORMATS[name])
+
+
+def spread_text(name: str, value: Spread | None) -> str:
+    """Return the mean of a measure, and the spread of several."""
+    if value is None:
+        return "-"
+    text = measure_text(name, value.mean)
+    return text if value.spread is None else f"{text} ± {measure_text(name, value.spread)}"

@@ -1,0 +1,202 @@
+"""`netspec sweep FILE.toml`: a run for each combination of the values in a recipe."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from netspec import codes
+from netspec.cli import FAILED, OK
+from netspec.cli.common import add_color_option, emit, emit_text, positive, requested_net, tell
+from netspec.cli.interrupts import until_stopped
+from netspec.cli.measure_text import spread_text
+from netspec.compiler.parse.shipped_nets import find_net
+from netspec.diagnostics import NetspecError
+from netspec.text.printable import printable
+from netspec.text.table import table_lines, text_column
+from netspec.text.width import terminal_width
+
+if TYPE_CHECKING:
+    from netspec.net import Net
+    from netspec.runtime.runs.sweeps.results import Row
+    from netspec.runtime.runs.sweeps.sweep_file import Member, SweepFile
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("file", metavar="FILE", type=Path,
+                        help="a recipe, with lists of values where runs differ")  # fmt: skip
+    parser.add_argument("--out", metavar="DIR", type=Path,
+                        help="the folder of the runs (default runs/NAME for NAME.toml); a sweep that is"
+                             " there goes on")  # fmt: skip
+    parser.add_argument("--jobs", metavar="N", type=positive,
+                        help="how many runs at once (default: as many as there are GPUs, or else"
+                             " cores)")  # fmt: skip
+    parser.add_argument("--format", choices=("table", "json", "csv"), default="table",
+                        help="(default table)")  # fmt: skip
+    add_color_option(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run what is left of a sweep, and print its table. Each run that ends is a line on stderr."""
+    from netspec.cli.sweep_runner import Runner
+    from netspec.runtime.runs.sweeps.results import rows_of
+    from netspec.runtime.runs.sweeps.search_draws import require_optuna
+    from netspec.runtime.runs.sweeps.sweep_file import read_sweep
+    from netspec.runtime.runs.sweeps.sweep_folder import SweepFolder
+
+    sweep = read_sweep(options.file)
+    if sweep.target == "torch":
+        from netspec.runtime.models.torch_build import require_torch
+
+        require_torch()
+    net = _net_of(sweep, options.file)
+    if sweep.search is None:
+        members = sweep.grid()
+    else:
+        require_optuna()
+        members = [m for chosen in sweep.search.corners() for m in sweep.trial(0, chosen)]
+    written = _check_nets(net, members, options)
+    folder = SweepFolder(options.out or Path("runs") / options.file.stem, _facts(sweep, written))
+    try:
+        runner = Runner(sweep, folder, net, options.jobs)
+        with until_stopped() as wish:
+            if sweep.search is None:
+                runner.run_grid(members, wish)
+            else:
+                runner.run_search(sweep.search, wish)
+        rows = rows_of(runner.members, folder, runner.failed, sweep.measure)
+    finally:
+        folder.release()
+    if wish():
+        tell(f"stopped by {wish.name}; the same command goes on")
+        return wish.code
+    _print(rows, sweep.measure, options.format)
+    return FAILED if runner.failed else OK
+
+
+def _net_of(sweep: SweepFile, file: Path) -> Path:
+    """Return the net's file: that which the sweep names, from its own folder on, or the one beside it.
+
+    Raises:
+        NetspecError: `usage/train` if there is none.
+    """
+    if sweep.net:
+        return find_net(file.parent / sweep.net if _is_beside(file, sweep.net) else sweep.net)
+    beside = file.with_suffix(".net")
+    if not beside.is_file():
+        raise NetspecError.simple(
+            codes.USAGE_TRAIN, f"{file} does not say which net is trained",
+            'write [sweep], and under it net = "lenet.net"',
+        )  # fmt: skip
+    return beside
+
+
+def _is_beside(file: Path, net: str) -> bool:
+    return (file.parent / net).exists() or (file.parent / f"{net}.net").exists()
+
+
+def _check_nets(net: Path, members: Iterable[Member], options: argparse.Namespace) -> Net:
+    """Check the net with the arguments of all runs; returns one of them.
+
+    Raises:
+        NetspecError: what is wrong with the net, or with its arguments.
+    """
+    from netspec.compiler.driver import Request
+    from netspec.runtime.runs.resolve import check_arguments
+
+    found: dict[str, Net] = {}
+    for member in members:
+        arguments = member.recipe.arguments
+        key = repr(sorted(arguments.items()))
+        if key not in found:
+            try:
+                request = Request(path=net, arguments=arguments)
+                found[key] = requested_net(request, options, warn=not found)
+            except NetspecError as error:
+                raise check_arguments(member.recipe, error) from None
+    return next(iter(found.values()))
+
+
+def _facts(sweep: SweepFile, net: Net) -> dict[str, Any]:
+    """Return what the runs of a sweep have in common: it goes on only with the same."""
+    from netspec.runtime.runs.folder import net_files
+
+    digest = hashlib.sha256()
+    for name, content in sorted(net_files(net.written)[1].items()):
+        digest.update(f"{name} {len(content)} ".encode() + content)
+    varied = ["/".join(place) for place in sweep.varied]
+    return {
+        "net": f"{net.name} ({digest.hexdigest()[:16]})",
+        "target": sweep.target,
+        "varied": varied,
+        "search": None if sweep.search is None else sweep.search.to_dict(),
+        **sweep.fixed.values,
+        **{f"set {name}": value for name, value in sweep.fixed.arguments.items()},
+    }
+
+
+# ---------------------------------------------------------------------------------------- the table
+
+
+def _print(rows: Sequence[Row], by: str, form: str) -> None:
+    if form == "json":
+        emit(json.dumps([row.to_dict() for row in rows], indent=1))
+    elif form == "csv":
+        emit_text(_csv(rows))
+    else:
+        emit(_table(rows, by))
+
+
+def _csv(rows: Sequence[Row]) -> str:
+    from netspec.runtime.runs.listing import MEASURED
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    names = [*rows[0].choices] if rows else []
+    writer.writerow(
+        [*names, "done", "of", *(f"{m}{end}" for m in MEASURED for end in ("", "_spread"))]
+    )
+    for row in rows:
+        values: list[Any] = [row.choices[name] for name in names]
+        values += [row.ends.get("done", 0), sum(row.ends.values())]
+        for measure in MEASURED:
+            found = row.group.measure(measure)
+            values += ["", ""] if found is None else [found.mean, found.spread]
+        writer.writerow(["" if value is None else value for value in values])
+    return text.getvalue()
+
+
+def _table(rows: Sequence[Row], by: str) -> str:
+    """Return the table: choices, how many runs are done, and what was measured; the best first."""
+    from netspec.runtime.runs.listing import MEASURED
+    from netspec.runtime.runs.sweeps.sweep_file import shown_choice
+
+    names = [*rows[0].choices]
+    measures = [by, *(m for m in MEASURED if m != by)]
+    shown = [m for m in measures if any(row.group.measure(m) is not None for row in rows)]
+    body = [
+        [
+            str(i),
+            *(printable(shown_choice(row.choices[name])) for name in names),
+            _ends(row),
+            *(spread_text(measure, row.group.measure(measure)) for measure in shown),
+        ]
+        for i, row in enumerate(rows, 1)
+    ]
+    columns = [text_column(""), *(text_column(name, 8) for name in names)]
+    columns += [text_column(name) for name in ("runs", *shown)]
+    return "\n".join(table_lines(columns, body, width=terminal_width()))
+
+
+def _ends(row: Row) -> str:
+    total = sum(row.ends.values())
+    others = [f"{count} {end}" for end, count in row.ends.items() if end != "done"]
+    done = row.ends.get("done", 0)
+    return str(total) if done == total else ", ".join([f"{done} of {total}", *others])

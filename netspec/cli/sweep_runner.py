@@ -1,0 +1,149 @@
+"""Runs what has not ended of a sweep: the runs of a grid, or trials that are drawn one by one."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from statistics import fmean
+
+from netspec.cli.common import tell
+from netspec.cli.measure_text import measure_text
+from netspec.cli.sweep_processes import Command, Processes, cores, places_for
+from netspec.diagnostics import plural
+from netspec.runtime.runs.listing import summarize_run
+from netspec.runtime.runs.sweeps.search_draws import Draws
+from netspec.runtime.runs.sweeps.search_table import Search
+from netspec.runtime.runs.sweeps.sweep_file import MEASURES, Member, SweepFile, flags
+from netspec.runtime.runs.sweeps.sweep_folder import SweepFolder
+
+# How long, and how often, it is looked whether the processes of a killed sweep have ended.
+_PATIENCE, _PAUSE = 60.0, 0.1
+
+
+class Runner:
+    """Runs the members of a sweep that have not ended.
+
+    Args:
+        sweep: The sweep.
+        folder: Its folder.
+        net: The `.net` file.
+        jobs: How many runs at once; None for as many as there are GPUs or cores.
+
+    Attributes:
+        members: Those that are known.
+        failed: The names of those that failed.
+    """
+
+    def __init__(self, sweep: SweepFile, folder: SweepFolder, net: Path, jobs: int | None) -> None:
+        self.members: list[Member] = []
+        self.failed: set[str] = set()
+        self._sweep, self._folder, self._net = sweep, folder, net
+        self._places = places_for(jobs, sweep.target, sweep.fixed.values.get("device"))
+        self._threads = max(1, cores() // len(self._places))
+        self._total = self._ended = 0
+
+    def run_grid(self, members: Sequence[Member], stop: Callable[[], bool]) -> None:
+        """Run those of a grid that have not ended, until it is asked to stop."""
+        self.members = [*members]
+        queue = deque(self._begin(len(members), stop))
+        self._run(lambda: queue.popleft() if queue else None, self._take_note, stop)
+
+    def run_search(self, search: Search, stop: Callable[[], bool]) -> None:
+        """Take up the trials that there are, and draw the others, until it is asked to stop."""
+        kept = self._folder.trials(search)
+        draws = Draws(
+            search,
+            maximize=MEASURES[self._sweep.measure],
+            before=len(kept),
+            parallel=len(self._places) > 1,
+        )
+        trials: list[list[Member]] = []
+        for choices in kept:
+            draws.repeat(len(trials), choices)
+            trials.append(self._sweep.trial(len(trials), choices))
+            self.members += trials[-1]
+        seeds = len(self._sweep.varied.get(("seed",), ())) or 1
+        queue = deque(self._begin(max(search.trials, len(kept)) * seeds, stop))
+        number_of = {member.name: i for i, trial in enumerate(trials) for member in trial}
+        for number in range(len(trials)):
+            self._tell(draws, number, trials[number])
+
+        def take() -> Member | None:
+            if not queue and len(trials) < search.trials:
+                number = len(trials)
+                choices = draws.draw(number)
+                self._folder.write_trial(number, choices)
+                trials.append(self._sweep.trial(number, choices))
+                self.members += trials[-1]
+                number_of.update((member.name, number) for member in trials[-1])
+                queue.extend(trials[-1])
+            return queue.popleft() if queue else None
+
+        def take_note(member: Member, code: int) -> None:
+            self._take_note(member, code)
+            number = number_of[member.name]
+            self._tell(draws, number, trials[number])
+
+        self._run(take, take_note, stop)
+
+    def _tell(self, draws: Draws, number: int, trial: Sequence[Member]) -> None:
+        """Tell the search what a trial came to, if all of its runs have ended."""
+        ends = [self._folder.end(m) or ("failed" if m.name in self.failed else None) for m in trial]
+        if None in ends:
+            return
+        by = self._sweep.measure
+        scores = [summarize_run(self._folder.path / member.name).kept(by)
+                  for member, end in zip(trial, ends, strict=True) if end == "done"]  # fmt: skip
+        whole = len(scores) == len(trial) and None not in scores
+        draws.tell(number, fmean(scores) if whole else None)
+
+    def _begin(self, total: int, stop: Callable[[], bool]) -> list[Member]:
+        """Say what there is, and return those known members that have not ended."""
+        left = [member for member in self.members if self._folder.end(member) is None]
+        self._total, self._ended = total, len(self.members) - len(left)
+        done = f", {self._ended} of them ended before" if self._ended else ""
+        at_once = min(total - self._ended, len(self._places))
+        tell(f"{plural(total, 'run')} in {self._folder.path}{done}; {at_once} at once")
+        self._wait_for_others(left, stop)
+        return left
+
+    def _wait_for_others(self, left: Iterable[Member], stop: Callable[[], bool]) -> None:
+        """Wait until the processes of a sweep that was killed have saved their runs."""
+        end = time.monotonic() + _PATIENCE
+        for member in left:
+            while self._folder.is_in_use(member) and time.monotonic() < end and not stop():
+                time.sleep(_PAUSE)
+
+    def _run(
+        self,
+        take: Callable[[], Member | None],
+        take_note: Callable[[Member, int], None],
+        stop: Callable[[], bool],
+    ) -> None:
+        Processes(self._places, self._command, take_note).run(take, stop)
+
+    def _command(self, member: Member) -> Command:
+        given = flags(member.recipe)
+        if "threads" not in member.recipe.values:
+            given.append(f"--threads={self._threads}")
+        recipe = self._folder.recipe(member)
+        out = self._folder.path / member.name
+        words = ["train", self._sweep.target, str(self._net), "--recipe", str(recipe), "--out", str(out),
+                 "--restartable", *given]  # fmt: skip
+        return Command(words, self._folder.log(member))
+
+    def _take_note(self, member: Member, code: int) -> None:
+        self._ended += 1
+        end = self._folder.ended(member, code)
+        if end == "done":
+            by = self._sweep.measure
+            value = summarize_run(self._folder.path / member.name).kept(by)
+            told = f"{by} {measure_text(by, value)}"
+        elif end == "diverged":
+            told = end
+        else:
+            self.failed.add(member.name)
+            told = f"failed: see {self._folder.log(member)}"
+        tell(f"[{self._ended}/{self._total}] {member.name}: {told}")

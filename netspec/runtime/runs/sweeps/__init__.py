@@ -1,0 +1,1 @@
+"""Sweeps: recipes with lists of values, whose combinations are runs of one folder."""
