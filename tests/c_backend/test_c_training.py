@@ -290,7 +290,7 @@ def test_losses_are_those_of_training(shape, tmp_path):
     net = netspec.loads(f"net A {{ input x: [2, 4, 4]\n output y = {OUTPUTS[shape]} }}")
     rng = np.random.default_rng(1)
     images = rng.standard_normal((3, 2, 4, 4))
-    for name in ("softmax", "svm", "mse", "bce", "value"):
+    for name in ("softmax", "svm", "mse", "smooth-l1", "bce", "value"):
         (tmp_path / name).mkdir()
         ours = Trained(net, tmp_path / name, loss=name)
         loss, scores = make_loss(name), ours.model.forward(images)

@@ -10,6 +10,7 @@ import pytest
 import netspec
 from netspec.runtime.data import Dataset
 from netspec.runtime.data.batches import balanced_chances, epoch_order
+from netspec.runtime.models import numpy_steps
 from netspec.runtime.models.confusions import Confusions
 from netspec.runtime.models.evaluation import Evaluation
 from netspec.runtime.optim.class_weights import balanced
@@ -102,6 +103,41 @@ def test_images_are_drawn_so_that_classes_are_as_likely(backend: str) -> None:
     _, history = fitted(backend, made, sample="balanced")
     losses = plain_loop(torch.nn.CrossEntropyLoss(), made, chances)
     np.testing.assert_allclose(history.loss_history, losses, atol=1e-6)
+
+
+def test_an_image_that_is_drawn_twice_is_changed_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (24, 1, 12, 12)).astype(np.uint8)
+    y = np.array([0] * 20 + [1] * 2 + [2] * 2)
+    made = Dataset("made", x, y, x[:4], y[:4], 3)
+    seen: list[np.ndarray] = []
+    changed = numpy_steps.shift_and_flip
+
+    def spy(pictures: Any, drawn: Any, kinds: Any) -> Any:
+        found = changed(pictures, drawn, kinds)
+        seen.extend(found)
+        return found
+
+    monkeypatch.setattr(numpy_steps, "shift_and_flip", spy)
+    net = "net A { input x: [1, 12, 12]\n output x -> flatten -> linear(3) }"
+    options: dict[str, Any] = {
+        "epochs": 2,
+        "batch": 8,
+        "augment": ("crop", "flip"),
+        "progress": False,
+    }
+    histories = [
+        netspec.fit(
+            netspec.loads(net).compile(b, dtype="float64"), made, sample="balanced", **options
+        )
+        for b in ("numpy", "torch")
+    ]
+    np.testing.assert_allclose(*(h.loss_history for h in histories), rtol=1e-9)
+    order = epoch_order(24, 0, 1, balanced_chances(y))
+    assert len({*order.tolist()}) < 18
+    # As many different pictures as draws: the same one is never cut alike (81 crops, two sides).
+    assert len({picture.tobytes() for picture in seen[:24]}) > 21
 
 
 @pytest.mark.parametrize("loss", ["softmax", "focal"])

@@ -125,7 +125,7 @@ LAYOUTS = {"image": ((6, 5), ()), "sequence": ((4, 7, 5), (7,)), "map": ((3, 5, 
 
 
 @pytest.mark.parametrize("ignored", [0.0, 0.4, 1.0])
-@pytest.mark.parametrize("name", ["softmax", "svm", "mse"])
+@pytest.mark.parametrize("name", ["softmax", "svm", "mse", "smooth-l1"])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_losses_over_places_are_pytorchs(layout: str, name: str, ignored: float) -> None:
     torch = pytest.importorskip("torch")

@@ -76,6 +76,7 @@ VARIANTS = {
     "l2": {"l2": 1e-2},
     "svm": {"loss": "svm", "l2": 1e-3},
     "mse": {"loss": "mse"},
+    "smooth-l1": {"loss": "smooth-l1", "loss_options": {"beta": 0.5}},
     "smoothing": {"loss_options": {"label_smoothing": 0.1}},
     "clipped": {"clip_norm": 0.5, "l2": 1e-2},
     "warm": {"warmup": 1, "schedule": "multi-step"},

@@ -24,12 +24,14 @@ import netspec
 from netspec.compiler.passes.bind_sizes import open_sizes
 from netspec.export import standalone_source
 from netspec.kernels import parallel
+from netspec.runtime.optim.losses import LOSSES_OF_CLASSES
+from netspec.runtime.optim.lr_schedules import SCHEDULES
+from netspec.runtime.optim.optimizers import OPTIMIZERS
 from tests.helpers.interrupting import by_signal
 from tests.walk import nets
 from tests.walk.odd_values import bad_data, bad_input, good_data, good_input, strange_input
 from tests.walk.scene import Find, Held, Scene, State, compare, one_or_all
 
-OPTIMIZERS = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw")
 # A forked or spawned process must answer within this time, however busy the machine is.
 PROCESS_SECONDS = 120.0
 
@@ -294,7 +296,7 @@ def loss(scene: Scene) -> None:
     x = one_or_all(inputs)
     y = np.random.default_rng(2).integers(0, nets.CLASSES, len(x))
     l2 = scene.rng.choice([0.0, 0.0, 0.1])
-    name = scene.rng.choice(["softmax", "svm", "mse"])
+    name = scene.rng.choice([*LOSSES_OF_CLASSES])
     scene.say(f"{held.name}.loss_and_grads of {len(x)}, {name}, l2 {l2}, training={training}")
     twin = _twin(held)
     twin.random_state = held.it.random_state
@@ -319,9 +321,9 @@ def fit(scene: Scene) -> None:
     data = good_data(rng, shape, nets.CLASSES)
     options: dict[str, Any] = {
         "epochs": rng.choice([1, 1, 2]), "batch": rng.choice([1, 2, 4, 16, 1000]),
-        "optimizer": rng.choice(OPTIMIZERS), "lr": rng.choice([1e-3, 1e-4]),
-        "schedule": rng.choice(["constant", "cosine", "exponential"]),
-        "loss": rng.choice(["softmax", "svm"]), "l2": rng.choice([0.0, 1e-3]),
+        "optimizer": rng.choice([*OPTIMIZERS]), "lr": rng.choice([1e-3, 1e-4]),
+        "schedule": rng.choice([*SCHEDULES]),
+        "loss": rng.choice([*LOSSES_OF_CLASSES]), "l2": rng.choice([0.0, 1e-3]),
         "seed": rng.randrange(100), "normalize": rng.choice(["none", "unit", "channel", "mean-image"]),
         "warmup": rng.choice([0, 1]), "clip_norm": rng.choice([None, 1.0]),
         "eval_every": rng.choice([0, 1]),

@@ -8,7 +8,7 @@ from typing import Literal
 
 from netspec.records import record
 
-LossName = Literal["softmax", "svm", "mse", "bce", "value"]
+LossName = Literal["softmax", "svm", "mse", "smooth-l1", "bce", "value"]
 
 
 @record
@@ -34,6 +34,7 @@ LOSSES: Mapping[LossName, _Loss] = {
     "softmax": _Loss("the mean cross-entropy", "cross_entropy", last=("0",)),
     "svm": _Loss("the mean hinge loss", "hinge_loss", last=("1",)),
     "mse": _Loss("the mean squared error", "squared_error"),
+    "smooth-l1": _Loss("the mean smooth absolute error", "smooth_error", last=("1",)),
     "bce": _Loss("the mean binary cross-entropy", "binary_cross_entropy", each=True),
     "value": _Loss("the mean of the output", "mean_score", labels=False),
 }

@@ -1,7 +1,8 @@
 """Random changes of training images: the numbers drawn for each image, the same on every device.
 
-They depend only on the seed, the epoch and the number of the image. So they are the same for both
-backends, for any number of processes or threads, and wherever in the epoch a run is resumed.
+They depend only on the seed, the epoch and the number of the image (where an image may be in an epoch
+several times, on its place in the epoch). So they are the same for both backends, for any number of
+processes or threads, and wherever in the epoch a run is resumed.
 """
 
 from __future__ import annotations
@@ -94,14 +95,40 @@ def picture_to_change(changes: Augmentation, data: Dataset) -> str | None:
 
 
 def draw_for(
-    changes: Augmentation, data: Dataset, picture: str | None, seed: int, epoch: int
+    changes: Augmentation,
+    data: Dataset,
+    picture: str | None,
+    seed: int,
+    epoch: int,
+    order: NDArray[np.int64],
+    *,
+    repeats: bool,
 ) -> NDArray[np.int64]:
-    """Draw the changes of each training picture, see `draw`; (N, 0) if there are none to change."""
+    """Draw the changes of the training pictures of an epoch, see `draw`.
+
+    Args:
+        changes: see `draw`.
+        data: the data set.
+        picture: the input that is changed; None for none.
+        seed: of the run.
+        epoch: its number, from 1.
+        order: (N,) the pictures in the order of the epoch.
+        repeats: whether one may be among them several times, each time changed by itself.
+
+    Returns:
+        (N, 5) in the order of the epoch, or (N, 0).
+    """
     count = len(data.x_train)
     if picture is None:
-        return np.zeros((count, 0), np.int64)
+        return np.zeros((len(order), 0), np.int64)
     height, width = data.input_shapes[picture][1:]
-    return draw(changes, count, (height, width), seed, epoch)
+    by_picture = draw(changes, count, (height, width), seed, epoch)[order]
+    if not repeats:
+        return by_picture
+    drawn = draw(changes, len(order), (height, width), seed, epoch)
+    if "alternate-flip" in changes:  # each picture in every second epoch, wherever it is
+        drawn[:, FLIPPED] = by_picture[:, FLIPPED]
+    return drawn
 
 
 def draw(
@@ -109,7 +136,7 @@ def draw(
 ) -> NDArray[np.int64]:
     """Draw the changes of each of `count` training pictures of `size` (H, W); returns (count, 5).
 
-    Row i is for picture i, whichever batch it is in.
+    Row i is for picture i, whichever batch it is in, or for the picture at place i of the epoch.
 
     Columns: the first row and column of the padded picture that `crop` keeps, in [0, 2 pad] (0
     without `crop`, where nothing is padded); 1 if the picture is mirrored, as `flip` does to half of

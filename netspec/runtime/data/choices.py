@@ -42,6 +42,7 @@ def check_name(what: str, name: str, known: Iterable[str], code: Code = BAD_OPTI
 _ELSEWHERE = {
     "crossentropy": "softmax", "crossentropyloss": "softmax", "ce": "softmax", "nll": "softmax",
     "categoricalcrossentropy": "softmax", "hinge": "svm", "multimargin": "svm", "mseloss": "mse",
+    "smoothl1": "smooth-l1", "smoothl1loss": "smooth-l1",
     "learningrate": "lr", "stepsize": "lr", "weightdecay": "l2",
     "fp32": "float32", "float": "float32", "fp64": "float64", "double": "float64", "gpu": "cuda",
     "multistep": "multi-step", "steplr": "step", "cosineannealing": "cosine",

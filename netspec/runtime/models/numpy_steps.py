@@ -138,24 +138,27 @@ class NumpyBackend:
     def begin_epoch(self, epoch: int, order: NDArray[np.int64], parts: Sequence[slice]) -> None:
         """See `Backend`."""
         job = self.job
-        drawn = draw_for(job.augment, job.data, self._picture, job.seed, epoch)
+        drawn = draw_for(
+            job.augment, job.data, self._picture, job.seed, epoch, order,
+            repeats=job.chances is not None,
+        )  # fmt: skip
         self.close()
-        self._batches = prefetched(lambda part: self._batch(order[part], drawn), parts)
+        self._batches = prefetched(lambda part: self._batch(order[part], drawn[part]), parts)
 
     def _batch(
         self, chosen: NDArray[np.int64], drawn: NDArray[np.int64]
     ) -> tuple[Samples, NDArray[np.int64]]:
-        """Return the images with these numbers, augmented and normalized, and their labels."""
+        """Return the images with these numbers, changed as was drawn and normalized, and their labels."""
         job, picture = self.job, self._picture
         x, y = job.data.x_train[chosen], job.data.y_train[chosen]
         if picture is not None:
-            changed = shift_and_flip(by_input(x)[picture], drawn[chosen], job.augment)
+            changed = shift_and_flip(by_input(x)[picture], drawn, job.augment)
             x = with_input(x, picture, changed)
         with as_ieee():
             normalized = job.normalization.apply(x, self.model.dtype)
         if picture is not None:
             one = normalized[picture] if isinstance(normalized, Mapping) else normalized
-            cut_out(one, drawn[chosen], job.augment)
+            cut_out(one, drawn, job.augment)
         return normalized, y
 
     def close(self) -> None:

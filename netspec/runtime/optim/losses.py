@@ -286,6 +286,48 @@ class MeanSquaredError(_ClassLoss):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SmoothL1(_ClassLoss):
+    """The squared error near the target, and the absolute error farther off.
+
+    For d = z - q, where q is 1 for the target and 0 otherwise, and beta b > 0:
+
+        each = d^2 / 2b where |d| < b, else |d| - b/2;  dz = clip(d / b, -1, 1)
+
+    The mean is over the rows and the classes. Source: torch.nn.SmoothL1Loss of the scores and the
+    one-hot targets; Girshick, Fast R-CNN (2015).
+
+    Attributes:
+        beta: b.
+    """
+
+    beta: float = 1.0
+
+    def __post_init__(self) -> None:
+        require(
+            is_number(self.beta) and self.beta > 0, f"beta must be more than 0, not {self.beta!r}"
+        )
+
+    def of_rows(self, rows: Floats, labels: Labels, drows: Floats) -> float:
+        """See `_OfRows`."""
+        drows[...] = rows
+        drows[np.arange(len(rows)), labels] -= 1.0
+        far = np.abs(drows)
+        drows /= self.beta
+        np.clip(drows, -1.0, 1.0, out=drows)
+        each = np.where(far < self.beta, far * far / (2 * self.beta), far - self.beta / 2)
+        loss = float(np.mean(each, dtype=np.float64))
+        drows /= drows.size
+        return loss
+
+    def each_in_torch(self, rows: Tensor, labels: Tensor) -> Tensor:
+        """See `_OfRows`."""
+        from torch.nn import functional
+
+        wanted = functional.one_hot(labels.clamp_min(0), rows.shape[1]).to(rows.dtype)
+        return functional.smooth_l1_loss(rows, wanted, reduction="none", beta=self.beta).mean(1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class BinaryCrossEntropy:
     """Cross-entropy of the sigmoid of each score z against its own target t, 0 or 1.
 
@@ -446,6 +488,7 @@ LOSSES_OF_CLASSES: dict[str, Callable[..., Loss]] = {
     "focal": FocalLoss,
     "svm": MulticlassHinge,
     "mse": MeanSquaredError,
+    "smooth-l1": SmoothL1,
 }
 LOSSES_OF_LABELS = {
     **LOSSES_OF_CLASSES,
@@ -496,7 +539,9 @@ class OutputLoss:
     weight: float
 
 
-_TERM = re.compile(r"(?P<output>[^\W\d]\w*)=(?:(?P<loss>[a-z]+)\*)?(?P<weight>[0-9.][0-9.e+-]*)")
+_TERM = re.compile(
+    r"(?P<output>[^\W\d]\w*)=(?:(?P<loss>[a-z][a-z0-9-]*)\*)?(?P<weight>[0-9.][0-9.e+-]*)"
+)
 
 
 def output_loss(text: str, main: Loss) -> OutputLoss:

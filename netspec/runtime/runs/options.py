@@ -251,8 +251,8 @@ _TRAINING = (
            of="schedule", keyword=True, metavar="RATE"),
     Option("warmup", Int(0, None), "raise the rate linearly over the first N epochs", default=0),
     Option("loss", Choice(tuple(LOSSES)), "(default softmax, the cross-entropy); focal: looks at hard"
-           " targets; bce: of answers of 0 and 1; ctc: of sequences without places; ntxent: of two views"
-           " of each image; value: the output",
+           " targets; mse, smooth-l1: errors of the scores; bce: of answers of 0 and 1; ctc: of sequences"
+           " without places; ntxent: of two views of each image; value: the output",
            default="softmax", on_resume="fixed"),
     Option("label-smoothing", Real(), "label smoothing: give the other classes E of the softmax's target",
            of="loss", keyword=True, metavar="E"),
@@ -264,6 +264,8 @@ _TRAINING = (
     Option("temperature", Real(), "of ntxent: what its cosines are divided by (default 0.5)",
            of="loss", keyword=True, metavar="T"),
     Option("delta", Real(), "the margin of the svm (default 1)", of="loss", keyword=True),
+    Option("beta", Real(), "of smooth-l1: the error from which it is no longer squared (default 1)",
+           of="loss", keyword=True, metavar="B"),
     Option("also", ListOf(Text()), "train other outputs too: NAME=WEIGHT or NAME=LOSS*WEIGHT,...",
            on_resume="fixed", check=_output_losses, metavar="OUTPUTS"),
     Option("l2", Real(), "add R/2 sum(W^2) over the weights to the loss",

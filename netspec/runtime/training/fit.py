@@ -97,10 +97,10 @@ def fit(
         schedule: `constant`, `cosine`, `cosine-restarts`, `linear`, `polynomial`, `one-cycle`,
             `cyclic`, `step`, `multi-step`, `exponential`, `plateau`; or a
             function from the number of a step, from 0, to its rate.
-        loss: `softmax`, `focal`, `svm`, `mse`; `bce` for answers of 0 and 1, `ctc` for sequences without
-            places; `value` for a net whose output is its loss; a function of scores and targets, which
-            returns the loss and its gradient for NumPy's arrays, and the loss for PyTorch's tensors; or
-            a `Loss`.
+        loss: `softmax`, `focal`, `svm`, `mse`, `smooth-l1`; `bce` for answers of 0 and 1, `ctc` for
+            sequences without places; `value` for a net whose output is its loss; a function of scores
+            and targets, which returns the loss and its gradient for NumPy's arrays, and the loss for
+            PyTorch's tensors; or a `Loss`.
         l2: Adds l2/2 * sum(W^2) over the trained weights to the loss, PyTorch's weight_decay.
         clip_norm: Scale the gradient of that whole loss down to at most this norm.
         accumulate: Compute the images of a step in so many parts, one after the other: less memory,

@@ -80,6 +80,24 @@ static real squared_error(const real *scores, const int *labels, real *dscores,
     return (real)(loss / (double)counted);
 }
 
+/* The mean over the places and classes of d^2 / (2 beta) where |d| < beta, and |d| - beta / 2 elsewhere, of
+   d = score - target as above. Shapes as above. */
+static real smooth_error(const real *scores, const int *labels, real *dscores,
+                         int outer, int classes, int inner, real beta)
+{
+    const real counted = (real)(counted_labels(labels, outer * inner) * classes);
+    double loss = 0;
+    for (int n = 0; n < outer * inner; n++)
+        for (int c = 0; c < classes; c++) {
+            const int at = n / inner * classes * inner + n % inner + c * inner;
+            const real d = labels[n] >= 0 ? scores[at] - (real)(c == labels[n]) : 0;
+            const real far = real_abs(d);
+            loss += (double)(far < beta ? d * d / (2 * beta) : far - beta / 2);
+            dscores[at] = (far < beta ? d / beta : d > 0 ? (real)1 : (real)-1) / counted;
+        }
+    return (real)(loss / (double)counted);
+}
+
 /* The mean of the cross-entropies of sigmoid(score) and a label of its own, 0 or 1. */
 static real binary_cross_entropy(const real *scores, const int *labels, real *dscores, int count)
 {

@@ -75,8 +75,11 @@ class OwnShare:
         own = [part for part, _ in shares]
         require_training_batches(self._graph, parts)
         require_training_batch(self._graph, min(part.stop - part.start for part in own))
-        numbers = draw_for(job.augment, job.data, self._picture, job.seed, epoch)
-        drawn = torch.from_numpy(numbers[order]).to(self._device)
+        numbers = draw_for(
+            job.augment, job.data, self._picture, job.seed, epoch, order,
+            repeats=job.chances is not None,
+        )  # fmt: skip
+        drawn = torch.from_numpy(numbers).to(self._device)
         weights = _weights(job, order, parts, shares)
         batches = zip(self._feed.batches(order, own), shares, weights, strict=True)
         return (
