@@ -153,6 +153,7 @@ LAYER_TIED = Code.error("layer/tied", "a parameter of another layer that does no
 
 LIBRARY_LIGHTNING = Code.error("library/lightning", "Lightning is not installed")
 LIBRARY_MATPLOTLIB = Code.error("library/matplotlib", "Matplotlib is not installed")
+LIBRARY_MLFLOW = Code.error("library/mlflow", "MLflow is not installed")
 LIBRARY_ONNX = Code.error("library/onnx", "the package onnx is not installed")
 LIBRARY_ONNXRUNTIME = Code.error("library/onnxruntime", "onnxruntime is not installed")
 LIBRARY_OPTUNA = Code.error("library/optuna", "Optuna is not installed")
@@ -160,6 +161,7 @@ LIBRARY_PILLOW = Code.error("library/pillow", "Pillow is not installed")
 LIBRARY_PYGLS = Code.error("library/pygls", "pygls is not installed")
 LIBRARY_RESVG = Code.error("library/resvg", "resvg-py or Matplotlib is not installed")
 LIBRARY_TOKENIZERS = Code.error("library/tokenizers", "the package tokenizers is not installed")
+LIBRARY_WANDB = Code.error("library/wandb", "the client of Weights & Biases is not installed")
 
 LIMIT_ERRORS = Code.error("limit/errors", "too many errors: the compiler stopped looking for more")
 LIMIT_FILE_SIZE = Code.error("limit/file-size", "the file is too large")
@@ -242,6 +244,7 @@ RUN_FIXED = Code.error("run/fixed", "an option that cannot be changed when a run
 RUN_IN_USE = Code.error("run/in-use", "another process is training the run in this folder")
 RUN_MISSING = Code.error("run/missing", "there is no run in this folder")
 RUN_NO_TENSORBOARD = Code.error("run/no-tensorboard", "TensorBoard is not installed")
+RUN_TRACK = Code.error("run/track", "a tracker cannot take the run")
 
 SCAN_RANDOM = Code.error("scan/random", "random numbers in the steps of a scan block")
 SCAN_STATE = Code.error("scan/state", "a state that the steps of a scan block cannot hand on")

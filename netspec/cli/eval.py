@@ -27,15 +27,12 @@ if TYPE_CHECKING:
     from netspec.runtime.runs.resolve import Settings
 
 
-# How many mistakes are drawn, how many of them in a row, and how wide a picture is, in pixels.
-_MOST, _COLUMNS, _PIXELS = 25, 5, 112
-
-
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     from netspec.cli.training_options import add_option
     from netspec.runtime.data.catalog import NAMES
     from netspec.runtime.data.input_normalization import KINDS
+    from netspec.runtime.models.mistakes import MOST
     from netspec.runtime.optim.losses import LOSSES_OF_CLASSES
     from netspec.runtime.runs.options import OPTIONS
 
@@ -54,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_option(data, OPTIONS["tta"])
     data.add_argument("--mistakes", type=Path, metavar="OUT.png",
-                      help=f"also draw the {_MOST} mistakes in which the net was surest, row by row, and"
+                      help=f"also draw the {MOST} mistakes in which the net was surest, row by row, and"
                       " list them with true and predicted class")  # fmt: skip
     add_force_option(data)
     data.add_argument("--loss", choices=tuple(LOSSES_OF_CLASSES),
@@ -139,33 +136,29 @@ def _draw_mistakes(
     Raises:
         NetspecError: `data/shape` for what is no picture with one label.
     """
-    import numpy as np
+    from netspec.runtime.models.mistakes import MOST, can_be_drawn, drawn, surest_mistakes
+    from netspec.runtime.plots.png import save_png
 
-    from netspec.runtime.models.mistakes import surest_mistakes
-    from netspec.runtime.plots.png import grid, save_png
-
-    if getattr(x, "ndim", 0) != 4 or y.ndim != 1:
+    if not can_be_drawn(x, y):
         raise NetspecError.simple(
             codes.DATA_SHAPE, "--mistakes draws pictures [C, H, W] with one label each"
         )
-    found = surest_mistakes(model, x, y, normalization, _MOST)
+    found = surest_mistakes(model, x, y, normalization, MOST)
     if found:
-        pictures = np.stack([x[each.image] for each in found])
-        if pictures.shape[1] != 3:  # a grey picture, of whatever channels there are
-            pictures = pictures[:, :1]
-        scale = max(1, _PIXELS // max(pictures.shape[2:]))
-        save_png(path, grid(pictures, columns=_COLUMNS), scale=scale)
+        picture, scale = drawn(x, found)
+        save_png(path, picture, scale=scale)
     return found
 
 
 def _listed(found: Sequence[Mistake], names: Sequence[str], path: Path) -> Iterator[str]:
     """Yield lines on the mistakes in the order in which they are drawn."""
+    from netspec.runtime.models.mistakes import listed
+
     if not found:
         yield "no mistakes: nothing was drawn"
         return
     yield f"{path}: the mistakes in which the net was surest, row by row"
-    for i, each in enumerate(found):
-        yield f"  row {i // _COLUMNS + 1}, {i % _COLUMNS + 1}: {each.text(names)}"
+    yield from (f"  {line}" for line in listed(found, names))
 
 
 def _part(data: Dataset, part: str, settings: Settings) -> tuple[Any, Any]:

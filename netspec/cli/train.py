@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
+# Of so many test images, mistakes are shown in TensorBoard.
+_LOOKED_AT = 2000
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options; choices come from the names that the library knows."""
@@ -208,12 +211,41 @@ def _train_logged(
         )
         if history.stopped:
             _LOG.info(f"stopped by {wish.name} after {len(history.loss_history):,} steps")
+        if rank == 0 and settings["tensorboard"] and plan.folder is not None:
+            _show_mistakes(plan.folder, settings, model, data, history)
         _log_what_is_there(plan, recorder, history)
     if history.stopped:
         return wish.code
     if rank == 0:
         emit(_result(history))
     return OK
+
+
+def _show_mistakes(
+    folder: Path, settings: Settings, model: Model | TorchModel, data: Dataset, history: History
+) -> None:
+    """Show TensorBoard the mistakes of a run that has ended, among its first test images."""
+    from netspec.runtime.models.mistakes import MOST, can_be_drawn, drawn, listed, surest_mistakes
+    from netspec.runtime.optim.losses import LOSSES_OF_CLASSES
+    from netspec.runtime.plots.png import png_bytes
+    from netspec.runtime.runs.tracking.tensorboard import Events
+    from netspec.runtime.weights.data_facts import complete
+
+    x, y = data.x_test[:_LOOKED_AT], data.y_test[:_LOOKED_AT]
+    fits = can_be_drawn(x, y) and settings["loss"] in LOSSES_OF_CLASSES
+    if history.stopped or not len(x) or not fits:
+        return
+    found = surest_mistakes(model, x, y, history.normalization, MOST)
+    if not found:
+        return
+    picture, scale = drawn(x, found)
+    lines = listed(found, complete(data.class_names, model.classes))
+    events = Events(folder, 0)
+    events.write_mistakes(
+        len(history.loss_history), png_bytes(picture, scale),
+        (picture.shape[0] * scale, picture.shape[1] * scale), "\n".join(f"    {line}" for line in lines),
+    )  # fmt: skip
+    events.close("finished")
 
 
 def _data_and_options(

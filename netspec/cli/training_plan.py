@@ -136,19 +136,21 @@ class TrainingPlan:
 
         Raises:
             NetspecError: `run/data-changed` if a run would be resumed with other images;
-                `run/no-tensorboard`.
+                `run/no-tensorboard`, `library/mlflow`, `library/wandb`.
         """
         if self.folder is None:
             return None
-        from netspec.runtime.runs import tensorboard
         from netspec.runtime.runs.folder import fingerprint
         from netspec.runtime.runs.listing import matters
         from netspec.runtime.runs.recorder import Keeping, RunRecorder
         from netspec.runtime.runs.resume import check_data, processes_note
+        from netspec.runtime.runs.tracking import tensorboard
+        from netspec.runtime.runs.tracking.trackers import require_clients
 
         settings = self.settings
         if settings["tensorboard"]:
             tensorboard.require_tensorboard()
+        require_clients(settings["track"])
         found = fingerprint(data)
         if self.resumed is not None:
             check_data(self.resumed.facts.data, found)
@@ -164,7 +166,9 @@ class TrainingPlan:
             settings["tensorboard"],
             writes,
             {name: settings[name] for name in OPTIONS if matters(name)},
+            settings["track"],
             self.lock,
+            self.net.graph,
         )
         return RunRecorder(keeping)
 

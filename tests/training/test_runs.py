@@ -16,6 +16,7 @@ from netspec.runtime.optim.optimizers import OPTIMIZERS
 from netspec.runtime.runs.checkpoint import LAST, load_checkpoint
 from netspec.runtime.runs.folder import FACTS, free_name
 from netspec.runtime.runs.metrics import read_metrics
+from netspec.runtime.weights.weights_file import load_weights
 from tests.conftest import Run
 from tests.helpers.errors import fails
 from tests.helpers.killing import NET, send, stop_after, without_times
@@ -300,6 +301,7 @@ def test_runs_are_listed_and_compared(run: Run, net, tmp_path) -> None:
 def test_event_files_for_tensorboard(run: Run, net, tmp_path, monkeypatch) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.compat.proto.graph_pb2 import GraphDef
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
     out = tmp_path / "run"
@@ -319,11 +321,26 @@ def test_event_files_for_tensorboard(run: Run, net, tmp_path, monkeypatch) -> No
     assert chosen["lr"].number_value == 2e-3
     assert chosen["optimizer"].string_value == "adam"
     assert chosen["augment"].string_value == "crop"
+    graph = GraphDef.FromString(events.Graph().SerializeToString())
+    (conv,) = [node for node in graph.node if node.op == "conv"]
+    assert list(conv.input) == ["image"]
+    assert [dim.size for dim in conv.attr["_output_shapes"].list.shape[0].dim] == [-1, 4, 8, 8]
+    weights = load_weights(out / "weights.safetensors").tensors
+    assert {*events.Tags()["histograms"]} == {name.replace(".", "/") for name in weights}
+    for name, array in weights.items():
+        *_, last = events.Histograms(name.replace(".", "/"))
+        assert last.step == 14
+        assert last.histogram_value.num == array.size
+        assert last.histogram_value.sum == pytest.approx(array.astype("f8").sum(), abs=1e-4)
+    (shown,) = events.Images("mistakes")
+    assert shown.step == 14
+    assert shown.encoded_image_string.startswith(b"\x89PNG")
+    assert shown.height > shown.width / 2
 
 
 def test_event_files_are_new_ones_whatever_lies_in_the_folder(tmp_path, monkeypatch) -> None:
     pytest.importorskip("tensorboard")
-    from netspec.runtime.runs import tensorboard
+    from netspec.runtime.runs.tracking import tensorboard
 
     monkeypatch.setattr("time.time", lambda: 1e9)
     outside = tmp_path / "outside"
@@ -335,9 +352,10 @@ def test_event_files_are_new_ones_whatever_lies_in_the_folder(tmp_path, monkeypa
     (folder / names[1]).symlink_to(tmp_path / "nowhere")
     os.mkfifo(folder / names[2])
     for _ in range(2):
-        events = tensorboard.Events(folder, 3, {"lr": 0.1})
+        events = tensorboard.Events(folder, 3)
+        events.begin("run", 3, {"lr": 0.1}, None)
         events.write({"kind": "result", "epoch": 1, "step": 3, "test": 0.5, "seconds": 1.0})
-        events.close()
+        events.close("finished")
     assert outside.read_bytes() == b"kept"
     assert not (tmp_path / "nowhere").exists()
     assert sorted(p.name for p in folder.iterdir()) == [*names, f"{names[3][:-1]}4"]
@@ -346,17 +364,17 @@ def test_event_files_are_new_ones_whatever_lies_in_the_folder(tmp_path, monkeypa
 
 def test_a_full_disk_of_event_files_is_an_ordinary_error(tmp_path, monkeypatch) -> None:
     pytest.importorskip("tensorboard")
-    from netspec.runtime.runs import tensorboard
+    from netspec.runtime.runs.tracking import tensorboard
 
     def full() -> None:
         raise OSError(28, "No space left on device")
 
-    events = tensorboard.Events(tmp_path, 0, {})
+    events = tensorboard.Events(tmp_path, 0)
     with monkeypatch.context() as patch:
         patch.setattr(events._writer, "flush", full)
         with fails("output/disk-full", "events.out"):
             events.flush()
-    events.close()
+    events.close("finished")
 
 
 def test_tensorboard_that_is_not_there(run: Run, net, tmp_path, monkeypatch) -> None:

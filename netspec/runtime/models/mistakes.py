@@ -12,8 +12,12 @@ from netspec.diagnostics import quoted
 from netspec.runtime.data.dataset import IGNORED
 from netspec.runtime.data.input_normalization import InputNormalization
 from netspec.runtime.models.evaluation import Scorer, class_probabilities, evaluated_at_a_time
+from netspec.runtime.plots.png import grid
 
 Array = NDArray[Any]
+
+# How many mistakes are drawn, how many of them in a row, and how wide a picture is, in pixels.
+MOST, COLUMNS, _PIXELS = 25, 5, 112
 
 
 class Mistake(NamedTuple):
@@ -75,3 +79,29 @@ def surest_mistakes(
         ]
         found = sorted(found, key=lambda mistake: -mistake.share)[:most]
     return found
+
+
+def can_be_drawn(x: Any, y: Any) -> bool:
+    """Whether images are pictures (N, C, H, W) with one label each."""
+    return getattr(x, "ndim", 0) == 4 and getattr(y, "ndim", 0) == 1
+
+
+def drawn(x: Array, found: Sequence[Mistake]) -> tuple[Array, int]:
+    """Return the pictures of mistakes in a grid, and by how much it is to be enlarged.
+
+    Args:
+        x: (N, C, H, W), as stored.
+        found: One mistake or more.
+    """
+    pictures = np.stack([x[each.image] for each in found])
+    if pictures.shape[1] != 3:  # a grey picture, of whatever channels there are
+        pictures = pictures[:, :1]
+    return grid(pictures, columns=COLUMNS), max(1, _PIXELS // max(pictures.shape[2:]))
+
+
+def listed(found: Sequence[Mistake], names: Sequence[str]) -> list[str]:
+    """Return a line on each mistake in the order in which they are drawn."""
+    return [
+        f"row {i // COLUMNS + 1}, {i % COLUMNS + 1}: {each.text(names)}"
+        for i, each in enumerate(found)
+    ]

@@ -57,6 +57,17 @@ def save_png(path: str | Path, picture: Picture, scale: int = 1) -> None:
         ValueError: for an array of another shape.
         NetspecError: `output/unwritable`, `output/disk-full`.
     """
+    content = png_bytes(picture, scale)
+    with told_plainly(Path(path)):
+        write_output(Path(path), content)
+
+
+def png_bytes(picture: Picture, scale: int = 1) -> bytes:
+    """Return the file that `save_png` writes.
+
+    Raises:
+        ValueError: for an array of another shape.
+    """
     picture = _as_picture(np.asarray(picture))
     large = np.ascontiguousarray(picture.repeat(scale, axis=0).repeat(scale, axis=1), np.uint8)
     height, width, _ = large.shape
@@ -65,9 +76,7 @@ def save_png(path: str | Path, picture: Picture, scale: int = 1) -> None:
     rows = b"".join(b"\0" + row.tobytes() for row in large)
     about = b"Software\0netspec"
     chunks = ((b"IHDR", header), (b"tEXt", about), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
-    content = b"".join(_chunk(*chunk) for chunk in chunks)
-    with told_plainly(Path(path)):
-        write_output(Path(path), b"\x89PNG\r\n\x1a\n" + content)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*chunk) for chunk in chunks)
 
 
 def _as_picture(picture: Array) -> Picture:

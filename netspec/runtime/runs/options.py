@@ -313,6 +313,9 @@ _RUN = (
            " a line of output for each", "run", on_resume="free"),
     Option("tensorboard", Bool(), "write event files for TensorBoard too", "run",
            False, recipe=False, on_resume="free"),
+    Option("track", ListOf(Choice(("mlflow", "wandb"))), "tell MLflow or Weights & Biases the numbers of"
+           " metrics.jsonl too, by their own clients", "run",
+           (), recipe=False, on_resume="free", metavar="mlflow,wandb"),
     Option("quiet", Bool(), "show nothing but warnings, errors and the result", "run",
            False, recipe=False, on_resume="forgotten"),
 )  # fmt: skip

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from netspec.compiler.ir.graph import Graph
 from netspec.diagnostics import NetspecError
 from netspec.runtime.models.history import PARTS, History
 from netspec.runtime.models.protocols import Snapshot, check_snapshot, sound_snapshot
@@ -27,7 +28,9 @@ from netspec.runtime.runs.checkpoint import (
 from netspec.runtime.runs.folder import CHECKPOINTS, FACTS, RunFolder, make_run
 from netspec.runtime.runs.folder_lock import FolderLock
 from netspec.runtime.runs.options import LOG_EVERY
-from netspec.runtime.runs.tensorboard import Events
+from netspec.runtime.runs.tracking.tensorboard import Events
+from netspec.runtime.runs.tracking.tracker import End, Tracker
+from netspec.runtime.runs.tracking.trackers import track
 from netspec.runtime.training.loop import TrainingRecorder, TrainingRun
 
 _LOG = logging.getLogger(__name__)
@@ -47,7 +50,9 @@ class Keeping:
         tensorboard: Whether event files are written too.
         writes: True if this process, of several, is the one that writes.
         choices: The options the run is trained with, by name.
+        track: The other trackers that are told, see `CLIENTS`.
         lock: The lock of a resumed run's folder; a new run is locked when its folder is made.
+        graph: The net, for event files.
     """
 
     path: Path
@@ -58,7 +63,9 @@ class Keeping:
     tensorboard: bool = False
     writes: bool = True
     choices: Mapping[str, Any] = field(default_factory=dict)
+    track: Sequence[str] = ()
     lock: FolderLock | None = None
+    graph: Graph | None = None
 
 
 class RunRecorder(TrainingRecorder):
@@ -74,6 +81,7 @@ class RunRecorder(TrainingRecorder):
         self.best_out = self.folder.best
         self._keeping = keeping
         self._metrics: metrics.MetricsWriter | None = None
+        self._trackers: list[Tracker] = []
         self._events: Events | None = None
         self._logged = 0
         self._lock = keeping.lock
@@ -112,7 +120,11 @@ class RunRecorder(TrainingRecorder):
             _LOG.warning(lost, keeping.path / metrics.NAME)
         self._logged = run.steps // keeping.log_every * keeping.log_every
         if keeping.tensorboard:
-            self._events = Events(keeping.path, run.steps, keeping.choices)
+            self._events = Events(keeping.path, run.steps)
+            self._events.begin(keeping.path.name, run.steps, keeping.choices, keeping.graph)
+            self._trackers.append(self._events)
+        for name in keeping.track:
+            self._trackers.append(track(name, keeping.path, keeping.choices))
 
     def after_steps(self, run: TrainingRun) -> None:
         """See `TrainingRecorder`."""
@@ -147,6 +159,8 @@ class RunRecorder(TrainingRecorder):
             "images_per_second": history.images_per_second[-1],
         }
         self._write(entry)
+        if self._events is not None:
+            self._events.write_weights(run.steps, run.backend.state_dict())
         self.folder.log(line)
 
     def after_result(self, run: TrainingRun, name: str, line: str) -> None:
@@ -168,8 +182,8 @@ class RunRecorder(TrainingRecorder):
     def _write(self, line: Mapping[str, Any]) -> None:
         assert self._metrics is not None
         self._metrics.write(line)
-        if self._events is not None:
-            self._events.write(line)
+        for tracker in self._trackers:
+            tracker.write(line)
 
     def checkpoint(self, run: TrainingRun) -> None:
         """See `TrainingRecorder`."""
@@ -177,23 +191,27 @@ class RunRecorder(TrainingRecorder):
         state = self._state(run, length)
         if self._keeping.writes:
             save_checkpoint(self.folder.checkpoints, state)
-        if self._events is not None:
-            self._events.flush()
+        for tracker in self._trackers:
+            tracker.flush()
 
     def finish(self, run: TrainingRun) -> None:
         """See `TrainingRecorder`."""
         if self._metrics is not None:
             self._metrics.close()
-        if self._events is not None:
-            self._events.close()
+        self._end_tracking("stopped" if run.history.stopped else "finished")
 
     def can_go_on(self) -> bool:
         """See `TrainingRecorder`."""
         states = (self.folder.checkpoints / name for name in (NEXT, LAST, PREVIOUS))
         return self.began and any(state.is_file() for state in states)
 
+    def _end_tracking(self, end: End) -> None:
+        while self._trackers:
+            self._trackers.pop().close(end)
+
     def release(self) -> None:
         """Release the lock, so that other processes can use the folder, however the run ended."""
+        self._end_tracking("failed")
         if self._lock is not None:
             self._lock.release()
 

@@ -308,5 +308,6 @@ def flags(recipe: Recipe) -> list[str]:
         elif isinstance(option.kind, ListOf) and option.kind.repeated:
             words += [f"--{name}={item}" for item in value]
         else:
-            words.append(f"--{name}={value}")
+            text = ",".join(map(str, value)) if isinstance(value, list) else value
+            words.append(f"--{name}={text}")
     return words

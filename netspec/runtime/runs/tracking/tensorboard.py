@@ -12,19 +12,15 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from numpy.typing import NDArray
+
 from netspec import codes
+from netspec.compiler.ir.graph import Graph
 from netspec.diagnostics import NetspecError
 from netspec.files.regular_file import open_new
+from netspec.runtime.runs.tracking.tensorboard_parts import graph_def, histograms, picture
+from netspec.runtime.runs.tracking.tracker import End, curves, plain
 from netspec.runtime.weights.atomic_write import told_plainly
-
-# The curves for a line of metrics: keys, and names of curves.
-_STEP = {"loss": "loss/steps", "lr": "learning rate"}
-_EPOCH = {
-    "loss": "loss/epochs", "train": "accuracy/train", "val": "accuracy/val",
-    "test": "accuracy/test", "images_per_second": "images per second",
-    **{f"{part}_perplexity": f"perplexity/{part}" for part in ("train", "val", "test")},
-}  # fmt: skip
-_CURVES = {"step": _STEP, "epoch": _EPOCH, "result": _EPOCH}
 
 
 def require_tensorboard() -> None:
@@ -44,18 +40,16 @@ def require_tensorboard() -> None:
 
 
 class Events:
-    """Writes the lines of the metrics to an event file.
+    """Writes what TensorBoard shows to an event file: the metrics, and beside them what is given.
 
     Args:
         folder: The folder of the run.
         step: The step that the run is resumed from; values of later steps in older files become
             void.
-        choices: The options of the run, for TensorBoard's table of hyperparameters.
     """
 
-    def __init__(self, folder: Path, step: int, choices: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, step: int) -> None:
         from tensorboard.compat.proto import event_pb2
-        from tensorboard.plugins.hparams.summary_v2 import hparams_pb
         from tensorboard.summary.writer.record_writer import RecordWriter
 
         self._proto = event_pb2
@@ -66,17 +60,39 @@ class Events:
             start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
             # Makes TensorBoard drop its values of this step and later ones.
             self._add(step + 1, session_log=start)
-        plain = {name: _plain(value) for name, value in choices.items() if value is not None}
-        self._add(step, summary=hparams_pb(plain, trial_id=folder.name))
         self.flush()
+
+    def begin(self, name: str, step: int, choices: Mapping[str, Any], graph: Graph | None) -> None:
+        """Add what the run is.
+
+        Args:
+            name: Its name.
+            step: The step that it begins or goes on with.
+            choices: Its options, for the table of hyperparameters.
+            graph: Its net.
+        """
+        from tensorboard.plugins.hparams.summary_v2 import hparams_pb
+
+        known = {option: plain(value) for option, value in choices.items() if value is not None}
+        self._add(step, summary=hparams_pb(known, trial_id=name))
+        if graph is not None:
+            self._add(step, graph_def=graph_def(graph))
+        self.flush()
+
+    def write_weights(self, step: int, tensors: Mapping[str, NDArray[Any]]) -> None:
+        """Add a histogram of each tensor."""
+        self._add(step, summary=histograms(tensors))
+
+    def write_mistakes(self, step: int, png: bytes, size: tuple[int, int], text: str) -> None:
+        """Add a picture of mistakes, of a height and a width, and what they are."""
+        self._add(step, summary=picture("mistakes", png, *size, text))
 
     def write(self, line: Mapping[str, Any]) -> None:
         """Add the numbers of a line of metrics."""
         from tensorboard.compat.proto.summary_pb2 import Summary
 
-        curves = _CURVES[line["kind"]]
         values = [
-            Summary.Value(tag=curves[key], simple_value=line[key]) for key in curves if key in line
+            Summary.Value(tag=name, simple_value=value) for name, value in curves(line).items()
         ]
         self._add(line["step"], summary=Summary(value=values))
 
@@ -94,7 +110,7 @@ class Events:
         with self._told():
             self._writer.flush()
 
-    def close(self) -> None:
+    def close(self, end: End) -> None:
         """Close the file."""
         with self._told():
             self._writer.close()
@@ -115,8 +131,3 @@ def _new_file(folder: Path) -> tuple[Path, BinaryIO]:
         with told_plainly(path), contextlib.suppress(FileExistsError):
             return path, open_new(path)
     raise AssertionError("numbers do not end")
-
-
-def _plain(value: Any) -> Any:
-    """Convert a value for the table of hyperparameters: a number, a bool or a text."""
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) else value

@@ -1,0 +1,1 @@
+"""What shows a run elsewhere while it is in progress: TensorBoard, MLflow, Weights & Biases."""
