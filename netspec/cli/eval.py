@@ -21,10 +21,18 @@ from netspec.text.width import terminal_width
 if TYPE_CHECKING:
     from netspec.runtime.data import Dataset
     from netspec.runtime.data.input_normalization import ChannelStatistics, InputNormalization
+    from netspec.runtime.data.views import View
+    from netspec.runtime.models.answers import Answers
+    from netspec.runtime.models.evaluation import Evaluation
     from netspec.runtime.models.mistakes import Mistake
     from netspec.runtime.models.numpy_model import Model
     from netspec.runtime.models.pytorch.model import TorchModel
+    from netspec.runtime.optim.losses import Loss
     from netspec.runtime.runs.resolve import Settings
+
+
+# Its value depends on which images are together.
+_OF_A_BATCH = "ntxent"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     from netspec.runtime.data.catalog import NAMES
     from netspec.runtime.data.input_normalization import KINDS
     from netspec.runtime.models.mistakes import MOST
-    from netspec.runtime.optim.losses import LOSSES_OF_CLASSES
+    from netspec.runtime.optim.losses import LOSSES
     from netspec.runtime.runs.options import OPTIONS
 
     add_weight_options(parser)
@@ -54,30 +62,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
                       help=f"also draw the {MOST} mistakes in which the net was surest, row by row, and"
                       " list them with true and predicted class")  # fmt: skip
     add_force_option(data)
-    data.add_argument("--loss", choices=tuple(LOSSES_OF_CLASSES),
+    data.add_argument("--loss", choices=tuple(name for name in LOSSES if name != _OF_A_BATCH),
                       help="(default: that of the run; else softmax, the cross-entropy)")  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> int:
     """Evaluate a trained net and print the tables."""
     from netspec.runtime.data.catalog import load, path_of
-    from netspec.runtime.data.choices import require
     from netspec.runtime.data.samples import number_types
     from netspec.runtime.data.views import views
-    from netspec.runtime.models.classifier_shape import (
-        only_input_shape,
-        require_targets,
-        require_views,
-    )
-    from netspec.runtime.models.evaluation import evaluate
-    from netspec.runtime.optim.losses import LOSSES_OF_CLASSES, make_loss
-    from netspec.runtime.optim.targets import OF_CLASSES, targets_of
+    from netspec.runtime.models.classifier_shape import only_input_shape, require_views
     from netspec.runtime.plots.figures import check_picture_path
     from netspec.runtime.weights.data_facts import (
-        complete,
-        has_names,
         image_type,
-        labels_by_name,
         require_same_pixels,
         stored_vocabulary,
     )
@@ -97,35 +94,86 @@ def run(options: argparse.Namespace) -> int:
         ignore_index=settings["ignore-index"], tokens=settings["tokens"],
         vocabulary=stored_vocabulary(trained.weights.metadata),
     ).fit_to_inputs(model.graph.inputs)  # fmt: skip
-    loss = make_loss(settings["loss"], **settings.keywords("loss"))
-    require(
-        settings["loss"] in LOSSES_OF_CLASSES,
-        f"eval is for losses over classes, {', '.join(LOSSES_OF_CLASSES)}, not {settings['loss']}",
-    )
-    require_targets(model.graph, data, targets_of(loss) or OF_CLASSES)
+    by_class = _check_loss(options, settings, model, data)
     x, y = _part(data, options.part, settings)
-    about = trained.weights.metadata
     if given is None:
-        require_same_pixels(data.name, number_types(x), image_type(about))
-    y = labels_by_name(data, y, about)
-    names = trained.names if has_names(about) else complete(data.class_names, model.classes)
+        require_same_pixels(data.name, number_types(x), image_type(trained.weights.metadata))
     normalization = _normalization(given, trained, data)
     require_views(settings["tta"] or (), data, model.graph)
     of = views(settings["tta"] or ())
-    found = evaluate(model, x, y, normalization, names, loss=loss, of=of)
-    wrong = None
-    if options.mistakes is not None:
-        wrong = _draw_mistakes(model, x, y, normalization, options.mistakes)
     title = {"net": trained.net.name, "data": data.name, "part": options.part}
+    found: Evaluation | Answers
+    if by_class:
+        found, listed, lines = _by_class(
+            options, settings, trained, data, (x, y), normalization, of
+        )
+    else:
+        from netspec.runtime.models.answers import answers
+
+        found = answers(model, x, y, normalization, _loss(settings), of)
+        listed, lines = {}, []
     if options.format == "json":
-        listed = {} if wrong is None else {"mistakes": [each.to_dict(names) for each in wrong]}
         emit(json.dumps({**title, **found.to_dict(), **listed}, indent=2))
     else:
         first = f"{trained.net.name} on {data.name}: {len(x):,} {options.part} images"
-        emit(f"{first}\n\n{found.text(terminal_width())}")
-        if wrong is not None:
-            emit("\n" + "\n".join(_listed(wrong, names, options.mistakes)))
+        emit("\n".join([f"{first}\n\n{found.text(terminal_width())}", *lines]))
     return OK
+
+
+def _loss(settings: Settings) -> Loss:
+    from netspec.runtime.optim.losses import make_loss
+
+    return make_loss(settings["loss"], **settings.keywords("loss"))
+
+
+def _check_loss(
+    options: argparse.Namespace, settings: Settings, model: Model | TorchModel, data: Dataset
+) -> bool:
+    """Check that the data have the targets of the loss; returns whether it is one over classes.
+
+    Raises:
+        NetspecError: `train/bad-option` for a loss that no image has by itself, and for `--mistakes` of
+            what has no class; `data/shape`.
+    """
+    from netspec.runtime.data.choices import require
+    from netspec.runtime.models.classifier_shape import require_targets
+    from netspec.runtime.optim.losses import LOSSES_OF_CLASSES
+    from netspec.runtime.optim.targets import targets_of
+
+    name = settings["loss"]
+    require(
+        name != _OF_A_BATCH,
+        f"eval is for losses of images, not for {_OF_A_BATCH}, which is one of a batch",
+    )
+    kind, by_class = targets_of(_loss(settings)), name in LOSSES_OF_CLASSES
+    if kind is not None:
+        require_targets(model.graph, data, kind)
+    require(by_class or options.mistakes is None, "--mistakes draws images with one class each")
+    return by_class
+
+
+def _by_class(
+    options: argparse.Namespace,
+    settings: Settings,
+    trained: Trained,
+    data: Dataset,
+    part: tuple[Any, Any],
+    normalization: InputNormalization,
+    of: Sequence[View],
+) -> tuple[Evaluation | Answers, dict[str, Any], list[str]]:
+    """Evaluate class by class; returns the mistakes, too, if they are drawn: for JSON, and as lines."""
+    from netspec.runtime.models.evaluation import evaluate
+    from netspec.runtime.weights.data_facts import complete, has_names, labels_by_name
+
+    model, about, (x, y) = trained.model, trained.weights.metadata, part
+    y = labels_by_name(data, y, about)
+    names = trained.names if has_names(about) else complete(data.class_names, model.classes)
+    found = evaluate(model, x, y, normalization, names, loss=_loss(settings), of=of)
+    if options.mistakes is None:
+        return found, {}, []
+    wrong = _draw_mistakes(model, x, y, normalization, options.mistakes)
+    listed = {"mistakes": [each.to_dict(names) for each in wrong]}
+    return found, listed, ["", *_listed(wrong, names, options.mistakes)]
 
 
 def _draw_mistakes(
