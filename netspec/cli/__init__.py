@@ -38,6 +38,7 @@ VERBS = {
     "compile": "write the program that a net compiles to",
     "verify": "compare the reference, the NumPy program and the PyTorch module with each other",
     "gradcheck": "compare the gradients of a net with slopes measured by finite differences",
+    "data": "look through a data set, or pack pictures into shards",
     "train": "train a net on labelled images",
     "sweep": "train a net with each combination of the values in a recipe",
     "runs": "list the runs that were kept, and compare them",

@@ -53,6 +53,15 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "netspec gradcheck lenet.net",
         "netspec gradcheck lenet.net --params 'conv*.weight'",
     ),
+    "data": ("netspec data info digits", "netspec data pack photos -o shards"),
+    "data info": (
+        "netspec data info digits",
+        "netspec data info photos --val 0.1 --picture photos.png",
+    ),
+    "data pack": (
+        "netspec data pack photos -o shards",
+        "netspec data pack photos -o shards --resize-shorter 256",
+    ),
     "train": (
         "netspec train numpy lenet.net --epochs 5 --out mine",
         "netspec train torch lenet.net --data mnist --optimizer momentum --lr 0.1 --amp bf16",

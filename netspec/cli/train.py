@@ -260,6 +260,7 @@ def _data_and_options(
     folder = Path(settings["data-dir"]) if settings["data-dir"] else None
     data = load(
         settings["data"], folder, only_input_shape(model.graph), resize=settings.resize,
+        on_demand=settings.decodes_on_demand, code=plan.asked == settings["data"],
         ignore_index=settings["ignore-index"], tokens=plan.tokens,
     )  # fmt: skip
     _LOG.info("%s on %s: %s", plan.net.name, data.name, _images(data, settings))

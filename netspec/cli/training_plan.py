@@ -58,6 +58,7 @@ class TrainingPlan:
         force: True if a file that netspec did not make may be overwritten.
         is_named: True if the user named the folder.
         lock: Holds the folder of a resumed run.
+        asked: The data that the command line itself names; None if it names none.
     """
 
     target: str
@@ -73,6 +74,7 @@ class TrainingPlan:
     force: bool = False
     is_named: bool = True
     lock: FolderLock | None = None
+    asked: str | None = None
 
     @property
     def checkpoint(self) -> Checkpoint | None:
@@ -300,6 +302,7 @@ def _new(options: argparse.Namespace) -> TrainingPlan:
         options.target, net, arguments, settings, notes, folder, weights, name,
         sources=tuple(_sources(net, options, settings)), force=options.force,
         is_named=out is not None,
+        asked=options.data,
     )  # fmt: skip
 
 
@@ -390,5 +393,5 @@ def _going_on(options: argparse.Namespace, lock: FolderLock | None) -> TrainingP
     notes = [*resumed.notes, *version_notes(facts, _versions(facts.target))]
     return TrainingPlan(
         facts.target, net, arguments, resumed.settings, tuple(notes), folder.path,
-        folder.weights, facts.recipe, resumed, lock=lock,
+        folder.weights, facts.recipe, resumed, lock=lock, asked=options.data,
     )  # fmt: skip

@@ -70,7 +70,7 @@ def test_pictures_of_another_size_are_stretched_when_asked(tmp_path):
 @pytest.mark.parametrize(
     ("damage", "code", "said"),
     [
-        (lambda d: (d / "val/cat").mkdir(parents=True), "data/bad-file", "there is val"),
+        (lambda d: (d / "val/cat").mkdir(parents=True), "data/bad-file", "test is read.*is val"),
         (lambda d: (d / "test/cow").mkdir(), "data/bad-file", "class cow is not among"),
         (
             lambda d: (d / "train/cat/x.png").write_bytes(b"no"),
@@ -118,10 +118,6 @@ def test_a_picture_is_seen_as_people_see_it(tmp_path):
 
 def test_pictures_that_are_refused(tmp_path):
     image = pytest.importorskip("PIL.Image")
-    deep = tmp_path / "deep.png"
-    image.fromarray(np.zeros((4, 4), np.uint16)).save(deep)
-    with fails("data/bad-file", "8 bits"):
-        read_picture(deep)
     other = tmp_path / "other.png"  # Pillow could read it with another of its readers
     image.new("L", (4, 4)).save(other, format="GIF")
     with fails("data/bad-file", "not a valid PNG"):

@@ -416,6 +416,7 @@ QUICK_VERBS = {
     "draw": "draw tiny.net", "diff": "diff tiny.net tiny.net", "fmt": "fmt tiny.net",
     "watch": "watch tiny.net",
     "lsp": "lsp", "explain": "explain shape/rank", "compile": "compile tiny.net --target numpy",
+    "data": "data info digits",
     "train": "train tiny.net --data digits --epochs 1 --train-limit 64 --out run", "runs": "runs run",
     "eval": "eval run", "predict": "predict run x.npy", "generate": "generate run",
     "test-op": "test-op op.py",

@@ -24,7 +24,7 @@ RUN = [
     "compile lenet.net --target torch -o lenet_torch.py",
     "compile lenet.net --target c --weights mine -o lenet.c --header",
     "sweep rates.toml", "runs mine --compare", "eval mine", "eval lenet.net --weights mine --part train",
-    "doctor lenet.net", "test-op my_ops.py", "weights mine",
+    "data info digits", "doctor lenet.net", "test-op my_ops.py", "weights mine",
 ]  # fmt: skip
 DRAWN = ["predict mine three.png --top 3", "plot mine -o curves.png"]
 

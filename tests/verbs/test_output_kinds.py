@@ -85,6 +85,7 @@ WRITERS = {
     "curves": Writer("plot run -o", ".svg", library="matplotlib"),
     "filters": Writer("plot --filters filters.safetensors -o", ".png"),
     "doctor": Writer("doctor tiny.net --plot", ".png", library="matplotlib"),
+    "data": Writer("data info digits --picture", ".png", library="matplotlib"),
     "mistakes": Writer("eval run --mistakes", ".png"),
     "rates": Writer("train numpy tiny.net --find-lr", ".png", library="matplotlib"),
     "net from onnx": Writer("import onnx tiny.onnx -o", ".net", library="onnx"),
@@ -118,6 +119,7 @@ ONLY_READ: dict[str, set[str]] = {
     "diff": {"a", "b", "--net-a", "--set-a", "--net-b", "--set-b"}, "explain": {"code"},
     "compile": {*OF_WEIGHTS, "--calibrate", "--data-dir"}, "verify": {"file"},
     "gradcheck": {"file", "--params", "--from", "--to", "--data", "--data-dir"},
+    "data info": {"name", "--data-dir"}, "data pack": {"folder"},
     "train": {*OF_WEIGHTS, "target", "--recipe", "--data", "--data-dir", "--also", "--freeze"},
     "sweep": {"file"}, "runs": {"runs"}, "eval": {*OF_WEIGHTS, "--data", "--data-dir"},
     "predict": {*OF_WEIGHTS, "images"},
@@ -127,7 +129,7 @@ ONLY_READ: dict[str, set[str]] = {
 }  # fmt: skip
 # What is written where no option names it: the file itself, a copy in the working folder, a run.
 REWRITTEN = {("fmt", "files"), ("check", "files"), ("new", "name"), ("train", "--resume"),
-             ("sweep", "--out")}  # fmt: skip
+             ("sweep", "--out"), ("data pack", "--output")}  # fmt: skip
 # The modules that open, move or remove files, and why the walk below needs no other verb for them.
 WRITING = {
     "files/regular_file.py": "what everything else opens files with",
@@ -143,6 +145,9 @@ WRITING = {
     "runtime/runs/checkpoint.py": "in the folder of a run: tests/training/test_foreign_runs.py",
     "runtime/runs/metrics.py": "in the folder of a run: tests/training/test_foreign_runs.py",
     "runtime/data/files.py": "a folder for data sets",
+    "runtime/data/shard_names.py": "the user's cache: tests/training/test_shards.py",
+    "runtime/data/stored_pictures.py": "the user's cache: tests/training/test_pictures_on_demand.py",
+    "runtime/data/packing.py": "a folder of its own: tests/training/test_shards.py",
     "runtime/data/cifar.py": "the batches of an archive, into a folder for data sets",
     "compiler/parse/tables.py": "the user's cache: tests/state/test_cache_folder.py",
     "runtime/models/emitters/table.py": "the user's cache: tests/state/test_cache_folder.py",

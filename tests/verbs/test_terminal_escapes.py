@@ -73,6 +73,8 @@ COMMANDS = {
     "tokens": ("train", f"{ODD}/a.net", "--data", f"{ODD}/a.net", "--tokens", f"{ODD}/c.json"),
     "test-op": ("test-op", f"{ODD}/absent.py"),
     "new": ("new", ODD),
+    "data info": ("data", "info", f"{ODD}/absent.npz"),
+    "data pack": ("data", "pack", f"{ODD}/absent", "-o", f"{ODD}/x"),
     "verify": ("verify", f"{ODD}/b.net"),
     "gradcheck": ("gradcheck", f"{ODD}/a.net", "--from", ODD),
     "bench": ("bench", f"{ODD}/b.net"),

@@ -47,7 +47,7 @@ def load_arrays(folder: Path, ignore_index: int = IGNORED) -> Dataset:
         require_equal_counts(folder.resolve().name, part, x.shape, y.shape)
     # Labels are small enough to read now.
     y_train, y_test = np.array(y_train), np.array(y_test)
-    names = _class_names(folder / CLASS_NAMES)
+    names = class_names(folder / CLASS_NAMES)
     return Dataset(
         folder.resolve().name,
         with_channel(x_train),
@@ -87,7 +87,12 @@ def open_npy(path: Path) -> NDArray[Any]:
         raise read_error(path, f"cannot be read: {error}") from None
 
 
-def _class_names(path: Path) -> tuple[str, ...]:
+def class_names(path: Path) -> tuple[str, ...]:
+    """Return the names in a file, one on each line; none if there is no file.
+
+    Raises:
+        NetspecError: `data/bad-file`.
+    """
     if not path.is_file():
         return ()
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.choices import require
 from netspec.runtime.data.held_out import drawn_share, is_share
+from netspec.runtime.data.lazy_samples import LazySamples, chosen, some
 from netspec.runtime.data.samples import ONLY, by_input, is_in_memory, packed, require_numbers
 from netspec.runtime.data.vocabulary import Vocabulary
 from netspec.text.printable import printable
@@ -27,6 +29,8 @@ IGNORED = -100
 # Elements in one block of images: a megabyte or two, so that passes over a data set need no copy of
 # the whole.
 _BLOCK_ELEMENTS = 1 << 18
+# How many of the samples that are made on demand are looked at.
+_LOOKED_AT = 1000
 # Integers larger than this are taken as bytes of pixels, and not as flags.
 PIXELS_FROM = 2.0
 
@@ -79,7 +83,7 @@ class Dataset:
         for part in ("train", "test"):
             given = getattr(self, f"x_{part}")
             several = isinstance(given, Mapping)
-            x = packed(self.name, part, given) if several else np.asarray(given)
+            x = packed(self.name, part, given) if several else _as_samples(given)
             y = _as_labels(self.name, part, np.asarray(getattr(self, f"y_{part}")))
             if self.ignore_index != IGNORED and (y == self.ignore_index).any():
                 y = np.where(y == self.ignore_index, IGNORED, y)
@@ -175,7 +179,9 @@ class Dataset:
         train, test = by_input(self.x_train), by_input(self.x_test)
         for name in train:
             for part, x in (("train", train[name]), ("test", test[name])):
-                if x.dtype.kind == "f" and not all(np.isfinite(b).all() for b in blocks(x)):
+                if x.dtype.kind == "f" and not all(
+                    np.isfinite(b).all() for b in blocks(some(x, _LOOKED_AT))
+                ):
                     raise NetspecError.simple(
                         codes.DATA_BAD_FILE,
                         f"{self.name}: x_{part}{_of(name)} holds NaN or infinite values",
@@ -203,7 +209,9 @@ class Dataset:
         if len(kinds) < 2:
             return
         (whole, pixels), (real, fractions) = kinds[False], kinds[True]
-        if magnitude(pixels) > PIXELS_FROM and magnitude(fractions) <= 1:
+        if magnitude(some(pixels, _LOOKED_AT)) > PIXELS_FROM and (
+            magnitude(some(fractions, _LOOKED_AT)) <= 1
+        ):
             raise NetspecError.simple(
                 codes.DATA_SHAPE,
                 f"{self.name}: x_{whole}{which} holds {pixels.dtype} up to {magnitude(pixels):g},"
@@ -250,23 +258,24 @@ class Dataset:
         count = len(self.x_train)
         if is_share(val):
             require(
-                is_in_memory(self.x_train),
+                is_in_memory(self.x_train) or isinstance(self.x_train, LazySamples),
                 f"the images of {self.name} lie in a file, and a share of them would be copied into"
                 " memory",
                 "hold out the last: --val 5000",
             )
             rest, held = drawn_share(self.y_train, val, seed)
             require(len(held) > 0, f"val = {val} holds out no image of {count}")
-            kept = replace(self, x_train=self.x_train[rest], y_train=self.y_train[rest])
-            return kept, self.x_train[held], self.y_train[held]
+            kept = replace(self, x_train=chosen(self.x_train, rest), y_train=self.y_train[rest])
+            return kept, chosen(self.x_train, held), self.y_train[held]
         require(
             val < count,
             f"val = {val} does not fit {self.name}: it must be at least 0 and leave some of "
             f"the {count} training {self.samples}",
         )
         cut = count - int(val)
-        last = replace(self, x_train=self.x_train[:cut], y_train=self.y_train[:cut])
-        return last, self.x_train[cut:], self.y_train[cut:]
+        first, last = slice(cut), slice(cut, None)
+        left = replace(self, x_train=chosen(self.x_train, first), y_train=self.y_train[first])
+        return left, chosen(self.x_train, last), self.y_train[last]
 
     def limit(self, count: int | None) -> Dataset:
         """Keep the first `count` training images; None and counts beyond the end keep all.
@@ -277,7 +286,9 @@ class Dataset:
         if count is None:
             return self
         require(count >= 1, f"train_limit must be at least 1, not {count}")
-        return replace(self, x_train=self.x_train[:count], y_train=self.y_train[:count])
+        return replace(
+            self, x_train=chosen(self.x_train, slice(count)), y_train=self.y_train[:count]
+        )
 
     def fit_to(self, input_shape: tuple[int, ...]) -> Dataset:
         """Convert every sample to a network's input shape, without changing a number.
@@ -380,7 +391,7 @@ class Dataset:
         if fits:
             return
         hint = None
-        if not wanted and len(have) == 1 and _is_one_hot(self.y_train):
+        if not wanted and len(have) == 1 and is_one_hot(self.y_train):
             hint = "turn one-hot rows into numbers: y.argmax(axis=1)"
         if len(wanted) == 2 and not have:
             hint = SCORES_OF_A_PICTURE
@@ -455,9 +466,14 @@ def blocks(x: Array) -> Iterator[Array]:
         yield x[start : start + step]
 
 
+def _as_samples(given: object) -> Array:
+    # Lazy samples stand for an array.
+    return cast("Array", given) if isinstance(given, LazySamples) else np.asarray(given)
+
+
 def _as_labels(name: str, part: str, y: Array) -> Labels:
     rows = y.ndim == 2 and 1 < y.shape[1] <= MAX_CLASSES
-    one_hot = rows and y.dtype.kind in "uifb" and _is_one_hot(y)
+    one_hot = rows and y.dtype.kind in "uifb" and is_one_hot(y)
     # An empty list becomes an array of floats.
     if y.size and y.dtype.kind == "f" and not one_hot and all(map(_is_whole, blocks(y))):
         raise NetspecError.simple(
@@ -478,7 +494,7 @@ def _as_labels(name: str, part: str, y: Array) -> Labels:
     return y.astype(np.int64, copy=False)
 
 
-def _is_one_hot(y: Array) -> bool:
+def is_one_hot(y: Array) -> bool:
     """Return True if each row of (N, K) has a single 1 and otherwise zeros."""
     return all(
         bool((((part == 0) | (part == 1)).all(axis=1) & ((part != 0).sum(axis=1) == 1)).all())

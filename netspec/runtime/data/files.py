@@ -153,7 +153,7 @@ def download(name: str, sha256: str, urls: Sequence[str], folder: Path) -> Path:
     raise DownloadError("\n".join(reasons))
 
 
-def read_error(path: Path, reason: str) -> NetspecError:
+def read_error(path: str | Path, reason: str) -> NetspecError:
     """Return the error for a file that exists but cannot be used."""
     return NetspecError.simple(codes.DATA_BAD_FILE, f"{path}: {reason}")
 

@@ -8,25 +8,26 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netspec import codes
 from netspec.diagnostics import NetspecError
-from netspec.runtime.data.dataset import Dataset
+from netspec.runtime.data.dataset import Array, Dataset
 from netspec.runtime.data.files import read_error
 from netspec.runtime.data.pictures import SUFFIXES, Resize, is_shorter_side, read_picture
 from netspec.runtime.data.prefetch import submitted
+from netspec.runtime.data.stored_pictures import MOST_NAMED, FolderFiles, StoredPictures
 
-TRAIN, TEST = "train", "test"
+TRAIN, TEST, VAL = "train", "test", "val"
 # Decoding releases the interpreter lock, so threads help.
 _THREADS = 4
 _SHUFFLE_SEED = 0
-# How many unreadable pictures an error names at most.
+# Among how many pictures one that can be read is looked for.
 _MOST_BAD = 20
-# All pictures are decoded into one array. Data that need more memory than this should be converted
-# to .npy files.
+# All pictures are decoded into one array, unless it would need more memory than this.
 MAX_BYTES = 1 << 34
 
 
@@ -39,17 +40,40 @@ class _Part:
     skipped: Counter[str]
 
 
+@dataclass(frozen=True)
+class PictureList:
+    """The pictures of a folder.
+
+    Attributes:
+        paths: Their files, those of training first.
+        labels: The numbers of their classes.
+        trained: How many are of training.
+        names: The names of the classes.
+        skipped: How many files with which suffixes are no pictures.
+    """
+
+    paths: list[Path]
+    labels: NDArray[np.int64]
+    trained: int
+    names: tuple[str, ...]
+    skipped: Counter[str]
+
+
 def load_image_folder(
-    folder: Path, input_shape: tuple[int, ...] | None = None, *, resize: Resize = False
+    folder: Path,
+    input_shape: tuple[int, ...] | None = None,
+    *,
+    resize: Resize = False,
+    on_demand: bool = False,
 ) -> Dataset:
     """Load `folder/<class>/*.png` (or .jpg, .jpeg).
 
     If there is `folder/train/<class>`, it has the training images, and `folder/test/<class>` the
-    test images, which are optional. Classes are the names of the folders, in the order of their
-    characters. Training images are in a random order that is always the same, so holding out the
-    last ones holds out some of every class. Pictures may be in subfolders of their class. Names
-    that begin with a dot are ignored, and so are other files; the data set's `notes` name their
-    suffixes.
+    test images, which are optional; without `test`, `folder/val` is taken for it. Classes are the
+    names of the folders, in the order of their characters. Training images are in a random order that
+    is always the same, so holding out the last ones holds out some of every class. Pictures may be in
+    subfolders of their class. Names that begin with a dot are ignored, and so are other files; the
+    data set's `notes` name their suffixes.
 
     Args:
         folder: the data set.
@@ -57,32 +81,54 @@ def load_image_folder(
             read as grey or as RGB. None takes the format of the first picture.
         resize: how pictures of other sizes than the input's are resized, see `pictures.Resize`. If
             the input has no fixed size, a shorter side of N pixels gives squares of N x N.
+        on_demand: whether pictures are decoded when they are needed, and not all now. So are those
+            that would take more than `MAX_BYTES` of memory.
 
     Raises:
         NetspecError: `data/missing-file` if there are no classes or no pictures, `data/bad-file`
             for a file that is not a picture and for a class without training pictures, `data/shape`
             for different sizes, `library/pillow`. Unreadable pictures are all named.
     """
-    split = any(_folders(folder / TRAIN))
-    if split:
-        _refuse_other_parts(folder)
-    names = _folders(folder / TRAIN if split else folder)
-    train = _find(folder / TRAIN if split else folder, names)
-    test = _Part([], np.zeros(0, np.int64), Counter())
-    if split and (folder / TEST).is_dir():
-        test = _find(folder / TEST, names)
-    order = np.random.default_rng(_SHUFFLE_SEED).permutation(len(train.paths))
-    _require_every_class(folder / TRAIN if split else folder, names, train)
-    skipped = train.skipped + test.skipped
-    train = _Part([train.paths[i] for i in order], train.labels[order], train.skipped)
-
-    channels, size = _wanted(train.paths, input_shape, resize)
-    x_train, x_test = (_read(p.paths, channels, size, resize) for p in (train, test))
+    found = list_pictures(folder)
+    train, test = found.paths[: found.trained], found.paths[found.trained :]
+    channels, size = _wanted(train, input_shape, resize)
+    if on_demand or len(found.paths) * channels * size[0] * size[1] > MAX_BYTES:
+        x_train, x_test = _stored(folder, train, test, (channels, *size), resize)
+    else:
+        x_train, x_test = (_read(paths, channels, size, resize) for paths in (train, test))
+    y_train, y_test = found.labels[: found.trained], found.labels[found.trained :]
     dataset = Dataset(
-        folder.resolve().name, x_train, train.labels, x_test, test.labels, len(names), tuple(names),
-        tuple(_about_skipped(folder, skipped)),
+        folder.resolve().name, x_train, y_train, x_test, y_test, len(found.names), found.names,
+        tuple(_about_skipped(folder, found.skipped)),
     )  # fmt: skip
     return dataset if input_shape is None else dataset.fit_to(input_shape)
+
+
+def list_pictures(folder: Path) -> PictureList:
+    """Return the pictures of a folder, those of training in an order that is always the same.
+
+    Raises:
+        NetspecError: see `load_image_folder`.
+    """
+    split = any(_folders(folder / TRAIN))
+    test_part = VAL if split and not (folder / TEST).is_dir() else TEST
+    if split:
+        _refuse_other_parts(folder, test_part)
+    root = folder / TRAIN if split else folder
+    names = _folders(root)
+    train = _find(root, names)
+    test = _Part([], np.zeros(0, np.int64), Counter())
+    if split and (folder / test_part).is_dir():
+        test = _find(folder / test_part, names)
+    order = np.random.default_rng(_SHUFFLE_SEED).permutation(len(train.paths))
+    _require_every_class(root, names, train)
+    return PictureList(
+        [*(train.paths[i] for i in order), *test.paths],
+        np.concatenate([train.labels[order], test.labels]),
+        len(order),
+        tuple(names),
+        train.skipped + test.skipped,
+    )
 
 
 def is_image_folder(folder: Path) -> bool:
@@ -96,13 +142,13 @@ def _folders(folder: Path) -> list[str]:
     return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
-def _refuse_other_parts(folder: Path) -> None:
-    others = [name for name in _folders(folder) if name not in (TRAIN, TEST)]
+def _refuse_other_parts(folder: Path, test_part: str) -> None:
+    others = [name for name in _folders(folder) if name not in (TRAIN, test_part)]
     if others:
         raise NetspecError.simple(
             codes.DATA_BAD_FILE,
-            f"{folder}: beside {TRAIN} only {TEST} is read, and there is {', '.join(others[:5])}",
-            f"rename it to {TEST}, or move it away; `--val N` holds out training images",
+            f"{folder}: beside {TRAIN} only {test_part} is read, and there is {', '.join(others[:5])}",
+            f"rename it to {test_part}, or move it away; `--val N` holds out training images",
         )
 
 
@@ -199,18 +245,31 @@ def _first_that_is_sound(paths: Sequence[Path]) -> NDArray[np.uint8]:
     return read_picture(paths[0])
 
 
+def _stored(
+    folder: Path,
+    train: Sequence[Path],
+    test: Sequence[Path],
+    shape: tuple[int, int, int],
+    resize: Resize,
+) -> tuple[Array, Array]:
+    """Return the pictures of both parts, which are decoded when they are asked for.
+
+    Raises:
+        NetspecError: see `StoredPictures.require_readable`.
+    """
+    files = FolderFiles(folder, [os.path.relpath(path, folder) for path in (*train, *test)])
+    every = StoredPictures(files, np.arange(len(files)), shape, resize)
+    every.require_readable()
+    parts = (slice(len(train)), slice(len(train), None))
+    # They stand for arrays in all that a data set and a training ask.
+    first, second = (cast("Array", every.chosen(part)) for part in parts)
+    return first, second
+
+
 def _read(
     paths: Sequence[Path], channels: int, size: tuple[int, int], resize: Resize
 ) -> NDArray[np.uint8]:
-    shape = (len(paths), channels, *size)
-    if (needed := int(np.prod(shape, dtype=np.int64))) > MAX_BYTES:
-        raise NetspecError.simple(
-            codes.DATA_BAD_FILE,
-            f"{len(paths):,} pictures of {list(shape[1:])} take {needed >> 30} GiB;"
-            f" a folder of pictures may take {MAX_BYTES >> 30}",
-            "write them to x_train.npy ... once (numpy.lib.format.open_memmap): those stay on disk",
-        )
-    pixels = np.empty(shape, np.uint8)
+    pixels = np.empty((len(paths), channels, *size), np.uint8)
 
     def read(i: int) -> None:
         pixels[i] = read_picture(paths[i], channels, size, resize=resize)
@@ -223,7 +282,7 @@ def _read(
                 error = future.exception()
                 if isinstance(error, NetspecError):
                     bad.append(error)
-                    if len(bad) > _MOST_BAD:
+                    if len(bad) == MOST_NAMED:
                         break
                 elif error is not None:
                     raise error

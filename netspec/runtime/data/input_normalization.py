@@ -17,6 +17,7 @@ from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.choices import check_name, is_number, require
 from netspec.runtime.data.dataset import PIXELS_FROM, blocks, magnitude
+from netspec.runtime.data.lazy_samples import some
 from netspec.runtime.data.samples import ONLY, by_input
 
 
@@ -80,6 +81,8 @@ _MOST_INPUTS = 1 << 10
 _DIVIDED = ("unit", "channel", "imagenet", _GIVEN)
 _SHIFTED = ("channel", "mean-image", "imagenet", _GIVEN)
 _PIXEL_RANGE = 255.0
+# To how many of the samples that are made on demand a normalization is fitted.
+_LOOKED_AT = 1000
 # A channel that is constant has no spread to divide by; rounding errors must not be taken for
 # spread.
 _NO_SPREAD = 1e-6
@@ -288,7 +291,8 @@ def fit_normalization(
 
     Args:
         kind: see `Normalization.fit`.
-        x_train: the samples; with a field for each input if there are several.
+        x_train: the samples; with a field for each input if there are several. Of lazy ones it is
+            fitted to `_LOOKED_AT`, evenly spread.
         whole: the inputs of whole numbers, such as tokens, which are never normalized; `ONLY` for
             the only one.
 
@@ -297,7 +301,7 @@ def fit_normalization(
     """
     fitted = {
         name: Normalization.fit("none" if name in whole else kind, array)
-        for name, array in by_input(x_train).items()
+        for name, array in by_input(some(x_train, _LOOKED_AT)).items()
     }
     return fitted[ONLY] if ONLY in fitted else Normalizations(fitted)
 

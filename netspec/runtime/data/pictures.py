@@ -24,8 +24,10 @@ SUFFIXES = (".png", ".jpg", ".jpeg")
 # Pillow recognizes the format by the file's content. Only these decoders may run: fewer decoders
 # mean fewer vulnerabilities.
 _FORMATS = ("PNG", "JPEG")
-# Pillow's modes with up to 8 bits per channel; `1` is black and white, `P` has a palette.
-_GREY, _COLOURED = ("1", "L", "LA"), ("P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
+# Pillow's modes; `1` is black and white, `P` has a palette. Of 16 bits the first 8 are taken.
+_DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+_GREY = ("1", "L", "LA", *_DEEP)
+_COLOURED = ("P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 # A file of a few kilobytes can claim any size. The largest of a telephone has 9248 x 6936 pixels.
 # Reading a picture takes seven bytes for each pixel, and eight if it is rotated, or stretched and
 # not RGB; while it is decoded, four, and the file. With both limits none takes more than 500 MB.
@@ -33,6 +35,8 @@ MAX_PIXELS = 64_500_000
 # How many pixels are converted to numbers at a time.
 _BAND = 1 << 21
 MAX_BYTES = 7 << 25
+# The tag of a camera's rotation, and its values that swap the two sides.
+_ORIENTATION, _SWAPPED = 0x0112, (5, 6, 7, 8)
 # What to do with a picture of the wrong size: report an error (False); stretch it by bilinear
 # interpolation (True); or resize it so that the shorter side has this many pixels and cut out the
 # middle, like torchvision's `Resize(N)` and `CenterCrop`. The last is done to every picture,
@@ -71,7 +75,8 @@ def read_picture(
 ) -> NDArray[np.uint8]:
     """Read a PNG or JPEG file as (C, H, W), with a camera's rotation applied.
 
-    Transparency is dropped. A color picture is converted to grey with the weights of ITU-R 601.
+    Transparency is dropped, and of 16 bits the first 8 are taken. A color picture is converted to
+    grey with the weights of ITU-R 601.
 
     Args:
         path: the file.
@@ -81,51 +86,138 @@ def read_picture(
 
     Raises:
         NetspecError: `library/pillow`; `data/missing-file`; `data/bad-file` for anything but a
-            picture with 8 bits per channel; `data/shape` for another size, or if resizing the
+            picture; `data/shape` for another size, or if resizing the
             shorter side leaves too few pixels.
     """
-    image_module = require_pillow()
+    return picture_array(path, picture_content(path), channels, size, resize=resize)
+
+
+def picture_content(path: Path) -> io.BytesIO:
+    """Return what is in the file of a picture.
+
+    Raises:
+        NetspecError: `data/missing-file`; `data/bad-file` if it cannot be read or is too large.
+    """
     if not path.is_file():
         raise NetspecError.simple(codes.DATA_MISSING_FILE, f"no such file: {path}")
     try:
         with open_regular(path) as file:
             content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise UnsoundFileError(f"it is larger than {MAX_BYTES >> 20} MiB")
-        check_parts(content)
-        stream = io.BytesIO(content)
-        with warnings.catch_warnings(), image_module.open(stream, formats=_FORMATS) as image:
+    except OSError as error:
+        raise read_error(path, f"cannot be read: {error.strerror or error}") from None
+    if len(content) > MAX_BYTES:
+        raise read_error(path, f"it is larger than {MAX_BYTES >> 20} MiB")
+    return io.BytesIO(content)
+
+
+def picture_array(
+    name: str | Path,
+    content: io.BytesIO,
+    channels: int | None = None,
+    size: tuple[int, int] | None = None,
+    *,
+    resize: Resize = False,
+) -> NDArray[np.uint8]:
+    """Return the picture in a PNG or JPEG file as (C, H, W); the arguments are those of `read_picture`.
+
+    Args:
+        name: what messages call it.
+        content: the file's content, which is released when it is decoded.
+        channels: see `read_picture`.
+        size: likewise.
+        resize: likewise.
+
+    Raises:
+        NetspecError: see `read_picture`.
+    """
+    with _opened(name, content) as image:
+        # A camera's rotation may swap the two sides.
+        if resize is False and size not in (None, image.size, image.size[::-1]):
+            raise _other_size(name, image.size, size)
+        with _DECODED.room_for(image.width * image.height):
+            image.load()
+            content.close()  # nobody reads it again, and it may be large
+            return _as_array(name, image, channels, size, resize)
+
+
+def picture_image(name: str | Path, content: io.BytesIO, channels: int) -> Any:
+    """Return a picture of any size as an image of Pillow's, grey (1) or RGB (3), see `picture_array`."""
+    from PIL import ImageOps
+
+    with _opened(name, content) as image:
+        image.load()
+        ImageOps.exif_transpose(image, in_place=True)
+        converted = _converted(image, "L" if channels == 1 else "RGB")
+        # The original is closed at the end.
+        return converted.copy() if converted is image else converted
+
+
+def resized_image(
+    name: str | Path, image: Any, size: tuple[int, int], resize: Resize
+) -> NDArray[np.uint8]:
+    """Return an image of Pillow's, grey or RGB, as (C, H, W) of this size, see `read_picture`."""
+    if is_shorter_side(resize) or (image.height, image.width) != size:
+        if resize is False:
+            raise _other_size(name, image.size, size)
+        image = _resized(name, image, size, resize)
+    return as_pixels(image)
+
+
+def as_pixels(image: Any) -> NDArray[np.uint8]:
+    """Return an image of Pillow's, grey or RGB, as (C, H, W)."""
+    rows = np.asarray(image)
+    return rows[None] if rows.ndim == 2 else rows.transpose(2, 0, 1)
+
+
+def require_readable(name: str | Path, content: io.BytesIO) -> tuple[int, int]:
+    """Decode a picture to find out whether it can be, a JPEG at an eighth of its size; returns (H, W).
+
+    Raises:
+        NetspecError: see `read_picture`.
+    """
+    with _opened(name, content) as image:
+        height, width = image.height, image.width
+        image.draft(None, (width // 8, height // 8))
+        with _DECODED.room_for(image.width * image.height):
+            image.load()
+            if image.getexif().get(_ORIENTATION, 1) in _SWAPPED:
+                return width, height
+            return height, width
+
+
+@contextmanager
+def _opened(name: str | Path, content: io.BytesIO) -> Iterator[Any]:
+    """Context manager: an image of Pillow's whose head is sound.
+
+    Raises:
+        NetspecError: `data/bad-file` for what is no sound picture, also from inside.
+    """
+    image_module = require_pillow()
+    try:
+        check_parts(content.getvalue())
+        with warnings.catch_warnings(), image_module.open(content, formats=_FORMATS) as image:
             # Pillow's warning about large pictures; the limit below is an error.
             warnings.simplefilter("ignore")
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise UnsoundFileError(f"{width} x {height} pixels; the limit is {MAX_PIXELS:,}")
-            check_scans(content, width * height)
+            check_scans(content.getvalue(), width * height)
             if image.mode not in (*_GREY, *_COLOURED):
-                raise UnsoundFileError(
-                    f"more than 8 bits a channel (Pillow's mode {image.mode}) are not read"
-                )
-            # A camera's rotation may swap the two sides.
-            if resize is False and size not in (None, (height, width), (width, height)):
-                raise _other_size(path, image.size, size)
-            del content
-            with _DECODED.room_for(width * height):
-                image.load()
-                stream.close()  # nobody reads it again, and it may be large
-                return _as_array(path, image, channels, size, resize)
+                raise UnsoundFileError(f"Pillow's mode {image.mode} is not read")
+            yield image
     except NetspecError:
         raise
     except UnsoundFileError as error:
-        raise read_error(path, str(error)) from None
+        raise read_error(name, str(error)) from None
     except image_module.DecompressionBombError:
-        raise read_error(path, f"too large; the limit is {MAX_PIXELS:,} pixels") from None
+        raise read_error(name, f"too large; the limit is {MAX_PIXELS:,} pixels") from None
     except Exception as error:  # Pillow's decoders raise whatever error their parsers run into
         first = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise read_error(path, f"not a valid PNG or JPEG file: {first}") from None
+        raise read_error(name, f"not a valid PNG or JPEG file: {first}") from None
 
 
 def _as_array(
-    path: Path, image: Any, channels: int | None, size: tuple[int, int] | None, resize: Resize
+    path: str | Path, image: Any, channels: int | None, size: tuple[int, int] | None, resize: Resize
 ) -> NDArray[np.uint8]:
     from PIL import ImageOps
 
@@ -151,12 +243,18 @@ def _converted(image: Any, mode: str) -> Any:
     """Return a picture in a mode; if it has another mode, the original is released."""
     if image.mode == mode:
         return image
-    converted = image.convert(mode)
+    if image.mode in _DEEP:
+        from PIL import Image
+
+        deep = np.asarray(image)
+        converted = Image.fromarray((deep >> 8).clip(0, 255).astype(np.uint8)).convert(mode)
+    else:
+        converted = image.convert(mode)
     image.close()
     return converted
 
 
-def _resized(path: Path, image: Any, size: tuple[int, int], resize: Resize) -> Any:
+def _resized(path: str | Path, image: Any, size: tuple[int, int], resize: Resize) -> Any:
     """Return a picture of `size` (H, W) around the middle of the given one."""
     from PIL import Image
 
@@ -182,7 +280,7 @@ def _resized(path: Path, image: Any, size: tuple[int, int], resize: Resize) -> A
     return image.crop((left, top, left + width, top + height))
 
 
-def _other_size(path: Path, found: tuple[int, int], wanted: tuple[int, int]) -> NetspecError:
+def _other_size(path: str | Path, found: tuple[int, int], wanted: tuple[int, int]) -> NetspecError:
     """Return the error for a picture of size `found` (W, H) instead of `wanted` (H, W)."""
     return NetspecError.simple(
         codes.DATA_SHAPE,

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from netspec import codes
 from netspec.diagnostics import NetspecError
+from netspec.runtime.data.lazy_samples import LazySamples
 
 Array = NDArray[np.generic]
 
@@ -97,6 +98,8 @@ def numbers_in(x: Array) -> int:
 
 def is_in_memory(x: Array | None) -> bool:
     """Return True if the system cannot reclaim the memory, as it can that of a mapped file."""
+    if isinstance(x, LazySamples):
+        return False
     while isinstance(x, np.ndarray):
         if isinstance(x, np.memmap):
             return False

@@ -110,8 +110,8 @@ class DataModule(LightningDataModule):  # type: ignore[misc]  # it has no types
             settings = self.settings
             self._data = load(
                 settings["data"], self._data_dir, only_input_shape(module.model.graph),
-                resize=settings.resize, ignore_index=settings["ignore-index"],
-                tokens=settings["tokens"],
+                resize=settings.resize, on_demand=settings.decodes_on_demand,
+                ignore_index=settings["ignore-index"], tokens=settings["tokens"],
             )  # fmt: skip
         return self._data
 

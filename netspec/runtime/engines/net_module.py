@@ -20,6 +20,7 @@ from netspec.runtime.data.views import views
 from netspec.runtime.engines.given_recipe import GivenRecipe, settings_of
 from netspec.runtime.models.protocols import Job, Measured
 from netspec.runtime.models.pytorch.average import WeightAverage
+from netspec.runtime.models.pytorch.batches import Batch
 from netspec.runtime.models.pytorch.device import Execution
 from netspec.runtime.models.pytorch.epoch_share import Step
 from netspec.runtime.models.pytorch.evaluated_part import EvaluatedPart
@@ -140,7 +141,11 @@ class NetModule(LightningModule):  # type: ignore[misc]  # it has no types
     def arguments(self, batch: Step) -> list[Tensor]:
         """Augment and normalize the images of a step; returns the arguments of the net."""
         self._participation.counts = batch.counts
-        return self._objective.arguments(self._preparation().changed(batch.x, batch.drawn))
+        return self._objective.arguments(self._changed(batch))
+
+    def _changed(self, batch: Step) -> Batch:
+        preparation = self._preparation()
+        return preparation.mixed(preparation.changed(batch.x, batch.drawn), batch.mix)
 
     def losses(self, outputs: Any, batch: Step) -> dict[str, Tensor]:
         """Return `loss`, to be differentiated, and `shown`, the part of this process in the loss.
@@ -150,7 +155,7 @@ class NetModule(LightningModule):  # type: ignore[misc]  # it has no types
             batch: the share of this process in the step.
         """
         group = current_group()
-        loss = self._objective.loss(outputs, batch.y, batch.weights)
+        loss = self._objective.loss(outputs, batch.y, batch.weights, batch.mix)
         shown = self._objective.shown(loss.detach(), is_first=group.rank == 0)
         return {"loss": loss * group.size, "shown": shown}
 

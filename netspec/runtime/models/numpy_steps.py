@@ -15,9 +15,11 @@ from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.augment_draws import draw_for, picture_to_change
 from netspec.runtime.data.augment_numpy import cut_out, shift_and_flip
+from netspec.runtime.data.augmentations import require_none_of_pictures
 from netspec.runtime.data.batches import divided, evaluation_batch
 from netspec.runtime.data.chosen_images import ChosenImages
 from netspec.runtime.data.input_normalization import InputNormalization
+from netspec.runtime.data.mixing import Mix, blended, draw_mix
 from netspec.runtime.data.prefetch import prefetched
 from netspec.runtime.data.samples import by_input, numbers_in, with_input
 from netspec.runtime.data.views import PLAIN, View, mean_scores
@@ -34,6 +36,7 @@ from netspec.runtime.models.protocols import (
 from netspec.runtime.optim.averaging import decay_at
 from netspec.runtime.optim.losses import Loss, OutputLoss, SoftmaxCrossEntropy
 from netspec.runtime.optim.members import L2Term, Member, with_factors
+from netspec.runtime.optim.mixed_loss import mixed_loss
 from netspec.runtime.optim.optimizers import clip, make_optimizer
 from netspec.runtime.optim.rule import BLOCK
 from netspec.runtime.optim.targets import OF_CLASSES, Targets, shares_of_parts, targets_of
@@ -118,6 +121,7 @@ class NumpyBackend:
     writes = True
 
     def __init__(self, model: NumpyModel, job: Job) -> None:
+        require_none_of_pictures(job.of_pictures)
         self._picture = picture_to_change(job.augment, job.data)
         self.model, self.job = model, job
         self.stepper = make_optimizer(
@@ -133,7 +137,7 @@ class NumpyBackend:
         self._sum = np.zeros_like(model.flat_gradients) if job.accumulate > 1 else None
         self._losses: list[float] = []
         self._last: tuple[Samples, dict[str, Any] | None] | None = None
-        self._batches: Generator[tuple[Samples, NDArray[np.int64]]] | None = None
+        self._batches: Generator[tuple[Samples, NDArray[np.int64], Mix | None]] | None = None
 
     def begin_epoch(self, epoch: int, order: NDArray[np.int64], parts: Sequence[slice]) -> None:
         """See `Backend`."""
@@ -143,7 +147,7 @@ class NumpyBackend:
             repeats=job.chances is not None,
         )  # fmt: skip
         self.close()
-        self._batches = prefetched(lambda part: self._batch(order[part], drawn[part]), parts)
+        self._batches = prefetched(lambda part: self._blended(order, part, drawn, epoch), parts)
 
     def _batch(
         self, chosen: NDArray[np.int64], drawn: NDArray[np.int64]
@@ -161,6 +165,19 @@ class NumpyBackend:
             cut_out(one, drawn, job.augment)
         return normalized, y
 
+    def _blended(
+        self, order: NDArray[np.int64], part: slice, drawn: NDArray[np.int64], epoch: int
+    ) -> tuple[Samples, NDArray[np.int64], Mix | None]:
+        """Return a batch, blended if the job says so, and how; see `netspec.runtime.data.mixing`."""
+        job = self.job
+        x, y = self._batch(order[part], drawn[part])
+        if not job.mixes:
+            return x, y, None
+        assert not isinstance(x, Mapping), "pictures"
+        mix = draw_mix(job.mixes, job.data.x_train.shape[2:], job.seed, epoch, part.start)
+        assert mix is not None
+        return blended(x, np.roll(x, 1, 0), mix), np.stack([y, np.roll(y, 1)], 1), mix
+
     def close(self) -> None:
         """Stop taking steps, and end the thread that prepares batches."""
         if self._batches is not None:
@@ -171,11 +188,11 @@ class NumpyBackend:
         """See `Backend`. A step whose loss is not finite does not change the weights."""
         model, job = self.model, self.job
         assert self._batches is not None, "no epoch has begun"
-        x, y = next(self._batches)
+        x, y, mix = next(self._batches)
         self._last = (x, getattr(model, "random_state", None))
         # A diverging run overflows before its loss does; whoever reads the loss reports it.
         with as_ieee():
-            value = self._gradients(x, y)
+            value = self._gradients(x, y, mix)
             self._losses.append(value)
             if math.isfinite(value):
                 if job.clip_norm is not None:
@@ -183,17 +200,21 @@ class NumpyBackend:
                 self.stepper.step(lr)
                 self._follow()
 
-    def _gradients(self, x: Samples, y: NDArray[np.int64]) -> float:
+    def _gradients(self, x: Samples, y: NDArray[np.int64], mix: Mix | None) -> float:
         """Compute the loss and the gradients of a batch, in as many parts as the job says."""
         model, job = self.model, self.job
+        main_loss = mixed_loss(job.loss, mix)
+        terms = [replace(term, loss=mixed_loss(term.loss, mix)) for term in job.also]
         if self._sum is None:
-            further = {"also": job.also} if job.also else {}
-            value = float(model.gradients_(x, y, loss=job.loss, l2=0.0, **further))
+            further = {"also": terms} if terms else {}
+            value = float(model.gradients_(x, y, loss=main_loss, l2=0.0, **further))
             return value + self._add_l2()
         self._sum.fill(0)
         total, parts = 0.0, divided(len(y), job.accumulate)
         losses = (job.loss, *(term.loss for term in job.also))
-        for part, (main, *others) in zip(parts, shares_of_parts(losses, y, parts), strict=True):
+        for part, (main, *others) in zip(
+            parts, shares_of_parts(losses, y if mix is None else y[:, 0], parts), strict=True
+        ):
             some = (
                 {name: each[part] for name, each in x.items()}
                 if isinstance(x, Mapping)
@@ -201,11 +222,11 @@ class NumpyBackend:
             )
             also = [
                 replace(term, weight=term.weight * share / main)
-                for term, share in zip(job.also, others, strict=True)
+                for term, share in zip(terms, others, strict=True)
                 if main
             ]
             further = {"also": also} if also else {}
-            value = model.gradients_(some, y[part], loss=job.loss, l2=0.0, **further)
+            value = model.gradients_(some, y[part], loss=main_loss, l2=0.0, **further)
             total += main * float(value)
             model.flat_gradients[...] *= main
             self._sum += model.flat_gradients

@@ -16,6 +16,7 @@ from netspec import codes
 from netspec.compiler.ir.graph import Graph
 from netspec.diagnostics import Diagnostic, NetspecError
 from netspec.runtime.data.augment_draws import Augmentation
+from netspec.runtime.data.augmentations import Change
 from netspec.runtime.data.chosen_images import ChosenImages
 from netspec.runtime.data.dataset import Array, Dataset, Labels
 from netspec.runtime.data.input_normalization import InputNormalization
@@ -46,6 +47,9 @@ class Job:
         batch: The number of images in a step, over all processes.
         seed: The seed of dropout and augmentation.
         augment: The random changes of training images.
+        of_pictures: Changes of each picture as it is decoded; for PyTorch only.
+        mixes: Changes that blend pictures of a batch, of which one is drawn for each.
+        workers: How many processes make samples that are made on demand; 0 for none beside this.
         also: The losses of further outputs, which are added to that of the scores.
         perplexes: Whether the perplexity is measured too: for scores of a sequence.
         ema: The decay of the average of the weights over the steps, which is measured and kept in
@@ -75,6 +79,9 @@ class Job:
     rates: Mapping[str, float] = field(default_factory=dict)
     decays: Mapping[str, float] = field(default_factory=dict)
     chances: NDArray[np.float64] | None = None
+    of_pictures: Sequence[Change] = field(default=())
+    mixes: Sequence[Change] = field(default=())
+    workers: int = 0
     tta: Sequence[str] = field(default=())
 
     def views(self, name: str) -> tuple[View, ...]:

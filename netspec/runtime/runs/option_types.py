@@ -12,10 +12,12 @@ from functools import singledispatch
 from typing import Any
 
 from netspec.compiler.ir.attributes import Bool, Choice, Int, Kind, Real, WrongValueError, show
+from netspec.runtime.data.augmentations import split_calls
 from netspec.runtime.data.choices import meant_by
 
 __all__ = [
     "Bool",
+    "Call",
     "Choice",
     "CountOrShare",
     "Int",
@@ -45,6 +47,18 @@ class Text(Kind):
     def describe(self) -> str:
         """See `Kind`."""
         return "a text"
+
+
+@dataclass(eq=False, repr=False)
+class Call(Choice):
+    """One of a few names, perhaps with arguments in parentheses, such as `mixup(0.2)`."""
+
+    def convert(self, value: Any) -> str:
+        """Return the text, whose arguments are not looked at."""
+        if not isinstance(value, str):
+            raise WrongValueError(f"{self.describe()}, not {show(value)}")
+        super().convert(value.partition("(")[0].strip())
+        return value
 
 
 @dataclass(eq=False, repr=False)
@@ -194,7 +208,8 @@ def _(kind: WordOrList, text: str) -> Any:
 
 @from_text.register
 def _(kind: ListOf, text: str) -> list[Any]:
-    return [from_text(kind.item, part) for part in text.split(",") if part]
+    parts = split_calls(text) if isinstance(kind.item, Call) else text.split(",")
+    return [from_text(kind.item, part) for part in parts if part]
 
 
 @from_text.register

@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from netspec.runtime.data.augment_draws import EDGES
-from netspec.runtime.data.augment_draws import KINDS as AUGMENTATIONS
+from netspec.runtime.data.augment_draws import KINDS as IN_BATCHES
+from netspec.runtime.data.augmentations import (
+    MIXES,
+    OF_PICTURES,
+    OPTIONS_INSTEAD,
+    parse_augmentation,
+)
+from netspec.runtime.data.augmentations import NAMES as CHANGES
 from netspec.runtime.data.batches import SAMPLES
 from netspec.runtime.data.catalog import NAMES
 from netspec.runtime.data.choices import is_number, require
@@ -28,6 +35,7 @@ from netspec.runtime.optim.muon import OTHERS, SCALES
 from netspec.runtime.optim.optimizers import OPTIMIZERS
 from netspec.runtime.runs.option_types import (
     Bool,
+    Call,
     Choice,
     CountOrShare,
     Int,
@@ -111,6 +119,11 @@ def _decay(value: Any) -> None:
     require(is_number(value) and 0 < value < 1, f"ema must be between 0 and 1, not {value!r}")
 
 
+def _augmentation(texts: Any) -> None:
+    """Check that each text is a change that there is."""
+    parse_augmentation(texts or ())
+
+
 def _output_losses(texts: Any) -> None:
     """Check that each text names an output with its loss and weight."""
     for text in texts or ():
@@ -158,8 +171,10 @@ _DATA = (
     Option("tokens", WordOrFile(TOKENS, ".json"), "what a text is made of: its characters, bytes, or the"
            " tokens of a tokenizer.json (default char)",
            "data", "char", of="data", on_resume="fixed", metavar="TOKENS"),
-    Option("augment", ListOf(Choice(AUGMENTATIONS)), f"random changes: {','.join(AUGMENTATIONS)}",
-           "data", (), of="data"),
+    Option("augment", ListOf(Call((*CHANGES, *OPTIONS_INSTEAD))),
+           "random changes, such as 'flip,mixup(0.2)':"
+           f" {', '.join((*IN_BATCHES, *MIXES))}; for torch also {', '.join(OF_PICTURES)}",
+           "data", (), of="data", check=_augmentation),
     Option("crop-pad", Int(1, None), "of crop: the pixels that it adds on each side, by which it moves a"
            " picture at most (default 4)", "data", 4, of="augment"),
     Option("crop-edges", Choice(EDGES), "of crop: what these are; mirror: the picture in the mirror"
@@ -323,6 +338,8 @@ _RUN = (
 _TORCH = (
     Option("device", Choice(("auto", "cpu", "cuda")), "(default auto: a GPU if there is one)",
            "PyTorch", "auto", recipe=False),
+    Option("workers", Int(0, None), "decode the pictures of a folder when they are needed, in N processes"
+           " (0: in this one)", "PyTorch", recipe=False, on_resume="free"),
     Option("sync-batch-norm", Bool(), "batch norm over the images of all processes, not those of each",
            "PyTorch", False, on_resume="fixed"),
     Option("amp", Choice(("bf16", "fp16", "off")), "mixed precision (default off)",

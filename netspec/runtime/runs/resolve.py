@@ -8,6 +8,7 @@ from typing import Any
 
 from netspec import codes
 from netspec.diagnostics import Diagnostic, NetspecError
+from netspec.runtime.data.augmentations import parse_augmentation
 from netspec.runtime.data.input_normalization import ChannelStatistics, InputNormalization
 from netspec.runtime.data.pictures import Resize
 from netspec.runtime.optim.losses import make_loss
@@ -54,6 +55,12 @@ class Settings:
         shorter: int | None = self["resize-shorter"]
         return bool(self["resize"]) if shorter is None else shorter
 
+    @property
+    def decodes_on_demand(self) -> bool:
+        """Whether the pictures of a folder are decoded when they are needed, and not all before."""
+        changes = parse_augmentation(self["augment"] or ())
+        return self["workers"] is not None or bool(changes.of_pictures)
+
     def training_options(self, normalization: InputNormalization | None = None) -> TrainingOptions:
         """Return what `netspec.fit` takes of them.
 
@@ -69,6 +76,7 @@ class Settings:
             normalize=normalization or self.normalize,
             augment=self["augment"] or (),
             tta=self["tta"] or (),
+            workers=self["workers"],
             rates=self["rates"] or {},
             decays=self["decays"] or {},
             also=self["also"] or (),

@@ -12,6 +12,7 @@ from netspec import codes
 from netspec.diagnostics import Diagnostic, Hint, NetspecError
 from netspec.files.regular_file import read_regular
 from netspec.runtime.data.catalog import NAMES
+from netspec.runtime.data.shard_names import is_shards, is_web
 from netspec.runtime.data.vocabularies import tokenizer_file
 from netspec.runtime.runs.checkpoint import Checkpoint, newest_checkpoint
 from netspec.runtime.runs.folder import TOKENIZER, Facts, RunFolder
@@ -136,8 +137,11 @@ def _located(facts: Facts, value: Any) -> Any:
     """Return a path of a run as seen from here: a relative path starts where the run was started."""
     if not isinstance(value, str) or value in NAMES or facts.started_in in ("", str(Path.cwd())):
         return value
+    if is_web(value):
+        return value
     place = Path(facts.started_in) / value
-    return str(place) if place.exists() else value
+    there = place.parent.is_dir() if is_shards(value) else place.exists()
+    return str(place) if there else value
 
 
 def _fixed(

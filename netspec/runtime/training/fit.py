@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Never
@@ -20,6 +20,7 @@ from netspec.runtime.optim.losses import AnyLoss
 from netspec.runtime.optim.lr_schedules import OnPlateau, Schedule
 from netspec.runtime.optim.own import Step
 from netspec.runtime.training.best_weights import Keeper
+from netspec.runtime.training.loaders import known_data
 from netspec.runtime.training.loop import TrainingRecorder, TrainingRun
 from netspec.runtime.training.plan import TrainingOptions, plan_training
 from netspec.runtime.training.progress import is_notebook, make_progress
@@ -32,10 +33,10 @@ __all__ = ["History", "fit"]
 
 def fit(
     model: Trainable,
-    data: Dataset,
+    data: Dataset | Iterable[object],
     *,
     epochs: int = 10,
-    batch: int = 64,
+    batch: int | None = None,
     optimizer: str | Step = "adam",
     lr: float | None = None,
     schedule: str | Schedule = "cosine",
@@ -53,6 +54,7 @@ def fit(
     cutout_size: int | None = None,
     tta: Sequence[str] = (),
     whiten: str | None = None,
+    workers: int | None = None,
     sample: str = "once",
     train_limit: int | None = None,
     warmup: int = 0,
@@ -87,9 +89,13 @@ def fit(
 
     Args:
         model: The model to train.
-        data: Images and labels; normalized one batch at a time, never as a whole.
+        data: Images and labels; normalized one batch at a time, never as a whole. Also a
+            `torch.utils.data.DataLoader`, whose data set, batch size and workers are taken, and whose
+            order is drawn as always; a data set of PyTorch's or Hugging Face's; or an iterable of
+            pairs of arrays, which is read into memory.
         epochs: The number of passes over the training images.
-        batch: The number of images in a step; in a distributed run, over all processes together.
+        batch: The number of images in a step, by default 64, or that of the loader; in a distributed
+            run, over all processes together.
         optimizer: `sgd`, `momentum`, `nesterov`, `rmsprop`, `adam`, `adamw`, `lion`, `lamb`, `muon`;
             or a function `(parameters, gradients, state, lr)` that changes the parameters in place,
             see `netspec.runtime.optim.own`.
@@ -115,8 +121,12 @@ def fit(
             `imagenet`, or a pair (mean, std) of lists with a number for each channel, for pixels
             from 0 to 1; or a `Normalization` that was fitted before, such as that of the weights to
             start from. Whole numbers, such as tokens, are never normalised.
-        augment: Some of `crop`, `flip` or `alternate-flip`, `cutout`: random changes of the training
-            images. `alternate-flip` mirrors each in every second epoch.
+        augment: Random changes of the training images, by their names: `crop`, `flip` or
+            `alternate-flip`, which mirrors each in every second epoch, `cutout`, `mixup(0.2)`,
+            `cutmix`; with PyTorch also those that torchvision makes of each picture, such as
+            `random_resized_crop(scale=(0.3, 1))`, see `netspec.runtime.data.augmentations`.
+        workers: How many processes decode pictures for PyTorch, of data that are loaded `on_demand`;
+            None decodes them in this one.
         crop_pad: The number of pixels that `crop` adds on each side.
         crop_edges: What these are: `black`, or the picture in the `mirror`.
         cutout_size: The side of the square that `cutout` blackens; None for half the shorter side of
@@ -166,9 +176,10 @@ def fit(
             `train/out-of-memory` if a step does not fit into memory.
     """
     refuse_unknown(unknown, fit)
+    known, of_loader = known_data(model, data)
     options = TrainingOptions(
         epochs=epochs,
-        batch=batch,
+        batch=of_loader.batch if batch is None else batch,
         optimizer=optimizer,
         lr=lr,
         schedule=schedule,
@@ -186,6 +197,7 @@ def fit(
         cutout_size=cutout_size,
         tta=tta,
         whiten=whiten,
+        workers=of_loader.workers if workers is None else workers,
         sample=sample,
         train_limit=train_limit,
         warmup=warmup,
@@ -200,7 +212,7 @@ def fit(
         test_every=test_every,
         early_stopping=early_stopping,
     )
-    planned = plan_training(model, data, options)
+    planned = plan_training(model, known, options)
     job, parts, rule = planned.job, planned.parts, planned.rule
     require_memory(model, job, kept=recorder is not None)
     if options.whiten is not None:

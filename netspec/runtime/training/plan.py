@@ -12,10 +12,11 @@ import numpy as np
 from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.augment_draws import Augmentation
+from netspec.runtime.data.augmentations import parse_augmentation
 from netspec.runtime.data.batches import SAMPLES, balanced_chances, batch_slices, train_sample
 from netspec.runtime.data.choices import check_name, is_number, require
 from netspec.runtime.data.chosen_images import ChosenImages
-from netspec.runtime.data.dataset import Array, Dataset, Labels, blocks
+from netspec.runtime.data.dataset import IGNORED, Array, Dataset, Labels, blocks
 from netspec.runtime.data.input_normalization import (
     KINDS,
     InputNormalization,
@@ -87,6 +88,7 @@ class TrainingOptions:
     cutout_size: int | None = None
     tta: Sequence[str] = ()
     whiten: str | None = None
+    workers: int | None = None
     sample: str = "once"
     train_limit: int | None = None
     warmup: int = 0
@@ -136,6 +138,7 @@ def plan_training(model: Trainable, data: Dataset, options: TrainingOptions) -> 
     """
     _require_trainable(model, data)
     _check(options)
+    augmentation = parse_augmentation(options.augment)
     lr = _rate(options.optimizer, options.optimizer_options, options.lr)
     named = check_optimizer(options.optimizer, options.optimizer_options).patterns
     factors(model.graph, dict.fromkeys(named, 1.0))
@@ -164,6 +167,8 @@ def plan_training(model: Trainable, data: Dataset, options: TrainingOptions) -> 
         for doubt in doubts_about_scores(model.graph, data.classes):
             _LOG.warning("%s", doubt)
     data, x_val, y_val = _divided(data, options.val, options.seed, options.train_limit)
+    if augmentation.mixes:
+        _require_mixable(data, objective)
     objective, terms = _weighted(model, objective, terms, data.y_train)
     count = len(data.x_train)
     parts = batch_slices(count, options.batch)
@@ -189,7 +194,7 @@ def plan_training(model: Trainable, data: Dataset, options: TrainingOptions) -> 
         options.batch,
         options.seed,
         Augmentation(
-            tuple(options.augment), options.crop_pad, options.crop_edges, options.cutout_size
+            augmentation.in_batches, options.crop_pad, options.crop_edges, options.cutout_size
         ),
         terms,
         perplexes=isinstance(objective, SoftmaxCrossEntropy)
@@ -200,6 +205,9 @@ def plan_training(model: Trainable, data: Dataset, options: TrainingOptions) -> 
         decays=factors(model.graph, options.decays),
         tta=tuple(options.tta),
         chances=balanced_chances(data.y_train) if options.sample == "balanced" else None,
+        of_pictures=augmentation.of_pictures,
+        mixes=augmentation.mixes,
+        workers=options.workers or 0,
     )
     return PlannedTraining(job, parts, rule, warm_up(rule, options.warmup * len(parts)))
 
@@ -211,6 +219,7 @@ def _check(options: TrainingOptions) -> None:
     _check_whole(
         warmup=(o.warmup, 0), train_limit=(1 if o.train_limit is None else o.train_limit, 1)
     )
+    _check_whole(workers=(0 if o.workers is None else o.workers, 0))
     _check_whole(eval_every=(o.eval_every, 0), test_every=(o.test_every, 0))
     _check_whole(early_stopping=(1 if o.early_stopping is None else o.early_stopping, 1))
     _check_whole(accumulate=(o.accumulate, 1), crop_pad=(o.crop_pad, 1))
@@ -334,6 +343,27 @@ def _divided(
         for doubt in lacking(what, labels, data):
             _LOG.warning("%s", doubt)
     return rest, x_val, y_val
+
+
+def _require_mixable(data: Dataset, loss: Loss) -> None:
+    """Refuse to blend what are no pictures with one label of a class each.
+
+    Raises:
+        NetspecError: `train/bad-option`.
+    """
+    require(
+        data.x_train.ndim == 4 and not data.target_shape,
+        f"mixup and cutmix blend pictures (C, H, W) with one label; an image of {data.name} is"
+        f" {list(data.sample_shape)}, its labels are {list(data.target_shape)}",
+    )
+    require(
+        targets_of(loss) is OF_CLASSES and not getattr(loss, "class_weights", ()),
+        "mixup and cutmix are for losses over classes that all weigh the same",
+    )
+    require(
+        bool((data.y_train != IGNORED).all()),
+        "mixup and cutmix blend labels, and some of these are the ignored one",
+    )
 
 
 def _weighted(

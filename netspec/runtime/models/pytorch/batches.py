@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from netspec.compiler.ir.graph import Graph
+from netspec.runtime.data.choices import require
 from netspec.runtime.data.chosen_images import ChosenImages
 from netspec.runtime.data.input_normalization import (
     InputNormalization,
@@ -22,6 +23,8 @@ from netspec.runtime.data.prefetch import prefetched
 from netspec.runtime.data.samples import by_input
 from netspec.runtime.models.inputs import input_name
 from netspec.runtime.models.protocols import Job
+from netspec.runtime.models.pytorch.loaded import Loaded, LoadedFeed, is_loaded
+from netspec.runtime.models.pytorch.picture_changes import PictureChanges
 
 # A data set may take this share of a GPU's free memory; the rest is for the network.
 _SHARE_OF_MEMORY = 0.25
@@ -38,9 +41,12 @@ class Feed(Protocol):
     """Yields batches of a data set on the device: images as stored, labels as int64."""
 
     def batches(
-        self, order: NDArray[np.int64], parts: Sequence[slice]
+        self, order: NDArray[np.int64], parts: Sequence[slice], epoch: int | None = None
     ) -> Iterator[tuple[Batch, Tensor]]:
-        """Yield the images and labels of `order[part]` for each of `parts`."""
+        """Yield the images and labels of `order[part]` for each of `parts`.
+
+        With an epoch, from 1, they are changed at random where that is done one by one.
+        """
         ...
 
 
@@ -83,7 +89,7 @@ class HostData:
         self._x, self._y = StoredInputs(x), Stored(y)
 
     def batches(
-        self, order: NDArray[np.int64], parts: Sequence[slice]
+        self, order: NDArray[np.int64], parts: Sequence[slice], epoch: int | None = None
     ) -> Iterator[tuple[Batch, Tensor]]:
         """See `Feed`."""
         chosen = torch.from_numpy(order)
@@ -99,7 +105,7 @@ class Resident:
         self._y = _tensor(y).to(device)
 
     def batches(
-        self, order: NDArray[np.int64], parts: Sequence[slice]
+        self, order: NDArray[np.int64], parts: Sequence[slice], epoch: int | None = None
     ) -> Iterator[tuple[Batch, Tensor]]:
         """See `Feed`."""
         chosen = torch.from_numpy(order).to(self._y.device)
@@ -119,7 +125,7 @@ class Streamed:
         self._x, self._y, self._device = StoredInputs(x), Stored(y), device
 
     def batches(
-        self, order: NDArray[np.int64], parts: Sequence[slice]
+        self, order: NDArray[np.int64], parts: Sequence[slice], epoch: int | None = None
     ) -> Iterator[tuple[Batch, Tensor]]:
         """See `Feed`."""
         chosen = torch.from_numpy(order)
@@ -147,10 +153,10 @@ class FeedPart:
         self._whole, self._numbers = whole, numbers
 
     def batches(
-        self, order: NDArray[np.int64], parts: Sequence[slice]
+        self, order: NDArray[np.int64], parts: Sequence[slice], epoch: int | None = None
     ) -> Iterator[tuple[Batch, Tensor]]:
         """See `Feed`."""
-        return self._whole.batches(self._numbers[order], parts)
+        return self._whole.batches(self._numbers[order], parts, epoch)
 
 
 def make_feeds(
@@ -180,8 +186,34 @@ def job_feeds(job: Job, graph: Graph, device: torch.device) -> dict[str, Feed]:
             chosen[name] = x.numbers
         else:
             sets[name] = (_by_net_input(graph, x), y)
-    feeds = make_feeds(sets, device)
+    feeds = _loaded(job, sets, device) or make_feeds(sets, device)
     return feeds | {name: FeedPart(feeds["steps"], numbers) for name, numbers in chosen.items()}
+
+
+def _loaded(
+    job: Job, sets: Mapping[str, tuple[Inputs, NDArray[np.int64]]], device: torch.device
+) -> dict[str, Feed]:
+    """Return the feeds of samples that a loader makes; none for others.
+
+    Raises:
+        NetspecError: `train/bad-option` for changes by torchvision of other samples than pictures.
+    """
+    if not is_loaded(job.data.x_train, job.of_pictures):
+        return {}
+    changes = None
+    if job.of_pictures:
+        x = job.data.x_train
+        names = ", ".join(each.name for each in job.of_pictures)
+        require(
+            x.ndim == 4 and x.shape[1] in (1, 3) and x.dtype == np.uint8,
+            f"{names}: for pictures (1 or 3, H, W) of bytes; an image of {job.data.name} is"
+            f" {list(x.shape[1:])} of {x.dtype}",
+        )
+        changes = PictureChanges(job.of_pictures, x.shape[2:])
+    (only,) = sets["steps"][0]
+    plain = {name: (x[only], y) for name, (x, y) in sets.items()}
+    loaded = Loaded(only, plain, changes, job.seed, job.workers, device)
+    return {name: LoadedFeed(loaded, name) for name in sets}
 
 
 def _by_net_input(graph: Graph, x: NDArray[Any]) -> dict[str, NDArray[Any]]:

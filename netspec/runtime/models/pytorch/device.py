@@ -13,6 +13,7 @@ from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.choices import check_name, require
 from netspec.runtime.models.numpy_steps import out_of_memory
+from netspec.runtime.models.protocols import lost_process
 from netspec.runtime.models.pytorch.processes import ProcessGroup
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -98,10 +99,10 @@ def choose_device(name: str, group: ProcessGroup) -> torch.device:
 
 @contextmanager
 def ordinary_errors(batch: int, compiler: str | None) -> Iterator[None]:
-    """Context manager: turns running out of memory, and a failing compiler, into a NetspecError.
+    """Context manager: turns no memory, a failing compiler and a lost worker into a NetspecError.
 
     Raises:
-        NetspecError: `train/out-of-memory`, `train/bad-option`.
+        NetspecError: `train/out-of-memory`, `train/bad-option`, `process/lost`.
     """
     try:
         yield
@@ -111,6 +112,8 @@ def ordinary_errors(batch: int, compiler: str | None) -> Iterator[None]:
         # The CPU's allocator has no exception class of its own.
         if "can't allocate memory" in str(error) or "not enough memory" in str(error):
             raise out_of_memory(batch, _first_line(error)) from None
+        if "DataLoader worker" in str(error):  # raised by a signal, wherever the process is
+            raise lost_process(_first_line(error)) from None
         raised_in = type(error).__module__
         if compiler is None or not raised_in.startswith(("torch._dynamo", "torch._inductor")):
             raise

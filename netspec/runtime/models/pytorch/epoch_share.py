@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 from netspec.compiler.ir.graph import Graph
 from netspec.runtime.data.augment_draws import draw_for, picture_to_change
 from netspec.runtime.data.batches import share, share_of_targets
+from netspec.runtime.data.mixing import Mix, draw_mix
 from netspec.runtime.models.classifier_shape import (
     require_training_batch,
     require_training_batches,
@@ -31,6 +33,8 @@ class Step(NamedTuple):
         y: (N, ...) their labels.
         drawn: (N, 5) their augmentations, or (N, 0).
         weights: The weights of the means of its losses: the main one's, and the others'.
+        mix: How its images are blended: the first of `x` is then the partner of the second, and so on,
+            and `y` has the labels of both (N, 2). None if they are not.
         counts: False if it has no share, and computes images of others for the sake of taking part.
     """
 
@@ -38,6 +42,7 @@ class Step(NamedTuple):
     y: Tensor
     drawn: Tensor
     weights: tuple[float, ...]
+    mix: Mix | None
     counts: bool
 
 
@@ -81,11 +86,42 @@ class OwnShare:
         )  # fmt: skip
         drawn = torch.from_numpy(numbers).to(self._device)
         weights = _weights(job, order, parts, shares)
-        batches = zip(self._feed.batches(order, own), shares, weights, strict=True)
+        mixes = [self._mix(epoch, part) for part in parts]
+        taken = [
+            np.arange(own_part.start, own_part.stop)
+            if mix is None
+            else _with_partner(part, own_part)
+            for part, own_part, mix in zip(parts, own, mixes, strict=True)
+        ]
+        edges = np.cumsum([0, *map(len, taken)])
+        places = [slice(*pair) for pair in pairwise(edges.tolist())]
+        every = np.concatenate([np.zeros(0, np.int64), *taken])
+        feed = self._feed.batches(order[every], places, epoch)
+        batches = zip(feed, taken, shares, weights, mixes, strict=True)
         return (
-            Step(x, y, drawn[part], each, counts=share_of_images > 0)
-            for (x, y), (part, share_of_images), each in batches
-        )
+            Step(
+                x, y if mix is None else torch.stack([y[1:], y[:-1]], 1),
+                drawn[mine if mix is None else torch.from_numpy(which)], each, mix,
+                counts=share_of_images > 0,
+            )
+            for (x, y), which, (mine, share_of_images), each, mix in batches
+        )  # fmt: skip
+
+    def _mix(self, epoch: int, part: slice) -> Mix | None:
+        """Return how a batch, of all processes, is blended."""
+        job = self._job
+        if not job.mixes:
+            return None
+        return draw_mix(job.mixes, job.data.x_train.shape[2:], job.seed, epoch, part.start)
+
+
+def _with_partner(part: slice, own: slice) -> NDArray[np.int64]:
+    """Return the places of a process's share, after the partner of the first: the one before it.
+
+    The first of a batch has the last as its partner.
+    """
+    before = own.start - 1 if own.start > part.start else part.stop - 1
+    return np.array([before, *range(own.start, own.stop)], np.int64)
 
 
 def _weights(

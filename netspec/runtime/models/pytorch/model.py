@@ -320,7 +320,11 @@ class TorchModel:
             ordinary_errors(-(-job.batch // size), self.execution.compiler),
             shared_batch_norms(self.module, group) if shares else nullcontext() as participation,
         ):
-            yield TorchBackend(self, job, participation)
+            backend = TorchBackend(self, job, participation)
+            try:
+                yield backend
+            finally:
+                backend.close()
 
 
 class _Pass:

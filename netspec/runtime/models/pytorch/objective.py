@@ -10,12 +10,14 @@ from torch import Tensor
 
 from netspec.runtime.data.choices import require
 from netspec.runtime.data.dataset import IGNORED
+from netspec.runtime.data.mixing import Mix
 from netspec.runtime.data.views import View
 from netspec.runtime.models.protocols import Job
 from netspec.runtime.models.pytorch.batches import Batch
 from netspec.runtime.models.pytorch.model import TorchModel
 from netspec.runtime.models.pytorch.optimizers import Trained, make_torch_optimizer
 from netspec.runtime.optim.losses import SoftmaxCrossEntropy
+from netspec.runtime.optim.mixed_loss import mixed_loss
 from netspec.runtime.optim.optimizers import check_optimizer
 from netspec.runtime.optim.targets import OF_CLASSES, targets_of
 
@@ -69,20 +71,27 @@ class Objective:
         """Return a normalized batch as the module takes it."""
         return [self._model.stored(x[name], name) for name in self._model.graph.inputs]
 
-    def loss(self, outputs: Any, y: Tensor, weights: Sequence[float]) -> Tensor:
+    def loss(
+        self, outputs: Any, y: Tensor, weights: Sequence[float], mix: Mix | None = None
+    ) -> Tensor:
         """Return the weighted sum of the losses of a batch, without the L2 term.
 
         Args:
             outputs: what the module returned.
             y: (N, ...) the labels.
             weights: the weights of the mean of the main loss, and of those of the further outputs.
+            mix: how the images are blended, which have two labels each (N, 2) then; None if not.
         """
         dtype, model, job = self._model.torch_dtype, self._model, self._job
         main, *others = weights
-        loss: Tensor = main * job.loss.in_torch(model.chosen_output(outputs).to(dtype), y)
+        loss: Tensor = main * mixed_loss(job.loss, mix).in_torch(
+            model.chosen_output(outputs).to(dtype), y
+        )
         for term, weight in zip(job.also, others, strict=True):
             found = model.chosen_output(outputs, term.output)
-            loss = loss + weight * term.weight * term.loss.in_torch(found.to(dtype), y)
+            loss = loss + weight * term.weight * mixed_loss(term.loss, mix).in_torch(
+                found.to(dtype), y
+            )
         return loss
 
     def shown(self, loss: Tensor, *, is_first: bool) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from netspec.compiler.ir.graph import Graph
 from netspec.runtime.data.augment_draws import picture_to_change
+from netspec.runtime.data.mixing import Mix, blended
 from netspec.runtime.data.views import View
 from netspec.runtime.models.inputs import input_name
 from netspec.runtime.models.protocols import Job
@@ -57,6 +58,13 @@ class Preparation:
             places = torch.tensor(view.places(size, flips=axis == 3), device=picture.device)
             picture = picture.index_select(axis, places)
         return self.normalized({**x, name: picture})
+
+    def mixed(self, x: Batch, mix: Mix | None) -> Batch:
+        """Blend changed images with their partners, each the one before it, as in `epoch_share.Step`."""
+        if mix is None:
+            return x
+        ((name, every),) = x.items()
+        return {name: blended(every[1:].clone(), every[:-1], mix)}
 
     def normalized(self, x: Batch) -> Batch:
         """Normalize stored images."""

@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from netspec import codes
 from netspec.diagnostics import Diagnostic, NetspecError
 from netspec.runtime.data.batches import divided, evaluation_batch, evaluation_slices
+from netspec.runtime.data.mixing import Mix
 from netspec.runtime.data.samples import numbers_in
 from netspec.runtime.models.diverged import LastStep
 from netspec.runtime.models.protocols import (
@@ -31,6 +32,7 @@ from netspec.runtime.models.pytorch.batches import (
     job_feeds,
 )
 from netspec.runtime.models.pytorch.epoch_share import OwnShare, Step
+from netspec.runtime.models.pytorch.loaded import LoadedFeed
 from netspec.runtime.models.pytorch.model import TorchModel
 from netspec.runtime.models.pytorch.objective import Objective
 from netspec.runtime.models.pytorch.optimizers import set_rate
@@ -130,16 +132,16 @@ class TorchBackend:
 
     def step(self, lr: float) -> None:
         """See `Backend`."""
-        x, y, drawn, weights, counts = next(self._steps)
+        x, y, drawn, weights, mix, counts = next(self._steps)
         self._participation.counts = counts
         if self.model.execution.compile_mode != "default":
             # What the CUDA graphs of the step before have left may be overwritten.
             torch.compiler.cudagraph_mark_step_begin()
-        x = self._prepare(x, drawn)
+        x = self._preparation.mixed(self._prepare(x, drawn), mix)
         set_rate(self._optimizer, lr)
         self._optimizer.zero_grad(set_to_none=not self._has_unused)
         self._last = x
-        loss = self._gradients(x, y, weights)
+        loss = self._gradients(x, y, weights, mix)
         self._pending.append(self._objective.shown(loss, is_first=self.writes))
         if self._alone and not torch.isfinite(loss):
             # As in NumPy, the weights are not changed, so that the fault can be located.
@@ -149,13 +151,13 @@ class TorchBackend:
         self._scaler.update()
         self._follow()
 
-    def _gradients(self, x: Batch, y: Tensor, weights: Sequence[float]) -> Tensor:
+    def _gradients(self, x: Batch, y: Tensor, weights: Sequence[float], mix: Mix | None) -> Tensor:
         """Compute the gradients of a batch, in as many parts as the job says; returns the loss."""
         parts = divided(len(y), self.job.accumulate)
         shares = [[1.0] * len(weights)]
         if len(parts) > 1:
             losses = (self.job.loss, *(term.loss for term in self.job.also))
-            shares = shares_of_parts(losses, y.cpu().numpy(), parts)
+            shares = shares_of_parts(losses, (y if mix is None else y[:, 0]).cpu().numpy(), parts)
         total = torch.zeros((), device=self.device, dtype=self.model.torch_dtype)
         for part, each in zip(parts, shares, strict=True):
             some = x if len(parts) == 1 else {name: of[part] for name, of in x.items()}
@@ -163,7 +165,7 @@ class TorchBackend:
             # Processes exchange gradients once, with those of the last part.
             last = part is parts[-1] or not isinstance(self._wrapped, DistributedDataParallel)
             with nullcontext() if last else self._wrapped.no_sync():
-                loss = self._loss(some, y[part], own)
+                loss = self._loss(some, y[part], own, mix)
                 total = total + loss.detach()
                 if self._alone and not torch.isfinite(loss):
                     break
@@ -182,11 +184,11 @@ class TorchBackend:
         """Context manager: the module has the average of its weights, if the job averages them."""
         return nullcontext() if self._average is None else self._average.in_place()
 
-    def _loss(self, x: Batch, y: Tensor, weights: Sequence[float]) -> Tensor:
+    def _loss(self, x: Batch, y: Tensor, weights: Sequence[float], mix: Mix | None) -> Tensor:
         """Return this process's part of the batch's mean loss, without the L2 term."""
         with self.model.autocast():
             outputs = self._train(*self._objective.arguments(x))
-        return self._objective.loss(outputs, y, weights)
+        return self._objective.loss(outputs, y, weights, mix)
 
     def _differentiate(self, loss: Tensor) -> None:
         """Compute the gradients. They are 0 where nothing that is trained changes the loss."""
@@ -325,6 +327,12 @@ class TorchBackend:
             message = "the checkpoint does not fit the net"
             raise NetspecError([Diagnostic(codes.RUN_CHECKPOINT, message, notes=tuple(wrong))])
         return state
+
+    def close(self) -> None:
+        """End the processes that make batches."""
+        for feed in self._feeds.values():
+            if isinstance(feed, LoadedFeed):
+                feed.close()
 
     def last_step(self) -> LastStep | None:
         """See `Backend`. On a GPU the weights have already changed when a loss is read."""
