@@ -92,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
     data = load(
         settings["data"], folder, only_input_shape(model.graph), resize=settings.resize,
         ignore_index=settings["ignore-index"], tokens=settings["tokens"],
-        code=options.data == settings["data"],
+        code=options.data == settings["data"], on_demand=settings.decodes_on_demand,
         vocabulary=stored_vocabulary(trained.weights.metadata),
     ).fit_to_inputs(model.graph.inputs)  # fmt: skip
     by_class = _check_loss(options, settings, model, data)
