@@ -11,15 +11,21 @@ import numpy as np
 from netspec import codes
 from netspec.compiler.c_backend.calls import no_form
 from netspec.compiler.c_backend.folding import Constants
-from netspec.compiler.c_backend.int8.scheme import Array, Scale, factor_of, scale_of
+from netspec.compiler.c_backend.int8.scheme import HIGH, LOW, Array, Scale, factor_of, scale_of
 from netspec.compiler.c_backend.int8.steps import (
     HEADROOM,
     Add,
     AvgPool,
+    Concat,
     Conv,
     Linear,
+    Lookup,
     MaxPool,
+    Nearest,
+    Part,
     Rescale,
+    Reshaped,
+    Softmax,
     Step,
     Term,
     Transpose,
@@ -28,7 +34,7 @@ from netspec.compiler.c_backend.int8.steps import (
 )
 from netspec.compiler.c_backend.memory import without_unread
 from netspec.compiler.c_backend.normalized_input import reading
-from netspec.compiler.ir.expression import Var, substitute, variables
+from netspec.compiler.ir.expression import Var, evaluate, substitute, variables
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.ir.plan import (
     Buffer,
@@ -47,8 +53,17 @@ Ranges = Mapping[str, tuple[float, float]]
 Ints = tuple[int, ...]
 
 QUANTIZE, DEQUANTIZE = "int8.quantize", "int8.dequantize"
+CONCAT, SOFTMAX = "int8.concat", "softmax.forward"
+# Probabilities have this scale, as in TensorFlow Lite; so many of them are at most in a row.
+SHARES = Scale(1 / 256, LOW)
+MOST_SHARES = (1 << 15) - 1
 # What a step does to the scale of its value.
-_KEEPS = ("pool.max_forward", "copies.to_channels_first", "copies.to_channels_last")
+_KEEPS = (
+    "pool.max_forward",
+    "copies.to_channels_first",
+    "copies.to_channels_last",
+    "upsample.nearest_forward",
+)
 _MEANS = ("pool.avg_forward", "pool.global_avg_forward")
 _CUTS = ("maximum(a, 0)", "minimum(maximum(a, 0), 6)")
 _SUMS = ("(a + b)",)
@@ -132,7 +147,9 @@ class _Quantizer:
         self.graph, self.ranges = graph, ranges
         self.constants = Constants(parameters)
         plan = evaluated_plan(graph)
-        steps = without_unread(self.constants.fold(plan.forward), list(plan.outputs.values()))
+        steps = _with_concats(
+            without_unread(self.constants.fold(plan.forward), list(plan.outputs.values()))
+        )
         self.plan = plan
         self._refuse(steps)
         self.forward = steps
@@ -181,22 +198,32 @@ class _Quantizer:
         if isinstance(step, ElementwiseStep):
             whole = all(self._is_value(x) for x in step.reads)
             kind = _formula(step)
-            return self._sum if whole and kind in _SUMS else self._cut if kind in _CUTS else None
+            if kind in _CUTS:
+                return self._cut
+            if whole and kind in _SUMS:
+                return self._sum
+            return self._lookup if whole and kind and len(step.reads) == 1 else None
         assert isinstance(step, KernelStep)
-        pictures = len(step.writes[0].shape) == 3 if isinstance(step.writes[0], Buffer) else False
+        (y,) = step.writes[:1]
+        assert isinstance(y, Buffer)
         forms: dict[str, Callable[[PlanStep], Step]] = {
             "linear.forward": self._linear,
             "copies.to_channels_first": self._channels_first,
             "copies.to_channels_last": self._channels_last,
             "pool.global_avg_forward": self._global_pool,
         }
-        if pictures:
+        if len(y.shape) in (2, 3):  # signals, pictures
             forms |= {
                 "conv.forward": self._conv,
                 "pool.max_forward": self._max_pool,
                 "pool.avg_forward": self._avg_pool,
+                "upsample.nearest_forward": self._nearest,
             }
+        if step.options.get("axis") == len(y.shape) and y.shape[-1] <= MOST_SHARES:
+            forms[SOFTMAX] = self._softmax
         values = [x for x in step.reads if self._is_value(x)]
+        if step.kernel == CONCAT:
+            return self._concat if len(values) == len(step.reads) else None
         return forms.get(step.kernel) if len(values) == 1 else None
 
     def _is_value(self, operand: Operand) -> bool:
@@ -236,7 +263,13 @@ class _Quantizer:
                 low, high = self.ranges[buffer.name]
                 a, b = spans.get(self._group(buffer), (low, high))
                 spans[self._group(buffer)] = (min(a, low), max(b, high))
-        return {buffer: scale_of(*spans[self._group(buffer)]) for buffer in buffers}
+        found = {group: scale_of(*span) for group, span in spans.items()}
+        for step in self.forward:
+            if isinstance(step, KernelStep) and step.kernel == SOFTMAX:
+                (y,) = step.writes
+                assert isinstance(y, Buffer)
+                found[y] = SHARES
+        return {buffer: found[self._group(buffer)] for buffer in buffers}
 
     def _scale(self, operand: Operand) -> Scale:
         root = self._root(operand)
@@ -316,10 +349,11 @@ class _Quantizer:
 
     def _conv(self, step: PlanStep) -> Step:
         assert isinstance(step, KernelStep)
-        weights = self._weights(step, lambda array: np.moveaxis(array, 1, -1))
+        weights = self._weights(step, _filters)
         groups = step.options["groups"]
         assert isinstance(groups, int)
-        return Conv(self._window(step, weights.whole.shape[1:3], 3), weights, groups)
+        window = self._window(step, weights.whole.shape[1:3], 3)
+        return Reshaped(Conv(window, weights, groups), _picture(_shape(step.arguments[0])))
 
     def _linear(self, step: PlanStep) -> Step:
         assert isinstance(step, KernelStep)
@@ -328,26 +362,55 @@ class _Quantizer:
         return Linear(self._weights(step, lambda array: array), _size(y.shape[:-1]))
 
     def _window(self, step: KernelStep, kernel: Ints, at: int) -> Window:
-        x, y = step.arguments[0], step.arguments[at]
-        assert isinstance(x, Buffer)
-        assert isinstance(y, Buffer)
-        stride, pad = _ints(step, "stride", (1, 1)), _ints(step, "pad", (0, 0, 0, 0))
-        dilation = _ints(step, "dilation", (1, 1))
-        return Window(x.shape[:2], y.shape[:2], kernel, stride, pad[::2], dilation)
+        x, y = (_picture(_shape(step.arguments[i]))[:2] for i in (0, at))
+        stride, dilation = (_pair(_ints(step, name, (1, 1)), 1) for name in ("stride", "dilation"))
+        start = _pair(_ints(step, "pad", (0, 0, 0, 0))[::2], 0)
+        return Window(x, y, _pair(kernel, 1), stride, start, dilation)
 
     def _max_pool(self, step: PlanStep) -> Step:
         assert isinstance(step, KernelStep)
-        assert isinstance(step.arguments[0], Buffer)
+        shape = _picture(_shape(step.arguments[0]))
         window = self._window(step, _ints(step, "kernel", ()), 1)
-        return MaxPool(window, step.arguments[0].shape[-1])
+        return Reshaped(MaxPool(window, shape[-1]), shape)
 
     def _avg_pool(self, step: PlanStep) -> Step:
         assert isinstance(step, KernelStep)
-        assert isinstance(step.arguments[0], Buffer)
         x = step.arguments[0]
+        assert isinstance(x, Buffer)
+        shape = _picture(x.shape)
         window = self._window(step, _ints(step, "kernel", ()), 1)
         counts = bool(step.options["count_include_pad"])
-        return AvgPool(window, x.shape[-1], self._scale(x).zero, counts)
+        return Reshaped(AvgPool(window, shape[-1], self._scale(x).zero, counts), shape)
+
+    def _nearest(self, step: PlanStep) -> Step:
+        assert isinstance(step, KernelStep)
+        shape = _picture(_shape(step.arguments[0]))
+        return Nearest(shape, _pair(_ints(step, "scale", ()), 1))
+
+    def _softmax(self, step: PlanStep) -> Step:
+        x, y = step.reads[0], step.writes[0]
+        assert isinstance(y, Buffer)
+        return Softmax.of(self._scale(x), _size(y.shape[:-1]), y.shape[-1])
+
+    def _concat(self, step: PlanStep) -> Step:
+        assert isinstance(step, KernelStep)
+        (y,) = step.writes
+        (axis,) = _ints(step, "axis", ())
+        assert isinstance(y, Buffer)
+        made, parts = self._scale(y), []
+        for x in step.reads:
+            given = self._scale(x)
+            factor = factor_of(given.scale / made.scale)
+            parts.append(Part(given.zero, factor, _size(_shape(x)[axis:])))
+        return Concat(tuple(parts), made.zero, _size(y.shape[:axis]))
+
+    def _lookup(self, step: PlanStep) -> Step:
+        assert isinstance(step, ElementwiseStep)
+        (x,) = variables(step.formula)
+        given, made = self._scale(step.operands[x]), self._scale(step.output)
+        numbers = given.scale * (np.arange(LOW, HIGH + 1) - float(given.zero))
+        table = made.quantized(np.asarray(evaluate(step.formula, {x: numbers}), np.float64))
+        return Lookup(step.nodes[-1], table, _size(_shape(step.output)))
 
     def _global_pool(self, step: PlanStep) -> Step:
         assert isinstance(step, KernelStep)
@@ -356,7 +419,7 @@ class _Quantizer:
         *sizes, channels = x.shape
         places = (1, _size(tuple(sizes)))
         window = Window(places, (1, 1), places, (1, 1), (0, 0), (1, 1))
-        return _Reshaped(AvgPool(window, channels, 0, counts_padding=False), (*places, channels))
+        return Reshaped(AvgPool(window, channels, 0, counts_padding=False), (*places, channels))
 
     def _channels_first(self, step: PlanStep) -> Step:
         x, y = step.reads[0], step.writes[0]
@@ -389,22 +452,68 @@ class _Quantizer:
         return Add(terms, factor, made.zero, _size(step.output.shape))
 
 
-@record(eq=False)
-class _Reshaped:
-    """A step over a value in another shape."""
+def _with_concats(steps: Sequence[PlanStep]) -> list[PlanStep]:
+    """Return the steps, where those that put values beside each other are one."""
+    inserts: dict[Buffer, list[KernelStep]] = {}
+    for step in steps:
+        if isinstance(step, KernelStep) and step.kernel == "copies.insert":
+            (y,) = step.writes
+            assert isinstance(y, Buffer)
+            inserts.setdefault(y, []).append(step)
+    joined = {y: found for y, own in inserts.items() if (found := _concat_of(y, own)) is not None}
+    left: list[PlanStep] = []
+    for step in steps:
+        (written,) = step.writes[:1]
+        own = inserts.get(written, []) if isinstance(written, Buffer) else []
+        if written not in joined or step not in own:
+            left.append(step)
+        elif step is own[-1]:
+            left.append(joined[written])  # type: ignore[index]
+    return left
 
-    step: AvgPool
-    shape: Ints
 
-    def run(self, *x: Array) -> Array:
-        """See `Step`."""
-        return self.step.run(x[0].reshape(-1, *self.shape))
+def _concat_of(y: Buffer, steps: Sequence[KernelStep]) -> KernelStep | None:
+    """Return one step for those that fill a value part by part along an axis; None if they do not."""
+    parts = [step.reads[0] for step in steps]
+    if not all(isinstance(x, Buffer) and x.batched for x in parts):
+        return None
+    shapes = [_shape(x) for x in parts]
+    for axis in range(len(y.shape)):
+        at = 0
+        for step, shape in zip(steps, shapes, strict=True):
+            start = tuple(at if i == axis else 0 for i in range(len(y.shape)))
+            whole = all(shape[i] == y.shape[i] for i in range(len(shape)) if i != axis)
+            plain = set(_ints(step, "step", (1,))) == {1}
+            if not whole or not plain or _ints(step, "start", start) != start:
+                break
+            at += shape[axis]
+        else:
+            if at == y.shape[axis]:
+                return KernelStep(
+                    CONCAT, (*parts, y), (y,), {"axis": (axis,)}, None, steps[-1].node
+                )
+    return None
 
-    def c(
-        self, x: tuple[str, ...], y: str, constant: Callable[[str, str, Array], str]
-    ) -> list[str]:
-        """See `Step`."""
-        return self.step.c(x, y, constant)
+
+def _filters(weight: Array) -> Array:
+    """Return filters (O, height, width, C) of those with the channels in front."""
+    behind = np.moveaxis(weight, 1, -1)
+    return behind if behind.ndim == 4 else behind[:, None]
+
+
+def _picture(shape: Ints) -> Ints:
+    """Return (height, width, C) of a picture or of a signal (length, C)."""
+    return shape if len(shape) == 3 else (1, *shape)
+
+
+def _pair(numbers: Ints, other: int) -> Ints:
+    """Return what there is for height and width, of a signal too."""
+    return numbers if len(numbers) == 2 else (other, *numbers[-1:])
+
+
+def _shape(operand: object) -> Ints:
+    assert isinstance(operand, Buffer)
+    return operand.shape
 
 
 def _formula(step: ElementwiseStep) -> str:

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from netspec.compiler.c_backend.int8.scheme import HIGH, LOW, Array, Factor, scaled
+from netspec.compiler.c_backend.int8.scheme import HIGH, LOW, Array, Factor, Scale, scaled
 from netspec.compiler.c_backend.kernel_call import c_call
 from netspec.records import record
 
@@ -293,3 +293,136 @@ class Transpose:
     def c(self, x: tuple[str, ...], y: str, constant: Constant) -> list[str]:
         """See `Step`."""
         return c_call("transpose_int8", x[0], y, self.rows, self.columns)
+
+
+@record(eq=False)
+class Reshaped:
+    """A step over a value in another shape."""
+
+    step: Step
+    shape: Ints
+
+    def run(self, *x: Array) -> Array:
+        """See `Step`."""
+        return self.step.run(x[0].reshape(-1, *self.shape))
+
+    def c(self, x: tuple[str, ...], y: str, constant: Constant) -> list[str]:
+        """See `Step`."""
+        return self.step.c(x, y, constant)
+
+
+@record(eq=False)
+class Lookup:
+    """A formula of one value: what it gives for each of the 256 whole numbers, the least first.
+
+    Attributes:
+        name: the layer, after which the table is called.
+        table: (256,).
+        size: how many numbers there are.
+    """
+
+    name: str
+    table: Array
+    size: int
+
+    def run(self, *x: Array) -> Array:
+        """See `Step`."""
+        return np.asarray(self.table[x[0] - LOW])
+
+    def c(self, x: tuple[str, ...], y: str, constant: Constant) -> list[str]:
+        """See `Step`."""
+        return c_call(
+            "look_up_int8", x[0], constant(f"{self.name}_table", "int8_t", self.table), y, self.size
+        )
+
+
+@record(eq=False)
+class Nearest:
+    """Each place of a picture (height, width, C) repeated along both axes."""
+
+    shape: Ints
+    times: Ints
+
+    def run(self, *x: Array) -> Array:
+        """See `Step`."""
+        picture = x[0].reshape(-1, *self.shape)
+        return picture.repeat(self.times[0], axis=1).repeat(self.times[1], axis=2)
+
+    def c(self, x: tuple[str, ...], y: str, constant: Constant) -> list[str]:
+        """See `Step`."""
+        return c_call("nearest_int8", x[0], y, *self.shape, *self.times)
+
+
+@record(eq=False)
+class Part:
+    """A value beside others: what stands for 0 in it, its factor, and its numbers in a row."""
+
+    zero: int
+    factor: Factor
+    size: int
+
+
+@record(eq=False)
+class Concat:
+    """Values beside each other, each with a scale of its own: so many rows of all parts."""
+
+    parts: tuple[Part, ...]
+    y_zero: int
+    rows: int
+
+    def run(self, *x: Array) -> Array:
+        """See `Step`."""
+        made = [
+            scaled(value - part.zero, part.factor.multiplier, part.factor.shift).reshape(
+                -1, self.rows, part.size
+            )
+            for value, part in zip(x, self.parts, strict=True)
+        ]
+        return in_range(np.concatenate(made, axis=2) + self.y_zero)
+
+    def c(self, x: tuple[str, ...], y: str, constant: Constant) -> list[str]:
+        """See `Step`."""
+        lines, at, whole = [], 0, sum(part.size for part in self.parts)
+        for value, part in zip(x, self.parts, strict=True):
+            lines += c_call(
+                "insert_int8", value, f"{y} + {at}" if at else y, self.rows, part.size, whole,
+                part.zero, part.factor.multiplier, part.factor.shift, self.y_zero,
+            )  # fmt: skip
+            at += part.size
+        return lines
+
+
+# What a share of 1 is in a table of exponentials: sums of `MOST_SHARES` have 31 bits.
+ONE = 1 << 16
+
+
+@record(eq=False)
+class Softmax:
+    """Shares of rows, as 256 times each, from a table of exp(-d) for the distance d to the largest.
+
+    Attributes:
+        table: (256,), whole numbers up to `ONE`.
+        rows, columns: the sizes.
+    """
+
+    table: Array
+    rows: int
+    columns: int
+
+    @classmethod
+    def of(cls, x: Scale, rows: int, columns: int) -> Softmax:
+        """Return the step for values of this scale."""
+        table = np.rint(ONE * np.exp(-x.scale * np.arange(256.0))).astype(np.int64)
+        return cls(table, rows, columns)
+
+    def run(self, *x: Array) -> Array:
+        """See `Step`."""
+        rows = x[0].reshape(-1, self.rows, self.columns)
+        exponentials = self.table[rows.max(axis=2, keepdims=True) - rows]
+        sums = exponentials.sum(axis=2, keepdims=True)
+        return np.asarray(np.minimum((256 * exponentials + sums // 2) // sums + LOW, HIGH))
+
+    def c(self, x: tuple[str, ...], y: str, constant: Constant) -> list[str]:
+        """See `Step`."""
+        table = constant("exponentials", "int32_t", self.table)
+        return c_call("softmax_int8", x[0], table, y, self.rows, self.columns)

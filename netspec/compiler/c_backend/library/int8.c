@@ -170,6 +170,47 @@ static void rescale_int8(const int8_t *x, int8_t *y,
         y[i] = in_int8(scaled(x[i] - x_zero, multiplier, shift) + y_zero);
 }
 
+/* What a table has for each of 256 numbers, the least first. */
+static void look_up_int8(const int8_t *x, const int8_t *table, int8_t *y, int count)
+{
+    for (int i = 0; i < count; i++)
+        y[i] = table[x[i] + 128];
+}
+
+/* Each place of a picture [height][width][channels] repeated along both axes. */
+static void nearest_int8(const int8_t *x, int8_t *y,
+                         int height, int width, int channels, int times_h, int times_w)
+{
+    for (int i = 0; i < height * times_h; i++)
+        for (int j = 0; j < width * times_w; j++)
+            for (int c = 0; c < channels; c++)
+                *y++ = x[(i / times_h * width + j / times_w) * channels + c];
+}
+
+/* Rows of a part of a value, in another scale: `whole` numbers lie from row to row there. */
+static void insert_int8(const int8_t *x, int8_t *y,
+                        int rows, int part, int whole, int x_zero, int multiplier, int shift, int y_zero)
+{
+    for (int r = 0; r < rows; r++, x += part, y += whole)
+        for (int i = 0; i < part; i++)
+            y[i] = in_int8(scaled(x[i] - x_zero, multiplier, shift) + y_zero);
+}
+
+/* Shares of rows as 256 times each, from a table of exp(-d) for the distance d to the largest. */
+static void softmax_int8(const int8_t *x, const int32_t *table, int8_t *y, int rows, int columns)
+{
+    for (int r = 0; r < rows; r++, x += columns, y += columns) {
+        int most = x[0];
+        int32_t sum = 0;
+        for (int i = 1; i < columns; i++)
+            most = x[i] > most ? x[i] : most;
+        for (int i = 0; i < columns; i++)
+            sum += table[most - x[i]];
+        for (int i = 0; i < columns; i++)
+            y[i] = in_int8((256 * table[most - x[i]] + sum / 2) / sum - 128);
+    }
+}
+
 /* A copy, perhaps onto itself. */
 static void copy_int8(const int8_t *x, int8_t *y, int count)
 {
