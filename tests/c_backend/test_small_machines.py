@@ -108,6 +108,43 @@ def test_a_cortex_m4_predicts_the_same_within_its_stack(name, tmp_path):
     assert 0 < stack <= promised_stack(source.text)
 
 
+def blocks(page: str, kind: str) -> list[str]:
+    """Return the fenced blocks of a kind in a page."""
+    return re.findall(rf"^```{kind}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("machine", ["cortex-m4", "cortex-m3"])
+def test_the_program_of_the_docs_runs(machine, run, tmp_path, monkeypatch):
+    """Its files and its command lines are those of the page, word for word."""
+    require("arm-none-eabi-gcc", "qemu-system-arm")
+    page = (NETWORKS.parent / "docs/c.md").read_text("utf-8")
+    (main,) = (text for text in blocks(page, "c") if "void begin" in text)
+    (script,) = (text for text in blocks(page, "text") if text.startswith("ENTRY"))
+    (lines,) = (text for text in blocks(page, "sh") if "m4.ld" in text)
+    compiling, *commands = lines.replace("\\\n", "").splitlines()
+    if machine == "cortex-m3":
+        main = re.sub(r" +\*\(volatile .*?isb\"\);\n", "", main, flags=re.DOTALL)
+        assert "0xE000ED88" not in main
+        commands = [
+            line.replace("cortex-m4", "cortex-m3").replace("an386", "an385")
+            .replace(" -mfpu=fpv4-sp-d16 -mfloat-abi=hard", "")
+            for line in commands
+        ]  # fmt: skip
+    (tmp_path / "main.c").write_text(main)
+    (tmp_path / "m4.ld").write_text(script)
+    monkeypatch.chdir(tmp_path)
+    program, *options = compiling.split()
+    assert program == "netspec"
+    assert run(*(NETWORKS / o if o == "lenet.net" else o for o in options)).code == 0
+    x = np.zeros((1, 1, 28, 28), "f")
+    x[0, 0, 14, 14] = 1
+    said = [done(command.split(), tmp_path) for command in commands][-1]
+    found = [float(line.split()[1]) for line in said.splitlines()]
+    expected = netspec.load(NETWORKS / "lenet.net").compile(seed=0).forward(x)[0]
+    assert np.abs(expected - found).max() < 1e-5
+
+
 @pytest.mark.heavy
 @pytest.mark.parametrize("name", NETS)
 def test_webassembly_predicts_the_same(name, tmp_path):
