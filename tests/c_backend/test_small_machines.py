@@ -15,7 +15,9 @@ import pytest
 
 import netspec
 from netspec.compiler.c_backend.emit import COptions, c_source
+from netspec.compiler.c_backend.int8.int8_file import Int8Options, int8_source
 from netspec.testing.op_examples import agreement
+from tests.c_backend.test_int8 import case
 
 HERE = Path(__file__).parent / "small_machines"
 NETWORKS = Path(__file__).parents[2] / "networks"
@@ -106,6 +108,25 @@ def test_a_cortex_m4_predicts_the_same_within_its_stack(name, tmp_path):
     found = np.array([struct.unpack("f", struct.pack("I", each))[0] for each in bits])
     assert agreement(expected, found) <= 1e-4
     assert 0 < stack <= promised_stack(source.text)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("level", ["-Os", "-O3"])
+def test_whole_numbers_are_the_same_bits_on_a_cortex_m4(level, tmp_path):
+    """Its instructions for two products at once add what the reference adds."""
+    require("arm-none-eabi-gcc", "qemu-system-arm")
+    _, inputs, whole = case(netspec.load(NETWORKS / "lenet.net"), 2)
+    source = int8_source(whole, Int8Options("net.h"))
+    assert "__smlad" in source.text
+    write(source, tmp_path)
+    numbers = ",".join(f"{float(value):.9e}f" for value in inputs["image"][0].ravel())
+    options = [f"-DINPUT={numbers}", "-DOUTPUTS=10", f"-DPREDICT={source.name}_predict"]
+    files = [HERE / "m4.c", "net.c", "-T", HERE / "m4.ld", "-I", tmp_path]
+    libraries = ["-nostartfiles", "--specs=nosys.specs", "-lm", "-o", "net.elf"]
+    done(["arm-none-eabi-gcc", *M4, level, "-std=gnu99", *options, *files, *libraries], tmp_path)
+    said = done(["qemu-system-arm", *MACHINE, "-kernel", "net.elf"], tmp_path).split()
+    expected = whole.outputs(inputs)["output"][0].astype("f").view("u4")
+    assert [int(line, 16) for line in said[1:]] == expected.tolist()
 
 
 def blocks(page: str, kind: str) -> list[str]:
