@@ -468,7 +468,7 @@ def _with_concats(steps: Sequence[PlanStep]) -> list[PlanStep]:
         if written not in joined or step not in own:
             left.append(step)
         elif step is own[-1]:
-            left.append(joined[written])  # type: ignore[index]
+            left.append(joined[written])
     return left
 
 
