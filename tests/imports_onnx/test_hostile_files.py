@@ -263,6 +263,13 @@ def mutated(content: bytes, rng: random.Random) -> bytes:
     return bytes(changed)
 
 
+# Those that only arrange, and those that take the arrangement of the axes into account.
+OTHER_OPERATORS = (
+    "Concat", "Gather", "GatherND", "Slice", "Squeeze", "Unsqueeze", "Split", "Expand", "MatMul",
+    "ConstantOfShape", "ReduceSum", "ArgMax", "LSTM", "GRU", "RNN", "Pad", "Transpose", "Reshape",
+)  # fmt: skip
+
+
 def changed_parts(content: bytes, rng: random.Random) -> bytes:
     """Return a model with other numbers, operators and wires in some places."""
     found = onnx.load_from_string(content)
@@ -273,6 +280,8 @@ def changed_parts(content: bytes, rng: random.Random) -> bytes:
         at = rng.choice(found.graph.node)
         changes: list[Callable[[], object]] = [
             lambda at=at: setattr(at, "op_type", rng.choice(found.graph.node).op_type),
+            lambda at=at: setattr(at, "op_type", rng.choice(OTHER_OPERATORS)),
+            lambda: setattr(found, "producer_name", ""),
             lambda at=at: at.input.append(rng.choice(wires)),
             lambda at=at: at.input.pop() if at.input else None,
             lambda at=at: at.attribute.pop() if at.attribute else None,
@@ -280,6 +289,8 @@ def changed_parts(content: bytes, rng: random.Random) -> bytes:
             lambda: setattr(found.graph.input[0].type.tensor_type.shape.dim[1], "dim_value", 3),
         ]
         for attribute in at.attribute:
+            if attribute.type == onnx.AttributeProto.INT:
+                attribute.i = rng.choice(sizes)
             if attribute.ints:
                 attribute.ints[rng.randrange(len(attribute.ints))] = rng.choice(sizes)
         rng.choice(changes)()

@@ -7,6 +7,8 @@ from netspec.compiler.ir.contract import *
 from netspec.compiler.ir.onnx_read import plain
 from netspec.compiler.ops.families.windows import require_axes
 
+_LARGEST = 1000  # of a window that a file writes out
+
 
 @register
 class LocalResponseNorm(Op):
@@ -121,6 +123,8 @@ class LocalResponseNorm(Op):
             return
         size, at = 1, found.values["total"].maker
         while at is not None and at.operator == "Add" and at.inputs[0] is not None:
+            if size == _LARGEST:
+                return
             size, at = size + 1, at.inputs[0].maker
         share, k, beta = (read.number(found.values[f"c_{n}"]) for n in ("share", "k", "beta"))
         if share is not None and k is not None and beta is not None:

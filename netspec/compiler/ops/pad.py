@@ -12,6 +12,10 @@ PAD_VALUE = Code.error("shape/pad-value", "a `value` in a mode that does not use
 REFLECT = Code.error("shape/reflect", "reflection padding that is not smaller than the picture")
 
 
+# A file may say any number; the frame of each axis lies around those of the axes before it.
+_MOST_AXES = 8
+
+
 @register
 class Pad(Op):
     """A frame around the picture: of one value, of its mirror image, of its edge, or of its other side.
@@ -224,12 +228,14 @@ class Pad(Op):
         """Yield the frames of the other side that may end at a `Concat`."""
         pairs: list[tuple[int, int]] = []
         at: FileValue | None = read.root.outputs[0]
+        last = _MOST_AXES
         while at is not None and at.maker is not None and at.maker.operator == "Concat":
             parts, axis = at.maker.inputs, at.maker.attributes.whole("axis")
             whole = [p for p in parts if p is not None and read.behind(p, "Slice") is None]
             inner = whole[0] if len(whole) == 1 else None
-            if inner is None or axis < 2:
+            if inner is None or not 2 <= axis < last:
                 return
+            last = axis
             place = parts.index(inner)
             before = read.extent(parts[0]) if place else 0
             after = read.extent(parts[-1]) if place < len(parts) - 1 else 0

@@ -16,6 +16,9 @@ def _turns(moves: Sequence[tuple[int, int]], x: Shape) -> Iterable[Sequence[tupl
         yield moves
 
 
+_MOST_AXES = 8  # that a file may turn one after another
+
+
 @register
 class Roll(Op):
     """Places moved along axes; what leaves at one end comes back at the other: y[i + shift] = x[i].
@@ -102,6 +105,8 @@ class Roll(Op):
         moves: list[tuple[int, int]] = []
         at: FileValue | None = read.root.outputs[0]
         while at is not None and at.maker is not None and at.maker.operator == "Concat":
+            if len(moves) == _MOST_AXES:
+                return
             parts = [v.maker for v in at.maker.inputs if v is not None]
             if len(parts) != 2 or any(p is None or p.operator != "Slice" for p in parts):
                 break
