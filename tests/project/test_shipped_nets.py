@@ -126,7 +126,8 @@ def test_new_replaces_nothing_and_leaves_no_half(run: Run, empty_folder: Path, t
 def test_new_lists_what_there_is(run: Run) -> None:
     lines = run("new").out.splitlines()
     assert [line.split()[0] for line in lines] == list(shipped_nets())
-    assert "LeNet for 28x28 grey pictures" in lines[0]
+    (lenet,) = (line for line in lines if line.startswith("lenet "))
+    assert "LeNet for 28x28 grey pictures" in lenet
 
 
 @pytest.mark.parametrize("name", ["lenett", "../lenet", "xyzzy"])

@@ -146,4 +146,4 @@ def test_an_epoch_of_a_small_one_learns(tmp_path: Path, run):
                "--batch", 24, "--epochs", 1, "--out", tmp_path / "run")  # fmt: skip
     assert done.code == 0, done.err
     run_of = netspec.load_run(tmp_path / "run")
-    assert run_of.model.evaluate(run_of.data, tta=["flip", "shift"]).accuracy > 0.2
+    assert run_of.model.evaluate(run_of.data(), tta=["flip", "shift"]).accuracy > 0.2

@@ -29,7 +29,8 @@ class Preparation:
     """
 
     def __init__(self, graph: Graph, job: Job, dtype: torch.dtype, device: torch.device) -> None:
-        self._changes = job.augment
+        self._changes, self._device = job.augment, device
+        self._known_places: dict[tuple[View, int, bool], Tensor] = {}
         picture = picture_to_change(job.augment, job.data)
         self._picture = None if picture is None else input_name(graph, picture)
         only = next(iter(graph.inputs))
@@ -54,8 +55,8 @@ class Preparation:
             return self.normalized(x)
         name = next(name for name, each in x.items() if each.dim() == 4)
         picture = x[name]
-        for axis, size in ((2, picture.shape[2]), (3, picture.shape[3])):
-            places = torch.tensor(view.places(size, flips=axis == 3), device=picture.device)
+        for axis in (2, 3):
+            places = self._places(view, picture.shape[axis], flips=axis == 3)
             picture = picture.index_select(axis, places)
         return self.normalized({**x, name: picture})
 
@@ -65,6 +66,14 @@ class Preparation:
             return x
         ((name, every),) = x.items()
         return {name: blended(every[1:].clone(), every[:-1], mix)}
+
+    def _places(self, view: View, size: int, *, flips: bool) -> Tensor:
+        """Return the rows or columns of a view on the device, where they are put once."""
+        key = (view, size, flips)
+        if key not in self._known_places:
+            places = torch.tensor(view.places(size, flips=flips), device=self._device)
+            self._known_places[key] = places
+        return self._known_places[key]
 
     def normalized(self, x: Batch) -> Batch:
         """Normalize stored images."""
