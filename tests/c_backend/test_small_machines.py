@@ -18,6 +18,7 @@ from netspec.compiler.c_backend.emit import COptions, c_source
 from netspec.compiler.c_backend.int8.int8_file import Int8Options, int8_source
 from netspec.testing.op_examples import agreement
 from tests.c_backend.test_int8 import case
+from tests.helpers.c_programs import STRICT
 
 HERE = Path(__file__).parent / "small_machines"
 NETWORKS = Path(__file__).parents[2] / "networks"
@@ -119,6 +120,8 @@ def test_whole_numbers_are_the_same_bits_on_a_cortex_m4(level, tmp_path):
     source = int8_source(whole, Int8Options("net.h"))
     assert "__smlad" in source.text
     write(source, tmp_path)
+    strict = ["-std=c99", *STRICT, "-O2", "-c", "net.c", "-o", "net.o"]
+    done(["arm-none-eabi-gcc", *M4, *strict], tmp_path)
     numbers = ",".join(f"{float(value):.9e}f" for value in inputs["image"][0].ravel())
     options = [f"-DINPUT={numbers}", "-DOUTPUTS=10", f"-DPREDICT={source.name}_predict"]
     files = [HERE / "m4.c", "net.c", "-T", HERE / "m4.ld", "-I", tmp_path]
