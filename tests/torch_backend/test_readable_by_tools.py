@@ -24,11 +24,13 @@ FILES = {
     for path in sorted(folder.rglob("*.net"))
 }
 # One of each kind: lists of modules, dictionaries, containers within others, methods of tensors.
-QUICK = ("lenet", "zoo/densenet121", "zoo/unet", "zoo/whisper_tiny_encoder", "zoo/vae", "zoo/m5")
+QUICK = (
+    "lenet", "zoo/densenet121", "zoo/unet", "zoo/whisper_tiny_encoder", "zoo/vae", "zoo/m5", "zoo/llama",
+)  # fmt: skip
 # Their layers have names that a loop or a condition computes, which TorchScript looks up for nobody.
 COMPUTED_NAMES = {
-    "swin", "zoo/convnext_tiny", "zoo/efficientnet_b0", "zoo/m5", "zoo/mobilenet_v3_small",
-    "zoo/r3d_18", "zoo/swin_t",
+    "swin", "zoo/bert_base", "zoo/convnext_tiny", "zoo/efficientnet_b0", "zoo/m5",
+    "zoo/mobilenet_v3_small", "zoo/r3d_18", "zoo/swin_t",
 }  # fmt: skip
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -259,11 +259,19 @@ def test_arguments_in_rests_and_products_stay_as_the_file_has_them():
     text = """
         net N(n = 5, m = 6) {
             input x: [4]
-            output x -> linear(n % 4 + m) -> linear(m * m) -> linear(m // 2 + m // 3)
+            output x -> linear(n % 4 * m) -> relu -> linear(m * m)
+        }"""
+    source = netspec.loads(text).source("torch")
+    assert "features = n % 4 * m" in source
+    assert "nn.Linear(features, m * m)" in source
+    text = """
+        net N(n = 5, m = 6) {
+            input x: [4]
+            output x -> linear(n % 4) -> relu -> linear(m // 2 + m // 3)
         }"""
     source = netspec.loads(text).source("torch")
     assert "def __init__(self, n: int = 5, m: int = 6) -> None:" in source
-    assert "nn.Linear(4, n % 4 + m)" in source
+    assert "nn.Linear(4, n % 4)" in source
     assert "m // 2 + m // 3" in source
 
 

@@ -138,7 +138,7 @@ class Blocks:
         """
         call, whole = spans
         if path is None:
-            follower = self.follower.inlining(block)
+            follower = self.follower.inlining(block, module, call)
         else:
             follower = self.follower.calling(block, module, path)
         inner, _ = self._begin(block, module, given, call, path, suffix, follower, self.assembly)
@@ -152,6 +152,7 @@ class Blocks:
         if isinstance(returned, Tensor):
             returned = returned.at(whole)
         if path is None:
+            self.follower.inlined()
             return returned
         return self.follower.called(follower, inputs, returned, whole)
 

@@ -10,7 +10,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from netspec.compiler.elaborate.names import Names
-from netspec.compiler.elaborate.values import Evaluate, Input, Result, Tensor, Unknown, Value
+from netspec.compiler.elaborate.values import (
+    Evaluate,
+    Input,
+    Result,
+    Tensor,
+    TensorList,
+    Unknown,
+    Value,
+)
 from netspec.compiler.ir.constants import Constant
 from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Span
@@ -41,6 +49,10 @@ class Follower:
 
     def named(self, name: str, value: Tensor) -> None:
         """A name was bound to a value."""
+
+    def listed(self, name: str, expr: syntax.Expr, values: TensorList) -> TensorList:
+        """A name is about to be bound to a list of values: what it shall stand for instead."""
+        return values
 
     def assigning(
         self, names: Sequence[str], expr: syntax.Expr, values: Sequence[Value]
@@ -91,9 +103,12 @@ class Follower:
         """A block is called. Return the follower of its body."""
         return self
 
-    def inlining(self, block: syntax.Block) -> Follower:
+    def inlining(self, block: syntax.Block, module: Module, span: Span) -> Follower:
         """An inline block is called. Return the follower of its body, of which `called` hears not."""
         return self
+
+    def inlined(self) -> None:
+        """The body of the inline block that was called last has returned."""
 
     def arguments(self, values: Mapping[str, Constant | Unknown]) -> Mapping[str, Constant]:
         """A block's arguments were bound. Return the values that replace some of them."""

@@ -23,6 +23,7 @@ from netspec.compiler.elaborate.values import (
     Result,
     SharedLayer,
     Tensor,
+    TensorList,
     Tensors,
     Unknown,
     Value,
@@ -243,6 +244,8 @@ class Statements:
         names = [target.id for target in s.targets]
         if len(s.targets) == 1:
             target = s.targets[0]
+            if isinstance(value, TensorList):
+                value = self.follower.listed(target.id, s.value, value)
             if not isinstance(value, (Tensor, Tensors)):
                 self.assembly.written[target.span] = self.names.place(s.value)
                 (value,) = self.follower.assigning(names, s.value, (value,))

@@ -411,14 +411,17 @@ class Attention(Op):
         elif bias:
             flat = len(q) == 3 and len(bias[0]) == 2
             options["attn_mask"] = Torch("torch.unsqueeze", (X(_BIAS), 1)) if flat else X(_BIAS)
-        if self.dropout:
-            options["dropout_p"] = Torch("torch.mul", (TRAINING, self.dropout))
+        options["dropout_p"] = Torch("torch.mul", (TRAINING, self.dropout))
         options["is_causal"] = self.causal and not bias
         if len(q) == 3:
             options["enable_gqa"] = bool(q[0] - k[0])
         return Torch(
             "F.scaled_dot_product_attention", (X(0), X(1), X(2)), options,
-            defaults={"is_causal": False, "enable_gqa": False},
+            defaults={
+                "dropout_p": Torch("torch.mul", (TRAINING, 0.0)),
+                "is_causal": False,
+                "enable_gqa": False,
+            },
         )  # fmt: skip
 
     def _booleans(self) -> object:

@@ -2,8 +2,9 @@
 it.
 
 Nets and blocks keep their statements, loops and conditions among them: `structured` records the
-structure, proves it with other arguments and writes it. What the statements of the file cannot say for
-all calls, such as a list that holds values, is recorded and written layer by layer, by the same means
+structure, proves it with other arguments and writes it; what a function would write again and again
+becomes a variable (`structured/repeated`). What the statements of the file cannot say for all calls,
+such as a block that calls itself, is recorded and written layer by layer, by the same means
 (`structured/flat`). `classes` decides which calls of a block share a class, and `emit` how the net is
 written.
 """

@@ -39,12 +39,14 @@ class Reached:
         module: the expression for the module in it.
         parameters: the expressions for parameters that no module holds.
         functional: the name of `torch.nn.functional`.
+        write: gives an expression as it is written.
     """
 
     inputs: Sequence[str]
     module: str
     parameters: Mapping[str, str]
     functional: str
+    write: Callable[[str], str]
 
     def whole(self, torch: Torch) -> Doc:
         """Return a PyTorch expression as Python."""
@@ -100,8 +102,8 @@ class Reached:
             return Group(open_, tuple(map(self.part, value)), close)
         if isinstance(value, Size):
             sizes = {name: self._size(name) for name in value.names()}
-            return unbracketed(size_text(value.at(cast(Any, sizes))))
-        return literal(value)
+            return self.write(unbracketed(size_text(value.at(cast(Any, sizes)))))
+        return self.write(value.name) if isinstance(value, Symbol) else literal(value)
 
     def _size(self, name: str) -> Dim:
         if not is_extent(name):
@@ -116,7 +118,8 @@ def _operand(value: Any, operator: str, at: int, part: Callable[[Any], Doc]) -> 
         inner = OPERATORS[value.target]
         if operator == "**" or not (at == 0 and (inner == operator or inner in "*/@")):
             return f"({text})"
-    return text if not isinstance(value, Size) else f"({text})"
+    is_whole = not isinstance(value, Size) or re.fullmatch(r"\w+", text) is not None
+    return text if is_whole else f"({text})"
 
 
 def _arguments(
@@ -145,6 +148,29 @@ def _equal(value: Any, default: Any) -> bool:
 def _single(value: Any) -> Any:
     alike = isinstance(value, tuple) and all(item == value[0] for item in value[1:])
     return value[0] if alike and value else value
+
+
+def worded(value: Any, write: Callable[[str], str]) -> Any:
+    """A value, or a form that makes a module, with its expressions as `write` has them.
+
+    It is not called for what is left out.
+    """
+    if isinstance(value, Torch):
+        arguments = tuple(worded(_single(a) if value.pairs else a, write) for a in value.arguments)
+        options = {
+            name: option
+            if name in value.defaults and _equal(option, value.defaults[name])
+            else worded(_single(option) if value.pairs else option, write)
+            for name, option in value.options.items()
+        }
+        return replace(value, arguments=arguments, options=options)
+    if isinstance(value, tuple):
+        return tuple(worded(item, write) for item in value)
+    if isinstance(value, Mapping):
+        return {name: worded(item, write) for name, item in value.items()}
+    if isinstance(value, Size):
+        return Symbol(write(unbracketed(size_text(value))))
+    return Symbol(write(value.name)) if isinstance(value, Symbol) else value
 
 
 def literal(value: Any) -> Doc:

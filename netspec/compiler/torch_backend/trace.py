@@ -179,7 +179,7 @@ class Tracer(Follower):
         """Return the tracer of a block's body, which has a trace of its own."""
         return _BlockTracer(Trace(block, path, module))
 
-    def inlining(self, block: syntax.Block) -> Follower:
+    def inlining(self, block: syntax.Block, module: Module, span: Span) -> Follower:
         """Return the tracer of an inline block's body: its layers are the caller's."""
         return Tracer(self.record)
 

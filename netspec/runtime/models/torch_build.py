@@ -85,7 +85,9 @@ def _classes_of(source: str, name: str) -> dict[str, Any]:
     filename = f"<netspec torch {name} {next(_numbers)}>"
     linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
     namespace: dict[str, Any] = {"__name__": f"netspec_generated_{name}"}
-    exec(compile(source, filename, "exec"), namespace)
+    # It does not inherit this module's `annotations`: TorchScript reads types, and no text.
+    code = compile(source, filename, "exec", dont_inherit=True)
+    exec(code, namespace)
     # Dynamo imports the module of a function that it inlines where its globals have a name. This
     # one is kept out of sys.modules, which would keep it for ever.
     module = namespace.pop("__name__")

@@ -19,11 +19,14 @@ class DenseLayer(nn.Module):
     def __init__(self, in_channels: int, growth: int) -> None:
         super().__init__()
         self.norm1 = nn.BatchNorm2d(in_channels)  # densenet121.net:4
+        mid_channels = 4 * growth
         # densenet121.net:5
-        self.conv1 = nn.Conv2d(in_channels, 4 * growth, kernel_size=1, bias=False)
-        self.norm2 = nn.BatchNorm2d(4 * growth)
+        self.conv1 = nn.Conv2d(in_channels, mid_channels, kernel_size=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(mid_channels)
         # densenet121.net:6
-        self.conv2 = nn.Conv2d(4 * growth, growth, kernel_size=3, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(
+            mid_channels, growth, kernel_size=3, padding=1, bias=False
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         new = self.norm1(x)  # densenet121.net:4
@@ -68,27 +71,29 @@ class DenseNet121(nn.Sequential):
         layers: Sequence[int] = (6, 12, 24, 16),
     ) -> None:
         super().__init__()
+        channels = 64 * width
         self.features = nn.Sequential()
         # densenet121.net:22
         self.features.conv0 = nn.Conv2d(
-            3, 64 * width, kernel_size=7, stride=2, padding=3, bias=False
+            3, channels, kernel_size=7, stride=2, padding=3, bias=False
         )
-        self.features.norm0 = nn.BatchNorm2d(64 * width)  # densenet121.net:23
+        self.features.norm0 = nn.BatchNorm2d(channels)  # densenet121.net:23
         self.features.append(nn.ReLU())
         self.features.append(nn.MaxPool2d(3, stride=2, padding=1))  # densenet121.net:24
-        in_channels = 64 * width
+        in_channels = channels
         for i, count in enumerate(layers):
+            index = i + 1
             denseblock = nn.Sequential()
-            self.features.add_module(f"denseblock{i + 1}", denseblock)
+            self.features.add_module(f"denseblock{index}", denseblock)
             for j in range(count):
                 # densenet121.net:27
                 denseblock.add_module(
                     f"denselayer{j + 1}", DenseLayer(in_channels, 32 * width)
                 )
                 in_channels += 32 * width
-            if i + 1 < len(layers):
+            if index < len(layers):
                 # densenet121.net:30
-                self.features.add_module(f"transition{i + 1}", Transition(in_channels))
+                self.features.add_module(f"transition{index}", Transition(in_channels))
                 in_channels //= 2
         self.features.norm5 = nn.BatchNorm2d(in_channels)  # densenet121.net:34
         self.append(nn.ReLU())

@@ -67,17 +67,16 @@ class ResNet(nn.Sequential):
         basic_count = 0
         for stage in range(3):
             for i in range((depth - 2) // 6):
+                channels = width * 2**stage
                 basic_count += 1
                 # resnet.net:18
                 self.add_module(
                     f"basic{basic_count}",
                     Basic(
-                        in_channels,
-                        width * 2**stage,
-                        stride=2 if stage > 0 and i == 0 else 1,
+                        in_channels, channels, stride=2 if stage > 0 and i == 0 else 1
                     ),
                 )
-                in_channels = width * 2**stage
+                in_channels = channels
         self.append(nn.AdaptiveAvgPool2d(1))  # resnet.net:22
         self.append(nn.Flatten())
         self.linear1 = nn.Linear(in_channels, classes)  # resnet.net:23

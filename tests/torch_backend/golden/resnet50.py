@@ -26,17 +26,18 @@ class Bottleneck(nn.Module):
             channels, channels, kernel_size=3, stride=stride, padding=1, bias=False
         )
         self.bn2 = nn.BatchNorm2d(channels)
+        out_channels = 4 * channels
         # resnet50.net:7
-        self.conv3 = nn.Conv2d(channels, 4 * channels, kernel_size=1, bias=False)
-        self.bn3 = nn.BatchNorm2d(4 * channels)
+        self.conv3 = nn.Conv2d(channels, out_channels, kernel_size=1, bias=False)
+        self.bn3 = nn.BatchNorm2d(out_channels)
         self.downsample: nn.Module | None = None
-        if stride > 1 or in_channels != 4 * channels:
+        if stride > 1 or in_channels != out_channels:
             self.downsample = nn.Sequential(
                 # resnet50.net:11
                 nn.Conv2d(
-                    in_channels, 4 * channels, kernel_size=1, stride=stride, bias=False
+                    in_channels, out_channels, kernel_size=1, stride=stride, bias=False
                 ),
-                nn.BatchNorm2d(4 * channels),
+                nn.BatchNorm2d(out_channels),
             )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -69,25 +70,26 @@ class ResNet50(nn.Sequential):
         self, classes: int = 1000, width: int = 1, blocks: Sequence[int] = (3, 4, 6, 3)
     ) -> None:
         super().__init__()
+        channels = 64 * width
         # resnet50.net:21
         self.conv1 = nn.Conv2d(
-            3, 64 * width, kernel_size=7, stride=2, padding=3, bias=False
+            3, channels, kernel_size=7, stride=2, padding=3, bias=False
         )
-        self.bn1 = nn.BatchNorm2d(64 * width)
+        self.bn1 = nn.BatchNorm2d(channels)
         self.append(nn.ReLU())
         self.append(nn.MaxPool2d(3, stride=2, padding=1))  # resnet50.net:22
-        in_channels = 64 * width
+        in_channels = channels
         for stage, count in enumerate(blocks):
             layer = nn.Sequential()
             self.add_module(f"layer{stage + 1}", layer)
             for i in range(count):
                 stride = 2 if stage > 0 and i == 0 else 1
+                stage_channels = channels * 2**stage
                 # resnet50.net:26
                 layer.add_module(
-                    str(i),
-                    Bottleneck(in_channels, 64 * width * 2**stage, stride=stride),
+                    str(i), Bottleneck(in_channels, stage_channels, stride=stride)
                 )
-                in_channels = 4 * (64 * width * 2**stage)
+                in_channels = 4 * stage_channels
         self.append(nn.AdaptiveAvgPool2d(1))  # resnet50.net:30
         self.append(nn.Flatten())
         self.fc = nn.Linear(in_channels, classes)  # resnet50.net:31

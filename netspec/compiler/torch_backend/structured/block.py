@@ -393,7 +393,10 @@ class StructuredBlock:
             values = [self.names.value(call, symbol) for call in self.calls]
             found = list({repr(value): value for value in values}.values())
             # What cannot be tried by itself is known by the calls in the file, if they differ.
-            if held[symbol] is False or (held[symbol] is None and len(found) == 1):
+            is_every = len(found) == 2 and all(isinstance(value, bool) for value in found)
+            if (held[symbol] is False and not is_every) or (
+                held[symbol] is None and len(found) == 1
+            ):
                 self.known[symbol] = found
 
     def _holds(self, base: _Call, symbols: tuple[str, ...]) -> bool | None:
@@ -591,7 +594,15 @@ class _Written:
     def _constructor(
         self, error: str, starts: Mapping[Placed, Sequence[Doc]] | None = None
     ) -> Constructor:
-        return Constructor(self.body, self.layout, error, self.arguments, self.module.flags, starts)
+        return Constructor(
+            self.body,
+            self.layout,
+            error,
+            self.arguments,
+            self.module.flags,
+            starts=starts,
+            arguments=self.of.symbols,
+        )
 
     def lines(
         self,
@@ -606,8 +617,11 @@ class _Written:
         before = [*self._fixed(error)]
         if self.is_chain and all(isinstance(s, _IN_CHAINS) for s in self._steps()):
             lets = Suite([s for s in self._steps() if isinstance(s, (Let, Refuse))])
-            modules = writer.sequential(self._steps(), "super().__init__(")
-            before += Constructor(lets, self.layout, error, writer.needed, {}).lines()
+            variables, modules = writer.chain(self._steps(), "super().__init__(")
+            before += [
+                *Constructor(lets, self.layout, error, writer.needed, {}).lines(),
+                *variables,
+            ]
             return [*lines, *before, *statement(modules, 2), *writer.started(self._steps(), 2)]
         lines += [f"{INDENT * 2}super().__init__()", *before]
         lines += self.module.kept_lines()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from netspec.compiler.ir.op import Torch
 from netspec.compiler.ir.size_text import size_text
 from netspec.compiler.syntax import tree as syntax
-from netspec.compiler.torch_backend.expressions import literal, module_doc
+from netspec.compiler.torch_backend.expressions import literal, module_doc, worded
 from netspec.compiler.torch_backend.local_sizes import names_in
 from netspec.compiler.torch_backend.naming import (
     is_attribute,
@@ -34,7 +35,13 @@ from netspec.compiler.torch_backend.python_layout import (
     unbracketed,
 )
 from netspec.compiler.torch_backend.structured.flow import modules_of, placed_in, steps_in
-from netspec.compiler.torch_backend.structured.layout import Container, Layout, braced
+from netspec.compiler.torch_backend.structured.layout import (
+    Container,
+    Layout,
+    braced,
+    change_braced,
+)
+from netspec.compiler.torch_backend.structured.repeated import NEXT, Repeated, role_of
 from netspec.compiler.torch_backend.structured.structure import (
     Block,
     Branch,
@@ -78,6 +85,8 @@ class Constructor:
         needed: the names that something besides the statements reads.
         flags: how cases are remembered.
         starts: the calls that set the initial values of layers.
+        arguments: the names of its arguments.
+        classes: the names of classes that something behind the statements reads.
     """
 
     def __init__(
@@ -88,7 +97,11 @@ class Constructor:
         needed: Set[str],
         flags: Mapping[Branch, Flag],
         starts: Mapping[Placed, Sequence[Doc]] | None = None,
+        arguments: Iterable[str] = (),
+        classes: Iterable[str] = (),
     ) -> None:
+        self.repeated = Repeated(arguments)
+        self.classes = set(classes)
         self.starts = starts or {}
         self.body = body
         self.layout = layout
@@ -96,12 +109,20 @@ class Constructor:
         self.flags = flags
         self._read_by: dict[Placed, set[str]] = {}
         self.needed = self._all_needed(needed)
-        self.counted = Counted(body, layout)
+        self._restart()
+
+    def _restart(self) -> None:
+        self.counted = Counted(self.body, self.layout)
         self.noted = ""
         self.stored: set[str] = set()
+        self.repeated.restart()
 
     def lines(self) -> list[str]:
         """The statements."""
+        lines = self._suite(self.body, 2)
+        if not self.repeated.plan(self.layout.names | self.needed | self.classes):
+            return lines
+        self._restart()
         return self._suite(self.body, 2)
 
     # -- statements
@@ -110,12 +131,22 @@ class Constructor:
         lines: list[str] = []
         steps = suite.steps or []
         for at, step in enumerate(steps):
+            self.repeated.step()
+            lines += self.repeated.locals(depth)
             for container in self.layout.opened(suite, at):
                 lines += self._open(container, depth)
                 if container.is_listed:
                     lines += self.started(steps[container.first : container.last + 1], depth)
             if not (isinstance(step, Placed) and self.layout.home_of(step).is_listed):
                 lines += self._step(step, depth) + self.started([step], depth)
+        return lines
+
+    def _inner(self, suite: Suite, depth: int, given: Sequence[str] = ()) -> list[str]:
+        """What stands under a loop, which gives values to names, or under a condition."""
+        self.repeated.enter()
+        self.repeated.gives(given)
+        lines = self._suite(suite, depth)
+        self.repeated.leave()
         return lines
 
     def started(self, steps: Sequence[Step], depth: int) -> list[str]:
@@ -135,7 +166,7 @@ class Constructor:
         if container.target.startswith("self."):
             kind = ": Any" if container.is_deep else ""
             return statement(prefixed(f"{container.target}{kind} = ", doc), depth)
-        name = name_text(container.prefix[-1])
+        name = self._name_text(container.prefix[-1])
         added = call(f"{parent.target}.add_module", name, container.target)
         made = statement(prefixed(f"{container.target} = ", doc), depth)
         return [*made, *statement(added, depth)]
@@ -144,6 +175,16 @@ class Constructor:
         """A `nn.Sequential` with its children."""
         steps = (container.suite.steps or [])[container.first : container.last + 1]
         return self.sequential(steps, "nn.Sequential(")
+
+    def chain(self, steps: Sequence[Step], head: str) -> tuple[list[str], Group]:
+        """Modules between brackets, and the variables that they are made of."""
+        self.repeated.step()
+        made = self.sequential(steps, head)
+        if not self.repeated.plan(self.layout.names | self.needed | self.classes):
+            return [], made
+        self._restart()
+        self.repeated.step()
+        return self.repeated.locals(2), self.sequential(steps, head)
 
     def sequential(self, steps: Sequence[Step], head: str) -> Group:
         """Modules between brackets."""
@@ -166,14 +207,16 @@ class Constructor:
         if isinstance(step, Let):
             if self.needed.isdisjoint(step.names):
                 return []
-            names, text = ", ".join(step.names), said(step.text).name
+            names, text = ", ".join(step.names), self.repeated.text(said(step.text).name)
+            self.repeated.gives(step.names)
             kind = f": {step.annotation}" if step.annotation else ""
             return statement(_changed(names, text) or f"{names}{kind} = {text}", depth)
         if isinstance(step, Carry):
             return self._carry(step, depth) if step.name in self.needed else []
         if isinstance(step, Refuse):
             raised = Group(f"raise {self.error}(", (quote(step.message),))
-            return [*statement(f"if {step.condition}:", depth), *statement(raised, depth + 1)]
+            condition = self.repeated.text(step.condition)
+            return [*statement(f"if {condition}:", depth), *statement(raised, depth + 1)]
         if isinstance(step, Loop):
             return self._loop(step, depth)
         if isinstance(step, Branch):
@@ -184,53 +227,58 @@ class Constructor:
         text = unbracketed(size_text(said(step.size)))
         if text == step.name:
             return []
+        text = self.repeated.text(text, NEXT)
+        self.repeated.gives([step.name])
         if text.endswith(f" + {step.name}"):
             text = f"{step.name} + {text.removesuffix(f' + {step.name}')}"
         return statement(_changed(step.name, text) or f"{step.name} = {text}", depth)
 
     def _loop(self, loop: Loop, depth: int) -> list[str]:
         before = self.counted.start(loop, depth)
-        body = self._suite(loop.body, depth + 1)
+        mark = self.repeated.mark()
+        iterable = self.repeated.text(said(loop.iterable).name)
+        body = self._inner(loop.body, depth + 1, loop.targets)
         if not body:
+            self.repeated.drop(mark)
             return []
         read = self._words(loop.body, self.needed)
         targets = ", ".join(name if name in read else "_" for name in loop.targets)
-        return [*before, *loop_head(targets, said(loop.iterable).name, depth), *body]
+        return [*before, *loop_head(targets, iterable, depth), *body]
 
     def _branch(self, branch: Branch, depth: int) -> list[str]:
         lines = self.counted.start(branch, depth)
         flag = self.flags.get(branch)
         noted, stored = self.noted, set(self.stored)
+        mark = self.repeated.mark()
+        tests = [self.repeated.text(said(condition).name) for condition in branch.conditions]
         bodies = []
         for case in branch.cases:
             self.noted = noted
             self.stored = set(stored)  # what one case stores, objects of another lack
-            bodies.append(self._suite(case, depth + 1))
+            bodies.append(self._inner(case, depth + 1))
         self.stored = stored
         if flag is not None and flag.is_module:
             lines += statement(f"self.{flag.name}: nn.Module | None = None", depth)
         elif flag is not None and flag.name not in self.stored:
             self.stored.add(flag.name)
-            holds = self._case(branch, flag.holds)
+            holds = _case(tests, flag.holds)
             lines += statement(f"self.{flag.name} = {holds}", depth)
         if not any(bodies):
-            return lines if flag is not None else []
+            if flag is None:
+                self.repeated.drop(mark)
+                return []
+            return lines
         if len(bodies) == 2 and not bodies[0]:
-            lines += statement(f"if {self._case(branch, 1)}:", depth)
+            lines += statement(f"if {_case(tests, 1)}:", depth)
             return [*lines, *bodies[1]]
         for at, body in enumerate(bodies):
-            if at == len(branch.conditions):
+            if at == len(tests):
                 lines += [*statement("else:", depth), *body] if body else []
                 continue
             word = "elif" if at else "if"
-            lines += statement(f"{word} {said(branch.conditions[at]).name}:", depth)
+            lines += statement(f"{word} {tests[at]}:", depth)
             lines += body or statement("pass", depth + 1)
         return lines
-
-    def _case(self, branch: Branch, case: int) -> str:
-        """When an object is made for a case of two."""
-        text: str = said(branch.conditions[0]).name
-        return text if case == 0 else opposite(text)
 
     def _placed(self, step: Placed, depth: int) -> list[str]:
         if not self._writes(step):
@@ -256,20 +304,21 @@ class Constructor:
             elif not name:
                 doc = self._appended(home, step, doc)
             elif home.is_dict:
-                doc = prefixed(f"{target}[{name_text(name)}] = ", doc)
+                doc = prefixed(f"{target}[{self._name_text(name)}] = ", doc)
             elif is_attribute(name):
                 doc = prefixed(f"{target}.{name} = ", doc)
             else:
-                doc = call(f"{target}.add_module", name_text(name), doc)
+                doc = call(f"{target}.add_module", self._name_text(name), doc)
             lines += statement(doc, depth, note=note)
             note = ""
         return lines
 
     def _array(self, step: Placed, target: str, name: str, depth: int) -> list[str]:
         """A parameter or a buffer of the class itself."""
-        doc = call("torch.ones", *map(literal, said(step.own[""])))
         if step.numbers is not None:
-            doc = _numbers(said(step.numbers).name)
+            doc = _numbers(self.repeated.text(said(step.numbers).name))
+        else:
+            doc = call("torch.ones", *map(literal, worded(said(step.own[""]), self.repeated.text)))
         made: Doc
         if step.is_buffer:
             more = () if step.is_saved else ("persistent=False",)
@@ -287,10 +336,10 @@ class Constructor:
             return [self._module(said(step.form))]
         inner = step.form.module
         if inner is not None:
-            return [module_doc(said(replace(inner, inputs=(), call_options={})))]
+            return [self._module(said(replace(inner, inputs=(), call_options={})))]
         items = tuple(
             Group(f"{quote(name)}: nn.Parameter(", (call("torch.ones", *map(literal, shape)),))
-            for name, shape in said(step.own).items()
+            for name, shape in worded(said(step.own), self.repeated.text).items()
         )
         return [call("nn.ParameterDict", Group("{", items, "}"))]
 
@@ -300,9 +349,20 @@ class Constructor:
         return call(f"{home.target}.add_module", f'f"{step.kind}{{len({home.target})}}"', doc)
 
     def _module(self, module: Any) -> Doc:
+        write = self.repeated.text
+        self.classes.add(module.of.name if isinstance(module, Block) else module.target)
         if isinstance(module, Block):
-            return use_doc(module)
-        return module_doc(module)
+            given = {
+                symbol: worded(value, partial(write, role=symbol))
+                for symbol, value in module.given.items()
+                if symbol in module.of.symbols
+            }
+            return use_doc(replace(module, given=given))
+        return module_doc(worded(module, partial(write, role=role_of(module.target))))
+
+    def _name_text(self, part: str) -> str:
+        """A part of a label, as Python."""
+        return name_text(change_braced(part, partial(self.repeated.text, role="index")))
 
     # -- what is read
 
@@ -364,6 +424,11 @@ class Constructor:
             return set()
         heads = (step.iterable,) if isinstance(step, Loop) else getattr(step, "conditions", ())
         return inner | {word for head in heads for word in words_in(said(head).name)}
+
+
+def _case(tests: Sequence[str], case: int) -> str:
+    """When an object is made for a case of two."""
+    return tests[0] if case == 0 else opposite(tests[0])
 
 
 def loop_head(targets: str, iterable: str, depth: int) -> list[str]:

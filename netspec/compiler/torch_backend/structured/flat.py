@@ -1,8 +1,8 @@
 """The statements of a body without its loops and conditions: one layer after another.
 
-So is written what the statements of the file cannot say for all calls: a list that holds values, an
-inline block, a condition that no argument explains. The numbers in the layers are still expressions
-over the arguments of the class, as far as polynomials say them.
+So is written what the statements of the file cannot say for all calls: a list of values that is given
+to a layer as a whole, a condition that no argument explains. The numbers in the layers are still
+expressions over the arguments of the class, as far as polynomials say them.
 """
 
 from __future__ import annotations
@@ -132,9 +132,9 @@ class FlatTracer(Follower):
         """Return the tracer of a block's body."""
         return self.run.events.calling(block, module, path)
 
-    def inlining(self, block: syntax.Block) -> Follower:
+    def inlining(self, block: syntax.Block, module: Module, span: Span) -> Follower:
         """Return the tracer of an inline block's body."""
-        return self.run.events.inlining(block)
+        return self.run.events.inlining(block, module, span)
 
     def called(
         self, inner: Follower, inputs: Sequence[Input], result: Result, span: Span

@@ -11,6 +11,7 @@ from netspec.compiler.torch_backend.structured.structure import (
     Block,
     Branch,
     Carry,
+    Gather,
     Let,
     Loop,
     NotStructuredError,
@@ -77,7 +78,7 @@ def chain_end(steps: Sequence[Step], start: frozenset[Source]) -> frozenset[Sour
     """
     at = start
     for step in steps:
-        found = _after(step, at)
+        found = None if isinstance(step, Gather) else _after(step, at)
         if found is None:
             return None
         at = found

@@ -6,6 +6,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from netspec.compiler.ir.op import Torch
 from netspec.compiler.torch_backend.expressions import Reached
@@ -26,12 +27,15 @@ from netspec.compiler.torch_backend.structured.layout import (
     Layout,
     NoChainError,
     braced,
+    change_braced,
 )
 from netspec.compiler.torch_backend.structured.readers import Readers
+from netspec.compiler.torch_backend.structured.repeated import Repeated
 from netspec.compiler.torch_backend.structured.structure import (
     Bind,
     Block,
     Branch,
+    Gather,
     Let,
     Loop,
     NotStructuredError,
@@ -64,7 +68,7 @@ class _End:
     name: str | None
 
 
-_Item = _Call | Bind | Let | Loop | Branch | Return | _End
+_Item = _Call | Bind | Gather | Let | Loop | Branch | Return | _End
 
 
 @dataclass
@@ -177,8 +181,10 @@ class Forward:
         self.items: dict[int, list[_Item]] = {}
         self._texts_of: dict[_Item, list[str]] = {}
         self._readers = _readers(body)
+        self.lists = _lists(body)
         self._prepare(body)
-        self.variables = {s.name for s in steps_in(body) if isinstance(s, Bind)} | set(inputs)
+        named = (s.name for s in steps_in(body) if isinstance(s, (Bind, Gather)))
+        self.variables = {*named, *inputs}
         self.turns: dict[Placed, str] = {}
         self.heads: dict[Loop, tuple[str, str]] = {}
         for step in steps_in(body):
@@ -190,6 +196,8 @@ class Forward:
         self.returned: set[str] = set()
         self.loose: set[str] = set()
         self.annotated: set[str] = set()
+        self.given: set[str] = set()
+        self.repeated = Repeated(inputs)
 
     def attributes(self) -> list[str]:
         """The arguments that the object keeps."""
@@ -211,13 +219,26 @@ class Forward:
         untyped: set[str] | None = None
         while True:
             known = untyped
-            self.counted, self.noted = Counted(self.body, self.layout), ""
-            self.typed, self.annotated = set(self.inputs), set(self.inputs)
-            lines = self._suite(self.body, 2, None, _Names())
+            lines = self._whole()
             untyped = (self.returned & self.loose) - self.annotated
             if not untyped or untyped == known:
-                return lines
+                break
             # A name that turns out to be returned has a type where it is first given.
+        words = {self.gives, self.functional, *self.variables, *self.needed, *self.given}
+        return self._whole() if self.repeated.plan(self.layout.names | words) else lines
+
+    def _whole(self) -> list[str]:
+        """All statements, written from the beginning."""
+        self.counted, self.noted = Counted(self.body, self.layout), ""
+        self.typed, self.annotated = set(self.inputs), set(self.inputs)
+        self.given = set(self.inputs)
+        self.repeated.restart()
+        return self._suite(self.body, 2, None, _Names())
+
+    def _gives(self, names: Iterable[str]) -> None:
+        """Variables get values."""
+        self.given |= set(names)
+        self.repeated.gives(names)
 
     # -- what is called
 
@@ -241,7 +262,8 @@ class Forward:
                 )
                 at += len(group)
                 continue
-            if isinstance(step, (Bind, Let, Loop, Branch, Return)):
+            is_read = not isinstance(step, Gather) or step.name in self.lists
+            if is_read and isinstance(step, (Bind, Gather, Let, Loop, Branch, Return)):
                 items.append(step)
             for inner in suites_in(step):
                 self._prepare(inner)
@@ -309,6 +331,8 @@ class Forward:
             return item.reads
         if isinstance(item, Bind):
             return [self._at(item.value.source)]
+        if isinstance(item, Gather):
+            return [part if isinstance(part, str) else self._at(part.source) for part in item.parts]
         if isinstance(item, Return):
             return [self._at(value.source) for value in item.values]
         return [item.value] if isinstance(item, _End) else []
@@ -336,6 +360,12 @@ class Forward:
         return known
 
     def _find_texts(self, item: _Item) -> list[str]:
+        items = [s for s in self._reads(item) if isinstance(s, str)]
+        if isinstance(item, Gather):
+            return items
+        return [*self._find_numbers(item), *(text for text in items if "[" in text)]
+
+    def _find_numbers(self, item: _Item) -> list[str]:
         if isinstance(item, Let):
             return [item.later.known[0].name] if item.later.known else []
         if isinstance(item, Loop):
@@ -388,6 +418,8 @@ class Forward:
         for at, item in enumerate(listed):
             if item in done:
                 continue
+            self.repeated.step()
+            lines += self.repeated.locals(depth)
             if isinstance(item, _Call):
                 lines += self._call(items, at, depth, names, done)
             elif isinstance(item, Branch):
@@ -398,14 +430,20 @@ class Forward:
                 lines += self._plain(item, depth, names)
         return lines
 
-    def _plain(self, item: Bind | Let | Return | _End, depth: int, names: _Names) -> list[str]:
+    def _plain(
+        self, item: Bind | Gather | Let | Return | _End, depth: int, names: _Names
+    ) -> list[str]:
         """A statement that calls nothing."""
+        if isinstance(item, Gather):
+            return self._gather(item, depth, names)
         if isinstance(item, Let):
             if self.needed.isdisjoint(item.names):
                 return []
             head = ", ".join(item.names)
             kind = f": {item.annotation}" if item.annotation else ""
-            return statement(f"{head}{kind} = {said(item.later).name}", depth)
+            text = self.repeated.text(said(item.later).name)
+            self._gives(item.names)
+            return statement(f"{head}{kind} = {text}", depth)
         if isinstance(item, Return):
             given = [self._name(value.source, names) for value in item.values]
             self.returned |= set(given)
@@ -420,7 +458,22 @@ class Forward:
             return []
         if self._are_loose([value]):
             self.loose.add(item.name)
+        self._gives([item.name])
         return statement(f"{self._annotated(item.name)} = {value}", depth)
+
+    def _gather(self, item: Gather, depth: int, names: _Names) -> list[str]:
+        """`parts = parts + [x]`: TorchScript knows no `[*parts, x]`."""
+        lists: list[str] = []
+        values: list[str] = []
+        for part in (*item.parts, ""):
+            if isinstance(part, Read):
+                values.append(self._name(part.source, names))
+                continue
+            lists += [f"[{', '.join(values)}]"] if values else []
+            values = []
+            lists += [part] if part else []
+        self._gives([item.name])
+        return statement(f"{item.name} = {' + '.join(lists)}", depth)
 
     def _are_loose(self, names: Sequence[str]) -> bool:
         """Whether a type checker takes one of these for anything."""
@@ -447,11 +500,12 @@ class Forward:
     ) -> list[str]:
         item = items.all[at]
         assert isinstance(item, _Call)
-        count: list[str] = []
+        mark = self.repeated.mark()
         doc, count = self._expression(item, names, depth)
         used = [items.readers.after(at, given) is not None for given in item.gives]
         holds = item.container is not None or any(s.has_module or s.again for s in item.steps)
         if not any(used) and not holds:
+            self.repeated.drop(mark)
             return []
         note = self._note(item.steps[0])
         reads = [self._name(source, names) for source in item.reads]
@@ -469,6 +523,7 @@ class Forward:
             taken.add(name)
             wanted.append(name)
         target = ", ".join(wanted)
+        self._gives(wanted)
         if is_loose:
             self.loose |= set(wanted)
         if len(wanted) == 1:
@@ -542,7 +597,8 @@ class Forward:
         step = item.steps[0]
         if item.container is not None:
             container = item.container
-            reached = self.layout.reach(container.prefix, self._later_prefix(container))
+            later = self._later_label(self._later_prefix(container))
+            reached = self.layout.reach(container.prefix, later)
             return Group(f"{reached}(", tuple(inputs)), []
         if len(item.steps) > 1:
             assert step.cut is not None
@@ -558,7 +614,8 @@ class Forward:
             name: f"{module}[{quote(name)}]" if name else self._array(step, module)
             for name in step.own
         }
-        means = Reached(inputs, module, parameters, self.functional)
+        write = self.repeated.text
+        means = Reached(inputs, module, parameters, self.functional, write)
         doc = means.whole(_said_later(step.later))
         return (doc if isinstance(doc, (str, Group)) else flat(doc)), count_lines
 
@@ -572,9 +629,13 @@ class Forward:
         if step in self.turns:
             return self.turns[step], []
         if step.later_label is not None:
-            return self.layout.reach(step.label or (), step.later_label), []
+            return self.layout.reach(step.label or (), self._later_label(step.later_label)), []
         name, lines = self.counted.name(step, depth)
         return self.layout.reach((name,), (name,)), lines
+
+    def _later_label(self, label: Sequence[str]) -> list[str]:
+        """A label as it is written in `forward`."""
+        return [change_braced(p, partial(self.repeated.text, role="index")) for p in label]
 
     def _later_prefix(self, container: Container) -> tuple[str, ...]:
         """What a container is called, as `forward` writes it."""
@@ -592,13 +653,32 @@ class Forward:
 
     def _loop(self, loop: Loop, depth: int, names: _Names) -> list[str]:
         before = self.counted.start(loop, depth)
-        body = self._suite(loop.body, depth + 1, None, self._inside(loop, names))
-        if not body:
-            return []
         read = {w for i in self._flat(loop.body) for t in self._own_texts(i) for w in words_in(t)}
         targets = ", ".join(name if name in read else "_" for name in loop.targets)
         targets, text = self.heads.get(loop, (targets, said(loop.later).name))
+        mark = self.repeated.mark()
+        text = self.repeated.text(text)
+        given = targets.split(", ")
+        body = self._inner(loop.body, depth + 1, None, self._inside(loop, names), given)
+        if not body:
+            self.repeated.drop(mark)
+            return []
         return [*before, *loop_head(targets, text, depth), *body]
+
+    def _inner(
+        self,
+        suite: Suite,
+        depth: int,
+        end: _End | None,
+        outer: _Names,
+        given: Sequence[str] = (),
+    ) -> list[str]:
+        """What stands under a loop, which gives values to names, or under a condition."""
+        self.repeated.enter()
+        self._gives(given)
+        lines = self._suite(suite, depth, end, outer)
+        self.repeated.leave()
+        return lines
 
     def _turn(self, loop: Loop) -> None:
         """Let a loop run over the modules that its turns made, as TorchScript wants it."""
@@ -655,7 +735,8 @@ class Forward:
             else:
                 name = self._choose(items, at, source, names, set(), done)
                 ends = [_End(self._at(v.source), name) if v else None for v in branch.values]
-        tests = self._tests(branch)
+        mark = self.repeated.mark()
+        tests = list(map(self.repeated.text, self._tests(branch)))
         lines = self.counted.start(branch, depth)
         noted = self.noted
         bodies = []
@@ -665,8 +746,9 @@ class Forward:
             inside.place.pop(source, None)
         for case, end in zip(branch.cases, ends, strict=True):
             self.noted = noted
-            bodies.append(self._suite(case, depth + 1, end, inside))
+            bodies.append(self._inner(case, depth + 1, end, inside))
         if not any(bodies):
+            self.repeated.drop(mark)
             return []
         return lines + _cases(tests, bodies, depth)
 
@@ -738,11 +820,43 @@ def _readers(body: Suite) -> dict[str | Step, list[tuple[Source, Step]]]:
     return found
 
 
+def _lists(body: Suite) -> set[str]:
+    """The lists of values of which something reads an item."""
+    made: dict[str, list[Gather]] = {}
+    new: set[str] = set()
+    for step in steps_in(body):
+        if isinstance(step, Gather):
+            made.setdefault(step.name, []).append(step)
+    if not made:
+        return new
+    for step in steps_in(body):
+        for read in _reads(step):
+            source = read.source if read.sources else ""
+            if isinstance(source, str) and "[" in source and not isinstance(step, Gather):
+                new |= words_in(source) & made.keys()
+    found: set[str] = set()
+    while new:
+        found |= new
+        parts = [part for name in new for step in made[name] for part in step.parts]
+        inner = {word for part in parts for word in words_in(_text_of(part))}
+        new = (inner & made.keys()) - found
+    return found
+
+
+def _text_of(part: Read | str) -> str:
+    if isinstance(part, str):
+        return part
+    source = part.sources[0] if part.sources else ""
+    return source if isinstance(source, str) else ""
+
+
 def _reads(step: Step) -> Iterator[Read]:
     if isinstance(step, Placed):
         yield from step.reads
     elif isinstance(step, Bind):
         yield step.value
+    elif isinstance(step, Gather):
+        yield from (part for part in step.parts if isinstance(part, Read))
     elif isinstance(step, Return):
         yield from step.values
     elif isinstance(step, Branch):

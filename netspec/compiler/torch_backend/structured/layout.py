@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 
 from netspec.compiler.torch_backend.naming import (
@@ -133,6 +133,11 @@ class Layout:
             self._opened.setdefault(begin, []).append(container)
         self._within = {id(site.step) for site in self._sites}
         self._fill(body, [self.root])
+
+    @property
+    def names(self) -> set[str]:
+        """The names in the body, and those of variables for containers and counts."""
+        return set(self._names)
 
     def opened(self, suite: Suite, at: int) -> list[Container]:
         """The containers that begin at a statement, outer ones first."""
@@ -474,6 +479,11 @@ def _sites(
         for inner in suites_in(step):
             deeper = (*loops, (len(here), step)) if isinstance(step, Loop) else loops
             yield from _sites(inner, here, deeper)
+
+
+def change_braced(text: str, change: Callable[[str], str]) -> str:
+    """The text of an f-string with other expressions."""
+    return re.sub(r"\{([^{}]*)\}", lambda match: f"{{{change(match[1])}}}", text)
 
 
 def braced(text: str) -> list[str]:

@@ -49,7 +49,13 @@ class StructuredClass:
         self.text = net.text
         kept = {net.kept.argument(name) for name in self.text.attributes}
         self.writer = Constructor(
-            net.body, self.text.layout, error, _needed(net) | kept, self.text.flags
+            net.body,
+            self.text.layout,
+            error,
+            _needed(net) | kept,
+            self.text.flags,
+            arguments=net.values,
+            classes=[made.name for made in net.homes.all],
         )
         self.symbols = _Arguments(net.kept)
         read = _with_defaults(net, self.writer.needed)

@@ -250,12 +250,20 @@ class Bind:
 
 
 @dataclass(eq=False)
+class Gather:
+    """A name gets a list of values: lists, by their names, and values, in their order."""
+
+    name: str
+    parts: tuple[Read | str, ...]
+
+
+@dataclass(eq=False)
 class Carry:
     """A name takes over the size of an axis of the value, for what follows a loop or a condition."""
 
     name: str
     size: Any
-    place: tuple[Span, str, int]
+    place: tuple[tuple[Span, ...], str, int]
 
 
 @dataclass(eq=False)
@@ -362,9 +370,9 @@ class Return:
     values: tuple[Read, ...]
 
 
-Step = Let | Bind | Carry | Refuse | Placed | Loop | Branch | Return
+Step = Let | Bind | Gather | Carry | Refuse | Placed | Loop | Branch | Return
 Source = str | tuple[Step, int]
-"""Where a value is: a name, or a result of a statement."""
+"""Where a value is: a name, an item of a list such as `parts[i]`, or a result of a statement."""
 
 
 def suites_in(step: Step) -> list[Suite]:
@@ -392,6 +400,8 @@ def _facts(step: Step) -> Any:
         return step.name
     if isinstance(step, Refuse):
         return step.condition, step.message
+    if isinstance(step, Gather):
+        return step.name, [part if isinstance(part, str) else None for part in step.parts]
     return (step.name, step.place) if isinstance(step, Carry) else len(step.values)
 
 
@@ -400,6 +410,8 @@ def _reads(step: Step) -> Sequence[Read]:
         return step.reads
     if isinstance(step, Bind):
         return [step.value]
+    if isinstance(step, Gather):
+        return [part for part in step.parts if isinstance(part, Read)]
     return step.values if isinstance(step, Return) else []
 
 

@@ -9,7 +9,8 @@ changes from turn to turn is carried by a name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ from netspec.compiler.elaborate.values import (
     Result,
     SharedLayer,
     Tensor,
+    TensorList,
     Tensors,
     Unknown,
     Value,
@@ -43,6 +45,7 @@ from netspec.compiler.torch_backend.python_constants import (
     python_name,
     words_in,
 )
+from netspec.compiler.torch_backend.python_layout import unbracketed
 from netspec.compiler.torch_backend.structured.kinds import kind_of
 from netspec.compiler.torch_backend.structured.layout import Placement
 from netspec.compiler.torch_backend.structured.numbers import History
@@ -53,6 +56,7 @@ from netspec.compiler.torch_backend.structured.structure import (
     Block,
     Branch,
     Carry,
+    Gather,
     Let,
     Loop,
     NotStructuredError,
@@ -80,6 +84,9 @@ from netspec.records import record
 # The items of longer lists are values, such as positions, and no sizes of layers.
 _FOLLOWED = 256
 
+At = tuple[Span, ...]
+"""A statement, behind the calls of the inline blocks that it is in."""
+
 Axis = tuple[str, int]
 """A name of the file for a value, and an axis of it."""
 
@@ -99,16 +106,16 @@ class Carried:
 
     branches: bool = True
 
-    axes: dict[Span, set[Axis]] = field(default_factory=dict)
-    unknown: set[tuple[Span, str, int]] = field(default_factory=set)
-    made: dict[tuple[Span, str, int], str] = field(default_factory=dict)
+    axes: dict[At, set[Axis]] = field(default_factory=dict)
+    unknown: set[tuple[At, str, int]] = field(default_factory=set)
+    made: dict[tuple[At, str, int], str] = field(default_factory=dict)
     names: dict[Axis, str] = field(default_factory=dict)
 
-    def state(self) -> tuple[dict[Span, set[Axis]], set[tuple[Span, str, int]]]:
+    def state(self) -> tuple[dict[At, set[Axis]], set[tuple[At, str, int]]]:
         """What `restore` goes back to."""
-        return {span: set(axes) for span, axes in self.axes.items()}, set(self.unknown)
+        return {at: set(axes) for at, axes in self.axes.items()}, set(self.unknown)
 
-    def restore(self, state: tuple[dict[Span, set[Axis]], set[tuple[Span, str, int]]]) -> None:
+    def restore(self, state: tuple[dict[At, set[Axis]], set[tuple[At, str, int]]]) -> None:
         """Forget what was found since."""
         self.axes, self.unknown = state
 
@@ -208,6 +215,8 @@ class Places:
         self.conditionals: dict[Span, syntax.Conditional] = {}
         self.texts: dict[object, str] = {}
         self._names: dict[int, tuple[str, ...] | None] = {}
+        self._inner: dict[syntax.Block, Places] = {}
+        self._variables: dict[tuple[syntax.Block, str], str] = {}
         for part in syntax.parts(net.body):
             if isinstance(part, syntax.Stage):
                 self.stages[part.span] = part
@@ -233,6 +242,24 @@ class Places:
             ):
                 self.decides_layers.add(part.span)
 
+    def inner(self, block: syntax.Block, module: Module) -> Places:
+        """Where things stand in an inline block."""
+        if block not in self._inner:
+            self._inner[block] = Places(block, module)
+        return self._inner[block]
+
+    def variable(self, block: syntax.Block, name: str) -> str:
+        """What a name of an inline block is called among those of the body around it."""
+        known = self._variables.get((block, name))
+        if known is None:
+            known, number = python_name(name), 1
+            while known in self.names:
+                number += 1
+                known = f"{python_name(name)}{number}"
+            self.names.add(known)
+            self._variables[block, name] = known
+        return known
+
     def names_alone(self, expr: syntax.Expr) -> tuple[str, ...] | None:
         """The names of an expression whose text depends on nothing else; None if it may."""
         if id(expr) not in self._names:
@@ -254,6 +281,28 @@ class Surroundings:
 
     names: Names
     evaluate: Evaluate
+
+
+@dataclass
+class _Inlined:
+    """An inline block whose statements are written into those of the body around it.
+
+    Attributes:
+        block: the block.
+        call: the call of it.
+        body, python, later, places: those of the body around it.
+        names: the Python names of its values, and of constants that it makes.
+        given: its arguments as the constructor and as `forward` writes them, by their names.
+    """
+
+    block: syntax.Block
+    call: Span
+    body: Surroundings
+    python: PythonConstants
+    later: PythonConstants
+    places: Places
+    names: dict[str, str] = field(default_factory=dict)
+    given: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
 @dataclass
@@ -304,6 +353,9 @@ class StructureTracer(Follower):
         self._holds: dict[str, str] = {}
         self._made: dict[str, list[Source]] = {}
         self._turns: list[int] = []
+        self._inlined: list[_Inlined] = []
+        # The names of lists of values.
+        self._lists: set[str] = set()
         self._opened: list[_Opened | None] = []
         self._closed: _Opened | None = None
 
@@ -315,9 +367,13 @@ class StructureTracer(Follower):
     def arguments(self, values: Mapping[str, Constant | Unknown]) -> Mapping[str, Constant]:
         """Let the arguments of a block stand for themselves."""
         found = {}
+        if any(isinstance(value, Unknown) for value in values.values()):
+            raise NotStructuredError
+        if self._inlined:
+            self._default(self._inlined[-1])
+            return {}
         for name, value in values.items():
-            if isinstance(value, Unknown):
-                raise NotStructuredError
+            assert not isinstance(value, Unknown)
             found[name] = self.argument(name, value)
         return found
 
@@ -328,7 +384,13 @@ class StructureTracer(Follower):
 
     def input(self, name: str, value: Input) -> Input:
         """The sizes of a block's input are arguments of its class."""
-        if isinstance(value, Tensor):
+        if isinstance(value, Tensor) and self._inlined:
+            held = [text for text in self._sources(value.name) if isinstance(text, str)]
+            if held and "[" not in held[0]:
+                self._inlined[-1].names[name] = held[0]
+            else:
+                self.named(name, value)
+        elif isinstance(value, Tensor):
             self._have(name, value)
             for size in self.shapes[python_name(name)]:
                 if isinstance(size, Traced) and isinstance(size.local, Size):
@@ -342,7 +404,7 @@ class StructureTracer(Follower):
 
     def _have(self, name: str, value: Tensor) -> None:
         """A name stands for a value from here on."""
-        own = python_name(name)
+        own = self._python(name)
         self._holds[own] = value.name
         self._own.discard(own)
         self._stale.pop(own, None)
@@ -370,14 +432,70 @@ class StructureTracer(Follower):
             return value
 
         self.body = Surroundings(names, traced)
-        self.python = PythonConstants(self._attribute, self._is_list, python_name)
+        self.python = PythonConstants(self._attribute, self._is_list, self._constant)
         self.later = PythonConstants(self._read, self._is_list, self._reach, is_scripted=True)
         return traced
 
+    def _constant(self, name: str) -> str:
+        """A constant in the constructor.
+
+        Raises:
+            NotStructuredError: for a list of values, whose length the constructor does not know.
+        """
+        if self._python(name) in self._lists:
+            raise NotStructuredError
+        given = self._inlined[-1].given.get(name) if self._inlined else None
+        return self._python(name) if given is None else bracketed(given[0])
+
     def _reach(self, name: str) -> str:
         """A constant in `forward`: the object keeps the arguments."""
-        own = python_name(name)
+        own = self._constant(name)
+        if self._inlined and name in self._inlined[-1].given:
+            return bracketed(self._inlined[-1].given[name][1])
         return own if own in self._own else self.run.kept.attribute(own)
+
+    # -- names in inline blocks
+
+    def _python(self, name: str) -> str:
+        """What a name of the body is called."""
+        own = self._inlined[-1].names.get(name) if self._inlined else None
+        return python_name(name) if own is None else own
+
+    def _given_name(self, name: str) -> str:
+        """What a name is called that gets a value here."""
+        if not self._inlined:
+            return python_name(name)
+        inlined, root = self._inlined[-1], self._inlined[0].places
+        inlined.given.pop(name, None)
+        inlined.names[name] = root.variable(inlined.block, name)
+        return inlined.names[name]
+
+    def _at(self, span: Span) -> At:
+        return (*(inlined.call for inlined in self._inlined), span)
+
+    def inlining(self, block: syntax.Block, module: Module, span: Span) -> Follower:
+        """The statements of an inline block are written here."""
+        if any(inlined.block is block for inlined in self._inlined):
+            raise NotStructuredError
+        exprs = self._arguments_of(block, span)
+        given = {name: (self.python.text(e), self.later.text(e)) for name, e in exprs.items()}
+        outer = self.body, self.python, self.later, self.places
+        self._inlined.append(_Inlined(block, span, *outer, {}, given))
+        self.places = self.places.inner(block, module)
+        return self
+
+    def inlined(self) -> None:
+        """The statements that follow are those of the body around the block."""
+        inlined = self._inlined.pop()
+        self.body, self.python = inlined.body, inlined.python
+        self.later, self.places = inlined.later, inlined.places
+
+    def _default(self, inlined: _Inlined) -> None:
+        """Know how the defaults of arguments that are not given are written."""
+        for parameter in inlined.block.parameters:
+            name, default = parameter.name.id, parameter.default
+            if default is not None and name not in inlined.given:
+                inlined.given[name] = self.python.text(default), self.later.text(default)
 
     def _is_list(self, name: str) -> bool:
         binding = self.body.names.scope.get(name)
@@ -489,10 +607,12 @@ class StructureTracer(Follower):
 
     def _value(self, expr: syntax.Expr, value: Tensor) -> Tensor:
         if isinstance(expr, syntax.Name):
-            own = python_name(expr.id)
+            own = self._python(expr.id)
             if own not in self.shapes:  # an input of the net
                 self._have(expr.id, value)
             return replace(value, shape=cast(Shape, tuple(self._sizes(own))))
+        if isinstance(expr, syntax.Access):
+            return self._item(expr, value)
         opened = self._closed
         if isinstance(expr, syntax.Conditional) and opened and opened.span == expr.span:
             self._closed = None
@@ -502,6 +622,32 @@ class StructureTracer(Follower):
             self._made = opened.made
             self._made[value.name] = [(opened.step, 0), *outside]
         return value
+
+    def _item(self, access: syntax.Access, value: Tensor) -> Tensor:
+        """An item of a list of values; its sizes are read from it."""
+        (trailer, *others), base = access.trailers, access.base
+        if others or not isinstance(trailer, syntax.Index) or not isinstance(base, syntax.Name):
+            return value
+        own = self._python(base.id)
+        if own not in self._lists:
+            return value
+        text = f"{own}[{self.later.text(trailer.at)}]"
+        self._holds[text] = value.name
+        changing = self._own | set(self.carried.names.values())
+        shape = tuple(
+            self._sized(
+                text, axis, dim if words_in(_text(dim)).isdisjoint(changing) else _forgotten(dim)
+            )
+            for axis, dim in enumerate(value.shape)
+        )
+        return replace(value, shape=cast(Shape, shape))
+
+    def _forget(self, names: Sequence[str]) -> None:
+        """Names stand for something else: so do the items of lists that they say."""
+        items = [text for text in self._holds if "[" in text]
+        for text in items:
+            if not words_in(text).isdisjoint(names):
+                del self._holds[text]
 
     def _number(self, value: float, text: str | None, later: str) -> Traced | TracedFloat:
         """A number, and how Python writes it; without a text the constructor has the number."""
@@ -539,10 +685,12 @@ class StructureTracer(Follower):
             return values
         if any(isinstance(value, SharedLayer) for value in values):
             raise NotStructuredError
-        own = tuple(map(python_name, names))
-        self._keep(own, expr.span)
-        is_empty = isinstance(expr, syntax.ListExpr) and not expr.items
         text, later = self._in_constructor(expr), self._words(expr, self.later)
+        own = tuple(map(self._given_name, names))
+        self._lists -= set(own)
+        self._forget(own)
+        self._keep(own, self._at(expr.span))
+        is_empty = isinstance(expr, syntax.ListExpr) and not expr.items
         is_told = text.expression is not UNSAID
         step = self._add(Let(own, text, later, "list[int]" if is_empty else ""))
         if is_empty:
@@ -569,17 +717,71 @@ class StructureTracer(Follower):
 
     def named(self, name: str, value: Tensor) -> None:
         """Write down that a name gets a value."""
-        own = python_name(name)
-        self._keep((own,), value.span)
-        self._add(Bind(own, Read(self._sources(value.name))))
+        sources = self._sources(value.name)
+        own = self._given_name(name)
+        self._lists.discard(own)
+        self._forget((own,))
+        self._keep((own,), self._at(value.span))
+        self._add(Bind(own, Read(sources)))
         self._have(name, value)
+
+    def listed(self, name: str, expr: syntax.Expr, values: TensorList) -> TensorList:
+        """Write down that a name gets a list of values."""
+        given = [value for value in values.items if isinstance(value, Tensor)]
+        if len(given) < len(values.items):
+            raise NotStructuredError
+        parts: list[Read | str] = []
+        left = list(given)
+        for item, count in self._list_parts(expr):
+            some, left = left[:count], left[count:]
+            if item is not None:
+                parts.append(self._python(item))
+            else:
+                parts += [Read(self._sources(value.name)) for value in some]
+        own = self._given_name(name)
+        if left or own in self.shapes:
+            raise NotStructuredError
+        empty = self._empty.get(own)
+        if isinstance(empty, Let):
+            empty.annotation = "list[torch.Tensor]"
+        self._keep((own,), self._at(expr.span))
+        self._add(Gather(own, tuple(parts)))
+        self._forget((own,))
+        self._lists.add(own)
+        self._own.add(own)
+        return values
+
+    def _list_parts(self, expr: syntax.Expr) -> Iterator[tuple[str | None, int]]:
+        """What a list of values is joined of: the name of a list, or None, and the number of values.
+
+        Raises:
+            NotStructuredError: for anything else.
+        """
+        while isinstance(expr, syntax.Parens):
+            expr = expr.inner
+        if isinstance(expr, syntax.ListExpr):
+            yield None, len(expr.items)
+        elif isinstance(expr, syntax.Chain) and all(operator == "+" for operator, _ in expr.rest):
+            for operand in (expr.first, *(operand for _, operand in expr.rest)):
+                yield from self._list_parts(operand)
+        elif isinstance(expr, syntax.Name):
+            binding = self.body.names.scope.get(expr.id)
+            value = None if binding is None else binding.value
+            if value != () and not (
+                isinstance(value, TensorList) and self._python(expr.id) in self._lists
+            ):
+                raise NotStructuredError
+            yield expr.id, len(value.items) if isinstance(value, TensorList) else 0
+        else:
+            raise NotStructuredError
 
     def _sources(self, node: str) -> list[Source]:
         if node not in self._made and node not in self._holds.values():
             self._begin()  # an input of the net, of which nothing has been read so far
         found = [name for name, held in self._holds.items() if held == node]
         made = self._made.get(node, [])
-        return [*made, *found] if not found else [*found, *made]
+        items = [text for text in found if "[" in text]
+        return [*(name for name in found if "[" not in name), *made, *items]
 
     def asserting(self, statement: syntax.Assert) -> None:
         """Write down an assert over arguments."""
@@ -593,12 +795,13 @@ class StructureTracer(Follower):
     def looping(self, loop: syntax.For) -> None:
         """Write the loop down, and what it carries in front."""
         self._begin()
-        targets = tuple(python_name(target.id) for target in loop.targets)
-        self._keep(targets, loop.span)
         text = self._in_constructor(loop.iterable, iterated=True)
         later = self._words(loop.iterable, self.later, iterated=True)
-        for place in sorted(self.carried.axes.get(loop.span, ())):
-            self._carry(place, loop.span)
+        targets = tuple(self._given_name(target.id) for target in loop.targets)
+        at = self._at(loop.span)
+        self._keep(targets, at)
+        for place in sorted(self.carried.axes.get(at, ())):
+            self._carry(place, at)
         step = self._add(Loop(targets, text, later, loop.span))
         assert isinstance(step, Loop)
         self._own.update(targets)
@@ -613,6 +816,7 @@ class StructureTracer(Follower):
         self.run.recorder.enter(opened.step.body)
         self._turns[-1] += 1
         self._note(opened)
+        self._forget(opened.step.targets)
         found = zip(opened.step.targets, values, strict=True)
         return [self.known(name, plain(value), name) for name, value in found]
 
@@ -632,9 +836,19 @@ class StructureTracer(Follower):
         """Write the condition down, if values depend on it."""
         if case is None:
             return
-        if span not in self.places.decides_layers and not self._decides(span):
+        decides = span in self.places.decides_layers or self._decides(span)
+        if not decides or (self._inlined and not any(map(self._varies, conditions))):
             self._opened.append(None)
             return
+        self._open(conditions, case, span)
+
+    def _varies(self, condition: syntax.Expr) -> bool:
+        """Whether a condition may be another one in other runs; numbers and words are the same."""
+        text = self._words(condition, self.later).value
+        return text is None or not words_in(text) <= {"True", "False", "None"}
+
+    def _open(self, conditions: Sequence[syntax.Expr], case: int, span: Span) -> _Opened:
+        """Write a condition down, and that what follows is one of its cases."""
         if len(conditions) > MOST_IN_A_ROW:
             raise NotStructuredError
         self._begin()
@@ -649,6 +863,7 @@ class StructureTracer(Follower):
         self._note(opened)
         self._opened.append(opened)
         self.run.recorder.enter(step.cases[case])
+        return opened
 
     def _decides(self, span: Span) -> bool:
         expr = self.places.conditionals.get(span)
@@ -674,7 +889,8 @@ class StructureTracer(Follower):
         if isinstance(opened.step, Branch) and not self.carried.branches:
             self.run.recorder.leave()
             return
-        axes = self.carried.axes.setdefault(opened.span, set())
+        at = self._at(opened.span)
+        axes = self.carried.axes.setdefault(at, set())
         known = len(axes)
         for name, before in opened.before.items():
             shape = self.shapes[name]
@@ -682,13 +898,13 @@ class StructureTracer(Follower):
                 self.shapes[name] = list(map(_forgotten, shape))
                 continue
             for axis, old in enumerate(before):
-                self._compare((name, axis), old, opened.span)
+                self._compare((name, axis), old, at)
         made = self._compare_new(opened)
         if len(axes) > known:
             raise RestartError
         for carried in sorted(axes):
             if carried[0] in opened.before or carried[0] in made:
-                self._carry(carried, opened.span)
+                self._carry(carried, at)
         self.run.recorder.leave()
         if isinstance(opened.step, Loop):
             self._made = opened.made
@@ -697,46 +913,46 @@ class StructureTracer(Follower):
         """Compare the sizes of values to which other cases of a condition give the same names."""
         if not isinstance(opened.step, Branch):
             return frozenset()
-        made = self.shapes.keys() - opened.before.keys()
+        made, at = self.shapes.keys() - opened.before.keys(), self._at(opened.span)
         for name in made:
             for axis, size in enumerate(self.shapes[name]):
-                first = self.carried.made.setdefault((opened.span, name, axis), _text(size))
-                self._compare((name, axis), first, opened.span)
+                first = self.carried.made.setdefault((at, name, axis), _text(size))
+                self._compare((name, axis), first, at)
         return made
 
-    def _compare(self, place: Axis, old: str, span: Span) -> None:
+    def _compare(self, place: Axis, old: str, at: At) -> None:
         """Find out whether a size has changed since a loop or a case began."""
         name, axis = place
         size = self.shapes[name][axis]
         if not isinstance(size, int):
             return
-        axes, unknown = self.carried.axes[span], self.carried.unknown
+        axes, unknown = self.carried.axes[at], self.carried.unknown
         if place not in axes and _text(size) != old:
             # A picture's height, which shrinks, is rarely a number that a layer needs; its channels,
             # which grow, often are.
             grows = old.isdigit() and int(size) > int(old)
             if axis > 0 and not grows and not isinstance(local_of(size), Size):
-                unknown.add((span, name, axis))
+                unknown.add((at, name, axis))
             else:
                 axes.add(place)
-        if (span, name, axis) in unknown:
+        if (at, name, axis) in unknown:
             self.shapes[name][axis] = _forgotten(size)
 
-    def _keep(self, names: Sequence[str], span: Span) -> None:
+    def _keep(self, names: Sequence[str], at: At) -> None:
         """These names are about to stand for something else: sizes made of them get their own."""
         if self._size_words.isdisjoint(names):
             return
         for name, shape in self.shapes.items():
             for axis, size in enumerate(shape):
                 if name not in names and not words_in(_text(size)).isdisjoint(names):
-                    self._carry((name, axis), span)
+                    self._carry((name, axis), at)
 
-    def _carry(self, carried: Axis, span: Span) -> None:
+    def _carry(self, carried: Axis, at: At) -> None:
         name, axis = carried
         shape = self.shapes.get(name)
         if shape is None or axis >= len(shape) or not isinstance(shape[axis], int):
             return
-        place, size = (span, name, axis), shape[axis]
+        place, size = (at, name, axis), shape[axis]
         known = self.run.recorder.expected()
         is_next = isinstance(known, Carry) and known.place == place
         if place in self.carried.unknown:
@@ -770,6 +986,8 @@ class StructureTracer(Follower):
 
     def _begin(self) -> None:
         """Know the inputs before anything is read from them."""
+        if self._inlined:
+            return  # the inputs of the net are values of the body around it
         scope = self.body.names.scope
         for name in scope.names():
             binding = scope.get(name)
@@ -785,6 +1003,37 @@ class StructureTracer(Follower):
         self, node: Node, shapes: Sequence[Shape], specs: Sequence[ParameterSpec], path: str
     ) -> None:
         """Write a layer down."""
+        decides = None if specs else self._decides_form(node, tuple(shapes))
+        if decides is None:
+            self._layer(node, shapes, specs, path)
+            return
+        opened = self._open((decides,), 0 if self.body.evaluate(decides) else 1, decides.span)
+        self._layer(node, shapes, specs, path)
+        assert isinstance(opened.step, Branch)
+        self.run.recorder.give(opened.step, opened.case, Read(self._sources(node.name)))
+        self._close()
+        self._opened.pop()
+        self._made = opened.made
+        self._made[node.name] = [(opened.step, 0)]
+
+    def _decides_form(self, node: Node, shapes: tuple[Shape, ...]) -> syntax.Expr | None:
+        """The condition that decides which functions compute a layer, of those that it is given."""
+        for name, span in node.origin.attributes.items():
+            expr, value = self.places.given.get(span), getattr(node.op, name)
+            if expr is None or not isinstance(value, bool) or not names_of(expr):
+                continue
+            of_views = node.origin.span in self.run.views
+            forms = [
+                torch_form(replace(cast(Any, node.op), **{name: case}), shapes, of_views)
+                for case in (value, not value)
+            ]
+            if name not in forms[0].options and forms[0] != forms[1]:
+                return expr
+        return None
+
+    def _layer(
+        self, node: Node, shapes: Sequence[Shape], specs: Sequence[ParameterSpec], path: str
+    ) -> None:
         of_views = node.origin.span in self.run.views
         form = torch_form(node.op, tuple(shapes), of_views)
         for index, shape in enumerate(shapes):
@@ -877,10 +1126,6 @@ class StructureTracer(Follower):
             return BlockWatcher(Trace(block, path, module))
         return self.run.events.calling(block, module, path)
 
-    def inlining(self, block: syntax.Block) -> Follower:
-        """The statements of another body are not part of this one's structure."""
-        raise NotStructuredError
-
     def called(
         self, inner: Follower, inputs: Sequence[Input], result: Result, span: Span
     ) -> Result:
@@ -916,19 +1161,11 @@ class StructureTracer(Follower):
 
     def _given(self, event: Called, taken: Sequence[str], span: Span) -> dict[str, Any]:
         """What the class of a block is created with."""
-        block, call = event.body.definition, self.places.calls.get(span)
-        exprs: dict[str, syntax.Expr] = {}
+        block = event.body.definition
+        assert isinstance(block, syntax.Block)
         names = [parameter.name.id for parameter in block.parameters]
-        for parameter in block.parameters:
-            if parameter.default is not None:
-                exprs[parameter.name.id] = parameter.default
-        at = 0
-        for argument in () if call is None else call.arguments:
-            if argument.name is not None:
-                exprs[argument.name.id] = argument.value
-            elif at < len(names) and not self._reads_values(argument.value):
-                exprs[names[at]] = argument.value
-                at += 1
+        exprs = {p.name.id: p.default for p in block.parameters if p.default is not None}
+        exprs |= self._arguments_of(block, span)
         found = {}
         others = {safe_name(name): value for name, value in event.body.arguments.items()}
         own = {safe_name(name): name for name in names}
@@ -947,6 +1184,20 @@ class StructureTracer(Follower):
             else:
                 raise NotStructuredError
         return found
+
+    def _arguments_of(self, block: syntax.Block, span: Span) -> dict[str, syntax.Expr]:
+        """The constants that a call gives to a block, by the block's names for them."""
+        call = self.places.calls.get(span)
+        names = [parameter.name.id for parameter in block.parameters]
+        exprs: dict[str, syntax.Expr] = {}
+        at = 0
+        for argument in () if call is None else call.arguments:
+            if argument.name is not None:
+                exprs[argument.name.id] = argument.value
+            elif at < len(names) and not self._reads_values(argument.value):
+                exprs[names[at]] = argument.value
+                at += 1
+        return exprs
 
     def _result(self, inner: Follower, at: int, result: Tensor) -> Tensor:
         """A result of a block, its sizes as in other calls."""
@@ -982,7 +1233,7 @@ class StructureTracer(Follower):
         if stage is not None and stage.label is not None:
             label = stage.label
             return tuple(
-                "".join(p if isinstance(p, str) else f"{{{python.text(p)}}}" for p in parts)
+                "".join(p if isinstance(p, str) else _in_label(python.text(p)) for p in parts)
                 for parts in label.segments
             )
         if self.places.shares:
@@ -1004,6 +1255,12 @@ class StructureTracer(Follower):
         self.run.given_back = list(names)
         self._add(Return(self._inputs(names)))
         self.run.recorder.leave_all()
+
+
+def _in_label(text: str) -> str:
+    """An expression in the text of an f-string: a number or a word that is given is itself."""
+    bare = unbracketed(text)
+    return bare.strip('"') if re.fullmatch(r'\d+|"\w+"', bare) else f"{{{text}}}"
 
 
 def written(value: Any, side: Callable[[Any], Any]) -> Any:
