@@ -65,6 +65,8 @@ def _selected(op: FileOperator, constants: Constants) -> Sequence[FileOperator]:
     axis = op.attributes.whole("axis") % (len(x.shape) + 1)
     if axis == 0 or index.ndim > 1 or not 0 < index.size <= _MOST_PLACES:
         return (op,)
+    if max(map(abs, index.reshape(-1).tolist())) > NO_END:
+        return (op,)
 
     def cut(first: int, last: int, outputs: tuple[FileValue, ...]) -> FileOperator:
         end = NO_END * NO_END if last == -1 else last + 1

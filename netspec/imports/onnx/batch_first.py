@@ -22,6 +22,9 @@ from netspec.imports.onnx.constants import Constants
 from netspec.imports.onnx.modern import defaults
 from netspec.imports.onnx.proto_file import Array
 
+# More axes than any value of a net has, even in parts.
+_MOST_AXES = 32
+
 Groups = tuple[tuple[int, ...], ...]
 
 _POINTWISE = frozenset(
@@ -349,12 +352,14 @@ class _Writing:
 
     def _axes(self, rank: int) -> list[int] | None:
         axes = self._known.array(self._op.given(1))
-        return None if axes is None else sorted(int(a) % rank for a in axes.reshape(-1))
+        if axes is None or axes.size > _MOST_AXES:
+            return None
+        return sorted(int(a) % rank for a in axes.reshape(-1))
 
     def _unsqueezed(self) -> Sequence[View] | None:
         view = self._known.view(self._op.given(0))
         array = self._known.array(self._op.given(1))
-        if view is None or array is None:
+        if view is None or array is None or len(view.groups) + array.size > _MOST_AXES:
             return None
         groups = list(view.groups)
         for axis in self._axes(len(groups) + array.size) or ():

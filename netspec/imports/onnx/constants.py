@@ -83,7 +83,11 @@ class Constants:
             self._arrays[output] = None
         if any(a is None and v is not None for a, v in zip(inputs, op.inputs, strict=True)):
             return
-        if _size_after(op, inputs) > _MOST_AT_ONCE or self._left <= 0:
+        try:
+            size = _size_after(op, inputs)
+        except (ArithmeticError, IndexError, TypeError, ValueError):
+            return  # sizes that are none
+        if size > _MOST_AT_ONCE or self._left <= 0:
             return
         found = _evaluated(op, inputs)
         if found is None:
