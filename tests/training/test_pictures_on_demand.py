@@ -168,6 +168,36 @@ def test_a_run_is_the_same_with_any_number_of_workers(folder):
     assert trained(folder, augment=changes, seed=5).loss_history != alone.loss_history
 
 
+def test_a_picture_that_is_drawn_again_is_changed_again(folder):
+    """Classes that are drawn as often repeat pictures, in the same way with any number of processes."""
+    torch = pytest.importorskip("torch")
+    from netspec.runtime.models.pytorch.batches import job_feeds
+    from netspec.runtime.models.pytorch.epoch_share import OwnShare
+    from netspec.runtime.models.pytorch.processes import ProcessGroup
+    from netspec.runtime.training.plan import TrainingOptions, plan_training
+
+    model = netspec.loads(NET).compile()
+    options = TrainingOptions(batch=7, augment=CHANGES, sample="balanced", normalize="imagenet")
+    planned = plan_training(model, load(folder), options)
+    job, parts, device = planned.job, planned.parts, torch.device("cpu")
+    order = epoch_order(61, job.seed, 1, job.chances)
+    seen = {}
+    for size in (1, 2):
+        for rank in range(size):
+            feed = job_feeds(job, model.graph, device)["steps"]
+            own = OwnShare(job, model.graph, ProcessGroup(rank, size), feed, device)
+            for part, step in zip(parts, own.steps(1, order, parts), strict=True):
+                mine, weight = share(part, rank, size)
+                (x,) = step.x.values()
+                for place, image in zip(range(mine.start, mine.stop), x, strict=True):
+                    if weight:
+                        before = seen.setdefault(place, image)
+                        assert torch.equal(before, image)
+    assert sorted(seen) == [*range(61)]
+    assert len({*order.tolist()}) < 61
+    assert len({image.numpy().tobytes() for image in seen.values()}) == 61
+
+
 @pytest.mark.parametrize("changes", [[], ["crop", "flip", "cutout"], ["mixup"], ["cutmix", "flip"]])
 def test_backends_see_the_same_batches(folder, changes):
     pytest.importorskip("torch")

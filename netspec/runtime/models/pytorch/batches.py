@@ -41,11 +41,16 @@ class Feed(Protocol):
     """Yields batches of a data set on the device: images as stored, labels as int64."""
 
     def batches(
-        self, order: NDArray[np.int64], parts: Sequence[slice], epoch: int | None = None
+        self,
+        order: NDArray[np.int64],
+        parts: Sequence[slice],
+        epoch: int | None = None,
+        places: NDArray[np.int64] | None = None,
     ) -> Iterator[tuple[Batch, Tensor]]:
         """Yield the images and labels of `order[part]` for each of `parts`.
 
-        With an epoch, from 1, they are changed at random where that is done one by one.
+        With an epoch, from 1, they are changed at random where that is done one by one; with the places
+        (N,) of the images in it, each time in another way if one is drawn again.
         """
         ...
 
@@ -89,7 +94,11 @@ class HostData:
         self._x, self._y = StoredInputs(x), Stored(y)
 
     def batches(
-        self, order: NDArray[np.int64], parts: Sequence[slice], epoch: int | None = None
+        self,
+        order: NDArray[np.int64],
+        parts: Sequence[slice],
+        epoch: int | None = None,
+        places: NDArray[np.int64] | None = None,
     ) -> Iterator[tuple[Batch, Tensor]]:
         """See `Feed`."""
         chosen = torch.from_numpy(order)
@@ -105,7 +114,11 @@ class Resident:
         self._y = _tensor(y).to(device)
 
     def batches(
-        self, order: NDArray[np.int64], parts: Sequence[slice], epoch: int | None = None
+        self,
+        order: NDArray[np.int64],
+        parts: Sequence[slice],
+        epoch: int | None = None,
+        places: NDArray[np.int64] | None = None,
     ) -> Iterator[tuple[Batch, Tensor]]:
         """See `Feed`."""
         chosen = torch.from_numpy(order).to(self._y.device)
@@ -125,7 +138,11 @@ class Streamed:
         self._x, self._y, self._device = StoredInputs(x), Stored(y), device
 
     def batches(
-        self, order: NDArray[np.int64], parts: Sequence[slice], epoch: int | None = None
+        self,
+        order: NDArray[np.int64],
+        parts: Sequence[slice],
+        epoch: int | None = None,
+        places: NDArray[np.int64] | None = None,
     ) -> Iterator[tuple[Batch, Tensor]]:
         """See `Feed`."""
         chosen = torch.from_numpy(order)
@@ -153,10 +170,14 @@ class FeedPart:
         self._whole, self._numbers = whole, numbers
 
     def batches(
-        self, order: NDArray[np.int64], parts: Sequence[slice], epoch: int | None = None
+        self,
+        order: NDArray[np.int64],
+        parts: Sequence[slice],
+        epoch: int | None = None,
+        places: NDArray[np.int64] | None = None,
     ) -> Iterator[tuple[Batch, Tensor]]:
         """See `Feed`."""
-        return self._whole.batches(self._numbers[order], parts, epoch)
+        return self._whole.batches(self._numbers[order], parts, epoch, places)
 
 
 def make_feeds(

@@ -96,7 +96,8 @@ class OwnShare:
         edges = np.cumsum([0, *map(len, taken)])
         places = [slice(*pair) for pair in pairwise(edges.tolist())]
         every = np.concatenate([np.zeros(0, np.int64), *taken])
-        feed = self._feed.batches(order[every], places, epoch)
+        drawn_again = every if job.chances is not None else None
+        feed = self._feed.batches(order[every], places, epoch, drawn_again)
         batches = zip(feed, taken, shares, weights, mixes, strict=True)
         return (
             Step(

@@ -27,11 +27,13 @@ class Wanted(NamedTuple):
         part: The name of their set.
         numbers: (N,) which of it.
         epoch: That in which they are changed at random; None to leave them as they are.
+        places: (N,) their places in the epoch, if one may be there more than once; else None.
     """
 
     part: str
     numbers: NDArray[np.int64]
     epoch: int | None
+    places: NDArray[np.int64] | None = None
 
 
 class _Samples(Dataset):  # type: ignore[misc]  # it has no types
@@ -52,7 +54,7 @@ class _Samples(Dataset):  # type: ignore[misc]  # it has no types
         try:
             if self._changes is None or wanted.epoch is None:
                 return torch.from_numpy(np.ascontiguousarray(self._plain(x, wanted.numbers)))
-            return self._changed(x, wanted.numbers, wanted.epoch)
+            return self._changed(x, wanted, wanted.epoch)
         except NetspecError as error:
             return error
 
@@ -63,14 +65,16 @@ class _Samples(Dataset):  # type: ignore[misc]  # it has no types
         array: NDArray[Any] = x[numbers]
         return array
 
-    def _changed(self, x: Any, numbers: NDArray[np.int64], epoch: int) -> Tensor:
+    def _changed(self, x: Any, wanted: Wanted, epoch: int) -> Tensor:
         assert self._changes is not None
         before = torch.get_rng_state()
+        numbers = wanted.numbers
         out = torch.empty((len(numbers), *x.shape[1:]), dtype=torch.uint8)
+        places = np.zeros_like(numbers) if wanted.places is None else wanted.places + 1
         try:
-            for place, number in zip(out, numbers.tolist(), strict=True):
+            for one, number, place in zip(out, numbers.tolist(), places.tolist(), strict=True):
                 picture = self._picture(x, number)
-                place.copy_(self._changes(picture, self._seed, epoch, number))
+                one.copy_(self._changes(picture, self._seed, epoch, number, place))
         finally:
             torch.set_rng_state(before)
         return out
@@ -148,10 +152,18 @@ class Loaded:
             iterator._shutdown_workers()
 
     def batches(
-        self, name: str, order: NDArray[np.int64], parts: Sequence[slice], epoch: int | None
+        self,
+        name: str,
+        order: NDArray[np.int64],
+        parts: Sequence[slice],
+        epoch: int | None,
+        places: NDArray[np.int64] | None,
     ) -> Iterator[tuple[Batch, Tensor]]:
         """Yield the samples and labels of a set, see `Feed`."""
-        self._order.wanted = [Wanted(name, order[part], epoch) for part in parts]
+        self._order.wanted = [
+            Wanted(name, order[part], epoch, None if places is None else places[part])
+            for part in parts
+        ]
         labels = self._labels[name]
         loaded = iter(self._loader)
         for wanted in self._order.wanted:
@@ -176,10 +188,14 @@ class LoadedFeed:
         self._loaded.close()
 
     def batches(
-        self, order: NDArray[np.int64], parts: Sequence[slice], epoch: int | None = None
+        self,
+        order: NDArray[np.int64],
+        parts: Sequence[slice],
+        epoch: int | None = None,
+        places: NDArray[np.int64] | None = None,
     ) -> Iterator[tuple[Batch, Tensor]]:
         """See `Feed`."""
-        return self._loaded.batches(self._name, order, parts, epoch)
+        return self._loaded.batches(self._name, order, parts, epoch, places)
 
 
 def is_loaded(x: object, changes: Sequence[object]) -> bool:

@@ -34,7 +34,7 @@ class PictureChanges:
         self._made = [_made(change, size) for change in changes]
         self.makes_size = any(change.name == "random_resized_crop" for change in changes)
 
-    def __call__(self, picture: Any, seed: int, epoch: int, number: int) -> Tensor:
+    def __call__(self, picture: Any, seed: int, epoch: int, number: int, place: int = 0) -> Tensor:
         """Return a changed picture (C, H, W) of bytes.
 
         PyTorch's random generator is another one afterwards.
@@ -44,8 +44,10 @@ class PictureChanges:
             seed: of the run.
             epoch: from 1.
             number: of the picture in its set.
+            place: in the epoch, from 1, of a picture that may be drawn more than once; else 0.
         """
-        state = np.random.SeedSequence([seed, epoch, _OF_PICTURES, number])
+        drawn_from = [seed, epoch, _OF_PICTURES, number, *([place] if place else [])]
+        state = np.random.SeedSequence(drawn_from)
         torch.default_generator.manual_seed(int(state.generate_state(1, np.uint64)[0]) >> 1)
         for change in self._made:
             picture = change(picture)
