@@ -305,6 +305,17 @@ def test_outputs_in_whole_numbers_may_be_inputs_or_each_other(tmp_path):
         assert array.tobytes() == found[name].tobytes(), name
 
 
+@pytest.mark.parametrize(
+    "name", ["a_predict_int8", "a_real", "int8_t", "arena", "A_X_SCALE", "scaled"]
+)
+def test_names_of_the_file_are_no_names_of_its_arrays(name, tmp_path):
+    text = f"net A {{ input {name}: [4]\n y = {name} -> relu\n output x = y -> linear(2) }}"
+    _, inputs, whole = case(netspec.loads(text))
+    expected = whole.outputs(inputs)
+    found = run_c(int8_source(whole), inputs, expected, tmp_path)
+    assert expected["x"].tobytes() == found["x"].tobytes()
+
+
 @pytest.mark.heavy
 def test_nothing_undefined_happens(tmp_path):
     """Under the sanitizers, as a program of its own."""

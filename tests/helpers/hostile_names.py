@@ -15,6 +15,7 @@ linux unix stdin stdout I NAN INFINITY HUGE_VAL M_PI FP_NAN REAL real FILE size_
 EDOM RAND_MAX BUFSIZ INT_MAX SIZE_MAX offsetof setjmp va_start isnan memset memcpy getc j0 y1 IN OUT CONST
 VOID TRUE min max template namespace operator this private typename nullptr char8_t concept co_await
 export alignas noreturn thread_local xor and_eq wchar_t
+a_predict_int8 a_real A_X_NUMBERS A_X_SCALE
 a_predict a_predict_batch a_classify a_class_name a_loss_and_grads a_save a_load a_use_weights a_forward
 a_backward a_initial_parameters a_adam_step a_shuffle A_ARENA_NUMBERS A_ARENA_BYTES A_H A_BATCH A_TENSORS
 n count best number weights gradients labels loss scores dscores arena x y i t t2 x0 x_size

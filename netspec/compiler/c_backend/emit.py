@@ -32,7 +32,7 @@ from netspec.compiler.c_backend.memory import (
     require_countable,
     without_unread,
 )
-from netspec.compiler.c_backend.names import Names, declared_names
+from netspec.compiler.c_backend.names import Names
 from netspec.compiler.c_backend.normalized_input import InputScale, with_normalized_input
 from netspec.compiler.c_backend.open_sizes import OpenSizes, require_known
 from netspec.compiler.ir.graph import Graph, Node
@@ -276,7 +276,7 @@ class _File:
         arena = ["arena"] if self.options.extern_arena else []
         called = [*self.inputs.values(), *self.outputs.values()]
         if declared:
-            called = declared_names([*self.inputs, *self.outputs], [*sizes, *arena, "count"])
+            called = self.names.declared([*self.inputs, *self.outputs], [*sizes, *arena, "count"])
         given = [f"int {size}" for size in sizes]
         for number, name in enumerate(called):
             const = "const " if number < len(self.inputs) else ""

@@ -38,8 +38,8 @@ strtol system tan tanh tgamma time trunc vprintf y0 y1 yn
 WORDS = frozenset(_WORDS.split()) | frozenset(_FUNCTIONS.split())
 # What functions and constants of the net are called, behind its name, beside those of templates.
 _FUNCTIONS_OF_NET = """
-backward class_name classify forward initial_parameters loss_and_grads predict predict_batch real
-use_weights
+backward class_name classify forward initial_parameters loss_and_grads predict predict_batch
+predict_int8 predict_uint8 real use_weights
 """
 _CONSTANTS_OF_NET = (
     "ARENA_BYTES ARENA_NUMBERS BATCH CLASSES DECAYED H PARAMETERS PIXELS SAVED TRAINED"
@@ -63,19 +63,6 @@ def identifier(text: str) -> str:
     return f"n{name}" if name[0].isdigit() else name
 
 
-def declared_names(names: Iterable[str], taken: Iterable[str]) -> list[str]:
-    """Return what the parameters of a declared function are called.
-
-    Nothing but other parameters is near them there, so that an input `x` is called `x`.
-
-    Args:
-        names: inputs and then outputs, which may have the name of an input.
-        taken: what the other parameters are called.
-    """
-    used = {*WORDS, *taken}
-    return [take_name(_no_macro(name), used) for name in names]
-
-
 def _no_macro(text: str) -> str:
     """Return an identifier for a text. One in capitals becomes small: it could be a macro of any header,
     as `NAN` and `IN` are.
@@ -97,7 +84,8 @@ class Names:
     def __init__(self, net: str) -> None:
         self._taken = {*WORDS, *_OF_FILE.split(), *function_names(), *defined()}
         self.net = self._net_name(identifier(net).lower())
-        self._taken |= self._functions(self.net)
+        self._own = frozenset(self._functions(self.net))
+        self._taken |= self._own
         constants = {*_CONSTANTS_OF_NET.split(), *constants_of_net()}
         self._taken |= {f"{self.net.upper()}_{ending}" for ending in constants}
 
@@ -111,6 +99,18 @@ class Names:
     def free(self, text: str) -> str:
         """Return an identifier for a text, which is no macro, and take it."""
         return take_name(_no_macro(text), self._taken)
+
+    def declared(self, names: Iterable[str], taken: Iterable[str]) -> list[str]:
+        """Return what the parameters of a declared function are called.
+
+        Nothing but other parameters and their type is near them there, so that an input `x` is `x`.
+
+        Args:
+            names: inputs and then outputs, which may have the name of an input.
+            taken: what the other parameters are called.
+        """
+        used = {*WORDS, *self._own, *taken}
+        return [take_name(_no_macro(name), used) for name in names]
 
     def constant(self, text: str) -> str:
         """Return an identifier in capitals for a text, and take it."""

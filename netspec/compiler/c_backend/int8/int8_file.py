@@ -23,7 +23,7 @@ from netspec.compiler.c_backend.int8.scheme import Array, Scale
 from netspec.compiler.c_backend.kernel_call import c_call
 from netspec.compiler.c_backend.library import called, used_units
 from netspec.compiler.c_backend.memory import FileMemory
-from netspec.compiler.c_backend.names import Names, declared_names
+from netspec.compiler.c_backend.names import Names
 from netspec.compiler.c_backend.normalized_input import InputScale
 from netspec.compiler.ir.plan import Buffer, ElementwiseStep, KernelStep, Operand, Step, ViewStep
 from netspec.compiler.numpy_backend.origins import Origins
@@ -165,7 +165,7 @@ class _Int8File:
         count = ["int count"] if what == "predict_batch" else []
         called_here = [*self.inputs.values(), *self.outputs.values()]
         if is_declared:
-            called_here = declared_names([*self.inputs, *self.outputs], ["arena", "count"])
+            called_here = self.names.declared([*self.inputs, *self.outputs], ["arena", "count"])
         arguments = [
             f"const {given} *{name}" if at < len(self.inputs) else f"{made} *{name}"
             for at, name in enumerate(called_here)
