@@ -76,7 +76,7 @@ class Inputs:
         match s.shape:
             case syntax.Access(syntax.Name() as name, (syntax.Index(),)):
                 meant = _TYPES.get(name.id.lower())
-                if meant is None or name.id in self.names.scope.names():
+                if meant is None or name.id in self.names.scope:
                     return False
             case _:
                 return False
@@ -92,7 +92,7 @@ class Inputs:
         yet.
         """
         for name in open_sizes(s):
-            if name.id not in self.names.scope.names():
+            if name.id not in self.names.scope:
                 given = self.assembly.sizes.get(name.id)
                 value = Size.named(name.id) if given is None else given
                 self.names.scope.bind(name.id, value, name.span)
@@ -104,19 +104,20 @@ class Inputs:
         """
         items = s.shape.items if isinstance(s.shape, syntax.ListExpr) else ()
         names = [item for item in items if isinstance(item, syntax.Name)]
-        known = self.names.scope.names()
+        scope = self.names.scope
         small = [
             name
             for name in names
-            if name.id not in (*known, *other_frameworks.PYTHON_WORDS)
-            and name.id.upper() not in known
+            if name.id not in scope
+            and name.id not in other_frameworks.PYTHON_WORDS
+            and name.id.upper() not in scope
             and name.id.upper().isupper()
-            and suggest(name.id, known) is None
+            and suggest(name.id, scope.names()) is None
         ]
         edits = tuple(Edit(name.span, name.id.upper()) for name in small)
         shown = quoted(apply_edits(s.shape.span, edits))
         for name in small:
-            if name.id not in self.names.scope.names():
+            if name.id not in scope:
                 message = (
                     f"nothing is called `{name.id}` here; a size left open has a name of capitals"
                 )

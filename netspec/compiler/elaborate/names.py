@@ -148,11 +148,11 @@ class Names:
 
     def skip(self, tree: object) -> None:
         """Skip a part of the file, which is not executed. The names in it still count as used."""
-        names = self.assembly.names_skipped.get(id(tree))
+        names = self.module.names_in.get(tree)
         if names is None:
             found = syntax.parts(tree, ("name", "label"))
             names = frozenset(part.id for part in found if isinstance(part, syntax.Name))
-            self.assembly.names_skipped[id(tree)] = names
+            self.module.names_in[tree] = names
         for name in names:
             binding = self.scope.get(name)
             if binding is not None and isinstance(binding.value, SharedLayer):

@@ -73,7 +73,6 @@ class Assembly:
     # Where a body writes each name, by the id of its statements.
     places_of_names: dict[int, dict[str, list[Span]]] = field(default_factory=dict)
     # The names in parts that were not executed, such as a branch not taken, by the id of the tree.
-    names_skipped: dict[int, frozenset[str]] = field(default_factory=dict)
     # Shape comments are checked only for a net as it is written, with its default arguments. Values
     # that follow from one with a false comment are doubtful. The number is the depth of block calls
     # at that comment.

@@ -77,6 +77,10 @@ class Scope:
         view._bindings = self._bindings
         return view
 
+    def __contains__(self, name: str) -> bool:
+        """Whether a name is bound. This does not count as reading it."""
+        return name in self._bindings
+
     def names(self) -> list[str]:
         """Return all names, for suggestions."""
         return list(self._bindings)

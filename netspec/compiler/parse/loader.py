@@ -65,7 +65,8 @@ class Module:
     edit for each import that leads through a symbolic link, which replaces its path by the real
     one. `missing` are the names of imports that failed: calls of them are not reported again. `ops`
     are the ops that can be called, by name: netspec's own and those that it uses; if it `lacks_ops`
-    that it uses, names that are unknown may be theirs, and are not reported.
+    that it uses, names that are unknown may be theirs, and are not reported. `names_in` keeps the
+    names in parts of the tree that are asked for each time the net is built.
     """
 
     source: Source
@@ -78,6 +79,7 @@ class Module:
     lacks_ops: bool = False
     shape_comments: Mapping[object, ShapeComment] = field(default_factory=dict)
     linked: list[Edit] = field(default_factory=list)
+    names_in: dict[object, frozenset[str]] = field(default_factory=dict)
 
     def sources(self) -> list[Source]:
         """Return its own source, then those of the files that its blocks come from, each once."""

@@ -77,9 +77,9 @@ _ENOUGH, _STARTS = 2, 40
 # So many turns of a loop show what the others do.
 _FEW = 2
 # So many layers and blocks may be built to try other values, all starts together.
-_TRIED = 4_000
-# So many arguments take no time to speak of.
-_USUAL = 20
+_TRIED = 2_500
+# So many arguments and conditions take no time to speak of.
+_USUAL, _USUAL_CONDITIONS = 20, 200
 
 
 Inner = tuple[BlockClass, str]
@@ -502,8 +502,11 @@ class _Proof:
 
     @cached_property
     def many(self) -> int:
-        """What very many arguments add to the time of a run, in layers."""
-        return max(0, len(self.values) - _USUAL) // 2
+        """What very many arguments or conditions add to the time of a run, in layers."""
+        kinds = map(type, syntax.parts(self.written.net.body))
+        conditions = sum(kind in (syntax.If, syntax.Conditional) for kind in kinds)
+        arguments = max(0, len(self.values) - _USUAL)
+        return arguments // 2 + max(0, conditions - _USUAL_CONDITIONS) // 4
 
     def _is_sound(self, setting: Mapping[str, Any]) -> bool:
         """Whether the net takes these arguments."""

@@ -83,6 +83,8 @@ from netspec.records import record
 
 # The items of longer lists are values, such as positions, and no sizes of layers.
 _FOLLOWED = 256
+# So many items of lists are followed in one body.
+_FOLLOWED_IN_ALL = 30_000
 
 At = tuple[Span, ...]
 """A statement, behind the calls of the inline blocks that it is in."""
@@ -356,6 +358,7 @@ class StructureTracer(Follower):
         self._inlined: list[_Inlined] = []
         # The names of lists of values.
         self._lists: set[str] = set()
+        self._followed = 0
         self._opened: list[_Opened | None] = []
         self._closed: _Opened | None = None
 
@@ -665,7 +668,8 @@ class StructureTracer(Follower):
         if value is None or isinstance(value, (bool, str, range)):
             return value
         if isinstance(value, tuple):
-            if len(value) > _FOLLOWED:
+            self._followed += len(value)
+            if len(value) > _FOLLOWED or self._followed > _FOLLOWED_IN_ALL:
                 return value
             return tuple(
                 self.known(f"{own}[{at}]", item, f"{later}[{at}]") if type(item) is int else item
