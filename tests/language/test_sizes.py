@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import netspec
-from netspec.compiler.ir.sizes import Size, at, may_equal
+from netspec.compiler.ir.sizes import Size, at, may_equal, total
 
 FULLY_CONVOLUTIONAL = """
 net Fcn(classes = 5) {
@@ -136,3 +136,10 @@ def test_a_pickled_size_takes_no_hash_along() -> None:
     size = Size.named("H") // 2 + 1
     assert hash(size) == hash(pickle.loads(pickle.dumps(size)))
     assert size.__reduce__() == (Size, (size.terms,))
+
+
+def test_a_total_is_the_sum_of_its_sizes():
+    h, w = Size.named("H"), Size.named("W")
+    for dims in ([], [3, 4], [h, 2, w * h, 5, w // 2, w // 2], [h, -h], [h, 3, -h], [w, h * 2, w]):
+        assert total(dims) == sum(dims)
+        assert str(total(dims)) == str(sum(dims))

@@ -15,12 +15,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field, replace
-from typing import Any
+from typing import Any, cast
 
 from netspec.compiler.analysis.block_calls import BlockCall, calls_of
 from netspec.compiler.ir.graph import Graph, Node, Shape, show_shape
 from netspec.compiler.ir.layout import Storage
 from netspec.compiler.ir.receptive_field import Field, extend, field_of_input
+from netspec.compiler.ir.sizes import total
 from netspec.compiler.syntax.tree import NumberType
 from netspec.records import record
 from netspec.text.printable import printable_lines
@@ -232,7 +233,7 @@ def _folded(
 
 
 def _bytes(shapes: Iterable[Shape]) -> int:
-    return FLOAT32_BYTES * sum(math.prod(shape) for shape in shapes)
+    return cast(int, FLOAT32_BYTES * total(math.prod(shape) for shape in shapes))
 
 
 def _peak_bytes(graph: Graph) -> int:
@@ -240,7 +241,7 @@ def _peak_bytes(graph: Graph) -> int:
     last_reader = {value: i for i, node in enumerate(graph.nodes) for value in node.inputs}
     kept = set(graph.outputs.values())
     sizes = {name: _bytes([shape]) for name, shape in graph.inputs.items()}
-    alive = peak = sum(sizes.values())
+    alive = peak = cast(int, total(sizes.values()))
     for i, node in enumerate(graph.nodes):
         sizes[node.name] = _bytes([node.shape])
         alive += sizes[node.name]

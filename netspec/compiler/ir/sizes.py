@@ -82,8 +82,11 @@ class Size:
             if constant:
                 terms[()] = constant
             return self._ordered(terms)
+        known = len(terms)
         for monomial, coefficient in other.terms.items():
             terms[monomial] = terms.get(monomial, 0) + coefficient
+        if len(terms) == known:  # in order as they were
+            return _plain(self._ordered({m: c for m, c in terms.items() if c}))
         return _plain(type(self)(terms))
 
     __radd__ = __add__
@@ -284,6 +287,17 @@ def differ(a: Iterable[Dim], b: Iterable[Dim]) -> bool:
 def at(dims: Iterable[Dim], values: Mapping[str, Dim]) -> tuple[Dim, ...]:
     """Return a shape with numbers put in for some names."""
     return tuple(dim if isinstance(dim, int) else dim.at(values) for dim in dims)
+
+
+def total(dims: Iterable[Dim]) -> Dim:
+    """Return the sum, in proportion to the terms of all: `sum` puts those of each step in order."""
+    terms: dict[Monomial, int] = {}
+    for dim in dims:
+        for monomial, coefficient in (
+            dim.terms.items() if isinstance(dim, Size) else [((), int(dim))]
+        ):
+            terms[monomial] = terms.get(monomial, 0) + coefficient
+    return _plain(Size(terms))
 
 
 def _plain(size: Size) -> Dim:
