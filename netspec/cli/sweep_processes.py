@@ -54,12 +54,18 @@ class Processes(Generic[Job]):
         self._ended = ended
         self._busy: list[_Busy[Job]] = []
 
-    def run(self, take: Callable[[], Job | None], stop: Callable[[], bool]) -> None:
+    def run(
+        self,
+        take: Callable[[], Job | None],
+        stop: Callable[[], bool],
+        given_up: Callable[[Sequence[Job]], Sequence[Job]] = lambda jobs: (),  # noqa: ARG005
+    ) -> None:
         """Run jobs until there are none left, or until it is asked to stop: then they save and end.
 
         Args:
             take: Returns the next job; None if there is none, or none before another one ends.
             stop: Returns True if all is to end.
+            given_up: Returns those of the jobs that run which are to end now.
         """
         try:
             while not stop():
@@ -68,6 +74,10 @@ class Processes(Generic[Job]):
                     return
                 time.sleep(_PAUSE)
                 self._look()
+                ending = given_up([each.job for each in self._busy])
+                for each in self._busy:
+                    if each.job in ending:
+                        each.process.terminate()
             for each in self._busy:
                 each.process.terminate()
             while self._busy:

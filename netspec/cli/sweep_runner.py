@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -13,6 +13,8 @@ from netspec.cli.measure_text import measure_text
 from netspec.cli.sweep_processes import Command, Processes, cores, places_for
 from netspec.diagnostics import plural
 from netspec.runtime.runs.listing import summarize_run
+from netspec.runtime.runs.metrics import NAME as METRICS
+from netspec.runtime.runs.metrics import read_metrics
 from netspec.runtime.runs.sweeps.search_draws import Draws
 from netspec.runtime.runs.sweeps.search_table import Search
 from netspec.runtime.runs.sweeps.sweep_file import MEASURES, Member, SweepFile, flags
@@ -20,6 +22,8 @@ from netspec.runtime.runs.sweeps.sweep_folder import SweepFolder
 
 # How long, and how often, it is looked whether the processes of a killed sweep have ended.
 _PATIENCE, _PAUSE = 60.0, 0.1
+# Seconds between two looks at the metrics of trials, where there is a pruner.
+_LOOK = 0.5
 
 
 class Runner:
@@ -43,6 +47,8 @@ class Runner:
         self._places = places_for(jobs, sweep.target, sweep.fixed.values.get("device"))
         self._threads = max(1, cores() // len(self._places))
         self._total = self._ended = 0
+        self._pruned: set[str] = set()
+        self._next_look = 0.0
 
     def run_grid(self, members: Sequence[Member], stop: Callable[[], bool]) -> None:
         """Run those of a grid that have not ended, until it is asked to stop."""
@@ -86,12 +92,48 @@ class Runner:
             number = number_of[member.name]
             self._tell(draws, number, trials[number])
 
-        self._run(take, take_note, stop)
+        self._run(
+            take, take_note, stop, lambda running: self._worth_no_more(draws, number_of, running)
+        )
+
+    def _worth_no_more(
+        self, draws: Draws, number_of: Mapping[str, int], running: Sequence[Member]
+    ) -> list[Member]:
+        """Tell the search how the running trials do, now and then; returns those it gives up."""
+        search, now = self._sweep.search, time.monotonic()
+        if search is None or not search.pruner or now < self._next_look:
+            return []
+        self._next_look = now + _LOOK
+        found = []
+        for member in running:
+            if member.name not in self._pruned and self._report(
+                draws, number_of[member.name], member
+            ):
+                self._pruned.add(member.name)
+                found.append(member)
+        return found
+
+    def _report(self, draws: Draws, number: int, member: Member) -> bool:
+        """Tell the search what a trial came to after each epoch; returns whether it is given up."""
+        path = self._folder.path / member.name
+        if not (path / METRICS).is_file():
+            return False
+        by, worth = self._sweep.measure, True
+        for line in read_metrics(path):
+            if line["kind"] == "epoch" and by in line:
+                worth = not draws.report(number, line["epoch"], line[by])
+        return not worth
 
     def _tell(self, draws: Draws, number: int, trial: Sequence[Member]) -> None:
         """Tell the search what a trial came to, if all of its runs have ended."""
         ends = [self._folder.end(m) or ("failed" if m.name in self.failed else None) for m in trial]
         if None in ends:
+            return
+        for member in trial:
+            if self._sweep.search is not None and self._sweep.search.pruner:
+                self._report(draws, number, member)
+        if "pruned" in ends:
+            draws.prune(number)
             return
         by = self._sweep.measure
         scores = [summarize_run(self._folder.path / member.name).kept(by)
@@ -121,8 +163,9 @@ class Runner:
         take: Callable[[], Member | None],
         take_note: Callable[[Member, int], None],
         stop: Callable[[], bool],
+        given_up: Callable[[Sequence[Member]], Sequence[Member]] = lambda jobs: (),  # noqa: ARG005
     ) -> None:
-        Processes(self._places, self._command, take_note).run(take, stop)
+        Processes(self._places, self._command, take_note).run(take, stop, given_up)
 
     def _command(self, member: Member) -> Command:
         given = flags(member.recipe)
@@ -136,12 +179,12 @@ class Runner:
 
     def _take_note(self, member: Member, code: int) -> None:
         self._ended += 1
-        end = self._folder.ended(member, code)
+        end = self._folder.ended(member, code, pruned=member.name in self._pruned)
         if end == "done":
             by = self._sweep.measure
             value = summarize_run(self._folder.path / member.name).kept(by)
             told = f"{by} {measure_text(by, value)}"
-        elif end == "diverged":
+        elif end in ("diverged", "pruned"):
             told = end
         else:
             self.failed.add(member.name)

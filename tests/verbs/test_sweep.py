@@ -369,6 +369,28 @@ def test_each_trial_has_all_seeds(run: Run, write: Write) -> None:
     assert len([*Path("runs/seeds").glob("trial-*,seed=*")]) == 4
 
 
+def test_a_trial_that_is_worse_than_the_median_is_pruned(run: Run, write: Write) -> None:
+    """Seven trials of which the last ones hardly learn: they end early, and stay ended."""
+    pytest.importorskip("optuna")
+    path = write(
+        "epochs = 150\ntrain-limit = 400\nval = 0.2\n[sweep]\nnet = 'tiny.net'\n[search]\n"
+        "trials = 7\nseed = 1\npruner = 'median'\nlr = {low = 1e-9, high = 1e-2, log = true}\n",
+        "short.toml",
+    )  # fmt: skip
+    done = run("sweep", path, "--format", "json", "--jobs", 1)
+    assert done.code == 0, done.err
+    ended = {state: done.err.count(f": {state}") for state in ("val", "pruned")}
+    assert ended["val"] + ended["pruned"] == 7
+    assert ended["pruned"] >= 1
+    rows = json.loads(done.out)
+    assert [next(iter(row["ends"])) for row in rows][: ended["val"]] == ["done"] * ended["val"]
+    again = run("sweep", path, "--format", "json", "--jobs", 1)
+    assert "7 of them ended before" in again.err
+    assert json.loads(again.out) == rows
+    with pytest.raises(NetspecError, match="the one run of a trial"):
+        sweep_of("seed = [1, 2]\n[search]\npruner = 'median'\nlr = [1e-3]\n")
+
+
 @pytest.mark.parametrize(
     ("table", "message"),
     [
@@ -383,6 +405,7 @@ def test_each_trial_has_all_seeds(run: Run, write: Write) -> None:
         ("rate = {low = 0.1, high = 1.0}", "there is no training option `rate`"),
         ("optimizer = ['adam', 'adm']", "`optimizer` must be one of"),
         ("batch = [8]", "`batch` is searched, and is given too"),
+        ("lr = [1e-3]\npruner = 'half'", "`pruner` must be one of median"),
     ],
 )
 def test_a_wrong_search_is_shown_where_it_is_wrong(table: str, message: str) -> None:

@@ -47,8 +47,10 @@ class Draws:
             sampler=optuna.samplers.TPESampler(
                 seed=(search.seed + before * 7919) % (1 << 32), constant_liar=parallel
             ),
+            pruner=_pruner(search.pruner),
         )
         self._open: dict[int, Any] = {}
+        self._reported: dict[int, int] = {}
 
     def repeat(self, number: int, choices: Mapping[Place, Any]) -> None:
         """Take up a trial that was drawn before."""
@@ -66,6 +68,20 @@ class Draws:
         found = self._ranges[place]
         return value if isinstance(found, Range) else found.index(value)
 
+    def report(self, number: int, epoch: int, score: float) -> bool:
+        """Say what a trial has come to after an epoch; returns whether it is worth no more."""
+        trial = self._open[number]
+        if epoch > self._reported.get(number, 0):
+            self._reported[number] = epoch
+            trial.report(score, epoch)
+        return bool(trial.should_prune())
+
+    def prune(self, number: int) -> None:
+        """Say that a trial was ended before its time."""
+        from optuna.trial import TrialState
+
+        self._study.tell(self._open.pop(number), state=TrialState.PRUNED)
+
     def tell(self, number: int, score: float | None) -> None:
         """Say what a trial came to; None if it failed."""
         from optuna.trial import TrialState
@@ -73,6 +89,13 @@ class Draws:
         trial = self._open.pop(number)
         state = TrialState.FAIL if score is None else TrialState.COMPLETE
         self._study.tell(trial, score, state)
+
+
+def _pruner(name: str) -> Any:
+    """Return Optuna's pruner: the first five trials, and the first epoch of each, are left alone."""
+    import optuna
+
+    return optuna.pruners.MedianPruner(5, 1) if name else optuna.pruners.NopPruner()
 
 
 def _name(place: Place) -> str:

@@ -25,6 +25,8 @@ from netspec.runtime.runs.toml_spans import TomlSpans
 SEARCH = "search"
 _KEYS = {"low", "high", "log", "step"}
 _WHOLE = {"trials": 1, "seed": 0}
+PRUNERS = ("median",)
+_OWN = (*_WHOLE, "pruner")
 
 Place = tuple[str, ...]
 
@@ -56,12 +58,15 @@ class Search:
     Attributes:
         trials: How many combinations are tried.
         seed: The seed of what chooses them.
+        pruner: `median` ends a trial that is worse than the median of the others at the same epoch;
+            empty for none.
         ranges: A range, or the values to choose from, by the place of an option or an argument.
     """
 
     trials: int
     seed: int
     ranges: Mapping[Place, Range | tuple[Any, ...]]
+    pruner: str = ""
 
     def corners(self) -> Iterator[dict[Place, Any]]:
         """Yield choices with the ends of each range, and with each value of each list."""
@@ -111,14 +116,14 @@ def read_search(table: object, places: TomlSpans, known: Collection[str]) -> Sea
         raise NetspecError([Diagnostic(codes.RECIPE_VALUE, f"`{SEARCH}` is a table", span)])
     refuse(_wrong(table, places, known))
     ranges = {place: _read(value) for place, value in _searched(table)}
-    return Search(table.get("trials", 20), table.get("seed", 0), ranges)
+    return Search(table.get("trials", 20), table.get("seed", 0), ranges, table.get("pruner", ""))
 
 
 def _searched(table: Mapping[str, Any]) -> Iterator[tuple[Place, Any]]:
     for name, value in table.items():
         if name == ARGUMENTS and isinstance(value, dict):
             yield from (((ARGUMENTS, argument), item) for argument, item in value.items())
-        elif name not in _WHOLE:
+        elif name not in _OWN:
             yield (name,), value
 
 
@@ -136,6 +141,10 @@ def _wrong(
             yield Diagnostic(
                 codes.RECIPE_VALUE, f"`{name}` must be a whole number, at least {least}", span
             )
+    if table.get("pruner", PRUNERS[0]) not in PRUNERS:
+        span = places.values.get((SEARCH, "pruner"), places.keys.get((SEARCH, "pruner")))
+        message = f"`pruner` must be one of {', '.join(PRUNERS)}"
+        yield Diagnostic(codes.RECIPE_VALUE, message, span)
     found = [*_searched(table)]
     if not found:
         message, hint = "nothing is searched", "such as lr = {low = 1e-4, high = 1e-1, log = true}"

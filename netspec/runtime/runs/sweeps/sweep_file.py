@@ -252,6 +252,9 @@ def _too_many(
                 codes.RECIPE_VALUE, f"beside [{SEARCH}] `seed` alone may have several values",
                 places.values.get(place), hints=(Hint(f"move the list into [{SEARCH}]"),),
             )  # fmt: skip
+        if search.pruner and len(varied.get(SEED, ())) > 1:
+            message = "a pruner looks at the one run of a trial: `seed` has several values"
+            yield Diagnostic(codes.RECIPE_VALUE, message, places.values.get(SEED))
         for place in search.ranges.keys() & places.keys.keys():
             message = f"`{place[-1]}` is searched, and is given too"
             yield Diagnostic(codes.RECIPE_VALUE, message, places.keys.get(place))

@@ -32,9 +32,10 @@ from netspec.runtime.weights.atomic_write import clear_parts, told_plainly, writ
 INSIDE = "sweep"
 FACTS = "sweep.json"
 
-# `done` has weights; `diverged` has none, and would diverge again; `failed` may be tried again.
-End = Literal["done", "diverged", "failed"]
-_FINAL = ("done", "diverged")
+# `done` has weights; `diverged` has none, and would diverge again; `pruned` was stopped by a search, as
+# it was worse than others; `failed` may be tried again.
+End = Literal["done", "diverged", "pruned", "failed"]
+_FINAL = ("done", "diverged", "pruned")
 _CHOICES = 1 << 16
 # Of the log of a run that failed: the error is at its end.
 _LOOKED_AT, _LINES = 4000, 4
@@ -117,9 +118,15 @@ class SweepFolder:
         text = read_regular(path, 100).decode("utf-8", "replace").strip()
         return next((e for e in get_args(End) if e == text and e in _FINAL), None)
 
-    def ended(self, member: Member, code: int) -> End:
+    def ended(self, member: Member, code: int, *, pruned: bool = False) -> End:
         """Take note of how a run ended, by the exit code of its process."""
-        end: End = "done" if code == 0 else "diverged" if self._diverged(member) else "failed"
+        end: End = "failed"
+        if code == 0:
+            end = "done"
+        elif pruned:
+            end = "pruned"
+        elif self._diverged(member):
+            end = "diverged"
         if end in _FINAL:
             self._write(self.inside / f"{member.name}.end", f"{end}\n".encode())
         return end
