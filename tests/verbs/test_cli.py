@@ -419,7 +419,7 @@ QUICK_VERBS = {
     "data": "data info digits",
     "train": "train tiny.net --data digits --epochs 1 --train-limit 64 --out run", "runs": "runs run",
     "eval": "eval run", "predict": "predict run x.npy", "generate": "generate run",
-    "test-op": "test-op op.py",
+    "test-op": "test-op op.py", "sweep": "sweep lr.toml",
     "weights": "weights run/weights.safetensors",
 }  # fmt: skip
 SLOW_VERBS = {
@@ -462,6 +462,7 @@ def test_no_verb_needs_a_standard_stream(run: Run, tmp_path: Path, monkeypatch, 
         "net A { input x: [1, 8, 8]\n output x -> flatten -> linear(10) }\n"
     )
     Path("op.py").write_text("")
+    Path("lr.toml").write_text('lr = [1e-3]\nepochs = 1\n[sweep]\nnet = "tiny.net"\n')
     np.save("x.npy", np.ones((1, 1, 8, 8), np.float32))
     commands = dict(SLOW_VERBS if slow else QUICK_VERBS)
     if slow:

@@ -351,7 +351,8 @@ def test_a_search_draws_its_trials_and_goes_on_after_a_kill(run: Run, write: Wri
         assert trial["set/hidden"] in (8, 16, 24, 32)
     assert len({str(trial) for trial in after}) > 3
     # The same seed draws the same first trials.
-    again = run("sweep", path, "--out", "again", "--jobs", "1")
+    first = write(SEARCH.replace("trials = 5", "trials = 1"), "first.toml")
+    again = run("sweep", first, "--out", "again", "--jobs", "1")
     assert again.code == 0
     assert trials(Path("again"))[:1] == before[:1]
     (out / "sweep/trial-0001.json").write_text('{"lr": 7}')
