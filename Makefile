@@ -21,8 +21,8 @@ demo: $(VENV)/base
 test: $(VENV)/dev
 	$(BIN)/$(PYTEST)
 
-# The heavy tests too: those that build the distribution and install it.
-test-all: $(VENV)/dev
+# The heavy tests too: those that build the distribution and install it, and those with large packages.
+test-all: $(VENV)/all
 	$(BIN)/$(PYTEST) -m ""
 
 # With the lowest version of each dependency that pyproject.toml allows.
@@ -81,6 +81,10 @@ $(VENV)/base: pyproject.toml
 
 $(VENV)/dev: $(VENV)/base
 	$(PIP) --editable '.[dev]'
+	touch $@
+
+$(VENV)/all: $(VENV)/dev
+	$(PIP) --editable '.[dev,heavy]'
 	touch $@
 
 $(VENV)-lowest/dev: pyproject.toml
