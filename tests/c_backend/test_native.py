@@ -5,6 +5,7 @@ of libraries; what is told where something is missing.
 from __future__ import annotations
 
 import os
+import platform
 import stat
 import subprocess
 import sys
@@ -36,12 +37,17 @@ net Scanned(classes = 3) {
 }
 """
 MOST = 1e-12
+# Threads share every loop.
+SHARED = "-DPRODUCTS=0 -DNUMBERS=0"
+X86 = platform.machine() in ("x86_64", "AMD64")
 
 
 @pytest.fixture(autouse=True)
 def _quickly(monkeypatch) -> None:
-    """The numbers are to be right; a quarter of the time is enough to compile for that."""
-    monkeypatch.setenv("CFLAGS", "-O1")
+    """The numbers are to be right, also of small loops that threads share; a quarter of the time is
+    enough to compile for that.
+    """
+    monkeypatch.setenv("CFLAGS", f"-O1 {SHARED}")
 
 
 def both(text: str, dtype: str = "float64"):
@@ -76,6 +82,41 @@ def test_numbers_are_those_of_the_numpy_model(name) -> None:
         assert_close(ours, theirs)
         assert_close(native.state_dict(), numpy.state_dict())
         np.testing.assert_allclose(native.predictor()(x), numpy.predictor()(x), rtol=0, atol=1e-10)
+
+
+# Layers whose tiles end in the middle: of a picture, of a block of filters, of a vector; pads, strides,
+# dilations, groups, and pools that leave places out.
+EDGES = """
+net Edges(classes = 3) {
+    input image: [3, 11, 9]
+    x = image -> conv(5, [3, 2], pad = 1, dilation = 2) -> max_pool(2)
+    x = x -> conv(20, 3, pad = 1, stride = 2) -> batch_norm -> relu -> conv(34, 1)
+    y = x -> conv(6, 3, pad = 1, groups = 2) -> conv(7, 1, stride = 2)
+    output y -> flatten -> linear(21) -> relu -> linear(classes)
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("dtype", "flags"),
+    [
+        ("float64", "-O1"),
+        ("float32", "-O1"),
+        ("float32", "-O1 -DNO_VECTORS"),
+        pytest.param("float32", "-O1 -mno-avx", marks=pytest.mark.skipif(not X86, reason="x86")),
+    ],
+)
+def test_tiles_that_end_in_the_middle_have_the_same_numbers(monkeypatch, dtype, flags) -> None:
+    """For vectors of every width, and one number at a time."""
+    monkeypatch.setenv("CFLAGS", f"{flags} {SHARED}")
+    most = 1e-10 if dtype == "float64" else 1e-5
+    numpy, native = both(EDGES, dtype)
+    for images in (5, 1):
+        x, y = batch(numpy, images, images)
+        np.testing.assert_allclose(native.forward(x), numpy.forward(x), rtol=0, atol=most)
+        ours, theirs = native.loss_and_grads(x, y)[1], numpy.loss_and_grads(x, y)[1]
+        for name, array in theirs.items():
+            np.testing.assert_allclose(ours[name], array, rtol=0, atol=most, err_msg=name)
 
 
 def test_pictures_of_any_size_where_a_net_leaves_it_open() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from netspec import codes
 from netspec.compiler.c_backend.c_text import comment, without_brackets
 from netspec.compiler.c_backend.elementwise import ElementwiseFunctions
-from netspec.compiler.c_backend.forms import BATCH_FORMS, FORMS
+from netspec.compiler.c_backend.forms import BATCH_FORMS, FORMS, Form
 from netspec.compiler.c_backend.kernel_call import KernelCall
 from netspec.compiler.c_backend.loop_steps import TURNS, LoopMemory, LoopSteps
 from netspec.compiler.c_backend.loops import indented
@@ -32,6 +32,7 @@ class Calls:
         double: whether numbers are written in double precision.
         count: the variable that holds how many images there are; empty if it is one.
         are_open: whether the caller passes sizes.
+        first_forms: forms that are taken before all others, where they have lines.
     """
 
     graph: Graph
@@ -41,6 +42,7 @@ class Calls:
     double: bool = False
     count: str = ""
     are_open: bool = False
+    first_forms: Mapping[str, Form] = field(default_factory=dict)
     missing: dict[str, Diagnostic] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -100,6 +102,10 @@ class Calls:
         step = call.step
         if step.loop is not None:
             return self._loop(call, step.loop)
+        if step.kernel in self.first_forms:
+            found = self.first_forms[step.kernel](call)
+            if found is not None:
+                return found
         if self.count and step.kernel in BATCH_FORMS:
             return BATCH_FORMS[step.kernel](call)
         return self._of_each_image(call) if step.kernel in FORMS else None
@@ -132,7 +138,9 @@ class Calls:
         if found is None or not looped:
             return found
         loop = [f"for (int n = 0; n < {self.count}; n++) {{", *indented(found), "}"]
-        return ["PARALLEL", *loop] if _apart(call, found) else loop
+        if not _apart(call, found):
+            return loop
+        return [f"PARALLEL_IF({self.count} > 1)" if self.first_forms else "PARALLEL", *loop]
 
 
 def _apart(call: KernelCall, lines: Sequence[str]) -> bool:

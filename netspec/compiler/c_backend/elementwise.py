@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from netspec.compiler.c_backend.c_text import without_brackets
 from netspec.compiler.c_backend.formulas import c_formula
 from netspec.compiler.c_backend.kernel_call import Memory
+from netspec.compiler.c_backend.loops import indented
 from netspec.compiler.c_backend.names import Names
 from netspec.compiler.ir.expression import Expression, Var, substitute, variables
 from netspec.compiler.ir.plan import Buffer, ElementwiseStep, Operand
@@ -25,11 +26,18 @@ class _Vector:
 
 @dataclass
 class ElementwiseFunctions:
-    """Makes the functions, and gives equal formulas the same one; threads may share their loops."""
+    """Makes the functions, and gives equal formulas the same one.
+
+    Attributes:
+        threads: whether threads may share their loops.
+        nested: whether operands that are repeated for each row have a loop over a row, whose length is
+            written into the function.
+    """
 
     names: Names
     double: bool = False
     threads: bool = False
+    nested: bool = False
     definitions: dict[tuple[object, ...], tuple[str, str]] = field(default_factory=dict)
 
     def texts(self) -> list[str]:
@@ -53,12 +61,13 @@ class ElementwiseFunctions:
         renamed = {name: f"x{i}" if len(used) > 1 else "x" for i, name in enumerate(used)}
         formula = substitute(step.formula, {old: Var(new) for old, new in renamed.items()})
         kinds = tuple(_kind(vector) for vector in vectors)
-        name = self._function(step, formula, dict(zip(renamed.values(), kinds, strict=True)))
+        row = _row(vectors) if self.nested else 0
+        name = self._function(step, formula, dict(zip(renamed.values(), kinds, strict=True)), row)
         pointers = [memory.pointer(operand) for operand in (*operands, step.output)]
         sizes = [
             without_brackets(str(number))
             for vector, kind in zip(vectors, kinds, strict=True)
-            for number in _sizes(vector, kind)
+            for number in (() if row else _sizes(vector, kind))
         ]
         many = (
             f"{images} * {count}"
@@ -68,30 +77,39 @@ class ElementwiseFunctions:
         return [f"{name}({', '.join([*pointers, *sizes, many])});"]
 
     def _function(
-        self, step: ElementwiseStep, formula: Expression, kinds: Mapping[str, str]
+        self, step: ElementwiseStep, formula: Expression, kinds: Mapping[str, str], row: int
     ) -> str:
-        key = (str(formula), tuple(kinds.items()))
+        key = (str(formula), tuple(kinds.items()), row)
         if key not in self.definitions:
             parts = "_".join(dict.fromkeys(step.parts)) or "formula"
             name = self.names.free(parts if len(parts) < 40 else f"{parts[:36]}_etc")
-            self.definitions[key] = (name, self._text(name, formula, kinds))
+            self.definitions[key] = (name, self._text(name, formula, kinds, row))
         return self.definitions[key][0]
 
-    def _text(self, name: str, formula: Expression, kinds: Mapping[str, str]) -> str:
-        places = {x: _PLACES[kind].format(x=x) for x, kind in kinds.items()}
+    def _text(self, name: str, formula: Expression, kinds: Mapping[str, str], row: int) -> str:
+        """Return the definition of a function, which loops over rows if a row has a length."""
+        known = _PLACES_IN_ROW if row else _PLACES
+        places = {x: known[kind].format(x=x) for x, kind in kinds.items()}
         statements, value = c_formula(formula, places, double=self.double)
         given = [f"const real *{x}" for x in kinds] + ["real *y"]
-        given += [f"int {x}_{what}" for x, kind in kinds.items() for what in _SIZES[kind]]
+        sizes = () if row else kinds.items()
+        given += [f"int {x}_{what}" for x, kind in sizes for what in _SIZES[kind]]
         head = f"static void {name}({', '.join([*given, 'int count'])})"
-        loop = "    for (int i = 0; i < count; i++)"
+        loop = ["for (int i = 0; i < count; i++)"]
+        if row:
+            loop = [
+                f"for (int r = 0; r < count; r += {row})",
+                "    APART",
+                f"    for (int i = 0; i < {row}; i++)",
+            ]
         if self.threads:
-            loop = f"    PARALLEL_IF_LARGE\n{loop}"
-        if not statements:
-            body = [loop, f"        y[i] = {value};"]
-        else:
-            inner = [f"        {line}" for line in (*statements, f"y[i] = {value};")]
-            body = [f"{loop} {{", *inner, "    }"]
-        return "\n".join([head, "{", *body, "}"])
+            loop.insert(0, "PARALLEL_IF_LARGE")
+        inner = [*statements, f"y[{'r + i' if row else 'i'}] = {value};"]
+        inside = indented(inner) if not row else indented(indented(inner))
+        if statements:
+            loop[-1] += " {"
+            inside.append("    }" if row else "}")
+        return "\n".join([head, "{", *indented([*loop, *inside]), "}"])
 
 
 _PLACES = {
@@ -100,6 +118,7 @@ _PLACES = {
     "last": "{x}[i % {x}_size]",
     "each": "{x}[i / {x}_after % {x}_size]",
 }
+_PLACES_IN_ROW = {"value": "{x}[r + i]", "one": "{x}[0]", "last": "{x}[i]"}
 _SIZES: Mapping[str, tuple[str, ...]] = {
     "value": (),
     "one": (),
@@ -136,6 +155,16 @@ def _kind(vector: _Vector | None) -> str:
     if vector.size == 1:
         return "one"
     return "last" if vector.after == 1 else "each"
+
+
+def _row(vectors: Sequence[_Vector | None]) -> int:
+    """Return the length of the rows for each of which operands are repeated; 0 if there is none."""
+    wide = [vector for vector in vectors if vector is not None and vector.size != 1]
+    same = {(vector.size, vector.after) for vector in wide}
+    if len(same) != 1:
+        return 0
+    ((size, after),) = same
+    return size if after == 1 and isinstance(size, int) else 0
 
 
 def _sizes(vector: _Vector | None, kind: str) -> tuple[int, ...]:

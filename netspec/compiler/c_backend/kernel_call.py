@@ -39,6 +39,9 @@ class Memory(Protocol):
     def scratch(self, elements: int) -> str:
         """Return the pointer to memory for numbers in between."""
 
+    def work(self, elements: int) -> str:
+        """Return the pointer to memory for numbers in between, of which each thread has its own."""
+
     def shape(self, operand: Operand) -> tuple[int, ...]:
         """Return the shape of an operand as it is stored, for one image."""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from netspec.compiler.c_backend.c_text import without_comments
 from netspec.records import record
 
+# Functions for any compiler and machine; those in `engine` are for netspec's own programs alone.
 FOLDER = Path(__file__).parent / "library"
 
 # Functions of <math.h> in the precision of `real`, which are called `real_exp` and so on.
@@ -40,7 +41,7 @@ class Unit:
 def units(fast: bool = False) -> tuple[Unit, ...]:
     """Return the parts of the library; `fast` ones use the vectors of GCC and Clang."""
     found = [_math(name, 1) for name in MATH] + [_math(name, 2) for name in MATH_OF_TWO]
-    for path in sorted(FOLDER.glob("*.c")):
+    for path in sorted(FOLDER.glob("*.c")) + sorted((FOLDER / "engine").glob("*.c")):
         text = path.read_text("utf-8").strip()
         if path.stem.startswith("products"):
             continue

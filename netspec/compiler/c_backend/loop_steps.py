@@ -67,6 +67,10 @@ class LoopMemory:
         """See `Memory`."""
         return self.outer.scratch(elements)
 
+    def work(self, elements: int) -> str:
+        """See `Memory`."""
+        return self.outer.work(elements)
+
     def shape(self, operand: Operand) -> tuple[int, ...]:
         """Return the shape of an operand as it is stored, for one image."""
         return operand.shape if isinstance(operand, Buffer) else self.outer.shape(operand)

@@ -68,6 +68,7 @@ class FileMemory:
         in_blob: whether the numbers are in a file of their own.
         total: the numbers in the arena, without scratch memory.
         scratch_size: the most numbers that a kernel needs in between.
+        work_size: the most of them that each thread needs besides.
         batch: the most images at a time.
         parameters: where those that are not constant are, in one array.
         prefix: what the names of places begin with.
@@ -86,6 +87,7 @@ class FileMemory:
     made: dict[tuple[str, bytes], str] = field(default_factory=dict)
     total: int = 0
     scratch_size: int = 0
+    work_size: int = 0
     batch: int = 1
     parameters: Mapping[str, Place] = field(default_factory=dict)
     image: str = ""
@@ -193,6 +195,11 @@ class FileMemory:
         self.scratch_size = max(self.scratch_size, most)
         place = f"{self.prefix}_SCRATCH"
         return f"arena + {place}" if self.table is None else place
+
+    def work(self, elements: int) -> str:
+        """Return the pointer to memory for numbers in between, of which each thread has its own."""
+        self.work_size = max(self.work_size, elements)
+        return f"{self.prefix}_WORK"
 
     def shape(self, operand: Operand) -> tuple[int, ...]:
         """Return the shape of an operand as it is stored, for one image."""

@@ -17,7 +17,8 @@ from netspec.compiler.c_backend.definitions import array_texts, wrapped
 from netspec.compiler.c_backend.elementwise import ElementwiseFunctions
 from netspec.compiler.c_backend.emit import Array
 from netspec.compiler.c_backend.folding import Constants
-from netspec.compiler.c_backend.library import PARALLEL, called, used_units
+from netspec.compiler.c_backend.forms.engine import ENGINE_FORMS
+from netspec.compiler.c_backend.library import FOLDER, PARALLEL, called, used_units
 from netspec.compiler.c_backend.loops import indented
 from netspec.compiler.c_backend.memory import FileMemory, Place
 from netspec.compiler.c_backend.names import Names
@@ -30,6 +31,7 @@ THREADS = """\
 /* Sets how many threads share a loop, and returns how many did before. */
 #ifdef _OPENMP
 #include <omp.h>
+#define THREADS omp_get_max_threads()
 static int set_threads(int threads)
 {
     const int before = omp_get_max_threads();
@@ -37,11 +39,27 @@ static int set_threads(int threads)
     return before;
 }
 #else
+#define THREADS 1
 static int set_threads(int threads)
 {
     return threads;
 }
 #endif"""
+
+# Loops of threads that are worth it under a condition alone.
+PARALLEL_IF = """\
+#ifdef _OPENMP
+#define PRAGMA(text) _Pragma(#text)
+#define PARALLEL_IF(condition) PRAGMA(omp parallel for schedule(static) if (condition))
+#undef PARALLEL_IF_LARGE
+#define PARALLEL_IF_LARGE PARALLEL_IF(count > NUMBERS)
+#else
+#define PARALLEL_IF(condition)
+#endif"""
+LANES = (FOLDER / "engine" / "lanes.h").read_text("utf-8").strip()
+
+# Places of arrays are multiples of so many numbers: of what a vector has at most.
+ALIGNMENT = 16
 
 # What the functions of a file are called, by the plan's part.
 FUNCTIONS = {"forward": "netspec_forward", "backward": "netspec_backward"}
@@ -59,12 +77,14 @@ class ProgramSource:
         operands: what the pointers of `at` are to; behind these come one to the scratch memory and
             one to the weights.
         scratch: the numbers that the scratch memory has, for any batch.
+        work: the numbers that each thread has behind these.
         weights: the numbers that were known when the file was written, or what was made of them.
     """
 
     text: str
     operands: tuple[Operand, ...]
     scratch: int
+    work: int
     weights: Array
 
 
@@ -86,14 +106,15 @@ def program_source(
     shapes = {p.name: Place(p.name, 0, tuple(p.shape)) for p in graph.parameters.values()}
     used: dict[Operand, str] = {}
     memory = FileMemory(plan, constants, names, {}, in_blob=True, parameters=shapes, table=used)
-    functions = ElementwiseFunctions(names, double, threads=True)
-    calls = Calls(graph, plan.nodes, memory, functions, double, "count")
+    functions = ElementwiseFunctions(names, double, threads=True, nested=True)
+    calls = Calls(graph, plan.nodes, memory, functions, double, "count", first_forms=ENGINE_FORMS)
     # Both at once, so that the error names the layers of both.
     calls.lines((*plan.forward, *plan.backward))
     bodies = {"forward": calls.lines(plan.forward)}
     if plan.backward:
         bodies["backward"] = calls.lines(plan.backward)
-    table = {name: i for i, name in enumerate([*used.values(), "AT_SCRATCH", "weights"])}
+    table = {name: (i, "") for i, name in enumerate([*used.values(), "AT_SCRATCH", "weights"])}
+    table["AT_WORK"] = (len(used), f" + {_rounded(memory.scratch_size)}")
     passes = [_pass(FUNCTIONS[part], body, table, names) for part, body in bodies.items()]
     own = functions.texts()
     units = used_units(called("\n".join([*own, *passes])), fast=True, threads=True)
@@ -104,6 +125,8 @@ def program_source(
                 "typedef REAL real;",
                 PARALLEL,
                 THREADS,
+                PARALLEL_IF,
+                LANES,
                 *_offsets(memory),
                 *array_texts([], memory.tables, double=double),
                 *(unit.text for unit in units),
@@ -113,25 +136,43 @@ def program_source(
         )
         + "\n",
         tuple(used),
-        memory.scratch_size,
-        np.concatenate([np.zeros(0), *(array.values for array in memory.arrays)]).astype(dtype),
+        _rounded(memory.scratch_size),
+        _rounded(memory.work_size),
+        _together([array.values for array in memory.arrays]).astype(dtype),
     )
 
 
 def _offsets(memory: FileMemory) -> list[str]:
     """Return where each array begins in the weights."""
-    lines, at = [], 0
+    lines, at = [f"    WORK = {_rounded(memory.work_size)}"], 0
     for array in memory.arrays:
         lines.append(f"    {array.name} = {at}")
-        at += array.values.size
-    return ["enum {\n" + ",\n".join(lines) + "\n};"] if lines else []
+        at += _rounded(array.values.size)
+    return ["enum {\n" + ",\n".join(lines) + "\n};"]
 
 
-def _pass(function: str, body: Sequence[str], table: Mapping[str, int], names: Names) -> str:
+def _rounded(numbers: int) -> int:
+    """Return so many numbers, or a few more, so that what comes behind them is aligned as they are."""
+    return -(-numbers // ALIGNMENT) * ALIGNMENT
+
+
+def _together(arrays: Sequence[Array]) -> Array:
+    """Return arrays one behind the other, each aligned."""
+    parts = [np.pad(each, (0, _rounded(each.size) - each.size)) for each in arrays]
+    return np.concatenate([np.zeros(0), *parts])
+
+
+def _pass(
+    function: str, body: Sequence[str], table: Mapping[str, tuple[int, str]], names: Names
+) -> str:
     """Return a function that finds the pointers it needs in the table, and calls the kernels."""
     at, threads, before = (names.free(name) for name in ("at", "threads", "before"))
     used = set(re.findall(r"\w+", "\n".join(body)))
-    pointers = [f"real *const {name} = {at}[{i}];" for name, i in table.items() if name in used]
+    pointers = [
+        f"real *const {name} = {at}[{i}]{behind};"
+        for name, (i, behind) in table.items()
+        if name in used
+    ]
     lines = [
         *pointers,
         f"const int {before} = set_threads({threads});",

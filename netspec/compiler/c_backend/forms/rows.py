@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from netspec.compiler.c_backend.forms.windows import BLOCK, blocks_of_eight, packed_filters
+from netspec.compiler.c_backend.forms.windows import BLOCK, in_blocks, packed_filters
 from netspec.compiler.c_backend.kernel_call import KernelCall, c_call
 from netspec.compiler.c_backend.loops import Axis, merged, nested, place, steps_of
 from netspec.compiler.ir.plan import Buffer, Marker
@@ -30,7 +30,7 @@ def projection(call: KernelCall) -> list[str]:
         part = slice(third * size, (third + 1) * size)
         what = ("query", "key", "value")[third]
         added = call.memory.constant(f"{call.name(2)}.{what}", bias[part])
-        stored = call.memory.constant(f"{call.name(1)}.{what}", blocks_of_eight(weight[part]))
+        stored = call.memory.constant(f"{call.name(1)}.{what}", in_blocks(weight[part]))
     else:
         stored = call.memory.scratch(-(-size // BLOCK) * BLOCK * inputs)
         added = moved(call.pointer(2), third * size)

@@ -12,15 +12,15 @@ from netspec.compiler.c_backend.kernel_call import Array, KernelCall, c_call
 BLOCK = 8
 
 
-def blocks_of_eight(weight: Array, groups: int = 1) -> Array:
-    """Return a weight (O, ..., I), I innermost, as (groups, blocks, ..., I, 8), with zeros behind the
+def in_blocks(weight: Array, groups: int = 1, block: int = BLOCK) -> Array:
+    """Return a weight (O, ..., I), I innermost, as (groups, blocks, ..., I, block), with zeros behind the
     last filter of a group.
     """
     each = len(weight) // groups
-    blocks = -(-each // BLOCK)
-    padded = np.zeros((groups, blocks * BLOCK, *weight.shape[1:]))
+    blocks = -(-each // block)
+    padded = np.zeros((groups, blocks * block, *weight.shape[1:]))
     padded[:, :each] = weight.reshape(groups, each, *weight.shape[1:])
-    return np.moveaxis(padded.reshape(groups, blocks, BLOCK, *weight.shape[1:]), 2, -1)
+    return np.moveaxis(padded.reshape(groups, blocks, block, *weight.shape[1:]), 2, -1)
 
 
 def packed_filters(call: KernelCall, index: int, groups: int) -> str:
@@ -29,7 +29,7 @@ def packed_filters(call: KernelCall, index: int, groups: int) -> str:
     """
     weight = call.values(index)
     if weight is not None:
-        stored = blocks_of_eight(np.moveaxis(weight, 1, -1), groups)
+        stored = in_blocks(np.moveaxis(weight, 1, -1), groups)
         return call.memory.constant(call.name(index), stored)
     filters, seen, *kernel = call.shape(index)
     blocks = groups * -(-filters // groups // BLOCK)

@@ -88,7 +88,7 @@ class NativeCode(Code):
 
     def scratch_elements(self, batch: int) -> int:
         """The elements of scratch that suffice for every step."""
-        return self._native.scratch
+        return self._native.scratch + parallel.threads() * self._native.work
 
     def _pass(self, found: ctypes.CDLL, part: str, steps: Sequence[Step]) -> Callable[..., None]:
         if not steps:
@@ -108,7 +108,7 @@ class NativeCode(Code):
             named = others[:-1]  # the scratch memory is that of the buffers
             table = self._table(buffers, named)
             after_fork.call(
-                function, ctypes.c_void_p(table.ctypes.data), buffers.batch, parallel.threads()
+                function, ctypes.c_void_p(table.ctypes.data), buffers.batch, self._threads(buffers)
             )
             for name in counted:
                 named[0][name][...] += 1
@@ -117,6 +117,13 @@ class NativeCode(Code):
                 buffers[view.name] = source[root.name].reshape(-1, *view.shape)
 
         return run
+
+    def _threads(self, buffers: Buffers) -> int:
+        """Return how many threads may run: no more than have memory, if the number was changed."""
+        if not self._native.work:
+            return parallel.threads()
+        room = (buffers.scratch.size - self._native.scratch) // self._native.work
+        return max(1, min(parallel.threads(), room))
 
     def _views(self, steps: Sequence[Step]) -> list[tuple[Buffer, Operand]]:
         """Return the views that a caller reads, and what each is a view of."""

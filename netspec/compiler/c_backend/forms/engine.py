@@ -1,0 +1,301 @@
+"""Forms for the engine alone: all images at once, in tiles of vectors, with memory for each thread."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+from netspec.compiler.c_backend.forms.windows import in_blocks, pads, volume
+from netspec.compiler.c_backend.kernel_call import KernelCall, c_call
+from netspec.records import record
+
+# Filters in a block of the engine's functions.
+BLOCK = 16
+# The numbers that a part of a picture should have at most: those that fit into a small cache.
+PART = 8192
+# The rows of x that a product over rows packs at a time.
+ROWS = 256
+# Parts of a sum over the batch, each of which is added up alone.
+SUMS = 64
+
+
+@record
+class _Picture:
+    """A convolution of pictures: the sizes of x [height, width, channels] and of y, and the window."""
+
+    x: tuple[int, ...]
+    y: tuple[int, ...]
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    start: tuple[int, int]
+    dilation: tuple[int, int]
+    groups: int
+
+    @property
+    def part(self) -> tuple[int, int]:
+        """The rows of y that are made at a time, and the numbers of x, padded, that they read."""
+        wide = (self.y[1] - 1) * self.stride[1] + max(self.kernel[1] - 1, 0) * self.dilation[1] + 1
+        reach = max(self.kernel[0] - 1, 0) * self.dilation[0] + 1
+        row = wide * self.x[2]
+        most = max((PART // row - reach) // self.stride[0] + 1, -(-reach // self.stride[0]), 1)
+        parts = -(-self.y[0] // most)
+        rows = -(-self.y[0] // parts)
+        return rows, ((rows - 1) * self.stride[0] + reach) * row
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The sizes, as the functions of the library take them."""
+        return (
+            *self.x, *self.y, *self.kernel, *self.stride, *self.start, *self.dilation, self.groups,
+        )  # fmt: skip
+
+
+def _picture(call: KernelCall, x: int, y: int, weight: int) -> _Picture | None:
+    """Return the convolution of a call, by the places of its arguments; None if it is one of volumes."""
+    sizes, results, kernel = call.shape(x), call.shape(y), call.shape(weight)[2:]
+    if not _is_flat(sizes, results):
+        return None
+    (_, *of_x), (_, *of_y), (_, high, wide) = (
+        volume(each, 1) for each in (sizes[:-1], results[:-1], tuple(kernel))
+    )
+    _, *stride = volume(call.ints("stride"), 1)
+    _, *dilation = volume(call.ints("dilation"), 1)
+    _, *start = pads(call)[::2]
+    return _Picture(
+        (*of_x, sizes[-1]), (*of_y, results[-1]), (high, wide), (stride[0], stride[1]),
+        (start[0], start[1]), (dilation[0], dilation[1]), call.whole("groups"),
+    )  # fmt: skip
+
+
+def _in_blocks(filters: int, seen: int, groups: int) -> int:
+    """Return how many numbers the filters of one tap are, in blocks."""
+    return groups * -(-filters // groups // BLOCK) * BLOCK * seen
+
+
+def _packed(call: KernelCall, index: int, groups: int) -> str:
+    """Return filters (O, I / groups, ...) in blocks: a constant, or scratch memory."""
+    weight = call.values(index)
+    if weight is not None:
+        moved = weight.reshape(*weight.shape[:2], -1).transpose(0, 2, 1)
+        return call.memory.constant(call.name(index), in_blocks(moved, groups, BLOCK))
+    filters, seen, *kernel = call.shape(index)
+    taps = math.prod(kernel)
+    packed = call.memory.scratch(_in_blocks(filters, seen, groups) * taps)
+    call.before.extend(
+        c_call("pack_blocks", call.pointer(index), packed, filters, seen, taps, groups)
+    )
+    return packed
+
+
+def conv(call: KernelCall) -> list[str] | None:
+    """Tiles of up to eight places by 16 filters; None for filters that see one channel alone."""
+    picture = _picture(call, 0, 3, 1)
+    if picture is None or _is_depthwise(picture):
+        return None
+    packed = _packed(call, 1, picture.groups)
+    _, high, wide, made = (1, *picture.y)
+    return _conv(
+        call, call.pointer(0), packed, call.pointer(2), call.pointer(3), picture,
+        (high * wide * made, wide * made, made),
+    )  # fmt: skip
+
+
+def _is_depthwise(picture: _Picture) -> bool:
+    return picture.groups == picture.x[2] and picture.groups > 1
+
+
+def _conv(
+    call: KernelCall, x: str, packed: str, bias: str, y: str, picture: _Picture,
+    steps: tuple[int, int, int],
+) -> list[str]:  # fmt: skip
+    rows, part = picture.part
+    return c_call(
+        "conv_images", x, packed, bias, y, call.memory.work(part), "WORK", call.count,
+        *picture.numbers, rows, *steps,
+    )  # fmt: skip
+
+
+def conv_backward_input(call: KernelCall) -> list[str] | None:
+    """A convolution of the gradient for each place that a stride has between two outputs."""
+    picture = _picture(call, 2, 0, 1)
+    if picture is None or _is_depthwise(picture):
+        return None
+    if picture.stride != (1, 1) and picture.dilation != (1, 1):
+        return None
+    lines = []
+    for above in range(min(picture.stride[0], picture.x[0])):
+        for before in range(min(picture.stride[1], picture.x[1])):
+            lines += _phase(call, picture, above, before)
+    return lines
+
+
+def _phase(call: KernelCall, picture: _Picture, above: int, before: int) -> list[str]:
+    """Return the gradients of the places that lie so far behind a multiple of the stride."""
+    filters, seen, *_ = call.shape(1)
+    groups, (height, width, channels) = picture.groups, picture.x
+    first, taps, starts, sizes = [], [], [], []
+    for axis, (phase, size) in enumerate(((above, height), (before, width))):
+        step, kernel, dilation = picture.stride[axis], picture.kernel[axis], picture.dilation[axis]
+        k0 = (phase + picture.start[axis]) % step
+        count = max(-(-(kernel - k0) // step), 0)
+        first.append(k0)
+        taps.append(count)
+        starts.append((count - 1) * dilation - (phase + picture.start[axis] - k0) // step)
+        sizes.append(-(-(size - phase) // step))
+    packed = call.memory.scratch(
+        _in_blocks(groups * seen, filters // groups, groups) * math.prod(taps)
+    )
+    back = _Picture(
+        picture.y, (sizes[0], sizes[1], channels), (taps[0], taps[1]), (1, 1),
+        (starts[0], starts[1]), picture.dilation, groups,
+    )  # fmt: skip
+    step_h, step_w = picture.stride
+    target, offset = call.pointer(2), (above * width + before) * channels
+    return [
+        *c_call(
+            "pack_blocks_back", call.pointer(1), packed, filters, seen, groups,
+            *picture.kernel, *first, step_h, step_w,
+        ),
+        *_conv(
+            call, call.pointer(0), packed, "0", f"{target} + {offset}" if offset else target, back,
+            (height * width * channels, step_h * width * channels, step_w * channels),
+        ),
+    ]  # fmt: skip
+
+
+def conv_backward_weight(call: KernelCall) -> list[str] | None:
+    """Tiles of up to eight numbers that a window sees by 16 filters, over all places."""
+    picture = _picture(call, 0, 1, 2)
+    if picture is None:
+        return None
+    filters, seen, *kernel = call.shape(2)
+    rows, part = picture.part
+    columns, run = (1, kernel[-1] * seen) if picture.groups == 1 else (kernel[-1], seen)
+    blocks = _in_blocks(filters, 1, picture.groups) // BLOCK
+    tiles = blocks * picture.kernel[0] * columns * -(-run // 8)
+    shares = max(1, min(4, 24 // tiles))
+    sums = call.memory.scratch(
+        shares * _in_blocks(filters, seen, picture.groups) * math.prod(kernel)
+    )
+    return c_call(
+        "conv_images_backward_weight", *map(call.pointer, range(3)), sums,
+        call.memory.work(part), "WORK", call.count, *picture.numbers, rows, shares,
+    )  # fmt: skip
+
+
+def linear(call: KernelCall) -> list[str]:
+    """Tiles of up to eight rows by 16 outputs."""
+    outputs, inputs = call.shape(1)
+    return c_call(
+        "linear_rows", call.pointer(0), _packed(call, 1, 1), call.pointer(2), call.pointer(3),
+        call.rows(0, inputs), inputs, outputs,
+    )  # fmt: skip
+
+
+def linear_backward_input(call: KernelCall) -> list[str]:
+    """The same, with the weight as it is."""
+    outputs, inputs = call.shape(1)
+    return c_call(
+        "linear_rows_backward_input", *map(call.pointer, range(3)),
+        call.memory.work(outputs * BLOCK), "WORK", call.rows(0, outputs), inputs, outputs,
+    )  # fmt: skip
+
+
+def linear_backward_weight(call: KernelCall) -> list[str]:
+    """Tiles of up to eight outputs by 16 inputs, over all rows."""
+    outputs, inputs = call.shape(2)
+    return c_call(
+        "linear_rows_backward_weight", *map(call.pointer, range(3)),
+        call.memory.work(ROWS * BLOCK), "WORK", call.rows(0, inputs), inputs, outputs, ROWS,
+    )  # fmt: skip
+
+
+def sum_of_rows(call: KernelCall) -> list[str]:
+    """The gradient of a bias."""
+    columns = call.size(1)
+    sums = call.memory.scratch(SUMS * columns)
+    return c_call(
+        "sum_of_many_rows", call.pointer(0), call.pointer(1), sums, call.rows(0, columns), columns
+    )
+
+
+def batch_statistics(call: KernelCall) -> list[str]:
+    """The mean and variance of a batch. The number of batches is not counted."""
+    channels = call.shape(0)[-1]
+    return c_call(
+        "statistics_of_many", *map(call.pointer, (0, 2, 3, 4, 5, 7, 8, 9, 10)),
+        call.memory.scratch(2 * SUMS * channels),
+        call.rows(0, channels), channels, call.real("eps"), call.real("momentum"),
+    )  # fmt: skip
+
+
+def batch_norm_backward(call: KernelCall) -> list[str]:
+    """The gradients of weight and bias, and the vectors that make that of x."""
+    channels = call.shape(0)[-1]
+    return c_call(
+        "batch_norm_backward_of_many", *map(call.pointer, (0, 1, 3, 4, 5, 6, 7, 8, 9, 10)),
+        call.memory.scratch(2 * (SUMS + 1) * channels), call.rows(0, channels), channels,
+    )  # fmt: skip
+
+
+def max_pool(call: KernelCall) -> list[str] | None:
+    """All rows of all pictures; None for volumes."""
+    pool = _pool(call)
+    if pool is None:
+        return None
+    return c_call(
+        "max_pool_of_many", call.pointer(0), call.pointer(1), call.count,
+        *pool.x, *pool.y[:2], *pool.kernel, *pool.stride, *pool.start, *pool.dilation,
+    )  # fmt: skip
+
+
+def max_pool_backward(call: KernelCall) -> list[str] | None:
+    """The same, where no place is in two windows."""
+    pool = _pool(call)
+    if pool is None or pool.start != (0, 0) or pool.dilation != (1, 1):
+        return None
+    axes = zip(pool.x[:2], pool.y[:2], pool.kernel, pool.stride, strict=True)
+    if any(kernel > step or (y - 1) * step + kernel > x for x, y, kernel, step in axes):
+        return None
+    return c_call(
+        "max_pool_apart_backward", *map(call.pointer, range(4)), call.count,
+        *pool.x, *pool.y[:2], *pool.kernel, *pool.stride,
+    )  # fmt: skip
+
+
+def _pool(call: KernelCall) -> _Picture | None:
+    """Return a pool of pictures, as the convolution with the same window."""
+    x, y, kernel = call.shape(0), call.shape(1), call.ints("kernel")
+    if not _is_flat(x, y):
+        return None
+    ((_, *of_x), (_, *of_y), (_, *window), (_, *stride), (_, *dilation)) = (
+        volume(each, 1)
+        for each in (x[:-1], y[:-1], kernel, call.ints("stride"), call.ints("dilation"))
+    )
+    _, *start = pads(call)[::2]
+    return _Picture(
+        (*of_x, x[-1]), (*of_y, y[-1]), (window[0], window[1]), (stride[0], stride[1]),
+        (start[0], start[1]), (dilation[0], dilation[1]), 1,
+    )  # fmt: skip
+
+
+def _is_flat(*shapes: tuple[int, ...]) -> bool:
+    """Whether shapes are those of signals or pictures, and have numbers as sizes."""
+    return all(len(s) < 4 and all(isinstance(n, int) for n in s) for s in shapes)
+
+
+# A form returns the lines of C; None if there are none for these sizes, and another form is taken.
+ENGINE_FORMS: Mapping[str, Callable[[KernelCall], list[str] | None]] = {
+    "batch_norm.batch_backward": batch_norm_backward,
+    "batch_norm.batch_statistics": batch_statistics,
+    "conv.backward_bias": sum_of_rows,
+    "conv.backward_input": conv_backward_input,
+    "conv.backward_weight": conv_backward_weight,
+    "conv.forward": conv,
+    "linear.backward_bias": sum_of_rows,
+    "linear.backward_input": linear_backward_input,
+    "linear.backward_weight": linear_backward_weight,
+    "linear.forward": linear,
+    "pool.max_backward": max_pool_backward,
+    "pool.max_forward": max_pool,
+}

@@ -1,0 +1,94 @@
+/* A part of a picture [height][width][channels], from a place on that may lie outside, with zeros where
+   it does. */
+static void padded_part(const real *x, real *part, int height, int width, int channels,
+                        int above, int before, int part_height, int part_width)
+{
+    const int j0 = before < 0 ? -before : 0, left = j0 < part_width ? j0 : part_width;
+    const int end = width - before, right = end < part_width ? end : part_width;
+    for (int i = 0; i < part_height; i++, part += part_width * channels) {
+        const int row = above + i, inside = row >= 0 && row < height && right > left;
+        const int j1 = inside ? left : part_width, j2 = inside ? right : part_width;
+        const real *from = x + (row * width + before) * channels;
+        for (int c = 0; c < j1 * channels; c++)
+            part[c] = 0;
+        for (int c = j1 * channels; c < j2 * channels; c++)
+            part[c] = from[c];
+        for (int c = j2 * channels; c < part_width * channels; c++)
+            part[c] = 0;
+    }
+}
+
+/* The convolution of rows that need no padding, with the filters of one group, tile by tile. */
+static void conv_group(const real *x, const real *packed, const real *bias, real *y,
+                       int x_row, int channels, int y_height, int y_width, int filters, int seen,
+                       int kernel_h, int kernel_w, int stride_h, int stride_w,
+                       int dilation_h, int dilation_w, int y_row, int y_step)
+{
+    /* Taps that lie side by side in memory are one run. */
+    const int joined = seen == channels && dilation_w == 1;
+    const Walk walk = {
+        kernel_h, dilation_h * x_row, kernel_w * seen * BLOCK,
+        joined && kernel_w ? 1 : kernel_w, dilation_w * channels, seen * BLOCK,
+        joined ? kernel_w * seen : seen, 1, BLOCK,
+    };
+    const int start = bias ? FROM_BIAS : FROM_ZERO;
+    for (int o = 0; o < filters; o += BLOCK) {
+        const int high = filters - o < BLOCK ? filters - o : BLOCK, most = tile_rows(high);
+        /* The next place is written over what spilled into it, which is no more than one place. */
+        const int spill = filters <= BLOCK && y_step == filters && y_row == y_width * y_step
+                          && 2 * filters >= (high > LANES ? 2 : 1) * LANES;
+        const real *block = packed + o * kernel_h * kernel_w * seen;
+        const real *added = bias ? bias + o : 0;
+        int x_at[8], y_at[8], used = 0;
+        for (int i = 0; i < y_height; i++)
+            for (int j = 0; j < y_width; j++) {
+                x_at[used] = i * stride_h * x_row + j * stride_w * channels;
+                y_at[used++] = i * y_row + j * y_step;
+                if (used == most) {
+                    tile_along(used, &walk, x, x_at, block, added, start, y + o, y_at, high, spill);
+                    used = 0;
+                }
+            }
+        if (used)
+            tile_along(used, &walk, x, x_at, block, added, start, y + o, y_at, high, spill);
+    }
+}
+
+/* Convolution of pictures, as `conv` does it for one, with blocks of 16 filters. Threads share parts of
+   `rows` rows. The outputs of a row lie `y_step` apart, rows `y_row` and pictures `y_image`. Each thread
+   has `each` numbers of `work`. */
+static void conv_images(const real *x, const real *packed, const real *bias, real *y, real *work, int each,
+                        int images, int height, int width, int channels,
+                        int y_height, int y_width, int filters,
+                        int kernel_h, int kernel_w, int stride_h, int stride_w, int top, int left,
+                        int dilation_h, int dilation_w, int groups,
+                        int rows, int y_image, int y_row, int y_step)
+{
+    const int seen = channels / groups, made = filters / groups, parts = (y_height + rows - 1) / rows;
+    const int blocks = (made + BLOCK - 1) / BLOCK * BLOCK;
+    const int wide = (y_width - 1) * stride_w + (kernel_w > 0 ? kernel_w - 1 : 0) * dilation_w + 1;
+    const int reach = (kernel_h > 0 ? kernel_h - 1 : 0) * dilation_h + 1;
+    const int high = (y_height - 1) * stride_h + reach;
+    const int pads = top > 0 || left > 0 || high - top > height || wide - left > width;
+    PARALLEL_IF((double)images * y_height * y_width * filters * kernel_h * kernel_w * seen > PRODUCTS)
+    for (int item = 0; item < images * parts; item++) {
+        const int n = item / parts, i = item % parts * rows;
+        const int many = y_height - i < rows ? y_height - i : rows, above = i * stride_h - top;
+        const real *from = x + n * height * width * channels;
+        int x_row = width * channels;
+        if (pads) {
+            real *part = work + THIS_THREAD * each;
+            padded_part(from, part, height, width, channels, above, -left,
+                        (many - 1) * stride_h + reach, wide);
+            from = part;
+            x_row = wide * channels;
+        } else {
+            from += (above * width - left) * channels;
+        }
+        for (int g = 0; g < groups; g++)
+            conv_group(from + g * seen, packed + g * blocks * kernel_h * kernel_w * seen,
+                       bias ? bias + g * made : 0, y + n * y_image + i * y_row + g * made,
+                       x_row, channels, many, y_width, made, seen, kernel_h, kernel_w,
+                       stride_h, stride_w, dilation_h, dilation_w, y_row, y_step);
+    }
+}

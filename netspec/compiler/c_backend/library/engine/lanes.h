@@ -1,0 +1,43 @@
+/* Vectors of numbers: an extension of GCC and Clang. For another compiler they have one number. */
+#if defined(__GNUC__) && !defined(NO_VECTORS)
+#if defined(__AVX512F__)
+#define VECTOR_BYTES 64
+#elif defined(__AVX__)
+#define VECTOR_BYTES 32
+#else
+#define VECTOR_BYTES 16
+#endif
+typedef real Vector __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(real)), __may_alias__));
+typedef __typeof__((Vector){0} < (Vector){0}) Mask;
+#define INLINE inline __attribute__((always_inline))
+#define CHOSEN(where, a, b) ((Vector)(((where) & (Mask)(a)) | (~(where) & (Mask)(b))))
+#else
+#define VECTOR_BYTES sizeof(real)
+typedef real Vector;
+typedef int Mask;
+#define INLINE inline
+#define CHOSEN(where, a, b) ((where) ? (a) : (b))
+#endif
+/* Filters are stored in blocks, with zeros behind the last one of a group. */
+enum { LANES = VECTOR_BYTES / sizeof(real), BLOCK = 16 };
+#define AT(pointer) (*(Vector *)(pointer))
+#define READ(pointer) (*(const Vector *)(pointer))
+
+/* Threads share a loop of more products than these, or of more numbers; less is not worth their start. */
+#ifndef PRODUCTS
+#define PRODUCTS (1 << 20)
+#define NUMBERS (1 << 16)
+#endif
+#ifdef _OPENMP
+#define THIS_THREAD omp_get_thread_num()
+#else
+#define THIS_THREAD 0
+#endif
+/* Loops whose turns do not read what other turns write. */
+#if defined(__clang__)
+#define APART _Pragma("clang loop vectorize(assume_safety)")
+#elif defined(__GNUC__)
+#define APART _Pragma("GCC ivdep")
+#else
+#define APART
+#endif

@@ -1,0 +1,79 @@
+/* Fully connected: y[r][o] = bias[o] + sum over i of x[r][i] * weight[o][i], with blocks of 16 outputs,
+   [block][input][output in the block]. Threads share the tiles. */
+static void linear_rows(const real *x, const real *packed, const real *bias, real *y,
+                        int rows, int inputs, int outputs)
+{
+    const int blocks = (outputs + BLOCK - 1) / BLOCK, parts = (rows + 47) / 48;
+    const Walk walk = {1, 0, 0, 1, 0, 0, inputs, 1, BLOCK};
+    PARALLEL_IF((double)rows * inputs * outputs > PRODUCTS)
+    for (int item = 0; item < blocks * parts; item++) {
+        const int o = item / parts * BLOCK, r0 = item % parts * 48, r1 = r0 + 48 < rows ? r0 + 48 : rows;
+        const int high = outputs - o < BLOCK ? outputs - o : BLOCK, most = tile_rows(high);
+        int x_at[8], y_at[8];
+        for (int p = 0; p < most; p++) {
+            x_at[p] = p * inputs;
+            y_at[p] = p * outputs;
+        }
+        for (int r = r0; r < r1; r += most)
+            tile_along(r1 - r < most ? r1 - r : most, &walk, x + r * inputs, x_at,
+                       packed + o * inputs, bias ? bias + o : 0, bias ? FROM_BIAS : FROM_ZERO,
+                       y + r * outputs + o, y_at, high, 0);
+    }
+}
+
+/* Sixteen columns of a matrix [rows][columns], with zeros behind the last one. */
+static void pack_columns(const real *x, real *packed, int rows, int columns, int high)
+{
+    for (int r = 0; r < rows; r++, x += columns, packed += BLOCK) {
+        if (high == BLOCK) {
+            for (int o = 0; o < BLOCK; o++)
+                packed[o] = x[o];
+        } else {
+            for (int o = 0; o < BLOCK; o++)
+                packed[o] = o < high ? x[o] : 0;
+        }
+    }
+}
+
+/* dx[r][i] = sum over o of dy[r][o] * weight[o][i]. Each thread has `each` numbers of `work`. */
+static void linear_rows_backward_input(const real *dy, const real *weight, real *dx, real *work, int each,
+                                       int rows, int inputs, int outputs)
+{
+    const Walk walk = {1, 0, 0, 1, 0, 0, outputs, 1, BLOCK};
+    PARALLEL_IF((double)rows * inputs * outputs > PRODUCTS)
+    for (int i = 0; i < inputs; i += BLOCK) {
+        const int high = inputs - i < BLOCK ? inputs - i : BLOCK, most = tile_rows(high);
+        real *block = work + THIS_THREAD * each;
+        int dy_at[8], dx_at[8];
+        pack_columns(weight + i, block, outputs, inputs, high);
+        for (int p = 0; p < most; p++) {
+            dy_at[p] = p * outputs;
+            dx_at[p] = p * inputs;
+        }
+        for (int r = 0; r < rows; r += most)
+            tile_along(rows - r < most ? rows - r : most, &walk, dy + r * outputs, dy_at, block, 0,
+                       FROM_ZERO, dx + r * inputs + i, dx_at, high, 0);
+    }
+}
+
+/* dweight[o][i] = sum over the rows of dy[r][o] * x[r][i]; `part` rows of x at a time are packed. */
+static void linear_rows_backward_weight(const real *x, const real *dy, real *dweight, real *work, int each,
+                                        int rows, int inputs, int outputs, int part)
+{
+    PARALLEL_IF((double)rows * inputs * outputs > PRODUCTS)
+    for (int i = 0; i < inputs; i += BLOCK) {
+        const int high = inputs - i < BLOCK ? inputs - i : BLOCK, most = tile_rows(high);
+        real *block = work + THIS_THREAD * each;
+        int y_at[8];
+        for (int p = 0; p < most; p++)
+            y_at[p] = p * inputs;
+        for (int r = 0; r < rows; r += part) {
+            const int many = rows - r < part ? rows - r : part;
+            const Walk walk = {1, 0, 0, 1, 0, 0, many, outputs, BLOCK};
+            pack_columns(x + r * inputs + i, block, many, inputs, high);
+            for (int o = 0; o < outputs; o += most)
+                tile_across(outputs - o < most ? outputs - o : most, &walk, dy + r * outputs + o, block,
+                            r ? FROM_Y : FROM_ZERO, dweight + o * inputs + i, y_at, high);
+        }
+    }
+}

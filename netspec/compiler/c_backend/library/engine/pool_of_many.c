@@ -1,0 +1,86 @@
+/* The larger numbers of two vectors; no number (NaN) where one of them has none. */
+static INLINE Vector larger_lanes(Vector a, Vector b)
+{
+    const Mask first = (a >= b) | (a != a);
+    return CHOSEN(first, a, b);
+}
+
+/* What `max_pool` computes, for all images. Vectors may write into the next place of a row, which is
+   written over. */
+static void max_pool_of_many(const real *x, real *y, int images,
+                             int height, int width, int channels,
+                             int y_height, int y_width, int kernel_h, int kernel_w,
+                             int stride_h, int stride_w, int top, int left,
+                             int dilation_h, int dilation_w)
+{
+    PARALLEL_IF((double)images * height * width * channels > NUMBERS)
+    for (int row = 0; row < images * y_height; row++) {
+        const int n = row / y_height, above = row % y_height * stride_h - top;
+        const int k0 = first_tap(above, dilation_h), k1 = end_tap(above, dilation_h, kernel_h, height);
+        const real *picture = x + n * height * width * channels;
+        for (int j = 0; j < y_width; j++) {
+            const int before = j * stride_w - left;
+            const int l0 = first_tap(before, dilation_w);
+            const int l1 = end_tap(before, dilation_w, kernel_w, width);
+            real *to = y + (row * y_width + j) * channels;
+            for (int c = 0; c < channels; c += LANES) {
+                /* There are numbers behind the channels, but not behind the last place of a row. */
+                const int whole = channels - c >= LANES
+                                  || (channels >= LANES / 2 && j + 1 < y_width
+                                      && before + (l1 - 1) * dilation_w < width - 1);
+                Vector most = (Vector){0} - (real)INFINITY;
+                for (int k = k0; k < k1; k++)
+                    for (int l = l0; l < l1; l++) {
+                        const real *seen = picture + c
+                            + ((above + k * dilation_h) * width + before + l * dilation_w) * channels;
+                        most = larger_lanes(most, whole ? READ(seen) : some_lanes(seen, channels - c));
+                    }
+                if (whole)
+                    AT(to + c) = most;
+                else
+                    put_lanes(most, to + c, channels - c);
+            }
+        }
+    }
+}
+
+/* What `max_pool_backward` computes, for pictures whose windows do not share places. A vector that has
+   all channels may write into the next place. */
+static void max_pool_apart_backward(const real *x, const real *y, const real *dy, real *dx, int images,
+                                    int height, int width, int channels,
+                                    int y_height, int y_width, int kernel_h, int kernel_w,
+                                    int stride_h, int stride_w)
+{
+    PARALLEL_IF((double)images * height * width * channels > NUMBERS)
+    for (int row = 0; row < images * y_height; row++) {
+        const int n = row / y_height, i = row % y_height;
+        const int end = i == y_height - 1 ? height : (i + 1) * stride_h;
+        const int at = (n * height + i * stride_h) * width * channels;
+        /* Places that no window has get 0. */
+        if (end - i * stride_h != kernel_h || y_width * kernel_w != width)
+            for (int p = 0; p < (end - i * stride_h) * width * channels; p++)
+                dx[at + p] = 0;
+        for (int j = 0; j < y_width; j++)
+            for (int c = 0; c < channels; c += LANES) {
+                const int from = (row * y_width + j) * channels + c, high = channels - c;
+                const int whole = high >= LANES
+                                  || (channels < LANES && channels >= LANES / 2 && j + 1 < y_width
+                                      && stride_w == kernel_w);
+                const Vector most = whole ? READ(y + from) : some_lanes(y + from, high);
+                const Vector slope = whole ? READ(dy + from) : some_lanes(dy + from, high);
+                Mask found = most < most;
+                for (int k = 0; k < kernel_h; k++)
+                    for (int l = 0; l < kernel_w; l++) {
+                        const int here = at + (k * width + j * stride_w + l) * channels + c;
+                        const Vector seen = whole ? READ(x + here) : some_lanes(x + here, high);
+                        const Mask first = ((seen >= most) | (seen != seen)) & ~found;
+                        found |= first;
+                        const Vector given = CHOSEN(first, slope, (Vector){0});
+                        if (whole)
+                            AT(dx + here) = given;
+                        else
+                            put_lanes(given, dx + here, high);
+                    }
+            }
+    }
+}
