@@ -6,6 +6,8 @@ import base64
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import fields
 
+import numpy as np
+
 from netspec import codes
 from netspec.compiler.ir.graph import Graph, Parameter, show_shape
 from netspec.compiler.ir.plan import Buffer
@@ -243,7 +245,7 @@ def _network(graph: Graph, programs: Programs, names: Names, base: str) -> str:
         "",
         f"    inputs: ClassVar = {_mapping(graph.inputs)}",
     ]
-    if whole := whole_limits(graph):
+    if whole := {name: _limits(graph, name, each) for name, each in whole_limits(graph).items()}:
         lines.append(f"    whole: ClassVar = {_mapping(whole)}")
     if programs.training is not None:
         lines.append(f'    scores: ClassVar = "{scores_output(graph)}"')
@@ -257,6 +259,21 @@ def _network(graph: Graph, programs: Programs, names: Names, base: str) -> str:
         )
         lines.append(f"    prepare = staticmethod({names[programs.once]})")
     return "\n".join(lines)
+
+
+def _limits(graph: Graph, name: str, limits: object) -> object:
+    """Return the limits of an input's whole numbers, see `Network.whole`: an array as lists, with one
+    limit along axes on which all are equal.
+    """
+    if not isinstance(limits, np.ndarray):
+        return limits
+    if graph.input_types.get(name) == "int":
+        limits = np.where(limits == 0, -1, limits)
+    for axis in range(limits.ndim):
+        first = limits.take([0], axis)
+        if (limits == first).all():
+            limits = first
+    return limits.tolist()
 
 
 def _docstring(doc: str) -> list[str]:

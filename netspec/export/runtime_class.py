@@ -59,8 +59,9 @@ class Network:
     """
 
     inputs: ClassVar[Mapping[str, tuple[int, ...]]]
-    # The inputs that hold whole numbers, with the number that all are below, if there is one.
-    whole: ClassVar[Mapping[str, int | None]] = {}
+    # The inputs that hold whole numbers, with the number that all are below, if there is one; or with
+    # lists of such numbers, as the input is, where 0 lets any number be, and -1 any whole one.
+    whole: ClassVar[Mapping[str, Any]] = {}
     drawn: ClassVar[tuple[Drawn, ...]]
     evaluation: ClassVar[Program]
     # Buffers by name that `prepare` computes from the parameters once, instead of in every pass.
@@ -303,14 +304,15 @@ def _numbers(x: ArrayLike) -> Array:
     return array
 
 
-def _require_whole(name: str, array: Array, limit: int | None) -> None:
-    """Refuse fractions, and numbers that are not from 0 to below the limit, where there is one."""
-    wrong = array != np.trunc(array)
-    if limit is not None:
-        wrong |= ~((array >= 0) & (array < limit))
+def _require_whole(name: str, array: Array, limit: Any) -> None:
+    """Refuse fractions, and numbers that are not from 0 to below their limits; see `Network.whole`."""
+    limits = np.broadcast_to(-1 if limit is None else limit, array.shape[1:])
+    wrong = (array != np.trunc(array)) & (limits != 0)
+    wrong |= ~((array >= 0) & (array < limits)) & (limits > 0)
     if wrong.any():
         at = tuple(map(int, np.argwhere(wrong)[0]))
-        wanted = "whole numbers" + ("" if limit is None else f" from 0 to {limit - 1}")
+        most = int(limits[at[1:]])
+        wanted = "whole numbers" + ("" if most < 0 else f" from 0 to {most - 1}")
         raise ValueError(f"{name} must hold {wanted}, and holds {array[at]:g} at {list(at)}")
 
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from netspec import codes
 from netspec.compiler.driver import Request, compile_request, select, written
+from netspec.compiler.ir.places import holds_only_whole
 from netspec.compiler.ir.sizes import names_in
 from netspec.compiler.passes.bind_sizes import specialize
 from netspec.diagnostics import NetspecError, Source
-from netspec.runtime.models.inputs import places_of
 from netspec.runtime.models.numpy_model import Model
 from netspec.tools.agreement.case import draw_inputs
 from netspec.tools.agreement.difference import distances
@@ -166,6 +166,6 @@ def random_inputs(graph: Graph, count: int, rng: np.random.Generator) -> dict[st
 
 
 def _type_of(graph: Graph, name: str) -> type[np.generic]:
-    if places_of(graph, name) is None:
+    if not holds_only_whole(graph, name):
         return np.float32
     return np.bool_ if graph.holds(name) == "bool" else np.int64

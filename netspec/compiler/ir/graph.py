@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import field
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 from netspec.compiler.ir.initializers import Initializer
 from netspec.compiler.syntax.tree import Call, NumberType
@@ -101,13 +101,6 @@ class Node:
         return f"%{self.name} = {self.op}({inputs}) : {show_shape(self.shape)}"
 
 
-class Places(NamedTuple):
-    """How many whole numbers, from 0, an input may hold, and the node that says so."""
-
-    limit: int
-    node: Node
-
-
 @record
 class Graph:
     """A net in which names, blocks, loops and static conditions are resolved.
@@ -190,20 +183,17 @@ class Graph:
         return tuple(name for name in self.inputs if self.holds(name) == "real")
 
     @cached_property
-    def whole_inputs(self) -> Mapping[str, Places]:
-        """The inputs that hold whole numbers from 0, such as tokens, with the fewest that a reader
-        allows.
+    def whole_inputs(self) -> Mapping[str, int]:
+        """The inputs with numbers that layers read as places, such as tokens, with the most places that
+        one of the layers has; `netspec.compiler.ir.places` has each number's.
         """
-        fewest: dict[str, Places] = {}
+        most: dict[str, int] = {}
         for node in reversed(self.nodes):
             for i, name in enumerate(node.inputs):
-                limit = node.op.whole_numbers(i)
-                found = None if limit is None else Places(limit, node)
-                if node.op.only_moves:
-                    found = fewest.get(node.name)
-                if found is not None and (name not in fewest or found.limit <= fewest[name].limit):
-                    fewest[name] = found
-        return {name: fewest[name] for name in self.inputs if name in fewest}
+                limit = most.get(node.name) if node.op.only_moves else node.op.whole_numbers(i)
+                if limit is not None:
+                    most[name] = max(limit, most.get(name, 0))
+        return {name: most[name] for name in self.inputs if name in most}
 
     @cached_property
     def topology(self) -> networkx.DiGraph:

@@ -375,6 +375,13 @@ class Op:
         """Return how many whole numbers, from 0, an input may hold; None if it may hold any number."""
         return None
 
+    def places(self, index: int, *inputs: Shape) -> tuple[tuple[int, Array | None], ...]:
+        """Return how many whole numbers, from 0, numbers of an input may be, with the positions of these
+        in one sample, row-major; None for all of them.
+        """
+        limit = self.whole_numbers(index)
+        return () if limit is None else ((limit, None),)
+
     def draws(self) -> bool:
         """Whether it draws random numbers in training."""
         return False

@@ -15,6 +15,7 @@ from netspec.compiler.ir.onnx_form import (
     OnnxValue,
 )
 from netspec.compiler.ir.op import NoOnnxFormError
+from netspec.compiler.ir.places import holds_only_whole
 from netspec.compiler.onnx_backend.open_sizes import OpenSizes
 from netspec.compiler.onnx_backend.program import Array, OnnxProgram, used
 from netspec.diagnostics import Diagnostic, NetspecError
@@ -149,10 +150,9 @@ class _Lowering:
 
 def _number(graph: Graph, name: str) -> Number:
     """Return the type of an input: what the file declares, or whole numbers where these are read."""
-    declared = graph.input_types.get(name, "real")
-    if declared == "bool":
+    if graph.input_types.get(name) == "bool":
         return "bool"
-    return "int64" if declared == "int" or name in graph.whole_inputs else "float32"
+    return "int64" if holds_only_whole(graph, name) else "float32"
 
 
 def _no_form(node: Node, error: NoOnnxFormError) -> Diagnostic:

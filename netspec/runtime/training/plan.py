@@ -35,6 +35,7 @@ from netspec.runtime.models.classifier_shape import (
 )
 from netspec.runtime.models.inputs import (
     input_name,
+    places_at,
     require_places,
     require_type,
     whole_fields,
@@ -388,11 +389,14 @@ def _whole_inputs(model: Trainable, data: Dataset) -> list[str]:
     """
     graph = model.graph
     found = whole_fields(graph, data.input_shapes)
+    if not found:
+        return []
+    shapes = {input_name(graph, each): shape for each, shape in data.input_shapes.items()}
+    read = places_at(graph, shapes)
     for each in found:
         name = input_name(graph, each)
         for part in (data.x_train, data.x_test):
             for block in blocks(by_input(part)[each]):
                 require_type(graph, name, block)
-                if name in graph.whole_inputs:
-                    require_places(graph, name, block)
+                require_places(read.get(name, ()), name, block)
     return found

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netspec.compiler.ir.graph import Graph, Parameter
-from netspec.runtime.models.inputs import places_of
+from netspec.runtime.models.inputs import draw_whole, holds_whole
 from netspec.runtime.models.numpy_model import draw_parameter
 from netspec.tools.agreement.objective import Objective, has_scores
 from netspec.tools.agreement.quantities import LOSS, Trace
@@ -79,8 +79,8 @@ def draw_inputs(graph: Graph, batch: int, rng: np.random.Generator) -> dict[str,
     """
     drawn: dict[str, Array] = {}
     for name, shape in graph.inputs.items():
-        if (below := places_of(graph, name)) is not None:
-            drawn[name] = rng.integers(below, size=(batch, *shape)).astype(np.float64)
+        if holds_whole(graph, name):
+            drawn[name] = draw_whole(graph, name, (batch, *shape), rng).astype(np.float64)
             continue
         x = rng.standard_normal((batch, *shape))
         readers = graph.consumers.get(name, ())

@@ -95,13 +95,13 @@ class Workload:
         """Return a batch for each input, by name, as (N, C, H, W)."""
         import numpy as np
 
-        from netspec.runtime.models.inputs import places_of
+        from netspec.runtime.models.inputs import draw_whole, holds_whole
 
         rng = np.random.default_rng([self.seed, 1])
         return {
-            name: rng.standard_normal((self.batch, *shape), np.float32)
-            if (below := places_of(self.graph, name)) is None
-            else rng.integers(below, size=(self.batch, *shape)).astype(np.float32)
+            name: draw_whole(self.graph, name, (self.batch, *shape), rng).astype(np.float32)
+            if holds_whole(self.graph, name)
+            else rng.standard_normal((self.batch, *shape), np.float32)
             for name, shape in self.graph.inputs.items()
         }
 

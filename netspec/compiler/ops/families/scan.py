@@ -1,6 +1,7 @@
 """The op of scan blocks: a step of one's own, over the items of a sequence."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -59,8 +60,21 @@ class Scan(Op):
     def whole_numbers(self, index: int) -> int | None:
         """What the block's body takes."""
         graph = self.body.graph
-        places = graph.whole_inputs.get(list(graph.inputs)[index])
-        return None if places is None else places.limit
+        return graph.whole_inputs.get(list(graph.inputs)[index])
+
+    def places(self, index: int, *inputs: Shape) -> tuple[tuple[int, Array | None], ...]:
+        """Those of the block's body, in each item of the sequence."""
+        from netspec.compiler.ir.places import places_read  # NumPy, which checking does without
+
+        graph = self._step(inputs)
+        read = places_read(graph).get(list(graph.inputs)[index], ())
+        known = [at for _, _, at in read if at is not None]
+        if index or not known:
+            return tuple((limit, at) for limit, _, at in read)
+        starts = math.prod(inputs[0][1:]) * np.arange(inputs[0][0])[:, None]
+        return tuple(
+            (limit, None if at is None else (starts + at).reshape(-1)) for limit, _, at in read
+        )
 
     def shape(self, *inputs: Shape) -> Shape:
         """The steps, and the shape of what each returns."""
