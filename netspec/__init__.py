@@ -16,6 +16,7 @@ from netspec.net import Net, load, load_ops, loads
 if TYPE_CHECKING:
     from netspec.check_report import CheckReport, check
     from netspec.compiler.onnx_backend import OnnxOptions
+    from netspec.onnx_import import from_onnx
     from netspec.runtime.data import Dataset
     from netspec.runtime.data import load as load_data
     from netspec.runtime.models.evaluation import Evaluation
@@ -48,6 +49,7 @@ _LAZY = {
     "OnnxOptions": ("netspec.compiler.onnx_backend", "OnnxOptions"),
     "verify": ("netspec.tools.verify", "verify"),
     "load_weights": ("netspec.runtime.weights.weights_file", "load_weights"),
+    "from_onnx": ("netspec.onnx_import", "from_onnx"),
     "from_torch": ("netspec.torch_import", "from_torch"),
     "load_run": ("netspec.trained_run", "load_run"),
     "TrainedRun": ("netspec.trained_run", "TrainedRun"),
@@ -70,6 +72,7 @@ __all__ = [
     "doctor",
     "find_rate",
     "fit",
+    "from_onnx",
     "from_torch",
     "gradcheck",
     "load",

@@ -7,7 +7,7 @@ import inspect
 import netspec
 
 _GROUPS = {
-    "Nets": ("load", "loads", "check", "load_ops", "Net", "CheckReport"),
+    "Nets": ("load", "loads", "check", "load_ops", "Net", "CheckReport", "from_torch", "from_onnx"),
     "Models and training": ("Model", "fit", "History", "Evaluation"),
     "Data and weights": (
         "load_data",

@@ -211,8 +211,7 @@ def _text(net: Net, trained: Trained | None, options: argparse.Namespace) -> str
 def _held(trained: Trained, options: argparse.Namespace) -> bytes | None:
     """Return the weights file that a standalone file holds, in float32.
 
-    None if those of a run are too many, which is said on stderr; those of `--weights` are refused
-    further on.
+    None if they are too many, which is said on stderr with the way to load them.
     """
     import numpy as np
 
@@ -225,11 +224,19 @@ def _held(trained: Trained, options: argparse.Namespace) -> bytes | None:
     }
     stored = trained.weights
     content = weights_bytes(tensors, stored.normalization, stored.metadata)
-    if len(content) > MAX_WEIGHTS and options.weights is None:
-        size = f"{len(content) / 1e6:,.0f} MB"
-        tell(f'note: the file holds no weights, which are {size}: load_weights("{trained.path}")')
-        return None
-    return content
+    if len(content) <= MAX_WEIGHTS:
+        return content
+    size = f"{len(content) / 1e6:,.0f} MB"
+    tell(f"note: the file holds no weights, which are {size}: {_loaded(trained, options)}")
+    return None
+
+
+def _loaded(trained: Trained, options: argparse.Namespace) -> str:
+    """Return how a standalone file loads weights that it does not hold."""
+    if trained.path.suffix == ".safetensors" and not options.rename:
+        return f'load_weights("{trained.path}")'
+    saved = 'netspec.save_weights("w.safetensors", model.state_dict())'
+    return f"it loads safetensors with the net's own names, which {saved} writes"
 
 
 def _say_weights(options: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from netspec import codes
 from netspec.cli import OK
-from netspec.cli.common import emit
+from netspec.cli.common import emit, tell
 from netspec.cli.named_run import NamedRun
 from netspec.cli.output_place import add_force_option, check_output
 from netspec.cli.picture_options import add_normalize_options, given_normalization, given_resize
@@ -96,6 +96,8 @@ def run(options: argparse.Namespace) -> int:
         vocabulary=stored_vocabulary(trained.weights.metadata),
     ).fit_to_inputs(model.graph.inputs)  # fmt: skip
     by_class = _check_loss(options, settings, model, data)
+    if trained.run is None:  # the training of a run said it
+        _say_doubts(settings, model, data)
     x, y = _part(data, options.part, settings)
     if given is None:
         require_same_pixels(data.name, number_types(x), image_type(trained.weights.metadata))
@@ -151,6 +153,16 @@ def _check_loss(
         require_targets(model.graph, data, kind)
     require(by_class or options.mistakes is None, "--mistakes draws images with one class each")
     return by_class
+
+
+def _say_doubts(settings: Settings, model: Model | TorchModel, data: Dataset) -> None:
+    """Say on stderr what makes an output unfit for a loss over scores."""
+    from netspec.runtime.models.classifier_shape import doubts_about_scores
+    from netspec.runtime.optim.losses import OF_SCORES
+
+    if isinstance(_loss(settings), OF_SCORES):
+        for doubt in doubts_about_scores(model.graph, data.classes):
+            tell(f"warning: {doubt}")
 
 
 def _by_class(

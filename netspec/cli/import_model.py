@@ -13,6 +13,8 @@ from netspec.cli import OK
 from netspec.cli.common import add_color_option, arguments_of, emit, report, tell, write_whole
 from netspec.cli.output_place import add_force_option, check_output
 from netspec.diagnostics import NetspecError
+from netspec.files.model_files import is_model
+from netspec.files.regular_file import read_regular
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,14 +76,19 @@ def run(options: argparse.Namespace) -> int:
     if len({os.path.realpath(path) for path in outputs}) < len(outputs):
         message = f"cannot write {outputs[0]}: the net and the weights are two files"
         raise NetspecError.simple(codes.OUTPUT_UNWRITABLE, message, "name another one")
-    sources = [Path(options.source.rpartition(":")[0] or options.source)]
+    _require_safetensors(options.weights_out)
+    source = Path(options.source.rpartition(":")[0] or options.source)
     for path in outputs:
-        check_output(path, [s for s in sources if s.is_file()], force=options.force)
+        # A net that is there may be the one that this import writes: that is seen afterwards.
+        force = options.force or path is options.output
+        check_output(path, [source] if source.is_file() else [], force=force)
     readers: Mapping[str, Callable[[argparse.Namespace], ImportedText]] = {
         "torch": _from_torch,
         "onnx": _from_onnx,
     }
     found = readers[options.tool](options)
+    if options.output is not None and not options.force:
+        _require_same(options.output, found.text)
     for note in found.notes:
         tell(f"note: {note}")
     report(found.net.warnings, options)
@@ -89,6 +96,8 @@ def run(options: argparse.Namespace) -> int:
         emit(found.text.rstrip("\n"))
     else:
         write_whole(options.output, found.text)
+        if options.output.suffix != ".net":
+            tell(f"note: {options.output} is a net, and editors know these by their ending: .net")
     if options.weights_out is not None:
         from netspec.runtime.weights.safetensors_file import save_weights
 
@@ -99,6 +108,38 @@ def run(options: argparse.Namespace) -> int:
         slopes = "" if gradients is None else f", gradients {gradients:.1e}"
         tell(f"in training with random parameters: outputs {found.trained.outputs:.1e}{slopes}")
     return OK
+
+
+def _require_safetensors(path: Path | None) -> None:
+    """Refuse a name that says another format than what is written.
+
+    Raises:
+        NetspecError: `output/unwritable`.
+    """
+    if path is not None and path.suffix != ".safetensors" and is_model(path.name):
+        message = f"the weights are written as safetensors, and {path} is named as something else"
+        help = f"name it {path.with_suffix('.safetensors').name}"
+        raise NetspecError.simple(codes.OUTPUT_UNWRITABLE, message, help)
+
+
+def _require_same(path: Path, text: str) -> None:
+    """Refuse to replace a file by another net; the same net may be written again.
+
+    Raises:
+        NetspecError: `output/not-generated`, `output/unwritable`.
+    """
+    if not path.is_file():
+        return
+    try:
+        held = read_regular(path)
+    except OSError as error:
+        message = f"cannot write {path}: the file there cannot be read ({error.strerror})"
+        raise NetspecError.simple(codes.OUTPUT_UNWRITABLE, message) from None
+    if held not in (b"", text.encode()):
+        raise NetspecError.simple(
+            codes.OUTPUT_NOT_GENERATED, f"{path} already exists, and is not what this import writes",
+            "name another file, or give --force to replace it",
+        )  # fmt: skip
 
 
 def _from_onnx(options: argparse.Namespace) -> ImportedText:

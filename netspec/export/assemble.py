@@ -21,7 +21,7 @@ from netspec.export.linker import Names, imports, in_order, sections
 from netspec.export.literals import WIDTH, filled, items
 from netspec.export.programs import Made, Programs, make_programs, outside
 from netspec.export.source_units import SourceModule, Target, Unit, closure, module
-from netspec.runtime.models.classifier_shape import label_count, scores_output
+from netspec.runtime.models.classifier_shape import has_probabilities, label_count, scores_output
 from netspec.runtime.models.inputs import whole_limits
 
 BASE = "netspec.export.runtime_class"
@@ -200,10 +200,11 @@ def _usage(graph: Graph, training: bool, name: str, *, holds: bool) -> list[str]
         ]
     elif not holds:
         lines += [f"    net = {name}()"]
+    given = "images as" if len(graph.inputs) == 1 else "a dict by input, as"
     return [
         *lines,
         load,
-        "    net.predict(images)                      # classes; images as they were in training,",
+        f"    net.predict(images)                      # classes; {given} they were in training,",
         "    net.predict_proba(images)                # [N, classes]; net.class_names says which",
         "    net.forward(x)                           # and x normalized already",
     ]
@@ -249,6 +250,8 @@ def _network(graph: Graph, programs: Programs, names: Names, base: str) -> str:
         lines.append(f"    whole: ClassVar = {_mapping(whole)}")
     if programs.training is not None:
         lines.append(f'    scores: ClassVar = "{scores_output(graph)}"')
+    if has_probabilities(graph):
+        lines.append("    gives_probabilities: ClassVar = True")
     lines.append(f"    drawn: ClassVar = {items(drawn, 4)}")
     lines.append(f"    evaluation: ClassVar = {_program(programs.evaluation, names)}")
     if programs.training is not None:

@@ -30,6 +30,9 @@ from netspec.runtime.optim.targets import class_axis, over_places
 # The parameters and buffers of a net: name, shape, the initializer of its values, and role.
 Drawn = tuple[str, tuple[int, ...], Initializer, str]
 
+# (mean, scale) of the numbers of an input.
+Statistics = tuple[Array, Array]
+
 # Counters of batches: integers, which not every weights file has.
 COUNTER = "counter"
 CONSTANT = "constant"
@@ -54,7 +57,8 @@ class Network:
 
     Attributes:
         parameters: arrays by name, including buffers (running statistics).
-        normalization: (mean, scale) of the inputs: `predict` takes (x - mean) / scale.
+        normalization: (mean, scale) of the input: `predict` takes (x - mean) / scale; a dict of such
+            pairs by name if there are several inputs.
         about: other facts about the training in a weights file: texts by name.
     """
 
@@ -66,12 +70,14 @@ class Network:
     evaluation: ClassVar[Program]
     # Buffers by name that `prepare` computes from the parameters once, instead of in every pass.
     prepared: ClassVar[Mapping[str, tuple[int, ...]]] = {}
+    # Whether the scores are probabilities already.
+    gives_probabilities: ClassVar[bool] = False
     # The weights that the file holds: a safetensors file in base64.
     held: ClassVar[str] = ""
 
     def __init__(self, seed: int = 0, dtype: str = "float32") -> None:
         self.dtype = np.dtype(dtype)
-        self.normalization: tuple[Array, Array] | None = None
+        self.normalization: Statistics | dict[str, Statistics] | None = None
         self.about: dict[str, str] = {}
         self.parameters: dict[str, Array] = {}
         for name, shape, initializer, role in self.drawn:
@@ -117,16 +123,20 @@ class Network:
             outputs = {name: buffers[b].copy() for name, b in self.evaluation.outputs.items()}
         return outputs if len(outputs) > 1 else next(iter(outputs.values()))
 
-    def predict(self, x: ArrayLike) -> Any:
+    def predict(self, x: ArrayLike | Mapping[str, ArrayLike]) -> Any:
         """Return the class of each image of a batch, given as before `normalization`.
+
+        Args:
+            x: as for `forward`.
 
         For a net without scores [N, classes], the outputs themselves are returned.
         """
         scores = self._outputs(x)
         return scores.argmax(axis=1) if getattr(scores, "ndim", 0) == 2 else scores
 
-    def predict_proba(self, x: ArrayLike) -> Array:
-        """Return the softmax of the scores of each image, [N, classes]; images as for `predict`.
+    def predict_proba(self, x: ArrayLike | Mapping[str, ArrayLike]) -> Array:
+        """Return the probabilities of each image, [N, classes]: the softmax of the scores, or the net's
+        own; images as for `predict`.
 
         Raises:
             ValueError: for a net without scores [N, classes].
@@ -134,6 +144,9 @@ class Network:
         scores = self._outputs(x)
         if getattr(scores, "ndim", 0) != 2:
             raise ValueError("the net gives no scores [N, classes]")
+        if self.gives_probabilities:
+            own: Array = scores
+            return own
         probabilities: Array = np.empty_like(scores)
         softmax.forward(scores, probabilities, axis=1)
         return probabilities
@@ -143,17 +156,20 @@ class Network:
         """The names of the classes, as read by `load_weights`; empty if they are unknown."""
         return tuple(json.loads(self.about.get(CLASS_NAMES, "[]")))
 
-    def _outputs(self, x: ArrayLike) -> Any:
+    def _outputs(self, x: ArrayLike | Mapping[str, ArrayLike]) -> Any:
         """Return the outputs of `forward` for a batch that is not normalized yet."""
-        values = np.array(_numbers(x), self.dtype)
+        given = x if isinstance(x, Mapping) else {next(iter(self.inputs)): x}
+        values = {name: np.array(_numbers(each), self.dtype) for name, each in given.items()}
         if self._as_drawn:
             self._as_drawn = False
             message = "no weights were loaded, so all answers are chance: call load_weights first"
             warnings.warn(message, UserWarning, stacklevel=3)
-        if self.normalization is not None:
-            mean, scale = self.normalization
-            values -= mean
-            values /= scale
+        known = self.normalization or {}
+        by_input = known if isinstance(known, dict) else {next(iter(self.inputs)): known}
+        for name, (mean, scale) in by_input.items():
+            if name in values:
+                values[name] -= mean
+                values[name] /= scale
         return self.forward(values)
 
     def load_weights(self, path: str | os.PathLike[str]) -> None:
@@ -290,9 +306,7 @@ class TrainedNetwork(Network):
         """Write parameters, `normalization` and `about` to a file that netspec can also read."""
         entry: dict[str, Any] = {"metadata": self.about}
         if self.normalization is not None:
-            mean, scale = (_encode(np.asarray(part, np.float32)) for part in self.normalization)
-            stored = {"kind": "channel", "mean": mean, "scale": scale}
-            entry["normalization"] = json.dumps(stored, sort_keys=True)
+            entry["normalization"] = json.dumps(_stored(self.normalization), sort_keys=True)
         write_tensors(path, self._saved(), {METADATA: json.dumps(entry, sort_keys=True)})
 
 
@@ -316,10 +330,19 @@ def _require_whole(name: str, array: Array, limit: Any) -> None:
         raise ValueError(f"{name} must hold {wanted}, and holds {array[at]:g} at {list(at)}")
 
 
+def _stored(known: Statistics | dict[str, Statistics]) -> dict[str, Any]:
+    """Return what a weights file holds of a normalization."""
+    if isinstance(known, dict):
+        inputs = {name: _stored(one) for name, one in known.items()}
+        return {"kind": "by-input", "inputs": inputs}
+    mean, scale = (_encode(np.asarray(part, np.float32)) for part in known)
+    return {"kind": "channel", "mean": mean, "scale": scale}
+
+
 def _normalization(
     texts: Mapping[str, str], path: str | os.PathLike[str]
-) -> tuple[Array, Array] | None:
-    """Return (mean, scale) of the inputs from the metadata of a weights file.
+) -> Statistics | dict[str, Statistics] | None:
+    """Return (mean, scale) of the input, or of each by its name, from the metadata of a weights file.
 
     Raises:
         ValueError: if they are damaged.
@@ -329,11 +352,17 @@ def _normalization(
         if stored is None:
             return None
         content = json.loads(stored)
-        mean, scale = _decode(content["mean"]), _decode(content["scale"])
-        if not (scale > 0).all():
-            raise ValueError("scales must be positive")
+        if "inputs" in content:
+            return {name: _statistics(one) for name, one in content["inputs"].items()}
+        return _statistics(content)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path}: the stored normalization is damaged: {error}") from None
+
+
+def _statistics(content: Mapping[str, Any]) -> Statistics:
+    mean, scale = _decode(content["mean"]), _decode(content["scale"])
+    if not (scale > 0).all():
+        raise ValueError("scales must be positive")
     return mean, scale
 
 

@@ -21,7 +21,7 @@ from netspec.compiler.passes.layer_limit import MAX_LAYERS
 from netspec.export import assemble, call_lists, programs, source_units, standalone_source
 from netspec.export.programs import make_programs
 from netspec.export.weights_file import read_tensors, write_tensors
-from netspec.runtime.data.input_normalization import Normalization
+from netspec.runtime.data.input_normalization import Normalization, Normalizations
 from netspec.runtime.weights.safetensors_file import save_weights
 from netspec.runtime.weights.weights_file import load_weights
 from netspec.testing.op_examples import agreement
@@ -495,3 +495,48 @@ print([str(each.message) for each in told])
     )
     message = "no weights were loaded, so all answers are chance: call load_weights first"
     assert out.strip() == str([message])
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_probabilities_are_no_softmax_of_probabilities(training: bool, tmp_path: Path) -> None:
+    text = "net Shares {\n input x: [3]\n output x -> linear(4)%s\n}"
+    x = np.random.default_rng(0).normal(size=(5, 3))
+    found = {}
+    for end in ("", " -> softmax", " -> log_softmax"):
+        path = tmp_path / "shares.py"
+        net = netspec.loads(text % end)
+        path.write_text(standalone_source(net.graph, training=training), "utf-8")
+        made = loaded(path)["Shares"]()
+        with pytest.warns(UserWarning, match="no weights"):
+            found[end] = made.predict_proba(x)
+        if end == " -> softmax":
+            np.testing.assert_array_equal(found[end], made.forward(x))
+    for shares in found.values():
+        np.testing.assert_allclose(shares, found[""], atol=1e-6)
+
+
+def test_a_file_of_two_inputs_predicts_and_normalizes_each(tmp_path: Path) -> None:
+    net = netspec.loads(
+        "net Pair {\n input a: [3]\n input b: [2]\n output concat(a, b) -> linear(4)\n}"
+    )
+    path, weights = tmp_path / "pair.py", tmp_path / "pair.safetensors"
+    path.write_text(standalone_source(net.graph), "utf-8")
+    rng = np.random.default_rng(0)
+    given = {"a": rng.normal(3, 2, (6, 3)), "b": rng.normal(size=(6, 2))}
+    by_input = Normalizations(
+        {"a": Normalization.fit("channel", given["a"]), "b": Normalization.fit("none", given["b"])}
+    )
+    model = net.compile("numpy")
+    netspec.save_weights(weights, model.state_dict(), by_input)
+    made = loaded(path)["Pair"]()
+    made.load_weights(weights)
+    scores = model.forward({"a": by_input.inputs["a"].apply(given["a"], "f4"), "b": given["b"]})
+    np.testing.assert_array_equal(made.predict(given), scores.argmax(1))
+    np.testing.assert_allclose(made.predict_proba(given).sum(1), 1, rtol=1e-5)
+    made.save_weights(weights)
+    again = loaded(path)["Pair"]()
+    again.load_weights(weights)
+    np.testing.assert_array_equal(again.predict_proba(given), made.predict_proba(given))
+    assert netspec.load_weights(weights).normalization.inputs.keys() == {"a", "b"}
+    with pytest.raises(ValueError, match="the inputs are a, b"):
+        made.predict({"a": given["a"]})

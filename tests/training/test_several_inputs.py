@@ -277,3 +277,13 @@ def test_the_courses_captions_are_learnt_alike(arguments: dict[str, Any]) -> Non
         losses.append(netspec.fit(model, data, epochs=4, progress=False).loss_history)
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-9)
     assert losses[0][-1] < losses[0][0]
+
+
+def test_tables_without_a_normalization_are_predicted_as_they_are() -> None:
+    model = netspec.loads(
+        "net Pair {\n input a: [3]\n input b: [2]\n output concat(a, b) -> linear(4)\n}"
+    ).compile("numpy")
+    given = {"a": np.ones((5, 3)), "b": np.zeros((5, 2))}
+    assert (model.predict(given) == model.forward(given).argmax(1)).all()
+    with pytest.raises(netspec.NetspecError, match="how its images are normalised"):
+        model.predict({"a": np.ones((5, 3), np.uint8), "b": given["b"]})  # bytes are of pictures

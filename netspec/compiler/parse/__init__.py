@@ -23,6 +23,7 @@ from netspec.compiler.parse.tables import load_tables
 from netspec.compiler.parse.tree_builder import LocatedError, TreeBuilder
 from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Diagnostic, NetspecError, Source, Span
+from netspec.files.model_files import is_model, what_to_do
 from netspec.files.regular_file import open_below, open_regular
 
 MAX_FILE_BYTES = 1 << 20
@@ -116,8 +117,10 @@ def decode_source(raw: bytes, name: str) -> Source:
     """Decode the text of a `.net` file.
 
     Raises:
-        NetspecError: if it is too large, or is not UTF-8 text.
+        NetspecError: if it is too large, or is not UTF-8 text; a model's file is neither.
     """
+    if is_model(name):
+        raise NetspecError.simple(codes.FILE_NOT_TEXT, f"{name} is no .net file", what_to_do(name))
     if len(raw) > MAX_FILE_BYTES:
         raise NetspecError.simple(
             codes.LIMIT_FILE_SIZE, f"{name} is larger than {MAX_FILE_BYTES // 1024} KiB"

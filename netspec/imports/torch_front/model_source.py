@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from netspec import codes
 from netspec.diagnostics import NetspecError
+from netspec.files.model_files import what_to_do
 from netspec.runtime.models.torch_build import require_torch
 
 if TYPE_CHECKING:
@@ -45,8 +46,11 @@ def make_module(source: str, arguments: Mapping[str, Any]) -> nn.Module:
     Raises:
         NetspecError: `import/module`, also for what the code raises.
     """
-    torch = require_torch()
     where, _, name = source.rpartition(":")
+    if not where:
+        help = what_to_do(source) or "FILE.py:CLASS, or MODULE:FACTORY"
+        raise NetspecError.simple(codes.IMPORT_MODULE, f"{source} names no class or function", help)
+    torch = require_torch()
     torch.manual_seed(0)  # the same weights each time, where none are loaded
     try:
         with _importable(Path(where).parent if where.endswith(".py") else Path()):

@@ -126,6 +126,11 @@ def gives_probabilities(graph: Graph) -> bool:
     return node is not None and node.op.is_distribution
 
 
+def has_probabilities(graph: Graph) -> bool:
+    """Whether the net has one output that a loss could read, and it is a softmax."""
+    return (len(graph.outputs) == 1 or "output" in graph.outputs) and gives_probabilities(graph)
+
+
 def doubts_about_scores(graph: Graph, classes: int) -> Iterator[str]:
     """Return what makes an output unfit for a loss over scores, one text each.
 

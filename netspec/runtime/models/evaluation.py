@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from netspec import codes
-from netspec.compiler.ir.graph import Graph
+from netspec.compiler.ir.graph import Graph, Shape
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.choices import check_name
 from netspec.runtime.data.dataset import IGNORED, Dataset
@@ -382,7 +382,7 @@ def evaluate_part(
         else complete(data.class_names, model.classes)
     )
     require_views(tta, data, model.graph)
-    known = _known_normalization(model, normalize)
+    known = _known_normalization(model, normalize, x)
     return evaluate(model, x, y, known, names, loss=loss, of=views(tta))
 
 
@@ -409,7 +409,7 @@ def predicted(
         require_same_pixels("the array", number_types(x), image_type(model.trained_on.about))
     if normalize is not None and not isinstance(normalize, InputNormalization):
         normalize = _fitted(model, normalize, x)
-    normalization = _known_normalization(model, normalize)
+    normalization = _known_normalization(model, normalize, x)
     best = []
     batch = evaluated_at_a_time(model.graph)
     for start in range(0, len(x), batch):
@@ -444,11 +444,15 @@ def _fitted(
     return fit_normalization(kind, x, whole_fields(model.graph, by_input(x)))
 
 
-def _known_normalization(model: Trained, given: InputNormalization | None) -> InputNormalization:
+def _known_normalization(
+    model: Trained, given: InputNormalization | None, x: Array
+) -> InputNormalization:
     if given is not None:
         return given
     inputs = model.graph.inputs
     if len(whole_fields(model.graph, inputs)) == len(inputs):  # tokens are never normalized
+        return no_normalization(inputs)
+    if model.trained_on is None and not _may_be_pictures(inputs, x):
         return no_normalization(inputs)
     if model.trained_on is None:
         raise NetspecError.simple(
@@ -458,6 +462,12 @@ def _known_normalization(model: Trained, given: InputNormalization | None) -> In
             ' or give normalize="none" for images that are',
         )
     return model.trained_on.normalization
+
+
+def _may_be_pictures(inputs: Mapping[str, Shape], x: Array) -> bool:
+    """Whether samples are pictures, or the bytes of flattened ones, which every net has normalized."""
+    of_bytes = any(array.dtype == np.uint8 for array in by_input(x).values())
+    return of_bytes or any(len(shape) == 3 for shape in inputs.values())
 
 
 def scores(model: Scorer, x: Array | Mapping[str, Array]) -> Array:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from netspec import codes
 from netspec.diagnostics import NetspecError, plural, quoted
+from netspec.files.model_files import is_onnx, what_to_do
 from netspec.files.regular_file import open_regular, read_regular
 from netspec.files.unsound import UnsoundFileError
 from netspec.files.zip_archive import open_archive
@@ -57,7 +58,8 @@ def load_weights(path: str | os.PathLike[str]) -> Weights:
     try:
         return of_engine(_reader(found)(found))
     except UnsoundFileError as error:
-        raise _bad_file(found, str(error)) from None
+        help = what_to_do(str(found)) if is_onnx(found.name) else None
+        raise _bad_file(found, str(error), help) from None
     except FileNotFoundError:
         raise _bad_file(found, "no such file") from None
     except OSError as error:
