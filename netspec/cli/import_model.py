@@ -102,6 +102,9 @@ def run(options: argparse.Namespace) -> int:
         from netspec.runtime.weights.safetensors_file import save_weights
 
         save_weights(options.weights_out, found.state, found.normalization, found.about)
+        if found.normalization is None and found.net.graph.real_inputs:
+            tell("note: the model does not say how its inputs were normalised: see --normalize of train,"
+                 " eval and predict")  # fmt: skip
     tell(f"proved on two batches: outputs at most {found.difference:.1e} of the largest apart")
     if found.trained is not None:
         gradients = found.trained.gradients

@@ -339,9 +339,11 @@ def _prepare(plan: TrainingPlan, model: Model | TorchModel) -> InputNormalizatio
         first, *others = start_from(model, weights.tensors).lines()
         notes = [f"  {note}" for note in weights.notes]
         _LOG.info("\n".join([f"{settings['weights']}: {first}", *notes, *others]))
-    if settings["freeze"]:
+        if (settings.normalize, "normalize" in settings.given) == ("channel", False):
+            _LOG.info("note: " + _other_normalization(weights.normalization is not None))
+    if settings["freeze"] or settings["train-only"]:
         graph = plan.net.graph
-        frozen = choose_frozen(graph, settings["freeze"])
+        frozen = choose_frozen(graph, settings["freeze"], settings["train-only"])
         model.freeze(frozen)
         trained = [p for p in graph.trainable() if p.name not in frozen]
         size = sum(p.size for p in trained)
@@ -355,6 +357,17 @@ def _prepare(plan: TrainingPlan, model: Model | TorchModel) -> InputNormalizatio
         why = "there are no --weights" if none else "the file does not say how"
         raise NetspecError.simple(codes.TRAIN_BAD_OPTION, f"--normalize weights: {why}")
     return normalization
+
+
+def _other_normalization(is_known: bool) -> str:
+    """Return that new statistics are fitted below weights that had others, and how to keep those."""
+    chosen = "inputs are normalised by the mean and deviation of this data"
+    if is_known:
+        return f"{chosen}: --normalize weights keeps what the weights were trained with"
+    return (
+        f"{chosen}; the weights file does not say how its inputs were normalised: --normalize none"
+        " leaves them as they are, and --normalize imagenet or --mean and --std give others"
+    )
 
 
 def _result(history: History) -> str:

@@ -76,6 +76,8 @@ KINDS = (*FITTED, "imagenet")
 _GIVEN = "mean-std"
 # The kind of the text that holds a normalization for each input.
 _BY_INPUT = "by-input"
+# Up to so many numbers are listed where a person may read them.
+_MOST_LISTED = 64
 # As many inputs as a text may describe.
 _MOST_INPUTS = 1 << 10
 _DIVIDED = ("unit", "channel", "imagenet", _GIVEN)
@@ -336,6 +338,16 @@ def normalization_from_json(text: str) -> InputNormalization:
         ) from None
 
 
+def readable_json(by: InputNormalization) -> str:
+    """Return one line of JSON that a person can read; `normalization_from_json` reads it too."""
+    content = json.loads(by.to_json())
+    if content["kind"] == _BY_INPUT:
+        content["inputs"] = {name: _readable(one) for name, one in content["inputs"].items()}
+    else:
+        content = _readable(content)
+    return json.dumps(content, sort_keys=True)
+
+
 def _range(x: NDArray[np.generic]) -> float:
     if x.dtype == np.uint8:
         return _PIXEL_RANGE
@@ -365,7 +377,22 @@ def _encode(array: NDArray[np.float32]) -> dict[str, object]:
     return {"shape": list(array.shape), "data": base64.b64encode(raw).decode("ascii")}
 
 
-def _decode(content: dict[str, object]) -> NDArray[np.float32]:
+def _readable(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of a normalization with lists of numbers in place of base64, except for arrays
+    of many numbers. Each number is the shortest that names its float32.
+    """
+    found: dict[str, Any] = dict(content)
+    for name in ("mean", "scale"):
+        array = _decode(content[name])
+        if array.size <= _MOST_LISTED:
+            shortest = np.array([float(str(value)) for value in array.ravel()])
+            found[name] = shortest.reshape(array.shape).tolist()
+    return found
+
+
+def _decode(content: Any) -> NDArray[np.float32]:
+    if isinstance(content, list):
+        return _of_list(content)
     shape, data = content["shape"], content["data"]
     # Limited, because the product of huge sizes would be a huge number.
     if (
@@ -383,6 +410,16 @@ def _decode(content: dict[str, object]) -> NDArray[np.float32]:
     if len(raw) != 4 * math.prod(shape):
         raise ValueError(f"an array of shape {shape} with {len(raw)} bytes")
     array = np.frombuffer(raw, "<f4").reshape(shape).astype(np.float32)
+    if not np.isfinite(array).all():
+        raise ValueError("an array holds NaN or infinite values")
+    return array
+
+
+def _of_list(content: list[Any]) -> NDArray[np.float32]:
+    numbers = np.array(content)
+    if numbers.dtype.kind not in "if" or not 0 < numbers.ndim <= 4 or not numbers.size:
+        raise ValueError("an array is no list of numbers")
+    array = numbers.astype(np.float32)
     if not np.isfinite(array).all():
         raise ValueError("an array holds NaN or infinite values")
     return array

@@ -73,8 +73,9 @@ class NetModule(LightningModule):  # type: ignore[misc]  # it has no types
         )
         self.net = build_module(net, dtype=self.settings["dtype"], seed=self.settings["seed"])
         self.model = TorchModel(net.graph, self.net, Execution(torch.device("cpu")))
-        if self.settings["freeze"]:
-            self.model.freeze(choose_frozen(net.graph, self.settings["freeze"]))
+        freezing = (self.settings["freeze"], self.settings["train-only"])
+        if any(freezing):
+            self.model.freeze(choose_frozen(net.graph, *freezing))
         self.epochs: int = self.settings["epochs"]
         self.steps_done = 0
         self._scores: list[float] = []

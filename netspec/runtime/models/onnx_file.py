@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.onnx_backend import OnnxModel, OnnxOptions, onnx_model
-from netspec.runtime.data.input_normalization import InputNormalization
+from netspec.runtime.data.input_normalization import InputNormalization, readable_json
 from netspec.runtime.weights.atomic_write import told_plainly
 from netspec.runtime.weights.data_facts import TrainedOn, stored_names
 from netspec.runtime.weights.output_file import write_output
@@ -27,7 +27,7 @@ def about_model(
     """Return what a model says of itself: the net's arguments, and what its weights say of the data."""
     about = {"netspec.arguments": json.dumps(dict(arguments), sort_keys=True)}
     if normalization is not None:
-        about["netspec.normalization"] = normalization.to_json()
+        about["netspec.normalization"] = readable_json(normalization)
     if class_names:
         about["netspec.class_names"] = json.dumps(list(class_names))
     return about

@@ -308,6 +308,9 @@ _TRAINING = (
     Option("freeze", ListOf(Text(), repeated=True), "do not train the parameters whose names match,"
            " such as 'layer1.*'; may be repeated",
            default=(), on_resume="fixed", metavar="PATTERN"),
+    Option("train-only", ListOf(Text(), repeated=True), "train the parameters alone whose names match,"
+           " such as 'head.*', and freeze the others; may be repeated",
+           default=(), on_resume="fixed", metavar="PATTERN"),
     Option("keep", Choice(KEEP), "the weights to save: of the last step (default), or of the epoch"
            " with the best validation accuracy", default="last", of="data", on_resume="fixed"),
 )  # fmt: skip

@@ -110,11 +110,18 @@ def start_from(model: HasState, weights: Mapping[str, NDArray[Any]]) -> Transfer
     return report
 
 
-def choose_frozen(graph: Graph, patterns: Sequence[str]) -> frozenset[str]:
-    """Return the parameters and buffers whose names match any of the patterns.
+def choose_frozen(
+    graph: Graph, patterns: Sequence[str], only: Sequence[str] = ()
+) -> frozenset[str]:
+    """Return the parameters and buffers that are not trained.
 
     A pattern is a glob over whole names: `*` matches any text, including dots (`layer1.*`,
     `*.bias`).
+
+    Args:
+        graph: the net.
+        patterns: those whose names match one are frozen.
+        only: if there are any, those whose names match none are frozen too.
 
     Raises:
         NetspecError: `train/bad-option` for a pattern that matches nothing, with what was probably
@@ -122,7 +129,9 @@ def choose_frozen(graph: Graph, patterns: Sequence[str]) -> frozenset[str]:
     """
     names = list(graph.saved())
     frozen = {name for pattern in patterns for name in _matching(graph, pattern, names)}
-    if patterns and all(p.name in frozen for p in graph.trainable()):
+    if only:
+        frozen |= set(names).difference(*(_matching(graph, pattern, names) for pattern in only))
+    if (patterns or only) and all(p.name in frozen for p in graph.trainable()):
         raise NetspecError.simple(
             BAD_OPTION, f"all parameters of {graph.name} are frozen: no parameter is left to train"
         )
