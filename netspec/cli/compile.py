@@ -233,8 +233,11 @@ def _held(trained: Trained, options: argparse.Namespace) -> bytes | None:
 
 def _loaded(trained: Trained, options: argparse.Namespace) -> str:
     """Return how a standalone file loads weights that it does not hold."""
-    if trained.path.suffix == ".safetensors" and not options.rename:
-        return f'load_weights("{trained.path}")'
+    from netspec.runtime.weights.weights_file import RUN_WEIGHTS
+
+    path = trained.path / RUN_WEIGHTS if trained.path.is_dir() else trained.path
+    if path.suffix == ".safetensors" and path.is_file() and not options.rename:
+        return f'load_weights("{path}")'
     saved = 'netspec.save_weights("w.safetensors", model.state_dict())'
     return f"it loads safetensors with the net's own names, which {saved} writes"
 
