@@ -184,11 +184,13 @@ class _Int8File:
         sizes = {name: math.prod(shape) for name, shape in graph.inputs.items()}
         sizes |= {name: math.prod(graph.shape_of(v)) for name, v in graph.outputs.items()}
         lines = [
-            f"/* The bytes of the memory that values lie in{caller}. */",
+            f"/* The bytes of the memory that values lie in{caller}, which are its numbers. */",
             f"#define {self.upper}_ARENA_BYTES {self._arena()}",
+            f"#define {self.upper}_ARENA_NUMBERS {self._arena()}",
             "",
             *array_sizes(self.names, sizes),
             "/* What a whole number q stands for is scale * (q - zero). */",
+            *self._of_what(),
             *self._scales(),
             "",
             "/* Predicts for one image. */",
@@ -210,6 +212,12 @@ class _Int8File:
         if self.options.classes is not None:
             lines += declared_classify(self.name, self._declared("classify"))
         return declared(self.name, lines, double=False)
+
+    def _of_what(self) -> list[str]:
+        """Return what the whole numbers of an input are of, where that is no pixel."""
+        if self.options.pixels is None:
+            return []
+        return ["/* That of an input is a normalised number; pixels are for predict_uint8. */"]
 
     def _scales(self) -> Iterator[str]:
         """Yield the constants that are the scales of inputs and outputs."""
