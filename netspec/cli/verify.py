@@ -23,7 +23,8 @@ that start out constant moved; the batch is random.
 Two arrays agree to a tolerance if |a - b| <= tolerance * max(1, max|a|): to 1e-10 in float64, to 1e-6
 for each layer on the longest path in float32 (1e-5 at least). Where rounding decides (on which side of
 a ReLU's kink a number lies), correct programs can differ; each is then compared with what the reference
-computes from that program's own preceding values. Parameters after steps must agree to 1e-9 in float64;
+computes from that program's own preceding values. A C file shows none: small differences of its gradients
+in float32 are taken for rounding if float64 agrees. Parameters after steps must agree to 1e-9 in float64;
 float32 is only shown.
 
 The reference is slow on large pictures and wide layers: make the net smaller, for instance with

@@ -21,8 +21,11 @@ from netspec.runtime.engine import code as executor
 from netspec.runtime.optim import optimizers
 from netspec.testing.op_examples import net_of
 from netspec.tools.agreement.alignment import align, expected_calls, key
+from netspec.tools.agreement.compare import Agreement, ComparedItem, Parting, Side
 from netspec.tools.agreement.difference import difference
+from netspec.tools.agreement.quantities import Item
 from netspec.tools.verify import verify
+from netspec.tools.verify.run import _suppose_rounding
 from tests.conftest import ROOT, Run, Write
 from tests.helpers.heavy import some_heavy
 from tests.helpers.op_parameters import two_of_each_quick
@@ -135,6 +138,26 @@ def test_inputs_outputs_shared_layers_and_masks():
     assert report.ok, "\n".join(map(str, report.diagnostics))
     assert report.unseen == ()
     assert max(largest(report, "float64", True, "PyTorch").values()) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("kind", "shown", "size", "excused"),
+    [
+        ("parameter", False, 4.8e-3, True),
+        ("parameter", False, 0.5, False),
+        ("parameter", True, 4.8e-3, False),
+        ("output", False, 4.8e-3, False),
+    ],
+)
+def test_a_small_gradient_of_unseen_values_may_be_rounding(kind, shown, size, excused):
+    """As of a C file in float32, where float64 agrees."""
+    values = {Item("value", "relu1"): np.zeros(3)}
+    sides = [Side("reference", values), Side("C", values if shown else {})]
+    item = ComparedItem(Item(kind, "conv1.weight"), ())
+    parting = Parting("reference", "C", item, size, (0,), (1.0, 1.0 + size))
+    found = Agreement("reference", "C", 1e-5, {"parameter gradients": size}, {}, parting)
+    _suppose_rounding([found], {side.name: side for side in sides})
+    assert (found.parting is None) == found.is_supposed == excused
 
 
 def test_rounding_at_a_kink_is_no_fault():

@@ -51,6 +51,10 @@ class Parting:
     values: tuple[float, float]
 
 
+MOST_BY_A_KINK = 0.05
+"""How much of a gradient one place of a small batch is, which another side of a kink has or has not."""
+
+
 @dataclass
 class Agreement:
     """How far two evaluators are apart.
@@ -60,6 +64,8 @@ class Agreement:
         excused: the rows with differences beyond the tolerance that rounding explains, with the
             items.
         parting: where they first diverge; None if they agree.
+        is_supposed: whether rounding is taken for the reason of differences of gradients, which the
+            numbers of one side do not tell.
     """
 
     left: str
@@ -68,6 +74,13 @@ class Agreement:
     largest: dict[str, float] = field(default_factory=dict)
     excused: dict[str, list[Item]] = field(default_factory=dict)
     parting: Parting | None = None
+    is_supposed: bool = False
+
+    def suppose_rounding(self) -> None:
+        """Take rounding for the reason of a small difference of gradients."""
+        if self.parting is not None and self.parting.size <= MOST_BY_A_KINK:
+            self.parting = None
+            self.is_supposed = True
 
 
 def compare(

@@ -49,7 +49,7 @@ def describe_parting(
                 notes.append(
                     f"{_LONG[side.name]} has {_numbers((float(array[parting.index]),))[0]} there"
                 )
-    if all(map(_shows_values, (s for s in sides if s.name in (parting.left, parting.right)))):
+    if all(map(shows_values, (s for s in sides if s.name in (parting.left, parting.right)))):
         before = "every gradient nearer the loss" if item.is_backward else "everything before it"
         notes.append(f"{before} agrees, or differs only by rounding")
     else:
@@ -85,7 +85,7 @@ def describe_step(
     )
 
 
-def _shows_values(side: Side) -> bool:
+def shows_values(side: Side) -> bool:
     """Whether a side has values of layers, and not only what comes out at the end."""
     return any(item.kind == "value" for item in side.trace)
 

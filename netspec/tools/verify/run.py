@@ -17,8 +17,8 @@ from netspec.runtime.models.onnx_session import require_onnxruntime
 from netspec.runtime.models.room import parameter_count, require_room, value_count
 from netspec.runtime.models.torch_build import build_module, require_torch
 from netspec.tools.agreement.case import HasGraph, Trial, magnify, make_case
-from netspec.tools.agreement.compare import Side
-from netspec.tools.agreement.describe import describe_parting, describe_step
+from netspec.tools.agreement.compare import Agreement, Side
+from netspec.tools.agreement.describe import describe_parting, describe_step, shows_values
 from netspec.tools.agreement.evaluators import PYTORCH, compare_sides, trace_sides, witnesses
 from netspec.tools.agreement.numpy_trace import draw_masks, plan_unfused, trace_reference
 from netspec.tools.agreement.onnx_trace import DTYPE
@@ -91,6 +91,8 @@ def verify(
             advance(f"{dtype}, {'training' if case.training else 'evaluation'}")
             sides = trace_sides(graph, case, dtype, reference, module, c=c, onnx=onnx)
             found = compare_sides(graph, case, sides, tolerance_of(graph, dtype))
+            if dtype == "float32" and "float64" in dtypes and not report.diagnostics:
+                _suppose_rounding(found, sides)
             run = PrecisionRun(dtype, case.training, found)
             report.runs.append(run)
             _describe(graph, run, sides, sink)
@@ -137,6 +139,18 @@ def tolerance_of(graph: Graph, dtype: str) -> float:
     for node in graph.nodes:
         depth[node.name] = 1 + max((depth.get(value, 0) for value in node.inputs), default=0)
     return max(SINGLE_LEAST, SINGLE_A_LAYER * max(depth.values(), default=0))
+
+
+def _suppose_rounding(found: Sequence[Agreement], sides: Mapping[str, Side]) -> None:
+    """Excuse small differences of gradients of sides whose values are not seen: rounding can decide on
+    which side of a kink a number lies, and a fault shows in float64, where all have agreed.
+    """
+    silent = {side.name for side in sides.values() if not shows_values(side)}
+    for comparison in found:
+        parting = comparison.parting
+        is_unseen = bool({comparison.left, comparison.right} & silent)
+        if is_unseen and parting is not None and parting.checkpoint.item.is_backward:
+            comparison.suppose_rounding()
 
 
 def _describe(
