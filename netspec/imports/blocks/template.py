@@ -47,6 +47,9 @@ class Blocks:
         """Return the blocks for the calls of a class: one, if they can share it.
 
         There is none if no two calls are alike: they had better lie in their parents.
+
+        Raises:
+            NetspecError: `import/inexpressible` for a name that no statement can have.
         """
         try:
             templates = [self._template(calls)]
@@ -54,7 +57,10 @@ class Blocks:
             variants = self._variants(calls)
             if all(len(alike) == 1 and not alike[0].tensors for alike in variants):
                 return []
-            templates = self._groups(variants)
+            try:
+                templates = self._groups(variants)
+            except CannotMergeError as error:  # one alone
+                raise _without_a_name(error) from None
         found = []
         for template in templates:
             definition = template.definition(self._free_name(kind))
@@ -72,8 +78,7 @@ class Blocks:
         try:
             template = _Template([root], self._of_calls, self._shapes, self._tables, inputs)
         except CannotMergeError as error:
-            message = f"{error}: a file has no such names"
-            raise NetspecError.simple(codes.IMPORT_INEXPRESSIBLE, message) from None
+            raise _without_a_name(error) from None
         statements, results = template.statements(), template.results()
         return Body((*self._tables.read_by(statements), *statements), results)
 
@@ -113,6 +118,12 @@ class Blocks:
         if name in registry():
             name = f"{name}Block"
         return take_name(name, self._taken, joint="")
+
+
+def _without_a_name(error: CannotMergeError) -> NetspecError:
+    message = f"{error}: a file has no such names"
+    better = "give it a name without dots in its module, as `self.fc1` has one"
+    return NetspecError.simple(codes.IMPORT_INEXPRESSIBLE, message, better)
 
 
 class _Template:
