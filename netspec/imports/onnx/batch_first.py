@@ -9,17 +9,22 @@ written for values with the batch in front.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from netspec.compiler.ir.elementwise_op import ElementwiseOp
+from netspec.compiler.ir.expression import FUNCTIONS
 from netspec.compiler.ir.onnx_read import NO_END, FileOperator, FileValue, product
 from netspec.compiler.ir.op import BATCH
 from netspec.compiler.ir.sizes import Dim, Size
+from netspec.compiler.ops import registry
 from netspec.imports.onnx.apart import part_of
 from netspec.imports.onnx.constants import Constants
 from netspec.imports.onnx.modern import defaults
+from netspec.imports.onnx.op_forms import shapeless_forms
 from netspec.imports.onnx.proto_file import Array
 
 # More axes than any value of a net has, even in parts.
@@ -27,11 +32,6 @@ _MOST_AXES = 32
 
 Groups = tuple[tuple[int, ...], ...]
 
-_POINTWISE = frozenset(
-    "Abs Add And Cast Ceil Clip Cos Div Dropout Elu Equal Erf Exp Floor Gelu Greater GreaterOrEqual"
-    " HardSigmoid HardSwish Identity LeakyRelu Less LessOrEqual Log Max Min Mish Mul Neg Not Or Pow"
-    " Reciprocal Relu Selu Sigmoid Sin Softplus Softsign Sqrt Sub Tanh Where".split()
-)
 _ALONG_ONE = frozenset(["Softmax", "LogSoftmax", "LayerNormalization", "RMSNormalization"])
 _REDUCING = frozenset(
     f"Reduce{name}" for name in ("Sum", "Mean", "Max", "Min", "Prod", "LogSumExp", "L1", "L2")
@@ -97,6 +97,24 @@ class View:
             return None
         group = self.groups[axis]
         return group[0] if len(group) == 1 and group[0] else None
+
+
+# Those of no op, or that pass numbers on.
+_OTHER_POINTWISE = frozenset(
+    "Cast Ceil Dropout Equal Floor GreaterOrEqual Identity LessOrEqual Not Or Reciprocal".split()
+)
+
+
+@functools.cache
+def _pointwise() -> frozenset[str]:
+    """Return the operators that compute each number alone: those of formulas and of ops with one."""
+    kinds = [op for op in registry().values() if issubclass(op, ElementwiseOp)]
+    formulas = (function.onnx for function in FUNCTIONS.values())
+    forms = (
+        form.operator for op in kinds for each in op.onnx_forms() for form in shapeless_forms(each)
+    )
+    own = (op.onnx_operator for op in kinds)
+    return _OTHER_POINTWISE.union(formulas, forms, own, *(op.onnx_ends for op in kinds)) - {""}
 
 
 class BatchFirst:
@@ -233,7 +251,7 @@ class _Writing:
 
     def _writer(self) -> Callable[[], Sequence[View] | None] | None:
         operator = self._op.operator
-        if operator in _POINTWISE:
+        if operator in _pointwise():
             return self._pointwise
         if operator in _ALONG_ONE:
             return self._along_one

@@ -251,13 +251,14 @@ class Layout:
             and is_attribute(prefix[0])
             and all(u.step.label is None or len(u.step.label) == 2 for u in users)
         )
+        is_list = is_apart and all(map(is_attribute, prefix)) and _counts(users, len(prefix))
         is_dict = (
             is_apart
             and not is_listed
+            and not is_list
             and DICT_ATTRIBUTES.isdisjoint(children)
             and (is_flat or _are_keys(children))
         )
-        is_list = is_apart and all(map(is_attribute, prefix)) and _counts(users, len(prefix))
         is_deep = (
             is_apart
             and len(prefix) == 1
