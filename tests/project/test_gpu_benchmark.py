@@ -111,6 +111,7 @@ for run in range(200):
 """
 
 
+@pytest.mark.heavy
 def test_an_original_is_run_as_it_is(tmp_path: Path, packed: Path) -> None:
     """It finds its data where it looks for them, its first run warms up, and it is ended in time."""
     (tmp_path / "peer.py").write_text(PEER)
@@ -121,6 +122,7 @@ def test_an_original_is_run_as_it_is(tmp_path: Path, packed: Path) -> None:
     assert "by peer.py" in found["table"]
 
 
+@pytest.mark.heavy
 def test_an_original_that_fails_is_said_to(tmp_path: Path, packed: Path) -> None:
     (tmp_path / "peer.py").write_text("raise SystemExit('no GPU here')")
     found = airbench(packed, tmp_path / "out", "--peer", tmp_path / "peer.py", "--rounds", 1)

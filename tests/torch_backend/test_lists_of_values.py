@@ -151,7 +151,9 @@ def test_nets_with_other_arguments(name: str) -> None:
         torch.jit.script(module_class(net)(**arguments))
 
 
-@pytest.mark.parametrize("name", ["gpt2", "bert_base", "transformer"])
+@pytest.mark.parametrize(
+    "name", ["gpt2", "bert_base", pytest.param("transformer", marks=pytest.mark.heavy)]
+)
 def test_a_transformer_has_a_class_for_each_block(name: str) -> None:
     text = (ZOO / f"{name}.net").read_text("utf-8")
     source = netspec.load(ZOO / f"{name}.net").source("torch")

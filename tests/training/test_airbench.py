@@ -49,6 +49,7 @@ def trained(target: str, name: str = "airbench", **changes):
     return model, netspec.fit(model, pictures(), **{**options, "batch": 60, "epochs": 2, **changes})
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", RECIPES)
 def test_both_backends_take_the_steps_of_the_recipe(name):
     pytest.importorskip("torch")

@@ -66,6 +66,7 @@ def kill_after(out: Path, count: int, *command: str) -> None:
     sweep.wait()
 
 
+@pytest.mark.heavy
 def test_four_rates_and_three_seeds_killed_twice_end_in_one_table(run: Run, write: Write) -> None:
     path, out = write(RATES, "rates.toml"), Path("runs/rates")
     kill_after(out, 2, "sweep", str(path), "--jobs", "2")
@@ -288,7 +289,7 @@ def test_hostile_values_and_folders_lead_nowhere_else(run: Run, write: Write, fo
     assert "error[run/damaged]" in run("sweep", path).err
 
 
-@pytest.mark.parametrize("target", ["torch", "c"])
+@pytest.mark.parametrize("target", [pytest.param("torch", marks=pytest.mark.heavy), "c"])
 def test_other_backends_are_swept_alike(run: Run, write: Write, target: str) -> None:
     path = write(
         f"lr = [1e-2]\nepochs = 1\nthreads = 1\n[sweep]\nnet = 'tiny.net'\ntarget = '{target}'\n"
@@ -328,6 +329,7 @@ def trials(out: Path) -> list[dict[str, object]]:
     return [json.loads(path.read_text()) for path in sorted((out / "sweep").glob("trial-*.json"))]
 
 
+@pytest.mark.heavy
 def test_a_search_draws_its_trials_and_goes_on_after_a_kill(run: Run, write: Write) -> None:
     pytest.importorskip("optuna")
     path, out = write(SEARCH, "wide.toml"), Path("runs/wide")
@@ -370,6 +372,7 @@ def test_each_trial_has_all_seeds(run: Run, write: Write) -> None:
     assert len([*Path("runs/seeds").glob("trial-*,seed=*")]) == 4
 
 
+@pytest.mark.heavy
 def test_a_trial_that_is_worse_than_the_median_is_pruned(run: Run, write: Write) -> None:
     """Seven trials of which the last ones hardly learn: they end early, and stay ended."""
     pytest.importorskip("optuna")
@@ -388,6 +391,9 @@ def test_a_trial_that_is_worse_than_the_median_is_pruned(run: Run, write: Write)
     again = run("sweep", path, "--format", "json", "--jobs", 1)
     assert "7 of them ended before" in again.err
     assert json.loads(again.out) == rows
+
+
+def test_a_trial_of_several_runs_is_not_pruned() -> None:
     with pytest.raises(NetspecError, match="the one run of a trial"):
         sweep_of("seed = [1, 2]\n[search]\npruner = 'median'\nlr = [1e-3]\n")
 
