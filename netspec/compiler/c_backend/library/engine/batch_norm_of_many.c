@@ -83,16 +83,9 @@ static void statistics_of_many(const real *x, const real *weight, const real *bi
             middle += apart * share;
             squares += from[channels] + apart * apart * ((real)first * share);
         }
-        const real variance = squares / (real)rows;
-        const real unbiased = squares / (real)(rows > 1 ? rows - 1 : 1);
         mean[c] = middle;
-        inverse_std[c] = 1 / real_sqrt(variance + eps);
-        scale[c] = weight ? weight[c] * inverse_std[c] : inverse_std[c];
-        shift[c] = (bias ? bias[c] : 0) - mean[c] * scale[c];
-        if (running_mean)
-            running_mean[c] += momentum * (mean[c] - running_mean[c]);
-        if (running_var)
-            running_var[c] += momentum * (unbiased - running_var[c]);
+        use_squares(c, squares, weight, bias, running_mean, running_var,
+                    mean, inverse_std, scale, shift, rows, eps, momentum);
     }
 }
 
@@ -156,14 +149,7 @@ static void batch_norm_backward_of_many(const real *x, const real *dy, const rea
                                         int rows, int channels)
 {
     slope_sums_of_many(x, dy, mean, sums, rows, channels);
-    for (int c = 0; c < channels; c++) {
-        const real sum = sums[c], with_x = sums[channels + c] * inverse_std[c];
-        if (dbias)
-            dbias[c] = sum;
-        if (dweight)
-            dweight[c] = with_x;
-        dy_scale[c] = (weight ? weight[c] : 1) * inverse_std[c];
-        x_scale[c] = -dy_scale[c] * inverse_std[c] * with_x / (real)rows;
-        dx_shift[c] = -dy_scale[c] * sum / (real)rows;
-    }
+    for (int c = 0; c < channels; c++)
+        use_slope_sums(c, sums[c], sums[channels + c], weight, inverse_std, dweight, dbias,
+                       dy_scale, x_scale, dx_shift, rows);
 }

@@ -18,6 +18,17 @@ static void padded_part(const real *x, real *part, int height, int width, int ch
     }
 }
 
+/* Where the rows begin that a part of a convolution reads: in the picture, or in a copy with zeros around
+   it if it `pads`. */
+static const real *rows_to_read(const real *x, real *part, int pads, int height, int width, int channels,
+                                int above, int left, int tall, int wide)
+{
+    if (!pads)
+        return x + (above * width - left) * channels;
+    padded_part(x, part, height, width, channels, above, -left, tall, wide);
+    return part;
+}
+
 /* The convolution of rows that need no padding, with the filters of one group, tile by tile. */
 static void conv_group(const real *x, const real *packed, const real *bias, real *y,
                        int x_row, int channels, int y_height, int y_width, int filters, int seen,
@@ -70,21 +81,14 @@ static void conv_images(const real *x, const real *packed, const real *bias, rea
     const int reach = (kernel_h > 0 ? kernel_h - 1 : 0) * dilation_h + 1;
     const int high = (y_height - 1) * stride_h + reach;
     const int pads = top > 0 || left > 0 || high - top > height || wide - left > width;
+    const int x_row = (pads ? wide : width) * channels;
     PARALLEL_IF((double)images * y_height * y_width * filters * kernel_h * kernel_w * seen > PRODUCTS)
     for (int item = 0; item < images * parts; item++) {
         const int n = item / parts, i = item % parts * rows;
         const int many = y_height - i < rows ? y_height - i : rows, above = i * stride_h - top;
-        const real *from = x + n * height * width * channels;
-        int x_row = width * channels;
-        if (pads) {
-            real *part = work + THIS_THREAD * each;
-            padded_part(from, part, height, width, channels, above, -left,
-                        (many - 1) * stride_h + reach, wide);
-            from = part;
-            x_row = wide * channels;
-        } else {
-            from += (above * width - left) * channels;
-        }
+        const real *from = rows_to_read(x + n * height * width * channels, work + THIS_THREAD * each, pads,
+                                        height, width, channels, above, left,
+                                        (many - 1) * stride_h + reach, wide);
         for (int g = 0; g < groups; g++)
             conv_group(from + g * seen, packed + g * blocks * kernel_h * kernel_w * seen,
                        bias ? bias + g * made : 0, y + n * y_image + i * y_row + g * made,

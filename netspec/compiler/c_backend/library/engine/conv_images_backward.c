@@ -44,6 +44,7 @@ static void conv_images_backward_weight(const real *x, const real *dy, real *dwe
     const int wide = (y_width - 1) * stride_w + (kernel_w - 1) * dilation_w + 1;
     const int reach = (kernel_h - 1) * dilation_h + 1, tall = (y_height - 1) * stride_h + reach;
     const int pads = top > 0 || left > 0 || tall - top > height || wide - left > width;
+    const int x_row = (pads ? wide : width) * channels;
     const int large = (double)images * y_height * y_width * filters * taps * seen > PRODUCTS;
     const int threads = large ? THREADS : 1;
     if (shares > images)
@@ -61,18 +62,11 @@ static void conv_images_backward_weight(const real *x, const real *dy, real *dwe
                 const int n = item / parts, i = item % parts * rows;
                 const int many = y_height - i < rows ? y_height - i : rows, above = i * stride_h - top;
                 const int is_last = item == images * parts - 1;
-                const real *from = x + n * height * width * channels;
                 const real *slope = dy + (n * y_height + i) * y_width * filters;
-                int x_row = width * channels;
-                if (pads) {
-                    real *part = work + THIS_THREAD * each;
-                    padded_part(from, part, height, width, channels, above, -left,
-                                (many - 1) * stride_h + reach, wide);
-                    from = part;
-                    x_row = wide * channels;
-                } else {
-                    from += (above * width - left) * channels;
-                }
+                const real *from = rows_to_read(x + n * height * width * channels,
+                                                work + THIS_THREAD * each, pads,
+                                                height, width, channels, above, left,
+                                                (many - 1) * stride_h + reach, wide);
                 const Walk walk = {
                     many, stride_h * x_row, y_width * filters, 1, 0, 0,
                     y_width, stride_w * channels, filters,
