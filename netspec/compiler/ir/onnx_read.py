@@ -47,6 +47,14 @@ class FileValue:
 NO_END = 1 << 30
 """Above this is what exporters write as the end of a `Slice` that has none."""
 
+MOST_AXES = 8
+"""More axes than this has no value that is read of a file."""
+
+ARRANGING = frozenset(
+    ["Slice", "Reshape", "Transpose", "Unsqueeze", "Squeeze", "Gather", "Identity"]
+)
+"""The operators whose values hold numbers of their first input, if others in another place."""
+
 _MOST_TERMS = 1000
 
 FileAttribute = Union[int, float, str, "Array", tuple[int | float | str, ...], None]

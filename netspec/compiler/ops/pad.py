@@ -5,15 +5,12 @@ from typing import Any
 
 from netspec.compiler.ir.attributes import flat, sides
 from netspec.compiler.ir.contract import *
+from netspec.compiler.ir.onnx_read import MOST_AXES
 from netspec.compiler.ops.families.windows import AXES, onnx_padded, require_axes, torch_sides
 
 CIRCULAR = Code.error("shape/circular", "a frame wider than the picture that it is taken from")
 PAD_VALUE = Code.error("shape/pad-value", "a `value` in a mode that does not use it")
 REFLECT = Code.error("shape/reflect", "reflection padding that is not smaller than the picture")
-
-
-# A file may say any number; the frame of each axis lies around those of the axes before it.
-_MOST_AXES = 8
 
 
 @register
@@ -228,7 +225,7 @@ class Pad(Op):
         """Yield the frames of the other side that may end at a `Concat`."""
         pairs: list[tuple[int, int]] = []
         at: FileValue | None = read.root.outputs[0]
-        last = _MOST_AXES
+        last = MOST_AXES  # the frame of each axis lies around those of the axes before it
         while at is not None and at.maker is not None and at.maker.operator == "Concat":
             parts, axis = at.maker.inputs, at.maker.attributes.whole("axis")
             whole = [p for p in parts if p is not None and read.behind(p, "Slice") is None]

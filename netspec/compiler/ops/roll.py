@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from netspec.compiler.ir.contract import *
+from netspec.compiler.ir.onnx_read import MOST_AXES
 
 
 def _turns(moves: Sequence[tuple[int, int]], x: Shape) -> Iterable[Sequence[tuple[int, int]]]:
@@ -14,9 +15,6 @@ def _turns(moves: Sequence[tuple[int, int]], x: Shape) -> Iterable[Sequence[tupl
     yield near
     if near != list(moves):
         yield moves
-
-
-_MOST_AXES = 8  # that a file may turn one after another
 
 
 @register
@@ -105,7 +103,7 @@ class Roll(Op):
         moves: list[tuple[int, int]] = []
         at: FileValue | None = read.root.outputs[0]
         while at is not None and at.maker is not None and at.maker.operator == "Concat":
-            if len(moves) == _MOST_AXES:
+            if len(moves) == MOST_AXES:
                 return
             parts = [v.maker for v in at.maker.inputs if v is not None]
             if len(parts) != 2 or any(p is None or p.operator != "Slice" for p in parts):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from netspec.compiler.ir.onnx_read import (
+    MOST_AXES,
     NO_END,
     FileAttribute,
     FileAttributes,
@@ -69,8 +70,7 @@ def _selected(op: FileOperator, constants: Constants) -> Sequence[FileOperator]:
         return (op,)
 
     def cut(first: int, last: int, outputs: tuple[FileValue, ...]) -> FileOperator:
-        end = NO_END * NO_END if last == -1 else last + 1
-        given = [constants.of_sizes((number,)) for number in (first, end, axis, 1)]
+        given = [constants.of_sizes((n,)) for n in (first, end_behind(last), axis, 1)]
         return part_of(op, "Slice", (x, *given), outputs)
 
     if index.ndim == 0:
@@ -86,6 +86,11 @@ def _selected(op: FileOperator, constants: Constants) -> Sequence[FileOperator]:
     parts = [cut(first, last, (FileValue(""),)) for first, last in runs]
     joined = tuple(part.outputs[0] for part in parts)
     return (*parts, part_of(op, "Concat", joined, op.outputs, {"axis": axis}))
+
+
+def end_behind(place: int) -> int:
+    """Return the end of a cut whose last place this is, counted from the end of the axis below 0."""
+    return NO_END * NO_END if place == -1 else place + 1
 
 
 def _runs(places: Sequence[int]) -> list[tuple[int, int]]:
@@ -109,7 +114,7 @@ def _one_by_one(op: FileOperator, constants: Constants) -> Sequence[FileOperator
         return (op,)
     rank = len(x.shape) + 1 + len(axes)
     places = sorted(axis % rank for axis in axes if isinstance(axis, int))
-    if len(set(places)) < len(axes) or rank > _MOST_AXES:
+    if len(set(places)) < len(axes) or rank > MOST_AXES:
         return (op,)
     found: list[FileOperator] = []
     for i, place in enumerate(places, 1):
@@ -121,7 +126,6 @@ def _one_by_one(op: FileOperator, constants: Constants) -> Sequence[FileOperator
 
 _FOREIGN = {"Gather": _selected, "Unsqueeze": _one_by_one}
 
-_MOST_AXES = 8
 _KEYS = (0, 2, 3, 1)
 
 

@@ -17,11 +17,11 @@ import numpy as np
 
 from netspec.compiler.ir.elementwise_op import ElementwiseOp
 from netspec.compiler.ir.expression import FUNCTIONS
-from netspec.compiler.ir.onnx_read import NO_END, FileOperator, FileValue, product
+from netspec.compiler.ir.onnx_read import ARRANGING, FileOperator, FileValue, product
 from netspec.compiler.ir.op import BATCH
 from netspec.compiler.ir.sizes import Dim, Size
 from netspec.compiler.ops import registry
-from netspec.imports.onnx.apart import part_of
+from netspec.imports.onnx.apart import end_behind, part_of
 from netspec.imports.onnx.constants import Constants
 from netspec.imports.onnx.modern import defaults
 from netspec.imports.onnx.op_forms import shapeless_forms
@@ -40,9 +40,6 @@ _REDUCING = frozenset(
 _MAY_BEGIN = _REDUCING | {"Transpose", "Reshape", "Unsqueeze", "Squeeze", "Gather"}
 _RECURRENT = frozenset(["LSTM", "GRU", "RNN"])
 _FILLED = frozenset(["ConstantOfShape", "Expand"])
-_ARRANGED = frozenset(
-    ["Slice", "Reshape", "Transpose", "Unsqueeze", "Squeeze", "Gather", "Identity"]
-)
 
 
 @dataclass(frozen=True)
@@ -178,9 +175,10 @@ class BatchFirst:
 
     def view(self, value: FileValue | None) -> View | None:
         """Return the view of a value of the net; None for other values."""
-        if value is None or value in self._views:
-            return None if value is None else self._views[value]
-        return None if value.shape is None else View.plain(value, (self._batch, *value.shape))
+        known = None if value is None else self._views.get(value)
+        if known is not None or value is None or value.shape is None:
+            return known
+        return View.plain(value, (self._batch, *value.shape))
 
     def sizes(self, value: FileValue | None) -> tuple[Dim, ...] | None:
         """Return the sizes that a value holds."""
@@ -217,7 +215,7 @@ class BatchFirst:
         elif op.operator == "Expand":
             source = self.array(op.given(0))
             number = None if source is None or source.size != 1 else float(source.reshape(-1)[0])
-        elif op.operator in _ARRANGED:
+        elif op.operator in ARRANGING:
             number = self.filled(op.given(0))
         if number is None:
             return False
@@ -339,9 +337,10 @@ class _Writing:
 
     def _ready(self, value: FileValue | None) -> View | None:
         """Return the view of a value with its axes in the file's order; None if it has none."""
-        view = self._ready_views.get(value) if value is not None else None  # read twice
-        view = view or self._known.view(value)
-        if view is None or value is None:
+        if value is None:
+            return None
+        view = self._ready_views.get(value) or self._known.view(value)  # it may be read twice
+        if view is None:
             return None
         found = self._settled(view)
         if self._known.has_view(value):
@@ -494,8 +493,7 @@ class _Writing:
             own = self._again((view.own, self._op.given(1)), axis=place)
             return [_without(replace(view, own=own), axis, place)]
         number = int(index)
-        end = number + 1 if number != -1 else NO_END * NO_END
-        own = self._part(view.own, axis=place, first=number, end=end)
+        own = self._part(view.own, axis=place, first=number, end=end_behind(number))
         return [_squeezed(replace(view, own=own, sizes=_with_size(view.sizes, place, 1)), axis)]
 
     def _several(self, view: View, axis: int, index: Array) -> Sequence[View] | None:
@@ -644,7 +642,7 @@ class _Writing:
         """Return the last state of each direction: the last step, and the first one backward."""
         if len(self._op.outputs) < 2 or not self._known.is_read(self._op.outputs[1]):
             return []
-        parts = [self._part(whole.own, axis=1, first=-1, end=NO_END * NO_END)]
+        parts = [self._part(whole.own, axis=1, first=-1, end=end_behind(-1))]
         if self._op.attributes.text("direction") == "bidirectional":
             first = self._part(whole.own, axis=1, first=0, end=1)
             parts = [

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from netspec.compiler.ir.attributes import WrongValueError
 from netspec.compiler.ir.graph import Shape, show_shape
 from netspec.compiler.ir.onnx_read import (
+    ARRANGING,
+    MOST_AXES,
     FileAttributes,
     FileOperator,
     FileValue,
@@ -28,8 +30,6 @@ from netspec.imports.onnx.op_forms import OPSETS, form_pattern, shapeless_forms
 from netspec.imports.onnx.patterns import Applied, Facts, Search, Wanted, pattern_of
 from netspec.imports.onnx.proto_file import Array
 from netspec.imports.onnx.said_op import said_op
-
-_MOST_AXES = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -265,7 +265,7 @@ class _Recognition:
             array = held.numbers if held.numbers is not None else self._constants.array(held.value)
             if array is None or tuple(spec.shape) != array.shape:
                 return None
-        if len(shape) > _MOST_AXES or not (all(map(is_sound, shape)) and are_short(shape)):
+        if len(shape) > MOST_AXES or not (all(map(is_sound, shape)) and are_short(shape)):
             return None
         inputs = tuple(self._as_input(v, shapes) for v in layer.inputs)
         given = {
@@ -442,7 +442,7 @@ def _declared_late(layers: Sequence[FoundLayer]) -> tuple[FoundLayer, ...]:
 
 def _is_stored(value: FileValue) -> bool:
     """Whether numbers are those that the file holds, if in another arrangement or some of them."""
-    while value.maker is not None and value.maker.operator in _ARRANGED:
+    while value.maker is not None and value.maker.operator in ARRANGING:
         x = value.maker.given(0)
         if x is None:
             return False
@@ -450,7 +450,6 @@ def _is_stored(value: FileValue) -> bool:
     return value.maker is None
 
 
-_ARRANGED = ("Gather", "Slice", "Reshape", "Transpose", "Unsqueeze", "Squeeze", "Identity")
 _DECLARED = ("parameter", "buffer", "constant")
 
 

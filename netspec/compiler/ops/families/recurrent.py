@@ -462,7 +462,8 @@ class RecurrentOp(Op):
         suffixes = (found[count:] for count in range(len(found)))
         stored = (cls._as_stored(read, suffix) for suffix in suffixes)
         yield next((layer for layer in stored if layer is not None), None)
-        yield cls._as_stored(read, found[-1:])  # something else may read a layer below
+        if len(found) > 1:  # something else may read a layer below
+            yield cls._as_stored(read, found[-1:])
 
     @classmethod
     def _below(cls, read: OnnxReader, operator: FileOperator) -> FileOperator | None:
