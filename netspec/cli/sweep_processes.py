@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from netspec.files.regular_file import open_own
+from netspec.kernels.parallel import available
 
 Job = TypeVar("Job")
 
@@ -127,17 +128,10 @@ def places_for(jobs: int | None, target: str, device: str | None) -> list[dict[s
         device: The device that is asked for, if one is.
     """
     gpus = _gpus() if target == "torch" and device != "cpu" else []
-    count = jobs or len(gpus) or cores()
+    count = jobs or len(gpus) or available()
     if not gpus:
         return [{} for _ in range(count)]
     return [{"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} for i in range(count)]
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _gpus() -> list[str]:

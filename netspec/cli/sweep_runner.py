@@ -10,8 +10,9 @@ from statistics import fmean
 
 from netspec.cli.common import tell
 from netspec.cli.measure_text import measure_text
-from netspec.cli.sweep_processes import Command, Processes, cores, places_for
+from netspec.cli.sweep_processes import Command, Processes, places_for
 from netspec.diagnostics import plural
+from netspec.kernels.parallel import available
 from netspec.runtime.runs.listing import summarize_run
 from netspec.runtime.runs.metrics import NAME as METRICS
 from netspec.runtime.runs.metrics import read_metrics
@@ -45,7 +46,7 @@ class Runner:
         self.failed: set[str] = set()
         self._sweep, self._folder, self._net = sweep, folder, net
         self._places = places_for(jobs, sweep.target, sweep.fixed.values.get("device"))
-        self._threads = max(1, cores() // len(self._places))
+        self._threads = max(1, available() // len(self._places))
         self._total = self._ended = 0
         self._pruned: set[str] = set()
         self._next_look = 0.0

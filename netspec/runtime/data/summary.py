@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,14 +110,14 @@ def summarize(data: Dataset, val: float = 0) -> DataSummary:
         data: the data.
         val: how many of the last images, or which share, would be held out.
     """
-    inputs = by_input(data.x_train)
+    inputs, classes = by_input(data.x_train), _classes(data)
     return DataSummary(
         data.name,
         {"training": len(data.x_train), "test": len(data.x_test)},
         {name: _shape(x) for name, x in inputs.items()},
         {name: _numbers(x) for name, x in inputs.items()},
-        _classes(data),
-        (*suspicions(data, val), *_odd(data)),
+        classes,
+        (*suspicions(data, val), *_odd(data, classes)),
     )
 
 
@@ -152,7 +152,7 @@ def _classes(data: Dataset) -> dict[str, tuple[int, int]]:
     return dict(zip(names, zip(*counts, strict=True), strict=True))
 
 
-def _odd(data: Dataset) -> Iterator[str]:
+def _odd(data: Dataset, classes: Mapping[str, tuple[int, int]]) -> Iterator[str]:
     """Yield what looks wrong and is no matter of training alone."""
     for name, x in by_input(data.x_train).items():
         shape = x.shape[1:]
@@ -167,12 +167,12 @@ def _odd(data: Dataset) -> Iterator[str]:
     y = data.y_train
     if y.ndim == 2 and 1 < y.shape[1] <= MAX_CLASSES and is_one_hot(y):
         yield "the labels are one-hot rows; a label is a number: y.argmax(axis=1)"
-    yield from _uneven(data)
+    yield from _uneven(classes)
     yield from _duplicates(data)
 
 
-def _uneven(data: Dataset) -> Iterator[str]:
-    counts = {name: train for name, (train, _) in _classes(data).items() if train}
+def _uneven(classes: Mapping[str, tuple[int, int]]) -> Iterator[str]:
+    counts = {name: train for name, (train, _) in classes.items() if train}
     if len(counts) < 2:
         return
     least, most = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
