@@ -171,11 +171,12 @@ def cache(tmp_path, monkeypatch) -> Path:
     return tmp_path / "netspec" / "native"
 
 
-SMALLEST = "net A { input x: [4]\n output x -> linear(2) }"
+SMALLEST = "net A { input x: [4]\n output x -> relu() }"
+LINEAR = "net A { input x: [4]\n output x -> linear(%d) }"
 
 
-def forward() -> None:
-    netspec.loads(SMALLEST).compile("c").forward(np.ones((1, 4)))
+def forward(net: str = SMALLEST) -> None:
+    netspec.loads(net).compile("c").forward(np.ones((1, 4)))
 
 
 def test_what_was_compiled_is_kept_for_the_user_alone(cache, monkeypatch) -> None:
@@ -186,6 +187,24 @@ def test_what_was_compiled_is_kept_for_the_user_alone(cache, monkeypatch) -> Non
     monkeypatch.setattr(c_compiler.CCompiler, "build", lambda *_: pytest.fail("compiled again"))
     forward()
     assert [*cache.iterdir()] == [library]
+
+
+def test_what_nets_share_is_compiled_once(cache, monkeypatch) -> None:
+    forward(LINEAR % 2)
+    (shared,) = cache.glob("*.o")
+    content, before = shared.read_bytes(), shared.stat().st_mtime_ns
+    forward(LINEAR % 3)
+    assert [*cache.glob("*.o")] == [shared]
+    assert len([*cache.glob("*.so")]) == 2
+    assert shared.stat().st_mtime_ns > before  # it was used, and stays longer
+    shared.write_bytes(content[:100])
+    forward(LINEAR % 4)
+    assert shared.read_bytes() == content
+    for library in cache.glob("*.so"):
+        library.unlink()
+    monkeypatch.setattr(library_cache, "_loaded", {})
+    monkeypatch.setattr(c_compiler.CCompiler, "build_object", lambda *_: pytest.fail("again"))
+    forward(LINEAR % 4)
 
 
 def test_other_flags_are_another_library(cache, monkeypatch) -> None:
@@ -211,7 +230,7 @@ def test_a_library_that_was_cut_off_is_compiled_again(cache, tmp_path, monkeypat
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )  # of its own: a library that is cut off ends it by a signal
-    assert (done.returncode, done.stdout.strip()) == (0, "(1, 2)")
+    assert (done.returncode, done.stdout.strip()) == (0, "(1, 4)")
     assert library.read_bytes() == content
 
 

@@ -18,7 +18,7 @@ FOLDER = Path(__file__).parent / "library"
 MATH = ("exp", "expm1", "log", "log1p", "sqrt", "tanh", "sin", "cos", "erf", "rint")
 MATH_OF_TWO = ("pow",)
 
-_DEFINED = re.compile(r"^static [\w ]+?\*?(\w+)\(([^)]*)\)\n\{", re.MULTILINE)
+_DEFINED = re.compile(r"^(?:static )?[\w ]+?\*?(\w+)\(([^)]*)\)\n\{", re.MULTILINE)
 _CALLED = re.compile(r"\b[a-z]\w*(?=\()")
 
 
@@ -76,9 +76,29 @@ def _math(name: str, count: int) -> Unit:
 
 
 @cache
+def engine_header(name: str) -> str:
+    """Return what stands before the functions of the engine: `lanes`, `tiles` or `tile`."""
+    return (FOLDER / "engine" / f"{name}.h").read_text("utf-8").strip()
+
+
+@cache
+def apart() -> tuple[Unit, ...]:
+    """Return the parts of the engine that are compiled by themselves, once for all nets.
+
+    They are the same for each, and their many loops take a compiler far longer than the rest of a net.
+    """
+    return tuple(
+        _unit(path.read_text("utf-8").strip())
+        for path in sorted((FOLDER / "engine" / "apart").glob("*.c"))
+    )
+
+
+@cache
 def function_names() -> frozenset[str]:
     """Return the names of all functions of the library."""
-    return frozenset(name for unit in units() for name in unit.functions)
+    headers = (_unit(engine_header(name)) for name in ("lanes", "tile"))
+    every = (*units(), *apart(), *headers)
+    return frozenset(name for unit in every for name in unit.functions)
 
 
 @record

@@ -18,13 +18,15 @@ from netspec.compiler.c_backend.elementwise import ElementwiseFunctions
 from netspec.compiler.c_backend.emit import Array
 from netspec.compiler.c_backend.folding import Constants
 from netspec.compiler.c_backend.forms.engine import ENGINE_FORMS
-from netspec.compiler.c_backend.library import FOLDER, PARALLEL, called, used_units
+from netspec.compiler.c_backend.library import PARALLEL, apart, called, engine_header, used_units
 from netspec.compiler.c_backend.loops import indented
 from netspec.compiler.c_backend.memory import FileMemory, Place
 from netspec.compiler.c_backend.names import Names
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.ir.plan import Operand, Plan
 from netspec.records import record
+
+REAL = "typedef REAL real;"
 
 # The number of OpenMP's threads is put back: others in this process may use it too.
 THREADS = """\
@@ -56,7 +58,6 @@ PARALLEL_IF = """\
 #else
 #define PARALLEL_IF(condition)
 #endif"""
-LANES = (FOLDER / "engine" / "lanes.h").read_text("utf-8").strip()
 
 # Places of arrays are multiples of so many numbers: of what a vector has at most.
 ALIGNMENT = 16
@@ -74,6 +75,7 @@ class ProgramSource:
 
     Attributes:
         text: the C file, for a compiler that defines `REAL`.
+        parts: C files of functions that it calls and other programs have too, likewise.
         operands: what the pointers of `at` are to; behind these come one to the scratch memory and
             one to the weights.
         scratch: the numbers that the scratch memory has, for any batch.
@@ -82,6 +84,7 @@ class ProgramSource:
     """
 
     text: str
+    parts: tuple[str, ...]
     operands: tuple[Operand, ...]
     scratch: int
     work: int
@@ -118,15 +121,17 @@ def program_source(
     passes = [_pass(FUNCTIONS[part], body, table, names) for part, body in bodies.items()]
     own = functions.texts()
     units = used_units(called("\n".join([*own, *passes])), fast=True, threads=True)
+    needed = frozenset().union(*(unit.needs for unit in units))
     return ProgramSource(
         "\n\n".join(
             [
                 "#include <math.h>",
-                "typedef REAL real;",
+                REAL,
                 PARALLEL,
                 THREADS,
                 PARALLEL_IF,
-                LANES,
+                engine_header("lanes"),
+                engine_header("tiles"),
                 *_offsets(memory),
                 *array_texts([], memory.tables, double=double),
                 *(unit.text for unit in units),
@@ -135,11 +140,18 @@ def program_source(
             ]
         )
         + "\n",
+        tuple(_part(unit.text) for unit in apart() if needed & unit.functions.keys()),
         tuple(used),
         _rounded(memory.scratch_size),
         _rounded(memory.work_size),
         _together([array.values for array in memory.arrays]).astype(dtype),
     )
+
+
+def _part(text: str) -> str:
+    """Return the file of functions that are compiled apart."""
+    headers = map(engine_header, ("lanes", "tiles", "tile"))
+    return "\n\n".join([REAL, *headers, text]) + "\n"
 
 
 def _offsets(memory: FileMemory) -> list[str]:

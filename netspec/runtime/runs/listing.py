@@ -166,12 +166,20 @@ class SeedGroup:
 
 
 def seed_groups(runs: Sequence[RunSummary]) -> list[SeedGroup]:
-    """Return the runs in groups that differ in the seed alone: not in net, choices, data or target."""
+    """Return the runs in groups that differ in the seed alone: not in net, choices, data or target.
+
+    The runs of a group are in the order of their seeds: those of a sweep start in any order.
+    """
     groups: dict[str, list[RunSummary]] = {}
     for run in runs:
         key = {**_choices(run), "seed": None, "data of": run.facts.data.get("sha256")}
         groups.setdefault(json.dumps(key, sort_keys=True, default=str), []).append(run)
-    return [SeedGroup(tuple(group)) for group in groups.values()]
+    return [SeedGroup(tuple(sorted(group, key=_seed))) for group in groups.values()]
+
+
+def _seed(run: RunSummary) -> int:
+    seed = run.facts.options.get("seed")
+    return seed if isinstance(seed, int) else -1
 
 
 def matters(option: str) -> bool:

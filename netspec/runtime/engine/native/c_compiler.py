@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,8 +23,7 @@ COMPILERS = ("cc", "gcc", "clang")
 _FOR_THIS_PROCESSOR = (("-march=native",), ("-mcpu=native",), ())
 # Products may be added in one rounding. No flag changes what NaN and infinity do.
 _FLAGS = (
-    "-std=gnu99", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math",
-    "-shared", "-fPIC", "-w",
+    "-std=gnu99", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-w",
 )  # fmt: skip
 # With the second, one thread computes: not every compiler has OpenMP.
 _THREADS = (("-fopenmp",), ())
@@ -89,15 +89,26 @@ class CCompiler:
         name = Path(self.command[0]).name if len(self.command) == 1 else " ".join(self.command[1:])
         return f"{name} {found.group(1)}" if found else name
 
-    def build(self, source: Path, library: Path) -> None:
-        """Compile a file to a library that can be loaded.
+    def build(self, source: Path, library: Path, objects: Sequence[Path] = ()) -> None:
+        """Compile a file to a library that can be loaded, with others that are compiled already.
 
         Raises:
             NetspecError: `compile/c-failed`.
         """
+        self._make("-shared", source, library, *map(str, objects), "-lm")
+
+    def build_object(self, source: Path, target: Path) -> None:
+        """Compile a file to one that libraries are made of.
+
+        Raises:
+            NetspecError: `compile/c-failed`.
+        """
+        self._make("-c", source, target)
+
+    def _make(self, kind: str, source: Path, target: Path, *more: str) -> None:
         said = ""
         for threads in _THREADS:
-            given = [*_FLAGS, *threads, *self.flags, str(source), "-o", str(library), "-lm"]
+            given = [*_FLAGS, kind, *threads, *self.flags, str(source), "-o", str(target), *more]
             done = _run((*self.command, *given))
             if done.returncode == 0:
                 return

@@ -78,7 +78,8 @@ class NativeCode(Code):
         self._apart = [(i, each) for i, each in apart if each not in self.places.home]
         self._known_offsets: Recent[int, NDArray[np.uintp]] = Recent(REMEMBERED)
         kind = "double" if source.weights.itemsize == 8 else "float"
-        found = library(f"#define REAL {kind}\n{source.text}")
+        first = f"#define REAL {kind}\n"
+        found = library(first + source.text, [first + part for part in source.parts])
         self._counters = {p.name for p in graph.parameters.values() if p.role == "counter"}
         self.functions = {
             **self.functions,

@@ -13,7 +13,9 @@ import os
 import stat
 import tempfile
 import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from netspec import codes
@@ -23,7 +25,7 @@ from netspec.files.regular_file import read_regular
 from netspec.fork_lock import ForkLock
 from netspec.runtime.engine.native.c_compiler import CCompiler, this_compiler
 
-_FORMAT = 1  # of the key
+_FORMAT = 2  # of the key
 # So many are kept, those that were used last.
 MOST = 200
 # What a killed compiler left is deleted after so long.
@@ -36,8 +38,12 @@ _loaded: dict[tuple[str, str], ctypes.CDLL] = {}
 _lock = ForkLock()
 
 
-def library(text: str) -> ctypes.CDLL:
+def library(text: str, parts: Sequence[str] = ()) -> ctypes.CDLL:
     """Return the library that a C file is compiled to, compiled now or by an earlier process.
+
+    Args:
+        text: the file.
+        parts: C files with functions that it calls. Each is compiled once for all that have it.
 
     Raises:
         NetspecError: `compile/no-compiler`, `compile/c-failed`; `compile/cache` if the folder cannot
@@ -45,31 +51,52 @@ def library(text: str) -> ctypes.CDLL:
     """
     compiler = this_compiler()
     folder = _folder()
-    key = _key(text, compiler)
+    key = _key(compiler, text, *parts)
     with _lock.current:  # a second thread waits instead of compiling the same
         found = _loaded.get((str(folder), key))
         if found is None:
-            found = _loaded[str(folder), key] = _load(folder, key, text, compiler)
+            found = _loaded[str(folder), key] = _load(folder, key, text, parts, compiler)
     return found
 
 
-def _key(text: str, compiler: CCompiler) -> str:
-    parts = [_FORMAT, compiler.command, compiler.flags, compiler.identity, text]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+def _key(compiler: CCompiler, *texts: str) -> str:
+    every = [_FORMAT, compiler.command, compiler.flags, compiler.identity, *texts]
+    return hashlib.sha256(json.dumps(every).encode()).hexdigest()
 
 
-def _load(folder: Path, key: str, text: str, compiler: CCompiler) -> ctypes.CDLL:
+def _load(
+    folder: Path, key: str, text: str, parts: Sequence[str], compiler: CCompiler
+) -> ctypes.CDLL:
     try:
-        for path in sorted(folder.glob(f"{key}-*.so")):
-            if _is_sound(path):
-                with suppress(OSError):  # another system's: it is compiled again
-                    loaded = _opened(path)
-                    os.utime(path)
-                    return loaded
+        for path in _kept(folder, key, ".so"):
+            with suppress(OSError):  # another system's: it is compiled again
+                loaded = _opened(path)
+                os.utime(path)
+                return loaded
             path.unlink(missing_ok=True)
-        return _opened(_compile(folder, key, text, compiler))
+        objects = [_object(folder, part, compiler) for part in parts]
+        build = partial(compiler.build, objects=objects)
+        return _opened(_compile(folder, f"{key}-*.so", text, build))
     except OSError as error:
         raise _unusable(folder, error.strerror or str(error)) from None
+
+
+def _object(folder: Path, text: str, compiler: CCompiler) -> Path:
+    """Return the compiled file of a part, whose text no library's is."""
+    key = _key(compiler, "a part", text)
+    for path in _kept(folder, key, ".o"):
+        os.utime(path)
+        return path
+    return _compile(folder, f"{key}-*.o", text, compiler.build_object)
+
+
+def _kept(folder: Path, key: str, ending: str) -> Iterator[Path]:
+    """Yield the files of a key that are whole; others are deleted."""
+    for path in sorted(folder.glob(f"{key}-*{ending}")):
+        if _is_sound(path):
+            yield path
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _is_sound(path: Path) -> bool:
@@ -100,17 +127,24 @@ def _opened(path: Path) -> ctypes.CDLL:
             os.environ.pop(name, None)
 
 
-def _compile(folder: Path, key: str, text: str, compiler: CCompiler) -> Path:
-    """Compile to a file that appears whole; of two processes, the second replaces it by an equal one."""
+def _compile(folder: Path, name: str, text: str, build: Callable[[Path, Path], None]) -> Path:
+    """Compile to a file that appears whole; of two processes, the second replaces it by an equal one.
+
+    Args:
+        folder: where.
+        name: what the file is called, with `*` for the hash of its bytes.
+        text: the C file.
+        build: what compiles one file to another.
+    """
     _tidy(folder)
     with tempfile.TemporaryDirectory(prefix="build-", dir=folder) as own:
-        source, made = Path(own) / "net.c", Path(own) / "net.so"
+        source, made = Path(own) / "net.c", Path(own) / "net.made"
         source.write_text(text, "ascii")
-        compiler.build(source, made)
+        build(source, made)
         with made.open("rb+") as file:
             digest = _digest(file.read())
             os.fsync(file.fileno())
-        return made.replace(folder / f"{key}-{digest}.so")
+        return made.replace(folder / name.replace("*", digest))
 
 
 def _folder() -> Path:
@@ -160,7 +194,7 @@ def _tidy(folder: Path) -> None:
         for entry in entries:
             with suppress(OSError):  # another process deletes too
                 used = entry.stat(follow_symlinks=False).st_mtime
-                if entry.name.endswith(".so"):
+                if entry.name.endswith((".so", ".o")):
                     libraries.append((used, entry.path))
                 elif entry.name.startswith("build-") and now - used > _LEFT_SECONDS:
                     _delete_build(Path(entry.path))

@@ -41,3 +41,21 @@ enum { LANES = VECTOR_BYTES / sizeof(real), BLOCK = 16 };
 #else
 #define APART
 #endif
+
+/* The first numbers of a vector; the others are 0. */
+static INLINE Vector some_lanes(const real *from, int count)
+{
+    real all[LANES] = {0};
+    for (int o = 0; o < LANES && o < count; o++)
+        all[o] = from[o];
+    return READ(all);
+}
+
+/* Writes the first numbers of a vector. */
+static INLINE void put_lanes(Vector all, real *to, int count)
+{
+    real each[LANES];
+    AT(each) = all;
+    for (int o = 0; o < LANES && o < count; o++)
+        to[o] = each[o];
+}

@@ -1,0 +1,13 @@
+void wide_tile_along(int rows, const Walk *walk,
+                     const real *a, const int *a_at, const real *b, const real *bias, int start,
+                     real *y, const int *y_at, int high, int spill)
+{
+    tile_of(rows, 2, 1, walk, a, a_at, b, bias, start, y, y_at, high, spill);
+}
+
+void narrow_tile_along(int rows, const Walk *walk,
+                       const real *a, const int *a_at, const real *b, const real *bias, int start,
+                       real *y, const int *y_at, int high, int spill)
+{
+    tile_of(rows, 1, 1, walk, a, a_at, b, bias, start, y, y_at, high, spill);
+}
