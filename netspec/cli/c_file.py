@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netspec import codes
-from netspec.cli.c_about import INITIAL, about_numbers
+from netspec.cli.about_numbers import INITIAL, about_numbers
 from netspec.cli.common import checked_net, emit_text, positive, tell
 from netspec.cli.output_place import check_beside, check_output, net_sources
 from netspec.cli.trained_net import named_weights, stored_normalization
@@ -18,8 +18,8 @@ from netspec.diagnostics import NetspecError
 if TYPE_CHECKING:
     from netspec.cli.trained_net import Trained
     from netspec.compiler.c_backend.emit import CSource
-    from netspec.compiler.c_backend.normalized_input import InputScale
     from netspec.compiler.ir.graph import Graph
+    from netspec.compiler.ir.input_scale import InputScale
     from netspec.runtime.models.numpy_model import Model
 
 
@@ -39,9 +39,6 @@ def add_c_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--classify", action="store_true",
                        help="c: a function that gives the probabilities of the classes, the likeliest"
                        " class, and the classes' names")  # fmt: skip
-    group.add_argument("--normalize", dest="normalize_input", action="store_true",
-                       help="c: take pixels as they were before training normalised them, and"
-                       " normalise them as the weights file says")  # fmt: skip
     group.add_argument("--name", dest="c_name", type=_name, metavar="NAME",
                        help="c: what the names of its functions begin with, for two files of one net in"
                        " a program (default: the name of the net)")  # fmt: skip
@@ -78,7 +75,6 @@ def chosen_options(options: argparse.Namespace) -> list[str]:
         "--arena": options.arena != "static",
         "--dtype": options.dtype != "float32",
         "--classify": options.classify,
-        "--normalize": options.normalize_input,
         "--name": options.c_name is not None,
         "--weights-in-file": options.weights_in_file,
         "--max": bool(options.most),
@@ -169,10 +165,10 @@ class CFile:
     def _about(self) -> tuple[str, ...]:
         """Return what the file says of its numbers."""
         options = self._options
-        return about_numbers(
-            self._trained, tuple(self.net.graph.inputs), normalizes=options.normalize_input,
-            can=not options.train,
-        )  # fmt: skip
+        inputs = tuple(self.net.graph.inputs)
+        if options.train or len(inputs) > 1:
+            return about_numbers(self._trained, inputs, advice="")
+        return about_numbers(self._trained, inputs, normalizes=options.normalize_input)
 
     def _require_name_for_weights(self) -> None:
         """Refuse large weights without a place for their file before they are drawn.
@@ -278,22 +274,20 @@ class CFile:
 
     def _input_scale(self) -> InputScale:
         """Return how the weights file says that images were normalised."""
-        from netspec.compiler.c_backend.normalized_input import InputScale
-        from netspec.runtime.data.input_normalization import Normalization
+        from netspec.runtime.data.input_scales import input_scales
         from netspec.runtime.models.classifier_shape import image_shape
 
         if self._trained is None:
             raise NetspecError.simple(
                 codes.USAGE_WEIGHTS, "--normalize needs weights", "give --weights FILE, or a run"
             )
-        axes = len(image_shape(self._largest()))
+        largest = self._largest()
+        image_shape(largest)  # refuses several inputs
         by = stored_normalization(
             self._trained.weights, self._trained.path, "leave out --normalize, and normalise them"
         )
-        assert isinstance(by, Normalization), "the net has one input"
-        one, two = (array.reshape((1,) * (axes - array.ndim) + array.shape)
-                    for array in (by.mean, by.scale))  # fmt: skip
-        return InputScale(one, two)
+        (scale,) = input_scales(by, largest.inputs).values()
+        return scale
 
     def others(self) -> dict[Path, bytes]:
         """Return what is written beside the file: the header, and large weights."""
@@ -354,7 +348,6 @@ def _require_together(options: argparse.Namespace) -> None:
         "--fast": options.fast,
         "--arena extern": options.arena == "extern",
         "--classify": options.classify,
-        "--normalize": options.normalize_input,
         "--weights-in-file": options.weights_in_file,
         "--max": bool(options.most),
     }

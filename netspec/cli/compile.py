@@ -18,6 +18,7 @@ from netspec.cli.common import (
     write_whole,
 )
 from netspec.cli.named_run import named_run
+from netspec.cli.normalized_files import add_normalize_option
 from netspec.cli.onnx_target import add_onnx_options, chosen_onnx_options, compile_model
 from netspec.cli.output_place import (
     add_force_option,
@@ -26,6 +27,7 @@ from netspec.cli.output_place import (
     net_sources,
     say_out_of_date,
 )
+from netspec.cli.torch_target import module_source
 from netspec.cli.trained_net import Trained, named_weights
 from netspec.cli.weights import add_rename_option
 from netspec.diagnostics import NetspecError
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 _STANDALONE = "numpy --standalone"
 # The targets whose files hold weights.
 _WITH_WEIGHTS = ("c", "onnx", _STANDALONE)
+# And those that ask them how inputs were normalised.
+_WITH_DATA = (*_WITH_WEIGHTS, "torch")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +77,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--weights", type=Path, metavar="W",
                         help="c, onnx, numpy --standalone: trained weights, a file or the folder of a run"
-                        " (default: those of the run, else the initial values of seed 0)")  # fmt: skip
+                        " (default: those of the run, else the initial values of seed 0); torch: the"
+                        " module says what data they are for, and holds none")  # fmt: skip
     add_rename_option(parser)
     for name, about in _passes().items():
         parser.add_argument(
@@ -89,6 +94,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         " with 1 if it does",
     )  # fmt: skip
     add_force_option(parser)
+    add_normalize_option(parser)
     add_c_options(parser)
     add_onnx_options(parser)
 
@@ -165,8 +171,9 @@ def _require_target(options: argparse.Namespace) -> None:
         ("--explain-plan", options.explain_plan, ("numpy",)),
         *((f"--no-{name}", True, ("numpy",)) for name in options.without or ()),
         ("--no-source-notes", not options.source_notes, ("torch",)),
-        ("--weights", options.weights, _WITH_WEIGHTS),
-        ("--rename", options.rename, _WITH_WEIGHTS),
+        ("--weights", options.weights, _WITH_DATA),
+        ("--rename", options.rename, _WITH_DATA),
+        ("--normalize", options.normalize_input, ("c", "onnx", "torch")),
         *((option, True, ("c",)) for option in chosen_options(options)),
         *((option, True, ("onnx",)) for option in chosen_onnx_options(options)),
     ]
@@ -193,8 +200,8 @@ def _require_target(options: argparse.Namespace) -> None:
 
 def _text(net: Net, trained: Trained | None, options: argparse.Namespace) -> str:
     """Return the program, or the explanation of it, as the options ask."""
-    if options.target != "numpy":
-        return net.source(options.target, source_notes=options.source_notes)
+    if options.target == "torch":
+        return module_source(net, options)
     training, without = not options.inference, tuple(options.without or ())
     if options.standalone:
         from netspec.export import standalone_source

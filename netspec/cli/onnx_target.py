@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from netspec.cli import FAILED, OK
 from netspec.cli.common import natural, tell
-from netspec.cli.named_run import named_run
+from netspec.cli.normalized_files import required_normalization, say_inputs
 from netspec.cli.output_place import check_beside, compiled_before, net_sources, say_out_of_date
-from netspec.cli.trained_net import say_matches
+from netspec.cli.trained_net import say_matches, stored_weights
 
 if TYPE_CHECKING:
+    from netspec.cli.trained_net import Stored
     from netspec.compiler.onnx_backend import OnnxOptions
     from netspec.net import Net
     from netspec.runtime.models.numpy_model import Model
@@ -50,10 +51,18 @@ def compile_model(net: Net, options: argparse.Namespace) -> int:
         NetspecError: for the net and the weights, and as `write_onnx` does.
     """
     from netspec.compiler.onnx_backend import onnx_model
+    from netspec.runtime.data.input_scales import input_scales
     from netspec.runtime.models.onnx_file import data_file, write_model
 
-    held, about = _with_weights(net, options)
-    model, beside = onnx_model(net.graph, held.parameters, about), data_file(options.output)
+    stored = stored_weights(options)
+    held = _with_weights(net, stored)
+    scales = {}
+    if options.normalize_input:
+        scales = input_scales(required_normalization(stored), net.graph.inputs)
+    else:
+        say_inputs(stored, tuple(net.graph.inputs))
+    model = onnx_model(net.graph, held.parameters, _options(net, stored, options), scales)
+    beside = data_file(options.output)
     if options.check:
         found = _check(options.output, model.content(beside.name))
         return max(found, _check(beside, model.data())) if model.beside else found
@@ -64,34 +73,37 @@ def compile_model(net: Net, options: argparse.Namespace) -> int:
     return OK
 
 
-def _with_weights(net: Net, options: argparse.Namespace) -> tuple[Model, OnnxOptions]:
-    """Return the net with its weights, and how it is written."""
+def _with_weights(net: Net, stored: Stored | None) -> Model:
+    """Return the net with its weights, or with initial values, which is said."""
+    model = net.compile("numpy")
+    if stored is not None:
+        model.load_state_dict(stored.weights.tensors)
+        say_matches(stored.weights, stored.path, model)
+    elif net.graph.parameters:
+        tell("note: no --weights: the model has the initial values of seed 0")
+    return model
+
+
+def _options(net: Net, stored: Stored | None, options: argparse.Namespace) -> OnnxOptions:
+    """Return how the model is written."""
     from netspec.compiler.onnx_backend import OnnxOptions
     from netspec.compiler.onnx_backend.model import DEFAULT_OPSET
     from netspec.runtime.models.onnx_file import about_model
-    from netspec.runtime.weights.data_facts import stored_names
-    from netspec.runtime.weights.rename_rules import load_renamed
 
-    model = net.compile("numpy")
-    path, run = options.weights, named_run(options.file)
-    if path is None and run is not None:
-        path = run.weights
-    names: list[str] = []
-    normalization = None
-    if path is not None:
-        weights = load_renamed(path, options.rename)
-        model.load_state_dict(weights.tensors)
-        say_matches(weights, path, model)
-        names, normalization = stored_names(weights.metadata), weights.normalization
-    elif net.graph.parameters:
-        tell("note: no --weights: the model has the initial values of seed 0")
-    return model, OnnxOptions(
+    weights = None if stored is None else stored.weights
+    about = about_model(
+        net.written.arguments, tuple(net.graph.inputs),
+        None if weights is None else weights.normalization,
+        {} if weights is None else weights.metadata, normalizes=options.normalize_input,
+    )  # fmt: skip
+    return OnnxOptions(
         opset=DEFAULT_OPSET if options.opset is None else options.opset,
         softmax=options.softmax,
         inference=options.inference,
         half=options.fp16,
         functions=options.functions,
-        metadata=about_model(net.written.arguments, normalization, names),
+        normalize=options.normalize_input,
+        metadata=about,
     )
 
 

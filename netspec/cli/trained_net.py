@@ -61,6 +61,20 @@ class Trained(NamedTuple):
         return settings.resize
 
 
+class Stored(NamedTuple):
+    """A weights file that no model was made of.
+
+    Attributes:
+        weights: its contents.
+        path: its path.
+        run: The run that the weights come from, if known.
+    """
+
+    weights: Weights
+    path: Path
+    run: NamedRun | None
+
+
 def add_weight_options(parser: argparse.ArgumentParser, *, pictures: bool = True) -> None:
     """Add FILE, the net's options, `--weights`, `--backend`, `--format`, and how pictures are resized."""
     add_net_file(parser)
@@ -121,6 +135,21 @@ def named_weights(options: argparse.Namespace) -> Trained | None:
     if options.weights is None and named_run(options.file) is None:
         return None
     return load_trained(options)
+
+
+def stored_weights(options: argparse.Namespace) -> Stored | None:
+    """Return the weights file that the options name, or that of the run; None if there is none.
+
+    Raises:
+        NetspecError: `weights/bad-file`, `usage/weights` for a run that has not finished.
+    """
+    from netspec.runtime.weights.rename_rules import load_renamed
+
+    run = named_run(options.file)
+    if options.weights is None and run is None:
+        return None
+    path = _weights_path(run, options.weights)
+    return Stored(load_renamed(path, options.rename), path, run or run_around(path))
 
 
 def say_matches(weights: Weights, path: Path, model: Model | TorchModel) -> None:

@@ -18,7 +18,7 @@ from netspec.compiler.c_backend.int8.int8_file import Int8Options, int8_source, 
 from netspec.compiler.c_backend.int8.losses import layer_losses
 from netspec.compiler.c_backend.int8.quantize import evaluated_plan, quantized
 from netspec.compiler.c_backend.int8.scheme import factor_of, scale_of, scaled
-from netspec.compiler.c_backend.normalized_input import InputScale
+from netspec.compiler.ir.input_scale import InputScale
 from netspec.runtime.models.value_ranges import ranges_of, values_of
 from tests.c_backend.test_c_files import without_comments
 from tests.helpers.c_programs import SANITIZED, Compiler

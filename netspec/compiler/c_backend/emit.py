@@ -33,9 +33,10 @@ from netspec.compiler.c_backend.memory import (
     without_unread,
 )
 from netspec.compiler.c_backend.names import Names
-from netspec.compiler.c_backend.normalized_input import InputScale, with_normalized_input
+from netspec.compiler.c_backend.normalized_input import with_normalized_input
 from netspec.compiler.c_backend.open_sizes import OpenSizes, require_known
 from netspec.compiler.ir.graph import Graph, Node
+from netspec.compiler.ir.input_scale import InputScale
 from netspec.compiler.ir.plan import Buffer, Plan
 from netspec.compiler.numpy_backend.pipeline import make_plan
 from netspec.records import record

@@ -5,21 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 from netspec import codes
-from netspec.compiler.c_backend.folding import Array, Constants
+from netspec.compiler.c_backend.folding import Constants
 from netspec.compiler.c_backend.open_sizes import SET_HINT
 from netspec.compiler.ir.expression import Var
+from netspec.compiler.ir.input_scale import InputScale
 from netspec.compiler.ir.plan import Buffer, ElementwiseStep, KernelStep, Plan, Step, ViewStep
 from netspec.compiler.ir.sizes import Size
 from netspec.diagnostics import NetspecError
-from netspec.records import record
-
-
-@record(eq=False)
-class InputScale:
-    """x -> (x - mean) / scale, each with as many axes as an image, of its sizes or of size 1."""
-
-    mean: Array
-    scale: Array
 
 
 def with_normalized_input(plan: Plan, constants: Constants, by: InputScale) -> Plan:

@@ -5,7 +5,8 @@ the operators fold and convert (`fold_batch_norm`, `half_weights`), and `proto` 
 the package onnx, which nothing else here imports.
 """
 
-from netspec.compiler.onnx_backend.model import OnnxOptions, onnx_model
+from netspec.compiler.onnx_backend.model import NORMALIZES, OnnxOptions, onnx_model
+from netspec.compiler.onnx_backend.normalized_inputs import NORMALIZE
 from netspec.compiler.onnx_backend.proto import OnnxModel, require_onnx
 
-__all__ = ["OnnxModel", "OnnxOptions", "onnx_model", "require_onnx"]
+__all__ = ["NORMALIZE", "NORMALIZES", "OnnxModel", "OnnxOptions", "onnx_model", "require_onnx"]

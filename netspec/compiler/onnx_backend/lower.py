@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from netspec import codes
 from netspec.compiler.ir.graph import Graph, Node
+from netspec.compiler.ir.input_scale import InputScale
 from netspec.compiler.ir.onnx_form import (
     ONNX_TYPES,
     Number,
@@ -16,13 +17,19 @@ from netspec.compiler.ir.onnx_form import (
 )
 from netspec.compiler.ir.op import NoOnnxFormError
 from netspec.compiler.ir.places import holds_only_whole
+from netspec.compiler.onnx_backend.normalized_inputs import normalized_inputs
 from netspec.compiler.onnx_backend.open_sizes import OpenSizes
 from netspec.compiler.onnx_backend.program import Array, OnnxProgram, used
 from netspec.diagnostics import Diagnostic, NetspecError
 
 
 def lower(
-    graph: Graph, parameters: Mapping[str, Array], opset: int, *, softmax: bool = False
+    graph: Graph,
+    parameters: Mapping[str, Array],
+    opset: int,
+    *,
+    softmax: bool = False,
+    scales: Mapping[str, InputScale] | None = None,
 ) -> OnnxProgram:
     """Return a net as ONNX's operators.
 
@@ -31,6 +38,7 @@ def lower(
         parameters: the values of its parameters and buffers, by name.
         opset: the version of ONNX's operators.
         softmax: whether outputs become probabilities, where they are not.
+        scales: how inputs are normalised, if the model is to do it.
 
     Raises:
         NetspecError: `compile/no-onnx`, with an error for each layer that has no ONNX form.
@@ -38,8 +46,8 @@ def lower(
     inputs = {name: OnnxValue() for name in graph.inputs}
     held = {name: (OnnxValue(), array) for name, array in parameters.items()}
     sizes = OpenSizes(graph, inputs)
-    lowering = _Lowering(graph, opset, sizes, inputs, {n: v for n, (v, _) in held.items()})
-    nodes: list[OnnxNode] = []
+    nodes, normal = normalized_inputs(inputs, graph.inputs, scales or {})
+    lowering = _Lowering(graph, opset, sizes, normal, {n: v for n, (v, _) in held.items()})
     missing: list[Diagnostic] = []
     for node in graph.nodes:
         try:
@@ -56,8 +64,9 @@ def lower(
                 made = OnnxValue()
                 nodes.append(OnnxNode("Softmax", (outputs[name],), (made,), {"axis": 1}))
                 outputs[name] = made
+    values = {**lowering.values, **inputs}
     program = OnnxProgram(
-        graph, (*sizes.nodes, *nodes), inputs, outputs, held, lowering.values, lowering.numbers
+        graph, (*sizes.nodes, *nodes), inputs, outputs, held, values, lowering.numbers
     )
     return program.without_unused()
 

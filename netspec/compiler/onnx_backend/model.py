@@ -9,6 +9,7 @@ import numpy as np
 
 from netspec import codes
 from netspec.compiler.ir.graph import Graph
+from netspec.compiler.ir.input_scale import InputScale
 from netspec.compiler.onnx_backend.fold_batch_norm import fold_batch_norm
 from netspec.compiler.onnx_backend.functions import OnnxFunction, with_functions
 from netspec.compiler.onnx_backend.half_weights import half_weights
@@ -23,6 +24,8 @@ from netspec.records import record
 
 OPSETS = range(17, 24)
 DEFAULT_OPSET = 20
+# The key of the metadata that says whether a model normalises its inputs by itself.
+NORMALIZES = "netspec.normalizes"
 
 
 @record
@@ -35,6 +38,8 @@ class OnnxOptions:
         inference: whether batch norms are folded into the layers before them.
         half: whether weights are stored in half precision.
         functions: whether each block is a function.
+        normalize: whether the model takes inputs as they were before training normalised them, and
+            normalises them as the weights say.
         most_inside: the bytes of weights above which these are a file beside the model; one file
             holds 2 GB at most.
         metadata: texts that the model holds beside those of its source.
@@ -45,11 +50,17 @@ class OnnxOptions:
     inference: bool = False
     half: bool = False
     functions: bool = False
+    normalize: bool = False
     most_inside: int = 1_800_000_000
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
-def onnx_model(graph: Graph, parameters: Mapping[str, Array], options: OnnxOptions) -> OnnxModel:
+def onnx_model(
+    graph: Graph,
+    parameters: Mapping[str, Array],
+    options: OnnxOptions,
+    scales: Mapping[str, InputScale] | None = None,
+) -> OnnxModel:
     """Return a net, in evaluation, as an ONNX model. Equal arguments give equal bytes.
 
     Inputs and outputs are float32 with the batch `N` in front; inputs that hold tokens are int64.
@@ -58,6 +69,7 @@ def onnx_model(graph: Graph, parameters: Mapping[str, Array], options: OnnxOptio
         graph: the net.
         parameters: the values of its parameters and buffers, by name.
         options: how it is written.
+        scales: how each input is normalised, for a model that does it.
 
     Raises:
         NetspecError: `compile/no-onnx` for layers without an ONNX form, `compile/opset`,
@@ -71,7 +83,7 @@ def onnx_model(graph: Graph, parameters: Mapping[str, Array], options: OnnxOptio
         )
     require_few_layers(graph)
     state = {n: a if a.dtype.kind == "i" else a.astype(np.float32) for n, a in parameters.items()}
-    program = lower(graph, state, options.opset, softmax=options.softmax)
+    program = lower(graph, state, options.opset, softmax=options.softmax, scales=scales)
     if options.inference:
         program = fold_batch_norm(program)
     if options.half:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
+from dataclasses import field
 from typing import Any
 
 from netspec import codes
 from netspec.compiler.elaborate.written import Written
 from netspec.compiler.ir.attributes import show
+from netspec.compiler.ir.input_scale import InputScale
 from netspec.compiler.parse.loader import Module
 from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.torch_backend.block_class import BlockClass
@@ -23,6 +25,7 @@ from netspec.compiler.torch_backend.docstrings import (
     wrapped,
 )
 from netspec.compiler.torch_backend.naming import CLASH, is_class_name, quote
+from netspec.compiler.torch_backend.normalized_class import normalized_lines, normalized_name
 from netspec.compiler.torch_backend.output_class import output_class, output_lines
 from netspec.compiler.torch_backend.python_layout import Doc
 from netspec.compiler.torch_backend.scan_class import ScanClass, bodies_in
@@ -37,14 +40,29 @@ from netspec.compiler.torch_backend.structured.structure import (
 )
 from netspec.compiler.torch_backend.traced_net import trace_net
 from netspec.diagnostics import Diagnostic, NetspecError
+from netspec.records import record
 from netspec.text.python_tree import parse_python
 
 
-def torch_source(written: Written) -> str:
+@record(eq=False)
+class AboutData:
+    """What a module says of the data that its weights are for.
+
+    Attributes:
+        lines: paragraphs for its docstring.
+        scales: how inputs are normalised; a class under the net's does it.
+    """
+
+    lines: tuple[str, ...] = ()
+    scales: Mapping[str, InputScale] = field(default_factory=dict)
+
+
+def torch_source(written: Written, about: AboutData | None = None) -> str:
     """Return the source of the PyTorch module for a net without errors.
 
     Args:
         written: the net's syntax, the file it is in, and the arguments that were given.
+        about: what is known of the data.
 
     Returns:
         Python source, with the same bytes for the same input. It has one class for the net and one
@@ -60,12 +78,13 @@ def torch_source(written: Written) -> str:
         _check_name(name)
     # The one place where it is decided how a net is written: with the statements of the file,
     # where they can be written; else layer by layer.
+    about = about or AboutData()
     with suppress(NotStructuredError):
-        return _source(written, structured_net(written, traced, homes))
-    return _source(written, structured_net(written, traced, homes, is_flat=True))
+        return _source(written, structured_net(written, traced, homes), about)
+    return _source(written, structured_net(written, traced, homes, is_flat=True), about)
 
 
-def _source(written: Written, structured: StructuredNet) -> str:
+def _source(written: Written, structured: StructuredNet, data: AboutData) -> str:
     net, module, arguments = written.net, written.module, written.arguments
     classes = structured.homes.all
     scans = [ScanClass(body) for body in bodies_in(structured.graph)]
@@ -85,9 +104,11 @@ def _source(written: Written, structured: StructuredNet) -> str:
         ),
         output_lines(outputs, net.name.id, given) if outputs else [],
         _net_lines(net, structured, error, functional, sequence, outputs),
+        _normalized_lines(net, structured, data, outputs, names),
     ]
     text = "\n".join(line for body in bodies for line in body)
     about = [made.definition.doc for made in classes if opens_file(made.definition)]
+    about += data.lines
     head = [*_header(net, module, arguments), *module_docstring("\n\n".join(about))]
     return "\n".join([*head, *_imports(text, functional, names), text])
 
@@ -152,6 +173,20 @@ def _net_lines(
         *made.forward(functional),
         "",
     ]
+
+
+def _normalized_lines(
+    net: syntax.Net, structured: StructuredNet, data: AboutData, outputs: str, taken: Set[str]
+) -> list[str]:
+    """The class that normalises its inputs, two empty lines in front; none if nothing is normalised."""
+    if not data.scales:
+        return []
+    name = normalized_name(net.name.id, taken)
+    graph = structured.graph
+    inputs = dict(zip(graph.inputs, structured.text.inputs, strict=True))
+    return normalized_lines(
+        name, net.name.id, inputs, data.scales, [], results=len(graph.outputs), gives=outputs
+    )
 
 
 def _check_name(name: syntax.Name) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from netspec.compiler.ir.graph import Shape
 from netspec.compiler.ir.onnx_read import FileOperator, FileValue
+from netspec.compiler.onnx_backend import NORMALIZE, NORMALIZES
 from netspec.imports.onnx.constants import Constants
 from netspec.imports.onnx.file_graph import NETSPEC, FileGraph
 from netspec.imports.onnx.proto_file import Array
@@ -85,9 +86,11 @@ class Borders:
 def taken_away(graph: FileGraph, shapes: dict[str, Shape]) -> Borders:
     """Take the borders of a file away, and return them. The shapes of inputs change with them.
 
-    A file of netspec's own has none: it says each layer.
+    A file of netspec's own has none, for it says each layer, unless it says that it normalises: by
+    operators whose names say so.
     """
-    if graph.producer == NETSPEC:
+    is_own = graph.producer == NETSPEC
+    if is_own and graph.metadata.get(NORMALIZES) != "true":
         return Borders()
     constants = Constants(graph)
     found = {}
@@ -95,7 +98,8 @@ def taken_away(graph: FileGraph, shapes: dict[str, Shape]) -> Borders:
         if not shapes[name]:
             found[name] = Border(flat=True)
         if len(shapes[name]) == 3:
-            walk = _Walk(graph, constants, given.value, shapes[name])
+            named = f"{NORMALIZE}{name}/" if is_own else ""
+            walk = _Walk(graph, constants, given.value, shapes[name], named)
             border = walk.border(may_scale=len(graph.inputs) == 1)
             if border is not None:
                 found[name] = border
@@ -109,9 +113,15 @@ class _Walk:
     """Goes from an input to the first layer."""
 
     def __init__(
-        self, graph: FileGraph, constants: Constants, value: FileValue, shape: Shape
+        self,
+        graph: FileGraph,
+        constants: Constants,
+        value: FileValue,
+        shape: Shape,
+        named: str,
     ) -> None:
         self._graph = graph
+        self._named = named
         self._constants = constants
         self.value = value
         self.shape = shape
@@ -143,6 +153,7 @@ class _Walk:
         readers = [op for op in self._graph.operators if self.value in op.inputs]
         ends = set(self._graph.outputs.values())
         is_one = len(readers) == 1 and readers[0].inputs.count(self.value) == 1
+        is_one = is_one and readers[0].name.startswith(self._named)
         return readers[0] if is_one and not ends & {self.value, *readers[0].outputs} else None
 
     def _turned(self, op: FileOperator, border: Border) -> Border | None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from netspec import codes
 from netspec.compiler.ir.graph import Shape
+from netspec.compiler.onnx_backend import NORMALIZES
 from netspec.diagnostics import Diagnostic, NetspecError
 from netspec.imports.imported_net import ImportedNet
 from netspec.imports.imported_text import ImportedText
@@ -88,10 +89,12 @@ def _structured(net: ImportedNet) -> tuple[Outline, tuple[str, ...]]:
 
 def _normalization(imported: OnnxImport) -> InputNormalization | None:
     """Return the normalisation that the file says or does."""
+    found = [each for each in imported.borders.inputs.values() if not each.is_normal]
+    if imported.metadata.get(NORMALIZES) == "true" and not found:
+        return None  # the net itself does it
     kept = imported.metadata.get("netspec.normalization")
     if kept is not None:
         return normalization_from_json(kept)
-    found = [each for each in imported.borders.inputs.values() if not each.is_normal]
     return found[0].normalization() if found else None
 
 

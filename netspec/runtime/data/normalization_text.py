@@ -30,6 +30,35 @@ def formulas(
     return {name: formula(by, x) for name in inputs}
 
 
+def inputs_text(
+    by: InputNormalization,
+    inputs: tuple[str, ...],
+    *,
+    of_bytes: bool,
+    normalizes: bool = False,
+    advice: str = "",
+) -> list[str]:
+    """Return a line for each input of a file that holds a net: what it takes, as in training.
+
+    Args:
+        by: the normalization.
+        inputs: the names of the net's inputs.
+        of_bytes: whether the data are pixels of 0 to 255.
+        normalizes: whether the file normalises by itself.
+        advice: what is said where the caller has to normalise.
+    """
+    x, numbers = ("pixel", "pixels from 0 to 255") if of_bytes else ("x", "numbers as in the data")
+    lines = []
+    for name, made in formulas(by, inputs, x).items():
+        if made == x:
+            lines.append(f"{name}: {numbers}, as in training")
+        elif normalizes:
+            lines.append(f"{name}: {numbers}; this file takes {made}, as in training")
+        else:
+            lines.append(f"{name}: {made} of {numbers}, as in training{advice}")
+    return lines
+
+
 def formula(by: Normalization, x: str = "x") -> str:
     """Return what is done to a number of an input."""
     shifted, divided = by.mean.any(), (by.scale != 1).any()

@@ -24,7 +24,7 @@ from netspec.compiler.c_backend.kernel_call import c_call
 from netspec.compiler.c_backend.library import called, used_units
 from netspec.compiler.c_backend.memory import FileMemory
 from netspec.compiler.c_backend.names import Names
-from netspec.compiler.c_backend.normalized_input import InputScale
+from netspec.compiler.ir.input_scale import InputScale
 from netspec.compiler.ir.plan import Buffer, ElementwiseStep, KernelStep, Operand, Step, ViewStep
 from netspec.compiler.numpy_backend.origins import Origins
 from netspec.records import record
