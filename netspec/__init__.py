@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from netspec.onnx_import import from_onnx
     from netspec.runtime.data import Dataset
     from netspec.runtime.data import load as load_data
+    from netspec.runtime.inference.given_picture import read_picture
     from netspec.runtime.models.evaluation import Evaluation
     from netspec.runtime.models.numpy_model import Model
     from netspec.runtime.training.fit import History, fit
@@ -53,6 +54,7 @@ _LAZY = {
     "from_torch": ("netspec.torch_import", "from_torch"),
     "load_run": ("netspec.trained_run", "load_run"),
     "TrainedRun": ("netspec.trained_run", "TrainedRun"),
+    "read_picture": ("netspec.runtime.inference.given_picture", "read_picture"),
     "save_weights": ("netspec.runtime.weights.safetensors_file", "save_weights"),
 }
 
@@ -81,6 +83,7 @@ __all__ = [
     "load_run",
     "load_weights",
     "loads",
+    "read_picture",
     "save_weights",
     "testing",
     "verify",

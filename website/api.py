@@ -16,6 +16,7 @@ _GROUPS = {
         "save_weights",
         "load_run",
         "TrainedRun",
+        "read_picture",
     ),
     "Checks": ("verify", "gradcheck", "doctor"),
     "Errors": ("NetspecError", "Diagnostic"),

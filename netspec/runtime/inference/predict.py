@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,13 @@ from netspec.diagnostics import NetspecError
 from netspec.runtime.data.arrays import open_npy
 from netspec.runtime.data.files import read_error
 from netspec.runtime.data.input_normalization import InputNormalization
-from netspec.runtime.data.pictures import SUFFIXES, Resize, is_shorter_side, read_picture
+from netspec.runtime.data.pictures import (
+    SUFFIXES,
+    Resize,
+    is_shorter_side,
+    picture_array,
+    picture_content,
+)
 from netspec.runtime.models.evaluation import BATCH, Scorer, class_probabilities
 from netspec.runtime.weights.data_facts import require_same_pixels
 
@@ -92,9 +99,27 @@ def read_pictures(
         known = ", ".join((*SUFFIXES, ".npy"))
         raise read_error(path, f"not a picture's file name; those end in {known}")
     require_same_pixels(str(path), _PIXELS, trained_on)
-    channels, size = _picture_size(path, input_shape, resize)
-    picture = read_picture(path, channels, size, resize=resize)
-    return Pictures([str(path)], picture.reshape(1, *input_shape))
+    picture = decoded_picture(path, picture_content(path), input_shape, resize=resize)
+    return Pictures([str(path)], picture[None])
+
+
+def decoded_picture(
+    name: str | Path, content: io.BytesIO, input_shape: tuple[int, ...], *, resize: Resize = False
+) -> NDArray[np.uint8]:
+    """Return the picture in the content of a PNG or JPEG file, in the shape of a net's input.
+
+    Args:
+        name: what messages call it.
+        content: of the file.
+        input_shape: (C, H, W) or (F,).
+        resize: what to do with a picture of another size, see `pictures.Resize`.
+
+    Raises:
+        NetspecError: `data/bad-file`, `data/shape`, `library/pillow`.
+    """
+    channels, size = _picture_size(name, content, input_shape, resize)
+    picture = picture_array(name, content, channels, size, resize=resize)
+    return picture.reshape(input_shape)
 
 
 def picture_files(paths: Iterable[Path]) -> Iterator[Path]:
@@ -116,13 +141,13 @@ def picture_files(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def _picture_size(
-    path: Path, input_shape: tuple[int, ...], resize: Resize
+    name: str | Path, content: io.BytesIO, input_shape: tuple[int, ...], resize: Resize
 ) -> tuple[int, tuple[int, int]]:
     """Return the channels and (H, W) of the net's input."""
     if len(input_shape) == 3 and input_shape[0] in (1, 3):
         return input_shape[0], input_shape[1:]
     if len(input_shape) == 1:
-        channels, height, width = read_picture(path).shape
+        channels, height, width = picture_array(name, io.BytesIO(content.getvalue())).shape
         if is_shorter_side(resize):
             height = width = resize
         for wanted in (channels, 1, 3):
@@ -130,7 +155,7 @@ def _picture_size(
                 return wanted, (height, width)
     raise NetspecError.simple(
         codes.DATA_SHAPE,
-        f"{path} is not a picture of shape {list(input_shape)}, the network's input",
+        f"{name} is not a picture of shape {list(input_shape)}, the network's input",
         "a picture has 1 channel (grey) or 3; give an .npy file with an array of this shape",
     )
 
