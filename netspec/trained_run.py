@@ -95,7 +95,9 @@ class TrainedRun:
                 numbers than pixels; `weights/no-normalization`.
         """
         shape, by = self.model.input_shape, self.weights.normalization
-        if not isinstance(by, Normalization):  # several inputs have no one shape, which is refused above
+        if not isinstance(
+            by, Normalization
+        ):  # several inputs have no one shape, which is refused above
             raise NetspecError.simple(
                 codes.WEIGHTS_NO_NORMALIZATION, f"{self} does not say how images were normalised"
             )
