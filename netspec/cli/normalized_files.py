@@ -39,12 +39,12 @@ def required_normalization(stored: Stored | Trained | None) -> InputNormalizatio
 
 def say_inputs(stored: Stored | None, inputs: tuple[str, ...]) -> None:
     """Note on stderr what inputs a file takes that does not normalise them, where that is known."""
-    from netspec.runtime.data.normalization_text import inputs_text
-    from netspec.runtime.weights.data_facts import image_type
-
     weights = None if stored is None else stored.weights
     if weights is None or weights.normalization is None:
         return
+    from netspec.runtime.data.normalization_text import inputs_text
+    from netspec.runtime.weights.data_facts import image_type
+
     of_bytes = image_type(weights.metadata) == "uint8"
     by = weights.normalization
     found = inputs_text(by, inputs, of_bytes=of_bytes)

@@ -45,17 +45,19 @@ def _stored(options: argparse.Namespace) -> Stored | None:
 
 def _about(net: Net, stored: Stored | None, options: argparse.Namespace) -> AboutData | None:
     """Return what the module says of the data; None if nothing is known."""
+    if stored is None and not options.normalize_input:
+        return None  # and nothing that is imported here needs to be there
     from netspec.compiler.torch_backend.emit import AboutData
     from netspec.runtime.data.input_scales import input_scales
     from netspec.runtime.weights.data_facts import stored_names
 
     scales: dict[str, InputScale] = {}
     advice = "; or compile with --normalize"
-    if options.normalize_input:
-        scales = input_scales(required_normalization(stored), net.graph.inputs)
+    by = required_normalization(stored) if options.normalize_input else None
+    if by is not None:
+        scales = input_scales(by, net.graph.inputs)
         advice = f"; the class Normalized{net.name} takes them as they are"
-    if stored is None:
-        return None
+    assert stored is not None, "what normalises has weights"
     lines = about_numbers(stored, tuple(net.graph.inputs), advice=advice)
     names = stored_names(stored.weights.metadata)
     classes = (f"Classes: {', '.join(names)}.",) if names else ()
