@@ -143,11 +143,11 @@ def stored_weights(options: argparse.Namespace) -> Stored | None:
     Raises:
         NetspecError: `weights/bad-file`, `usage/weights` for a run that has not finished.
     """
-    from netspec.runtime.weights.rename_rules import load_renamed
-
     run = named_run(options.file)
     if options.weights is None and run is None:
         return None
+    from netspec.runtime.weights.rename_rules import load_renamed
+
     path = _weights_path(run, options.weights)
     return Stored(load_renamed(path, options.rename), path, run or run_around(path))
 
