@@ -19,6 +19,9 @@ ROOT = Path(__file__).parents[1]
 # starts. Tests of that choice make it themselves.
 os.environ["NETSPEC_EMITTERS"] = "numpy"
 
+# Machine code is made to be right here, not fast; a third of the time is enough to compile for that.
+os.environ.setdefault("CFLAGS", "-O1")
+
 # Libraries start as many threads as there are processors, which wait for each other in busy loops.
 # Processes of pytest beside each other each take their share of the processors, so that the suite
 # takes half the time. netspec's own threads are as many as ever.

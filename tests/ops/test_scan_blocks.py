@@ -149,6 +149,7 @@ def test_every_value_and_slope_agrees():
     assert not report.diagnostics, report.diagnostics
 
 
+@pytest.mark.heavy
 def test_the_module_is_formatted_compiled_and_exported():
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     from tests.helpers.formatted import check_formatted

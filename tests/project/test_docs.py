@@ -138,7 +138,14 @@ def test_a_sample_compiles(block: Block, tmp_path: Path) -> None:
     assert found == ([expected] if expected else []), "\n".join(map(str, result.diagnostics))
 
 
-@pytest.mark.parametrize("block", [*blocks("console")], ids=str)
+def console_blocks() -> Iterator[Any]:
+    """Yield all blocks of commands; those that measure or verify nets take many seconds and are heavy."""
+    for block in blocks("console"):
+        slow = re.search(r"^\$ netspec (bench|gradcheck|verify) ", block.text, re.MULTILINE)
+        yield pytest.param(block, id=str(block), marks=[pytest.mark.heavy] if slow else [])
+
+
+@pytest.mark.parametrize("block", [*console_blocks()])
 def test_a_console_block_shows_what_happens(block: Block, folder: Path, run: Run) -> None:
     for name, text in files(block.page).items():
         (folder / name).write_text(text, "utf-8")

@@ -152,7 +152,7 @@ def test_values_and_gradients_are_the_models(torch, name):
         assert agreement(run.gradients[key], parameter.grad.numpy()) <= 1e-9, key
 
 
-@every_net
+@pytest.mark.parametrize("name", some_heavy(CASES, ["transformer"]))
 def test_the_generated_module(torch, name):
     """It has the model's values at any length, and PyTorch compiles and exports it."""
     case = CASES[name]

@@ -13,6 +13,7 @@ import netspec
 from netspec.export import standalone_source
 from netspec.runtime.models.generation import Sampling
 from netspec.testing.op_examples import agreement, random_parameters, run_program
+from tests.helpers.heavy import some_heavy
 from tests.helpers.zoo import WRITERS
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +44,8 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 TOKENS = np.random.default_rng(1).integers(0, 13, (3, 6))
 each_net = pytest.mark.parametrize("name", CLASSES)
+# What llama takes seconds for, and the others do as well.
+small_nets = pytest.mark.parametrize("name", some_heavy(CLASSES, ["llama"]))
 
 
 def test_every_net_is_tested() -> None:
@@ -103,7 +106,7 @@ def test_values_and_gradients_are_the_plain_modules(torch, name):
         assert agreement(run.gradients[key], parameter.grad.numpy()) <= 1e-9, key
 
 
-@each_net
+@small_nets
 def test_the_generated_module_at_any_length(torch, name):
     """PyTorch's compiler takes recurrent layers only if `allow_rnn` is set."""
     import torch._dynamo
@@ -146,7 +149,7 @@ def test_the_standalone_file_trains_alike(name, tmp_path, monkeypatch):
         assert agreement(gradients[key], gradient) <= 1e-10, key
 
 
-@each_net
+@small_nets
 def test_all_agree(torch, name):
     net = ours(name, **SMALL[name] | {"layers": 1}, T=5)
     assert netspec.verify(net).ok
@@ -154,7 +157,7 @@ def test_all_agree(torch, name):
     assert report.ok, str(report)
 
 
-@each_net
+@small_nets
 def test_both_backends_learn_and_write_the_same(torch, name):
     rng = np.random.default_rng(0)
     x = (rng.integers(0, 13, (80, 1)) + np.arange(7)) % 13

@@ -151,7 +151,7 @@ def test_initial_values_of_vgg():
     assert rules["classifier", "weight"].startswith("normal(0.01")
 
 
-@every_net
+@pytest.mark.parametrize("name", some_heavy(KNOWN, ["vgg16"]))
 def test_values_are_torchvisions_in_single_precision(torch, name):
     """They are compared in evaluation.
 
@@ -166,7 +166,7 @@ def test_values_are_torchvisions_in_single_precision(torch, name):
     assert agreement(b[program.plan.outputs["output"].name], y.numpy()) <= 1e-5
 
 
-@pytest.mark.parametrize("name", some_heavy(KNOWN, ["vgg16"]))
+@pytest.mark.parametrize("name", some_heavy(KNOWN, ["vgg16", "alexnet", "resnet50"]))
 def test_training_is_torchvisions_in_double_precision(torch, name):
     """Values, gradients and running statistics are compared."""
     model, graph, p = torchvision_pair(torch, name, True, "float64")

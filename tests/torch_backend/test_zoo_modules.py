@@ -155,6 +155,7 @@ def test_it_is_torchvisions(name):
 # ---------------------------------------------------------------------------------- it is readable
 
 
+@pytest.mark.heavy
 def test_the_sources_are_formatted_and_clean():
     sources = {}
     for name in SMALL:

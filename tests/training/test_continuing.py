@@ -81,7 +81,11 @@ def with_values(net: netspec.Net, target: str) -> Any:
     ("name", "target"),
     [
         *((name, "numpy") for name in NETS),
-        *((name, "c") for name in NETS if name != "scan"),
+        *(
+            pytest.param(name, "c", marks=[pytest.mark.heavy] if name in ("gpt2", "llama") else [])
+            for name in NETS
+            if name != "scan"
+        ),
         *((name, "torch") for name in (*WRITERS, "gru", "scan")),
     ],
 )

@@ -65,7 +65,7 @@ def halfway(run: Run, tmp_path, monkeypatch) -> Path:
 # ------------------------------------------------------------------------------------------- kills
 
 
-@pytest.mark.parametrize("target", ["numpy", "c"])
+@pytest.mark.parametrize("target", ["numpy", pytest.param("c", marks=pytest.mark.heavy)])
 def test_killed_runs_go_on_as_if_nothing_had_been(tmp_path, target) -> None:
     steps = kill_many(tmp_path, 10, seed=1, target=target)
     assert len(steps) == 10

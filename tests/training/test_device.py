@@ -230,6 +230,7 @@ print(worst < 1e-9, total.tolist())
 """
 
 
+@pytest.mark.heavy
 @on_devices
 def test_distributed_data_parallel_has_the_gradients_of_one_process(write, tmp_path, device):
     """It runs on one device, because NCCL uses each device only once."""

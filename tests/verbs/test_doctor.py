@@ -49,7 +49,11 @@ def finding(report, name):
         ("lenet", []),
         # These are made smaller, so that this takes seconds, and use data that are always there.
         ("threelayer", ["--set", "filters=8", "--set", "hidden=50", "--data", "digits"]),
-        ("resnet", ["--set", "depth=8", "--set", "width=4", "--data", "digits", "--batch", "16"]),
+        pytest.param(
+            "resnet",
+            ["--set", "depth=8", "--set", "width=4", "--data", "digits", "--batch", "16"],
+            marks=pytest.mark.heavy,
+        ),
     ],
 )
 def test_the_nets_of_the_project_are_well(run: Run, net, options):

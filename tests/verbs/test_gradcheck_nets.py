@@ -46,7 +46,10 @@ def assert_proved(report) -> None:
 
 
 # These take longest. `test_a_net_as_a_whole` also moves all of their parameters, in one direction.
-HEAVY = ("zoo/mobilenet_v2", "zoo/alexnet", "zoo/densenet121", "zoo/resnet18", "zoo/resnet50")
+HEAVY = (
+    "zoo/mobilenet_v2", "zoo/alexnet", "zoo/densenet121", "zoo/resnet18", "zoo/resnet50", "zoo/vgg16",
+    "zoo/squeezenet1_0", "airbench",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,10 @@ SHIPPED = {
 # slow.
 DEEP = ("zoo/densenet121", "zoo/mobilenet_v2", "zoo/resnet50")
 # Its values and gradients are also compared with torchvision's, in `tests/project/test_zoo.py`.
-SLOWEST = ("zoo/mobilenet_v2", "zoo/vgg16", "zoo/resnet50", "zoo/densenet121", "zoo/alexnet")
+SLOWEST = (
+    "zoo/mobilenet_v2", "zoo/vgg16", "zoo/resnet18", "zoo/resnet50", "zoo/densenet121", "zoo/alexnet",
+    "zoo/squeezenet1_0", "airbench",
+)  # fmt: skip
 
 
 def shipped(name: str, **arguments) -> netspec.Net:
