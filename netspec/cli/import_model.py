@@ -12,6 +12,7 @@ from netspec import codes
 from netspec.cli import OK
 from netspec.cli.common import add_color_option, arguments_of, emit, report, tell, write_whole
 from netspec.cli.output_place import add_force_option, check_output
+from netspec.cli.weights import tell_notes
 from netspec.diagnostics import NetspecError
 from netspec.files.model_files import is_model
 from netspec.files.regular_file import read_regular
@@ -43,6 +44,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
                        " tokens=int:16; may be repeated, in the order of `forward`")  # fmt: skip
     found.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
                        help="call the class or function with an argument; may be repeated")  # fmt: skip
+    found.add_argument("--weights", type=Path, metavar="W",
+                       help="load the model's weights before: a state dict, a checkpoint with one in"
+                       " it, or safetensors; no code in it runs")  # fmt: skip
     found.add_argument("--name", default="", metavar="NAME",
                        help="the net's name (default: that of the class)")  # fmt: skip
     found.add_argument("--prove", choices=("outputs", "full"), default="outputs",
@@ -78,10 +82,11 @@ def run(options: argparse.Namespace) -> int:
         raise NetspecError.simple(codes.OUTPUT_UNWRITABLE, message, "name another one")
     _require_safetensors(options.weights_out)
     source = Path(options.source.rpartition(":")[0] or options.source)
+    read = [source, *([options.weights] if options.tool == "torch" and options.weights else [])]
     for path in outputs:
         # A net that is there may be the one that this import writes: that is seen afterwards.
         force = options.force or path is options.output
-        check_output(path, [source] if source.is_file() else [], force=force)
+        check_output(path, [each for each in read if each.is_file()], force=force)
     readers: Mapping[str, Callable[[argparse.Namespace], ImportedText]] = {
         "torch": _from_torch,
         "onnx": _from_onnx,
@@ -158,10 +163,17 @@ def _from_torch(options: argparse.Namespace) -> ImportedText:
     program = None
     module: Any
     if options.source.endswith(".pt2"):
+        if options.weights is not None:
+            message = "--weights is for models of Python code, and a .pt2 file has its own"
+            raise NetspecError.simple(codes.USAGE_WEIGHTS, message)
         program = load_program(Path(options.source))
         module = program.module()
     else:
         module = make_module(options.source, arguments_of(options))
+        if options.weights is not None:
+            from netspec.imports.torch_front.model_weights import load_into
+
+            tell_notes(options.weights, load_into(module, options.weights))
     example = {name: _example(kind, sizes) for name, kind, sizes in options.input}
     if program is not None and not example:
         given = program.example_inputs[0] if program.example_inputs else ()

@@ -15,8 +15,8 @@ from netspec.diagnostics import Diagnostic, NetspecError
 from netspec.imports.allowances import allowed
 from netspec.imports.aten_table import aten_table
 from netspec.imports.idioms import with_idioms
-from netspec.imports.imported_net import Problem
 from netspec.imports.imported_text import ImportedText
+from netspec.imports.problems import told
 from netspec.imports.proof import (
     CheckedText,
     closed,
@@ -236,16 +236,7 @@ def _raised_at(error: BaseException) -> str:
 def _require_expressed(read: ReadGraph) -> None:
     """Raise an error for each problem."""
     if read.problems:
-        raise NetspecError([_diagnostic(problem) for problem in dict.fromkeys(read.problems)])
-
-
-def _diagnostic(problem: Problem) -> Diagnostic:
-    where = problem.path or "the model itself"
-    kind = f" ({problem.kind})" if problem.kind else ""
-    place = problem.place
-    notes = (f"at {place}: {place.text}",) if place is not None else ()
-    message = f"{where}{kind}: `{problem.what}` cannot be expressed: {problem.why}"
-    return Diagnostic(codes.IMPORT_INEXPRESSIBLE, message, notes=notes)
+        raise NetspecError(told(read.problems, nowhere="the model itself"))
 
 
 def _state(module: nn.Module) -> dict[str, NDArray[Any]]:

@@ -557,3 +557,113 @@ def test_a_saved_trace_is_imported(tmp_path: Path) -> None:
     out = tmp_path / "m.net"
     assert cli.main(["import", "torch", str(tmp_path / "m.pt2"), "-o", str(out)]) == 0
     assert '"0": linear(3)' in out.read_text()
+
+
+class Dropped(nn.Module):
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.rate = name
+        setattr(self, name, 0.25)
+
+    def forward(self, x: Any) -> Any:
+        p = getattr(self, self.rate)
+        if not self.training or p == 0:
+            return x
+        mask = torch.rand(x.shape[0], 1, device=x.device).add_(1 - p).floor_()
+        return x.div(1 - p) * mask
+
+
+@pytest.mark.parametrize("name", ["drop_prob", "drop_rate", "p"])
+@pytest.mark.parametrize("kind", ["DropPath", "StochasticDepth"])
+def test_stochastic_depth_is_read_whatever_its_rate_is_called(kind: str, name: str) -> None:
+    own = type(kind, (Dropped,), {"__module__": "mine"})
+    model = nn.Sequential(nn.Linear(4, 4), own(name), nn.Linear(4, 2))
+    assert "drop_path(0.25)" in imported(model, torch.zeros(2, 4))
+
+
+class Odd(nn.Module):
+    def forward(self, x: Any) -> Any:
+        return torch.linalg.det(x.reshape(-1, 2, 2)).reshape(-1, 1) + x
+
+
+class Odds(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList([Odd() for _ in range(9)])
+
+    def forward(self, x: Any) -> Any:
+        return torch.stack([part(x) for part in self.parts], dim=1)
+
+
+def test_what_many_modules_lack_is_told_once() -> None:
+    with pytest.raises(NetspecError) as error:
+        netspec.from_torch(Odds(), torch.ones(2, 4))
+    (found,) = error.value.diagnostics
+    assert found.message.startswith("parts.0 (Odd): ")
+    others = ", ".join(f"parts.{i}" for i in range(1, 6))
+    assert found.notes[-1] == f"so in 9 places, also in {others} and 3 more"
+
+
+MINE = """
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = torch.nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.head(x)
+"""
+
+
+@pytest.mark.parametrize("kind", ["state", "checkpoint", "safetensors"])
+def test_weights_are_loaded_before(kind: str, tmp_path: Path, run: Any) -> None:
+    (tmp_path / "mine.py").write_text(MINE)
+    state = {
+        "module.head.weight": torch.arange(6.0).reshape(2, 3),
+        "module.head.bias": torch.ones(2),
+    }
+    path = tmp_path / "given.pt"
+    if kind == "safetensors":
+        netspec.save_weights(path, {n: t.numpy() for n, t in state.items()})
+    else:
+        torch.save(state if kind == "state" else {"model": state, "epoch": 3}, path)
+    out = tmp_path / "w.safetensors"
+    command = (
+        "import",
+        "torch",
+        f"{tmp_path}/mine.py:Net",
+        "--input",
+        "x=3",
+        "-o",
+        tmp_path / "a.net",
+    )
+    done = run(*command, "--weights", path, "--weights-out", out)
+    assert done.code == 0, done.err
+    assert f"{path}: `module.` taken off 2 names" in done.err
+    held = netspec.load_weights(out).tensors
+    assert held["head.weight"].tolist() == [[0, 1, 2], [3, 4, 5]]
+    over = run(*command[:-1], path, "--weights", path, "--force")
+    assert "output/is-source" in over.err
+
+
+def test_weights_of_another_model_are_refused(tmp_path: Path, run: Any) -> None:
+    (tmp_path / "mine.py").write_text(MINE)
+    torch.save({"head.weight": torch.zeros(2, 4)}, tmp_path / "given.pt")
+    command = (
+        "import",
+        "torch",
+        f"{tmp_path}/mine.py:Net",
+        "--input",
+        "x=3",
+        "-o",
+        tmp_path / "a.net",
+    )
+    done = run(*command, "--weights", tmp_path / "given.pt")
+    assert done.code == 1
+    assert "weights/mismatch" in done.err
+    assert "head.bias" in done.err
+    assert not (tmp_path / "a.net").exists()
+    missing = run(*command, "--weights", tmp_path / "none.pt")
+    assert "weights/bad-file" in missing.err

@@ -269,8 +269,8 @@ class ModuleForm:
         inputs: how many values a call takes. The last one may stand in the place of those behind it,
             as one does in self-attention, and the second of two as key and value.
         parameters: the op's own names, which the module's tensors have too.
-        attributes: the op's attributes, with the name of the object's attribute or what computes
-            it.
+        attributes: the op's attributes, with the name of the object's attribute, names of which it
+            has one, or what computes it.
         unless: raises for modules that the op cannot express.
         starts_at_zero: whether values of zeros that it is given are the states that it begins with,
             as it does without them.
@@ -278,7 +278,7 @@ class ModuleForm:
 
     classes: tuple[str, ...]
     inputs: int = 1
-    attributes: Mapping[str, str | Taken] = field(default_factory=dict)
+    attributes: Mapping[str, str | tuple[str, ...] | Taken] = field(default_factory=dict)
     unless: Callable[[AtenCall], None] | None = None
     starts_at_zero: bool = False
 

@@ -35,8 +35,8 @@ class DropPath(Op):
             unless=lambda call: call.require(call["mode"] == "row", "it drops the whole batch"),
         ),
         ModuleForm(
-            ("DropPath",),
-            attributes={"p": "drop_prob"},
+            ("DropPath", "StochasticDepth"),
+            attributes={"p": ("drop_prob", "drop_rate", "p")},
             unless=lambda call: call.require(
                 bool(call.arguments.get("scale_by_keep", True)), "what is kept is not scaled"
             ),

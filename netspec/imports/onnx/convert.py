@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from netspec import codes
 from netspec.compiler.ir.graph import Shape
 from netspec.compiler.onnx_backend import NORMALIZES
 from netspec.diagnostics import Diagnostic, NetspecError
@@ -19,6 +18,7 @@ from netspec.imports.imported_text import ImportedText
 from netspec.imports.onnx.front import OnnxImport, read_onnx
 from netspec.imports.onnx.proto_file import Array, shown_name, wrong
 from netspec.imports.outline import Outline
+from netspec.imports.problems import told
 from netspec.imports.proof import BATCHES, TOLERANCE, checked_text, compared, require_same_names
 from netspec.imports.structure import structured
 from netspec.imports.text import net_text
@@ -99,15 +99,9 @@ def _normalization(imported: OnnxImport) -> InputNormalization | None:
 
 
 def _inexpressible(imported: OnnxImport) -> list[Diagnostic]:
-    """Return an error for each problem."""
-    return [
-        Diagnostic(
-            codes.IMPORT_INEXPRESSIBLE,
-            f"{f'`{each.path}`' if each.path else 'an operator without a name'}: `{each.what}`"
-            f" cannot be expressed: {each.why}",
-        )
-        for each in imported.problems
-    ]
+    """Return an error for each cause."""
+    named = [replace(p, path=f"`{p.path}`") if p.path else p for p in imported.problems]
+    return told(named, nowhere="an operator without a name")
 
 
 def _runner(path: Path, imported: OnnxImport) -> Callable[[Mapping[str, Array]], dict[str, Array]]:

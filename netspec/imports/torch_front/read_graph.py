@@ -11,6 +11,7 @@ import math
 import operator
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -1208,11 +1209,12 @@ def _is_used(node: fx.Node, part: int) -> bool:
 
 
 def _taken(how: Any, call: AtenCall) -> object:
-    if isinstance(how, str):
-        try:
-            return call[how]
-        except KeyError:
-            raise NoNetspecFormError(f"it has no `{how}`") from None
+    if isinstance(how, (str, tuple)):
+        names = (how,) if isinstance(how, str) else how
+        for name in names:
+            with suppress(KeyError):
+                return call[name]
+        raise NoNetspecFormError(f"it has no `{'` or `'.join(names)}`")
     try:
         return how(call)
     except KeyError as error:

@@ -85,9 +85,11 @@ def _set_rates(model: nn.Module, table: AtenTable) -> None:
         if found is None:
             continue
         op, form = found
-        attribute = form.attributes.get(op.rate) if op.rate else None
-        if isinstance(attribute, str) and isinstance(getattr(part, attribute, None), (int, float)):
-            setattr(part, attribute, 0.0)
+        given = form.attributes.get(op.rate) if op.rate else None
+        names = (given,) if isinstance(given, str) else given if isinstance(given, tuple) else ()
+        for name in names:
+            if isinstance(getattr(part, name, None), (int, float)):
+                setattr(part, name, 0.0)
 
 
 @contextmanager
