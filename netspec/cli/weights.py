@@ -52,6 +52,7 @@ def run(options: argparse.Namespace) -> int:
         return OK
     second = load_renamed(options.other, options.rename)
     found = compare_weights(first.tensors, second.tensors)
+    tell_notes(options.file, found.first_notes)
     tell_notes(options.other, (*second.notes, *found.notes))
     _print(found, options)
     return OK if found.equal else FAILED

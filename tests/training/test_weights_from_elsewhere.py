@@ -372,3 +372,15 @@ def test_what_is_left_of_a_checkpoint_is_told(state: State) -> None:
     tensors = {name: torch.from_numpy(array) for name, array in state.items()}
     torch.save({"state_dict": tensors, "ema": tensors, "best_acc1": torch.tensor(0.5)}, "w.pt")
     assert load_weights("w.pt").notes == ("taken from `state_dict`; not used: `ema`, `best_acc1`",)
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_prefix_in_either_file_is_seen_through(state: State, run: Run, is_first: bool) -> None:
+    netspec.save_weights("plain.safetensors", state)
+    wrapped = {f"module.{name}": array for name, array in state.items()}
+    netspec.save_weights("wrapped.safetensors", wrapped)
+    files = ["plain.safetensors", "wrapped.safetensors"]
+    found = run("weights", *(files[::-1] if is_first else files))
+    assert found.code == 0
+    assert f"{len(state)} of {len(state)} tensors are equal" in found.out
+    assert found.err.startswith("wrapped.safetensors: `module.` taken off ")

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from netspec.runtime.weights.tensor_names import match_names
+from netspec.runtime.weights.tensor_names import Renaming, match_names
 from netspec.text.table import Column, name_column, table_lines, text_column
 
 Tensors = Mapping[str, NDArray[Any]]
@@ -121,10 +121,13 @@ class TensorChange:
 
 @dataclass(frozen=True)
 class WeightsComparison:
-    """Two sets of weights, tensor by tensor; `notes` say how names were matched."""
+    """Two sets of weights, tensor by tensor; the notes say how names of the second, or of the first,
+    were matched.
+    """
 
     changes: tuple[TensorChange, ...]
     notes: tuple[str, ...] = ()
+    first_notes: tuple[str, ...] = ()
 
     @property
     def equal(self) -> bool:
@@ -140,7 +143,7 @@ class WeightsComparison:
             }
             for c in self.changes
         ]  # fmt: skip
-        return {"equal": self.equal, "tensors": rows, "notes": list(self.notes)}
+        return {"equal": self.equal, "tensors": rows, "notes": [*self.notes, *self.first_notes]}
 
     def text(self, width: int | None) -> str:
         """Return a table of the tensors that differ, and how many are equal."""
@@ -155,16 +158,22 @@ class WeightsComparison:
 
 
 def compare_weights(first: Tensors, second: Tensors) -> WeightsComparison:
-    """Compare two sets of weights by name, despite prefixes and older names in the second."""
-    matched = match_names(second, first)
-    there = {matched.names.get(name, name): tensor for name, tensor in second.items()}
-    changes = [_compared(name, tensor, there.get(name)) for name, tensor in first.items()]
-    changes += [
-        TensorChange(name, "second", (tensor.shape,))
-        for name, tensor in there.items()
-        if name not in first
-    ]
-    return WeightsComparison(tuple(changes), matched.notes)
+    """Compare two sets of weights by name, despite prefixes and older names in one of them."""
+    matched, other = match_names(second, first), match_names(first, second)
+    if len(other.names) > len(matched.names):
+        ours, theirs = _renamed(first, other), second
+        return WeightsComparison(_changes(ours, theirs), first_notes=other.notes)
+    return WeightsComparison(_changes(first, _renamed(second, matched)), matched.notes)
+
+
+def _renamed(tensors: Tensors, by: Renaming) -> Tensors:
+    return {by.names.get(name, name): tensor for name, tensor in tensors.items()}
+
+
+def _changes(first: Tensors, second: Tensors) -> tuple[TensorChange, ...]:
+    changes = [_compared(name, tensor, second.get(name)) for name, tensor in first.items()]
+    added = [n for n in second if n not in first]
+    return (*changes, *(TensorChange(n, "second", (second[n].shape,)) for n in added))
 
 
 def _compared(name: str, ours: NDArray[Any], theirs: NDArray[Any] | None) -> TensorChange:
