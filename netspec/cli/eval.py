@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--data-dir", type=Path, metavar="DIR", help="the folder to search first")
     data.add_argument("--part", choices=("test", "train", "val"), default="test",
                       help="which images (default test); of a run train are those it was trained on, and"
-                      " val those it held out")  # fmt: skip
+                      " val those that it held out of them (train --val)")  # fmt: skip
     add_normalize_options(
         data, KINDS, "normalise by the training images instead of as the weights file says; or by the"
         " statistics of imagenet",
@@ -184,7 +185,10 @@ def _by_class(
     found = evaluate(model, x, y, normalization, names, loss=_loss(settings), of=of)
     if options.mistakes is None:
         return found, {}, []
+    from netspec.runtime.models.mistakes import with_files
+
     wrong = _draw_mistakes(model, x, y, normalization, options.mistakes)
+    wrong = with_files(wrong, x, _files(data, options.part, settings))
     listed = {"mistakes": [each.to_dict(names) for each in wrong]}
     return found, listed, ["", *_listed(wrong, names, options.mistakes)]
 
@@ -240,9 +244,24 @@ def _part(data: Dataset, part: str, settings: Settings) -> tuple[Any, Any]:
     if part == "val":
         message = "no images were held out for validation: only a run that was given --val has some"
         raise NetspecError.simple(codes.DATA_MISSING_FILE, message)
+    held = "--part val takes those that the run held out, " if len(x_val) else ""
     raise NetspecError.simple(
-        codes.DATA_MISSING_FILE, f"{data.name} has no test images", "--part train takes the others"
-    )
+        codes.DATA_MISSING_FILE, f"{data.name} has no test images",
+        f"{held}--part train takes the others",
+    )  # fmt: skip
+
+
+def _files(data: Dataset, part: str, settings: Settings) -> Sequence[str]:
+    """Return the files that the images of a part were read from; nothing if they are not known."""
+    import numpy as np
+
+    train, test = data.files
+    if part == "test" or not train:
+        return test if part == "test" else ()
+    places, none = np.arange(len(train))[:, None], np.zeros((0, 1), np.int64)
+    numbered = replace(data, x_train=places, x_test=none, y_test=data.y_test[:0])
+    x, _ = _part(numbered, part, settings)
+    return [train[int(place)] for (place,) in x]
 
 
 def _settings(options: argparse.Namespace, run: NamedRun | None) -> Settings:

@@ -17,6 +17,8 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "import torch": (
         "netspec import torch torchvision.models:alexnet --input image=3,224,224 -o alexnet.net",
         "netspec import torch mine.py:Net --set classes=5 --input image=1,28,28 --prove full",
+        "netspec import torch mine.py:Net --weights best.pt --input image=1,28,28 -o mine.net"
+        " --weights-out mine.safetensors",
     ),
     "import onnx": (
         "netspec import onnx model.onnx -o model.net --weights-out model.safetensors",
@@ -69,7 +71,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     ),
     "sweep": ("netspec sweep rates.toml", "netspec sweep rates.toml --jobs 2 --out runs/rates"),
     "runs": ("netspec runs", "netspec runs mine --compare"),
-    "eval": ("netspec eval mine", "netspec eval lenet.net --weights mine --part train"),
+    "eval": (
+        "netspec eval mine",
+        "netspec eval mine --part val --mistakes wrong.png",
+        "netspec eval lenet.net --weights mine --part train",
+    ),
     "predict": ("netspec predict mine three.png", "netspec predict mine three.png --top 3"),
     "generate": (
         "netspec generate runs/Writer --prompt 'Once upon'",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import netspec
 from netspec.runtime.data.arrays import open_npy
+from netspec.runtime.data.image_folder import load_image_folder
 from netspec.runtime.data.pictures import read_picture
 from netspec.runtime.data.prefetch import prefetched
 from netspec.runtime.weights.data_facts import about_data, class_names, labels_by_name
@@ -239,3 +241,33 @@ def test_names_go_with_the_weights_and_labels_follow_them(tmp_path):
         class_names({"class_names": "[1]"}, 2)
     with fails("data/shape", "2 names for 3 classes"):
         netspec.Dataset("new", data.x_test, data.y_test, data.x_test, data.y_test, 3, ("a", "b"))
+
+
+@pytest.mark.parametrize("on_demand", [False, True])
+def test_a_cause_that_repeats_is_told_once(tmp_path, on_demand):
+    """How many pictures it is of, and the first; another cause has an error of its own."""
+    rng = np.random.default_rng(1)
+    for i in range(20):
+        save(tmp_path / f"pets/cat/{i:02}.png", picture(0, rng, (3, 8, 9 + i % 3)))
+        save(tmp_path / f"pets/dog/{i:02}.png", picture(1, rng))
+    for i in range(5):
+        (tmp_path / f"pets/dog/empty{i}.png").write_bytes(b"")
+    with pytest.raises(netspec.NetspecError) as found:
+        load_image_folder(tmp_path / "pets", (3, 8, 8), on_demand=on_demand)
+    by_code = {str(d.code): d for d in found.value.diagnostics}
+    assert len(found.value.diagnostics) == len(by_code) == 2
+    (sizes,), (bad,) = by_code["data/shape"].notes, by_code["data/bad-file"].notes
+    assert sizes.startswith("and so 19 others: ")
+    assert sizes.endswith(", ...")
+    assert bad.startswith("and so 4 others: ")
+    assert bad.count("empty") == 4
+
+
+def test_a_data_set_knows_its_files_until_images_are_left_out(tmp_path):
+    make_folder(tmp_path, train=12, test=3)
+    data = load_image_folder(tmp_path, (3, 8, 8))
+    for part, x in zip(data.files, (data.x_train, data.x_test), strict=True):
+        assert [np.array_equal(read_picture(Path(f)), one) for f, one in zip(part, x, strict=True)]
+    rest, _, _ = data.split(2)
+    assert rest.files == ((), data.files[1])
+    assert data.limit(3).files == ((), data.files[1])

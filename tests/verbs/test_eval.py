@@ -174,3 +174,39 @@ def test_images_with_many_scores_are_evaluated_few_at_a_time(monkeypatch):
     assert max(batches) == 2
     assert (few.confusion == whole.confusion).all()
     assert few.loss == pytest.approx(whole.loss)
+
+
+@pytest.mark.parametrize("part", ["test", "train"])
+def test_mistakes_name_their_files(trained, run: Run, tmp_path, part):
+    """All labels are those of another class, so every image is a mistake."""
+    root, _ = trained
+    turned = tmp_path / "turned"
+    names = dict(zip(CLASSES, (*CLASSES[1:], CLASSES[0]), strict=True))
+    for path in (root / "pets").glob("*/*/*.png"):
+        to = turned / path.parts[-3] / names[path.parent.name] / f"{path.parent.name}-{path.name}"
+        to.parent.mkdir(parents=True, exist_ok=True)
+        to.write_bytes(path.read_bytes())
+    options = ("--data", turned, "--mistakes", tmp_path / "m.png", "--part", part)
+    found = json.loads(run(*command(root, *options, "--format", "json", "--force")).out)
+    assert found["mistakes"]
+    for each in found["mistakes"]:
+        assert f"/{part}/{each['label']}/{each['taken_for']}-" in each["file"]
+    text = run(*command(root, *options, "--force")).out
+    assert found["mistakes"][0]["file"] in text
+
+
+def test_mistakes_of_held_out_images_name_their_files(run: Run, tmp_path):
+    make_folder(tmp_path / "pets", train=36, test=0)
+    (tmp_path / "pets/train").rename(tmp_path / "flat")
+    (tmp_path / "small.net").write_text(NET)
+    options = ("--data", tmp_path / "flat", "--val", 12, "--epochs", 1, "--lr", 1e-9, "--quiet",
+               "--out", tmp_path / "run")  # fmt: skip
+    assert run("train", "numpy", tmp_path / "small.net", *options).code == 0
+    mistakes = ("--mistakes", tmp_path / "m.png", "--format", "json")
+    finished = run("eval", tmp_path / "run", "--part", "val", *mistakes)
+    found = json.loads(finished.out)
+    assert found["mistakes"]
+    for each in found["mistakes"]:
+        assert f"/flat/{each['label']}/" in each["file"]
+    none = run("eval", tmp_path / "run")
+    assert "--part val takes those that the run held out" in none.err

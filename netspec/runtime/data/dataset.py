@@ -39,6 +39,9 @@ SCORES_OF_A_PICTURE = (
 )
 
 
+_NO_FILES: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Images and labels for training and testing.
@@ -62,6 +65,8 @@ class Dataset:
         notes: Observations made while the files were read, for the user.
         ignore_index: A further label that means `IGNORED`, which it is replaced by.
         vocabulary: What the tokens of a text stand for; None for other data.
+        files: The files that the training and the test images were read from, one for each; empty
+            where they are not from files of their own, and once training images were left out.
 
     Raises:
         NetspecError: `data/shape` if lengths, shapes or types do not fit together, `data/bad-file`
@@ -78,6 +83,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     ignore_index: int = IGNORED
     vocabulary: Vocabulary | None = None
+    files: tuple[tuple[str, ...], tuple[str, ...]] = _NO_FILES
 
     def __post_init__(self) -> None:
         for part in ("train", "test"):
@@ -265,7 +271,7 @@ class Dataset:
             )
             rest, held = drawn_share(self.y_train, val, seed)
             require(len(held) > 0, f"val = {val} holds out no image of {count}")
-            kept = replace(self, x_train=chosen(self.x_train, rest), y_train=self.y_train[rest])
+            kept = self._with_training(rest)
             return kept, chosen(self.x_train, held), self.y_train[held]
         require(
             val < count,
@@ -274,7 +280,7 @@ class Dataset:
         )
         cut = count - int(val)
         first, last = slice(cut), slice(cut, None)
-        left = replace(self, x_train=chosen(self.x_train, first), y_train=self.y_train[first])
+        left = self._with_training(first)
         return left, chosen(self.x_train, last), self.y_train[last]
 
     def limit(self, count: int | None) -> Dataset:
@@ -286,9 +292,12 @@ class Dataset:
         if count is None:
             return self
         require(count >= 1, f"train_limit must be at least 1, not {count}")
-        return replace(
-            self, x_train=chosen(self.x_train, slice(count)), y_train=self.y_train[:count]
-        )
+        return self._with_training(slice(count))
+
+    def _with_training(self, kept: NDArray[np.int64] | slice) -> Dataset:
+        """Keep some of the training images."""
+        x, y = chosen(self.x_train, kept), self.y_train[kept]
+        return replace(self, x_train=x, y_train=y, files=((), self.files[1]))
 
     def fit_to(self, input_shape: tuple[int, ...]) -> Dataset:
         """Convert every sample to a network's input shape, without changing a number.

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netspec import codes
-from netspec.diagnostics import NetspecError
+from netspec.diagnostics import Diagnostic, NetspecError
 from netspec.runtime.data.dataset import Array, Dataset
 from netspec.runtime.data.files import read_error
+from netspec.runtime.data.picture_errors import error_of_pictures
 from netspec.runtime.data.pictures import SUFFIXES, Resize, is_shorter_side, read_picture
 from netspec.runtime.data.prefetch import submitted
 from netspec.runtime.data.stored_pictures import MOST_NAMED, FolderFiles, StoredPictures
@@ -99,9 +100,14 @@ def load_image_folder(
     y_train, y_test = found.labels[: found.trained], found.labels[found.trained :]
     dataset = Dataset(
         folder.resolve().name, x_train, y_train, x_test, y_test, len(found.names), found.names,
-        tuple(_about_skipped(folder, found.skipped)),
+        tuple(_about_skipped(folder, found.skipped)), files=_names(train, test),
     )  # fmt: skip
     return dataset if input_shape is None else dataset.fit_to(input_shape)
+
+
+def _names(train: Sequence[Path], test: Sequence[Path]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of files by part."""
+    return tuple(map(str, train)), tuple(map(str, test))
 
 
 def list_pictures(folder: Path) -> PictureList:
@@ -276,13 +282,13 @@ def _read(
 
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="netspec-read") as threads:
         futures = [submitted(threads, read, i) for i in range(len(paths))]
-        bad: list[NetspecError] = []
+        bad: list[tuple[str, Diagnostic]] = []
         try:
-            for future in futures:
+            for path, future in zip(paths, futures, strict=True):
                 error = future.exception()
                 if isinstance(error, NetspecError):
-                    bad.append(error)
-                    if len(bad) == MOST_NAMED:
+                    bad += [(str(path), each) for each in error.diagnostics]
+                    if len(bad) >= MOST_NAMED:
                         break
                 elif error is not None:
                     raise error
@@ -291,5 +297,5 @@ def _read(
             raise
         if bad:
             threads.shutdown(cancel_futures=True)
-            raise NetspecError([d for error in bad for d in error.diagnostics])
+            raise error_of_pictures(bad, there_are_more=len(bad) >= MOST_NAMED)
     return pixels

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import threading
 import warnings
 from collections.abc import Iterator
@@ -213,6 +214,7 @@ def _opened(name: str | Path, content: io.BytesIO) -> Iterator[Any]:
         raise read_error(name, f"too large; the limit is {MAX_PIXELS:,} pixels") from None
     except Exception as error:  # Pillow's decoders raise whatever error their parsers run into
         first = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        first = _ADDRESS.sub("", first)
         raise read_error(name, f"not a valid PNG or JPEG file: {first}") from None
 
 
@@ -288,6 +290,10 @@ def _other_size(path: str | Path, found: tuple[int, int], wanted: tuple[int, int
         "`--resize` stretches pictures to the size of the network's input,"
         f" `--resize-shorter {max(wanted)}` keeps their proportions and crops the centre",
     )
+
+
+# How Pillow's messages call what it read, with an address in memory.
+_ADDRESS = re.compile(r" <_io\.BytesIO object at 0x[0-9a-fA-F]+>")
 
 
 class _Pixels:

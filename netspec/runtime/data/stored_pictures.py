@@ -8,7 +8,6 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -20,6 +19,7 @@ from netspec import codes
 from netspec.diagnostics import Diagnostic, NetspecError
 from netspec.files.cache_folder import cache_folder
 from netspec.runtime.data.lazy_samples import LazySamples, Numbers
+from netspec.runtime.data.picture_errors import error_of_pictures
 from netspec.runtime.data.pictures import (
     Resize,
     is_shorter_side,
@@ -184,10 +184,7 @@ class StoredPictures(LazySamples):
             found = self._unreadable(threads)
             wrong = [*islice(found, MOST_NAMED + 1)]
         if wrong:
-            if len(wrong) > MOST_NAMED:
-                last = replace(wrong.pop(-2), notes=("and there are more",))
-                wrong[-1] = last
-            raise NetspecError(wrong)
+            raise error_of_pictures(wrong[:MOST_NAMED], there_are_more=len(wrong) > MOST_NAMED)
         if seen is not None:
             try:
                 seen.parent.mkdir(parents=True, exist_ok=True)
@@ -195,12 +192,13 @@ class StoredPictures(LazySamples):
             except OSError:
                 pass  # it is looked through again next time
 
-    def _unreadable(self, threads: ThreadPoolExecutor) -> Iterator[Diagnostic]:
+    def _unreadable(self, threads: ThreadPoolExecutor) -> Iterator[tuple[str, Diagnostic]]:
         for start in range(0, len(self), _AT_A_TIME):
             block = self.numbers[start : start + _AT_A_TIME]
             futures = [submitted(threads, self._examine, int(number)) for number in block]
-            for future in futures:
-                yield from future.result()
+            for number, future in zip(block, futures, strict=True):
+                name = self.files.name(int(number))
+                yield from ((name, each) for each in future.result())
 
     def _examine(self, number: int) -> Sequence[Diagnostic]:
         """Return what is wrong with a stored picture."""

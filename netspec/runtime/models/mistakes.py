@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from netspec.diagnostics import quoted
 from netspec.runtime.data.dataset import IGNORED
 from netspec.runtime.data.input_normalization import InputNormalization
+from netspec.runtime.data.stored_pictures import StoredPictures
 from netspec.runtime.models.evaluation import Scorer, class_probabilities, evaluated_at_a_time
 from netspec.runtime.plots.png import grid
 
@@ -18,6 +19,8 @@ Array = NDArray[Any]
 
 # How many mistakes are drawn, how many of them in a row, and how wide a picture is, in pixels.
 MOST, COLUMNS, _PIXELS = 25, 5, 112
+# Longer names of files are cut in a line, and not in JSON.
+_LONGEST = 300
 
 
 class Mistake(NamedTuple):
@@ -27,23 +30,26 @@ class Mistake(NamedTuple):
         image: Its place among the images, from 0.
         label, taken: Its class, and the class with the highest score.
         share: The probability of that one.
+        file: The file that it was read from; empty if it is not known.
     """
 
     image: int
     label: int
     taken: int
     share: float
+    file: str = ""
 
     def text(self, names: Sequence[str]) -> str:
         """Return a line with the names of the classes."""
         true, taken = (quoted(names[k])[1:-1] for k in (self.label, self.taken))
-        return f"image {self.image:,}: {true}, taken for {taken} ({self.share:.1%})"
+        where = f"image {self.image:,}" if not self.file else quoted(self.file, _LONGEST)[1:-1]
+        return f"{where}: {true}, taken for {taken} ({self.share:.1%})"
 
     def to_dict(self, names: Sequence[str]) -> dict[str, Any]:
         """Return everything as a dict, for JSON."""
         return {
             "image": self.image, "label": names[self.label], "taken_for": names[self.taken],
-            "probability": self.share,
+            "probability": self.share, **({"file": self.file} if self.file else {}),
         }  # fmt: skip
 
 
@@ -79,6 +85,19 @@ def surest_mistakes(
         ]
         found = sorted(found, key=lambda mistake: -mistake.share)[:most]
     return found
+
+
+def with_files(found: Sequence[Mistake], x: Array, files: Sequence[str]) -> list[Mistake]:
+    """Return mistakes with the files that their images were read from, as far as they are known.
+
+    Args:
+        found: the mistakes.
+        x: the images among which they were made.
+        files: the file of each of these, or nothing.
+    """
+    if isinstance(x, StoredPictures):
+        return [m._replace(file=x.files.name(int(x.numbers[m.image]))) for m in found]
+    return [m._replace(file=files[m.image]) for m in found] if files else list(found)
 
 
 def can_be_drawn(x: Any, y: Any) -> bool:
