@@ -3,7 +3,7 @@
 import math
 
 from netspec.compiler.ir.contract import *
-from netspec.compiler.ops.families.adaptive_pool import AdaptivePoolOp
+from netspec.compiler.ops.families.adaptive_pool import AdaptivePoolOp, torch_pool
 from netspec.compiler.ops.families.windows import beside, spatial
 
 
@@ -93,6 +93,4 @@ class AdaptiveAvgPool(AdaptivePoolOp):
 
     def torch(self, *inputs: Shape) -> Torch:
         """`F.adaptive_avg_pool2d` for pictures."""
-        count = len(inputs[0]) - 1
-        arguments = (X(0), self.cells(count))
-        return Torch(f"F.adaptive_avg_pool{count}d", arguments, pairs=True)
+        return torch_pool("avg", self.cells(len(inputs[0]) - 1))

@@ -1,7 +1,7 @@
 """Maximum pooling to a given size."""
 
 from netspec.compiler.ir.contract import *
-from netspec.compiler.ops.families.adaptive_pool import AdaptivePoolOp
+from netspec.compiler.ops.families.adaptive_pool import AdaptivePoolOp, torch_pool
 from netspec.compiler.ops.families.windows import beside, first_maximum, spatial
 
 
@@ -100,6 +100,4 @@ class AdaptiveMaxPool(AdaptivePoolOp):
 
     def torch(self, *inputs: Shape) -> Torch:
         """`F.adaptive_max_pool2d` for pictures."""
-        count = len(inputs[0]) - 1
-        arguments = (X(0), self.cells(count))
-        return Torch(f"F.adaptive_max_pool{count}d", arguments, pairs=True)
+        return torch_pool("max", self.cells(len(inputs[0]) - 1))

@@ -75,7 +75,7 @@ class Flatten(Op):
 
     def torch(self, *inputs: Shape) -> Torch:
         """`torch.flatten`."""
-        return Torch("torch.flatten", (X(0), 1))
+        return Torch("torch.flatten", (X(0), 1), as_module="nn.Flatten")
 
     @classmethod
     def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:

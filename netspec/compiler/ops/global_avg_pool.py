@@ -19,7 +19,7 @@ class GlobalAvgPool(GlobalPoolOp):
     onnx_ends = ("Flatten", "Reshape", "Squeeze")
     onnx_reduction = "ReduceMean"
     onnx_operator = "GlobalAveragePool"
-    adaptive = "F.adaptive_avg_pool"
+    adaptive = "avg"
     idioms = (
         Idiom(
             ("adaptive_avg_pool", "flatten"),

@@ -17,7 +17,7 @@ class GlobalMaxPool(GlobalPoolOp):
     onnx_ends = ("Flatten", "Reshape", "Squeeze")
     onnx_reduction = "ReduceMax"
     onnx_operator = "GlobalMaxPool"
-    adaptive = "F.adaptive_max_pool"
+    adaptive = "max"
     idioms = (
         Idiom(
             ("adaptive_max_pool", "flatten"),

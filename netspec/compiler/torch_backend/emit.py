@@ -144,7 +144,7 @@ def _block_lines(
     doc = "" if opens_file(made.definition) else made.definition.doc
     return [
         "",
-        f"class {made.name}(nn.{'Sequential' if structure.text.is_chain else 'Module'}):",
+        f"class {made.name}({structure.text.layout.base}):",
         *docstring(doc, source, facts),
         "",
         *structure.class_lines(error, functional, sequence, starts),
@@ -166,7 +166,7 @@ def _net_lines(
     facts = [*net_facts(structured.graph), *made.facts(), *_facts_of_views(structured.body)]
     return [
         "",
-        f"class {net.name.id}(nn.{'Sequential' if structured.text.is_chain else 'Module'}):",
+        f"class {net.name.id}({structured.text.layout.base}):",
         *docstring(net.doc, source, facts),
         "",
         *made.constructor(),

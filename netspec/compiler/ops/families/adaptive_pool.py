@@ -15,6 +15,13 @@ from netspec.compiler.ops.families.windows import require_axes
 from netspec.records import record
 
 
+def torch_pool(kind: str, cells: tuple[int, ...]) -> Torch:
+    """PyTorch's adaptive pool to `cells`, one number an axis; `kind` is `avg` or `max`."""
+    count = len(cells)
+    module = f"nn.Adaptive{kind.capitalize()}Pool{count}d"
+    return Torch(f"F.adaptive_{kind}_pool{count}d", (X(0), cells), pairs=True, as_module=module)
+
+
 @record
 class AdaptivePoolOp(Op):
     """A pool whose windows are chosen so that the output has a given size.

@@ -4,12 +4,16 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from netspec.compiler.ir.contract import *
+from netspec.compiler.ops.families.adaptive_pool import torch_pool
 from netspec.compiler.ops.families.windows import require_axes
 
 
 class GlobalPoolOp(Op):
-    """A pool over each channel's picture. `adaptive` is PyTorch's pool to a size, without the 2d,
-    and `onnx_reduction` ONNX's operator over axes.
+    """A pool over each channel's picture.
+
+    Attributes:
+        adaptive: the kind of pool, `avg` or `max`.
+        onnx_reduction: ONNX's operator over axes.
     """
 
     storage = Storage.CHANNELS_LAST
@@ -29,8 +33,8 @@ class GlobalPoolOp(Op):
     def torch(self, *inputs: Shape) -> Torch:
         """The pool to one pixel, as torchvision's networks do it."""
         count = len(inputs[0]) - 1
-        pooled = Torch(f"{self.adaptive}{count}d", (X(0), (1,) * count), pairs=True)
-        return Torch("torch.flatten", (pooled, 1))
+        pooled = torch_pool(self.adaptive, (1,) * count)
+        return Torch("torch.flatten", (pooled, 1), as_module="nn.Flatten")
 
     @classmethod
     def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:

@@ -303,8 +303,9 @@ class Constructor:
                 doc = call(f"{target}.append", doc)
             elif not name:
                 doc = self._appended(home, step, doc)
-            elif home.is_dict:
-                doc = prefixed(f"{target}[{self._name_text(name)}] = ", doc)
+            elif home.is_key(name):
+                key = name[1:-1] if home.keys == "words" else self._name_text(name)
+                doc = prefixed(f"{target}[{key}] = ", doc)
             elif is_attribute(name):
                 doc = prefixed(f"{target}.{name} = ", doc)
             else:

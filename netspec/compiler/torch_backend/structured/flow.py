@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from netspec.compiler.ir.op import Torch, X
@@ -24,9 +24,6 @@ from netspec.compiler.torch_backend.structured.structure import (
     suites_in,
 )
 
-# Functions that are a part of a layer's form, as modules.
-_MODULES = {"torch.flatten": "nn.Flatten", "F.adaptive_avg_pool2d": "nn.AdaptiveAvgPool2d"}
-
 
 def modules_of(step: Placed) -> list[Torch | Block]:
     """What a layer is as modules that each take the value of the one before.
@@ -46,20 +43,17 @@ def _modules(form: Torch) -> list[Torch]:
         if form.inputs != (X(0),) or form.call_options:
             raise NotStructuredError
         return [said(form)]
-    if form.as_module is None and form.target not in _MODULES:
+    if form.as_module is None:
         raise NotStructuredError
     first, *rest = form.arguments
     if not isinstance(first, Torch) and first != X(0):
         raise NotStructuredError
     before = _modules(first) if isinstance(first, Torch) else []
-    target = form.as_module or _MODULES[form.target]
     arguments = said(tuple(rest))
-    if target == "nn.Flatten":
-        if arguments != (1,):
-            raise NotStructuredError
-        arguments = ()
+    if form.as_module == "nn.Flatten" and arguments == (1,):
+        arguments = ()  # as PyTorch has it
     options, defaults = said(form.options), said(form.defaults)
-    made = Torch(target, arguments, options, defaults=defaults, pairs=form.pairs)
+    made = Torch(form.as_module, arguments, options, defaults=defaults, pairs=form.pairs)
     return [*before, made]
 
 
@@ -83,6 +77,20 @@ def chain_end(steps: Sequence[Step], start: frozenset[Source]) -> frozenset[Sour
             return None
         at = found
     return at
+
+
+def alike(steps: Sequence[Step], sources: Iterable[Source]) -> frozenset[Source]:
+    """Where else a value is after statements: names may have been given to it."""
+    values: dict[str, object] = {}
+    for step in steps:
+        if isinstance(step, Bind):
+            known = [values.get(s, s) if isinstance(s, str) else s for s in step.value.sources]
+            values[step.name] = known[0] if known else step
+        for inner in under(step):
+            if isinstance(inner, Bind):
+                values[inner.name] = inner
+    wanted = {values.get(s, s) if isinstance(s, str) else s for s in sources}
+    return frozenset({*sources, *(name for name, value in values.items() if value in wanted)})
 
 
 def _after(step: Step, at: frozenset[Source]) -> frozenset[Source] | None:

@@ -21,7 +21,13 @@ from netspec.compiler.torch_backend.structured.constructor import (
     note_of,
     opposite,
 )
-from netspec.compiler.torch_backend.structured.flow import chain_end, placed_in, steps_in, under
+from netspec.compiler.torch_backend.structured.flow import (
+    alike,
+    chain_end,
+    placed_in,
+    steps_in,
+    under,
+)
 from netspec.compiler.torch_backend.structured.layout import (
     Container,
     Layout,
@@ -180,6 +186,7 @@ class Forward:
         self.same: dict[Source, Source] = {}
         self.items: dict[int, list[_Item]] = {}
         self._texts_of: dict[_Item, list[str]] = {}
+        self.numbers: dict[_Item, set[str]] = {}
         self._readers = _readers(body)
         self.lists = _lists(body)
         self._prepare(body)
@@ -250,9 +257,9 @@ class Forward:
             step = steps[at]
             opened = [c for c in self.layout.opened(suite, at) if not self.layout.is_apart(c)]
             if opened:
-                container = opened[0]
-                items += self._container(steps, container)
-                at = container.last + 1
+                inside = _named_within(steps, opened[0])
+                items += self._container(steps, opened[0], inside)
+                at += len(inside)
                 continue
             if isinstance(step, Placed):
                 group = self._parts(steps, at)
@@ -267,18 +274,24 @@ class Forward:
                 items.append(step)
             for inner in suites_in(step):
                 self._prepare(inner)
+            names = self._only_numbers(step) if isinstance(step, Loop) else None
+            if isinstance(step, Loop) and names is not None:
+                self.numbers[step] = names
             at += 1
         self.items[id(suite)] = items
 
-    def _container(self, steps: Sequence[Step], container: Container) -> list[_Item]:
-        """A chain that the object holds as one module."""
-        inside = steps[container.first : container.last + 1]
+    def _container(
+        self, steps: Sequence[Step], container: Container, inside: Sequence[Step]
+    ) -> list[_Item]:
+        """A chain that the object holds as one module: the statements `inside`."""
         first = next(p for step in inside for p in placed_in(step))
         start = first.reads[0].source
-        end = chain_end(inside, frozenset(first.reads[0].sources))
+        sources = first.reads[0].sources
+        end = chain_end(inside, frozenset(sources))
+        end = end or chain_end(inside, alike(steps[: container.first], sources))
         if end is None or any(isinstance(step, Return) for step in inside):
             raise NoChainError(container.prefix)
-        within = {s for step in inside for s in (step, *under(step))}
+        within = dict.fromkeys(s for step in inside for s in (step, *under(step)))
         last = next((source for source in end if not isinstance(source, str)), None)
         names = [s.name for s in within if isinstance(s, Bind)]
         for made in (*names, *within):
@@ -390,8 +403,19 @@ class Forward:
         """The expressions of all statements that are written."""
         for items in self.items.values():
             for item in items:
-                if not isinstance(item, Let) or not needed.isdisjoint(item.names):
+                given = item.names if isinstance(item, Let) else self.numbers.get(item)
+                if given is None or not needed.isdisjoint(given):
                     yield from self._own_texts(item)
+
+    def _only_numbers(self, loop: Loop) -> set[str] | None:
+        """The names that a loop gives values to, if these are numbers alone."""
+        names: set[str] = set()
+        for item in self.items[id(loop.body)]:
+            given = item.names if isinstance(item, Let) else self.numbers.get(item)
+            if given is None:
+                return None
+            names.update(given)
+        return names
 
     def _needed(self) -> set[str]:
         lets: dict[str, list[Let]] = {}
@@ -684,26 +708,36 @@ class Forward:
         """Let a loop run over the modules that its turns made, as TorchScript wants it."""
         index = f"{{{loop.targets[0]}}}"
         steps = [s for s in loop.body.steps or () if isinstance(s, Placed) and not s.again]
-        made = [
-            s for s in steps if s.label and s.label[-1] == index and self.layout.is_item(s.label)
-        ]
+        made: list[Placed] = []
+        homes: list[Container] = []
+        for step in steps:
+            home = self.layout.turned(step.label or ())
+            if home is not None and step.label and step.label[-1] == index:
+                made.append(step)
+                homes.append(home)
         if not made:
             return
         labels = [step.later_label or () for step in made]
         names = [self.layout.module_for_turns(label[:-1]) for label in labels]
-        lists = [self.layout.reach(label[:-1], label[:-1]) for label in labels]
+        reached = [self.layout.reach(label[:-1], label[:-1]) for label in labels]
         self.turns |= dict(zip(made, names, strict=True))
         items = list(self._flat(loop.body))
         read = {word for item in items for t in self._own_texts(item) for word in words_in(t)}
         counts = not read.isdisjoint(loop.targets[:1])
-        if not read.isdisjoint(loop.targets[1:]) or (counts and len(made) > 1):
+        # Keys of modules are words.
+        has_no_count = counts and (len(made) > 1 or homes[0].keys == "numbers")
+        if not read.isdisjoint(loop.targets[1:]) or has_no_count:
             for step in made:
                 del self.turns[step]
             self._texts_of.clear()
             return
         targets = ", ".join([*(loop.targets[:1] if counts else ()), *names])
-        runs_over = lists[0] if len(made) == 1 else f"zip({', '.join(lists)})"
-        self.heads[loop] = targets, f"enumerate({runs_over})" if counts else runs_over
+        if counts:
+            runs_over = f"{reached[0]}.items()" if homes[0].keys else f"enumerate({reached[0]})"
+        else:
+            lists = [f"{r}.values()" if h.keys else r for r, h in zip(reached, homes, strict=True)]
+            runs_over = lists[0] if len(made) == 1 else f"zip({', '.join(lists)}, strict=True)"
+        self.heads[loop] = targets, runs_over
 
     def _flat(self, suite: Suite) -> Iterator[_Item]:
         for item in self.items[id(suite)]:
@@ -803,6 +837,20 @@ def _said_later(form: Torch) -> Torch:
     return replace(
         form, arguments=arguments, options=said(form.options), defaults=said(form.defaults)
     )
+
+
+def _named_within(steps: Sequence[Step], container: Container) -> Sequence[Step]:
+    """The statements of a container, with what gives its value to a name that it has itself."""
+    stop = container.last + 1
+    names = {
+        s.name for step in steps[container.first : stop] for s in under(step) if isinstance(s, Bind)
+    }
+    while stop < len(steps):
+        step = steps[stop]
+        if not (isinstance(step, Bind) and step.name in names):
+            break
+        stop += 1
+    return steps[container.first : stop]
 
 
 def _first(step: Step, at: int) -> Source:

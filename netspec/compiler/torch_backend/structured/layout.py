@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
+from typing import Literal
 
 from netspec.compiler.torch_backend.naming import (
     is_attribute,
@@ -47,6 +48,8 @@ class Container:
         is_dict: whether it is a `nn.ModuleDict`, whose children are called by themselves.
         is_deep: whether its children are reached as attributes, of which type checkers know nothing.
         is_list: whether it is a `nn.ModuleList`, which has a child for each turn of a loop.
+        keys: what the keys of a `nn.ModuleDict` are that has a child for each turn of a loop: words
+            or numbers of the list that the loop runs over.
     """
 
     prefix: Prefix
@@ -59,6 +62,11 @@ class Container:
     is_dict: bool = False
     is_list: bool = False
     is_deep: bool = False
+    keys: Literal["", "words", "numbers"] = ""
+
+    def is_key(self, name: str) -> bool:
+        """Whether a child is one of a `nn.ModuleDict`; those of a whole class may be attributes."""
+        return self.is_dict and (bool(self.prefix) or not is_attribute(name))
 
 
 @record
@@ -112,6 +120,7 @@ class Layout:
         self._sites = [s for s in _sites(body, (), ()) if is_chain or s.step.has_module]
         top = [s.step.label[0] for s in self._sites if s.step.label and len(s.step.label) == 1]
         self.root = Container((), "self", body, 0, len(body.steps or ()), _numbers(top))
+        self.root.is_dict = not is_chain and _has_keys(self._sites)
         prefixes = {
             site.step.label[:end]: None
             for site in self._sites
@@ -133,6 +142,13 @@ class Layout:
             self._opened.setdefault(begin, []).append(container)
         self._within = {id(site.step) for site in self._sites}
         self._fill(body, [self.root])
+
+    @property
+    def base(self) -> str:
+        """The class of PyTorch that the whole is one of."""
+        if self.is_chain:
+            return "nn.Sequential"
+        return "nn.ModuleDict" if self.root.is_dict else "nn.Module"
 
     @property
     def names(self) -> set[str]:
@@ -159,10 +175,10 @@ class Layout:
         """Whether the children of a container are called by themselves."""
         return container.prefix in self._apart
 
-    def is_item(self, path: Sequence[str]) -> bool:
-        """Whether a module is one of a `nn.ModuleList`."""
+    def turned(self, path: Sequence[str]) -> Container | None:
+        """The container of a module, if it has one for each turn of a loop."""
         container = self.containers.get(tuple(path[:-1]))
-        return container is not None and container.is_list
+        return container if container and (container.is_list or container.keys) else None
 
     def reach(self, path: Sequence[str], later: Sequence[str]) -> str:
         """A module, as `forward` writes it.
@@ -173,8 +189,8 @@ class Layout:
         """
         text = "self"
         for depth, part in enumerate(later):
-            holder = self.containers.get(tuple(path[:depth]))
-            if holder is not None and holder.is_dict:
+            holder = self.containers.get(tuple(path[:depth])) if depth else self.root
+            if holder is not None and holder.is_key(part):
                 text += f"[{name_text(part)}]"
             elif holder is not None and (holder.is_list or holder.is_listed):
                 text += f"[{part.removeprefix('{').removesuffix('}')}]"
@@ -186,8 +202,8 @@ class Layout:
         return text
 
     def module_for_turns(self, prefix: Prefix) -> str:
-        """The name of the variable of a loop over a `nn.ModuleList`: `block` for `self.blocks`."""
-        word = prefix[-1]
+        """The name of the variable of a loop over modules: `block` for those of `self.blocks`."""
+        word = "layers" if prefix[-1] == "self" else prefix[-1]
         if word not in self._turns:  # no temporary value's name either
             one = word.removesuffix("s")
             is_taken = re.fullmatch(r"|math|(x|out)\d*", one) is not None
@@ -251,13 +267,15 @@ class Layout:
             and is_attribute(prefix[0])
             and all(u.step.label is None or len(u.step.label) == 2 for u in users)
         )
-        is_list = is_apart and all(map(is_attribute, prefix)) and _counts(users, len(prefix))
+        is_reached = is_apart and all(map(is_attribute, prefix))
+        turns = _turns(users, len(prefix)) if is_reached else ""
+        is_list, keys = _counts(turns), _keys(turns)
         is_dict = (
             is_apart
             and not is_listed
             and not is_list
             and DICT_ATTRIBUTES.isdisjoint(children)
-            and (is_flat or _are_keys(children))
+            and (is_flat or bool(keys) or _are_keys(children))
         )
         is_deep = (
             is_apart
@@ -267,7 +285,17 @@ class Layout:
             and any(map(is_attribute, children))
         )
         return Container(
-            prefix, target, suite, begin, end, is_numbered, is_listed, is_dict, is_list, is_deep
+            prefix,
+            target,
+            suite,
+            begin,
+            end,
+            is_numbered,
+            is_listed,
+            is_dict,
+            is_list,
+            is_deep,
+            keys,
         )
 
     def _mark_deep(self) -> None:
@@ -374,7 +402,8 @@ class Layout:
             if made.setdefault(key, above) != above or last in names:
                 raise NotStructuredError
             is_sequential = self.is_chain if home is self.root else not self.is_apart(home)
-            if last in SEQUENTIAL_ATTRIBUTES and is_sequential:
+            hidden = SEQUENTIAL_ATTRIBUTES if is_sequential else DICT_ATTRIBUTES
+            if last in hidden and (is_sequential or home.is_dict):
                 raise NotStructuredError
             names.add(last)
         if len(set(made.values())) != len(made):
@@ -421,18 +450,46 @@ def _shares_case(users: Sequence[_Site], depth: int) -> bool:
     return is_case and all(user.way[depth + 1][0] is inner for user in users)
 
 
-def _counts(users: Sequence[_Site], depth: int) -> bool:
-    """Whether a loop from 0 on makes one module in each turn, with the number as its name."""
+def _turns(users: Sequence[_Site], depth: int) -> str:
+    """What the loop runs over that makes one module in each turn, with the item as its name."""
     if len(users) != 1 or len(users[0].loops) != 1 or users[0].step.is_array:
-        return False
+        return ""
     (site,), ((level, loop),) = users, users[0].loops
     if len(site.way) != level + 1 or site.step.label is None:
-        return False
-    text = said(loop.iterable).name
-    counts = text.startswith("enumerate(") or (
-        text.startswith("range(") and len(split_items(text[len("range(") : -1])) == 1
+        return ""
+    if site.step.label[depth:] != (f"{{{loop.targets[0]}}}",):
+        return ""
+    return str(said(loop.iterable).name)
+
+
+def _counts(iterable: str) -> bool:
+    """Whether a loop counts its turns, from 0 on."""
+    return iterable.startswith("enumerate(") or (
+        iterable.startswith("range(") and len(split_items(iterable[len("range(") : -1])) == 1
     )
-    return counts and site.step.label[depth:] == (f"{{{loop.targets[0]}}}",)
+
+
+def _keys(iterable: str) -> Literal["", "words", "numbers"]:
+    """What the items of a list are, if it is written out and they can be keys of modules."""
+    if not iterable.startswith("["):
+        return ""
+    items = split_items(iterable[1:-1])
+    if len(set(items)) != len(items):
+        return ""
+    if all(map(str.isdigit, items)):
+        return "numbers"
+    words = [item[1:-1] for item in items]
+    are_words = all(map(is_attribute, words)) and list(map(quote, words)) == items
+    return "words" if are_words and DICT_ATTRIBUTES.isdisjoint(words) else ""
+
+
+def _has_keys(sites: Sequence[_Site]) -> bool:
+    """Whether a class has layers, and no containers, with numbers for names."""
+    labels = [site.step.label for site in sites if site.step.label]
+    keys = [label for label in labels if not is_attribute(label[0])]
+    first = [label[0] for label in labels]
+    is_plain = DICT_ATTRIBUTES.isdisjoint(first) and not any("{" in name for name in first)
+    return bool(keys) and is_plain and all(len(label) == 1 for label in keys)
 
 
 def _are_keys(children: Sequence[str]) -> bool:

@@ -11,6 +11,7 @@ from netspec.compiler.torch_backend.structured.flow import steps_in
 from netspec.compiler.torch_backend.structured.forward import Forward
 from netspec.compiler.torch_backend.structured.kept import Kept
 from netspec.compiler.torch_backend.structured.layout import (
+    DICT_ATTRIBUTES,
     SEQUENTIAL_ATTRIBUTES,
     Layout,
     NoChainError,
@@ -72,6 +73,7 @@ class ModuleText:
                 apart.add(error.prefix)
                 continue
             break
+        self.layout.root.is_dict &= DICT_ATTRIBUTES.isdisjoint(self.attributes)
         labelled = {s.label[0] for s in steps_in(body) if isinstance(s, Placed) and s.label}
         if not labelled.isdisjoint(self.attributes):
             raise NotStructuredError
