@@ -85,14 +85,15 @@ def test_numbers_are_those_of_the_numpy_model(name) -> None:
 
 
 # Layers whose tiles end in the middle: of a picture, of a block of filters, of a vector; pads, strides,
-# dilations, groups, and pools that leave places out.
+# dilations, groups, one channel, and pools that leave places out.
 EDGES = """
 net Edges(classes = 3) {
-    input image: [3, 11, 9]
+    input image: [1, 11, 9]
     x = image -> conv(5, [3, 2], pad = 1, dilation = 2) -> max_pool(2)
     x = x -> conv(20, 3, pad = 1, stride = 2) -> batch_norm -> relu -> conv(34, 1)
     y = x -> conv(6, 3, pad = 1, groups = 2) -> conv(7, 1, stride = 2)
-    output y -> flatten -> linear(21) -> relu -> linear(classes)
+    z = image -> conv(22, [4, 3], pad = 2, stride = [2, 1]) -> max_pool(3, stride = 2, pad = 1)
+    output (y -> flatten, z -> flatten) -> concat -> linear(21) -> relu -> linear(classes)
 }
 """
 

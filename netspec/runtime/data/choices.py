@@ -70,18 +70,20 @@ def make(
     """
     check_name(what, name, table)
     factory = table[name]
+    if not options:
+        return factory(*arguments)
     known = [
         parameter.name
         for parameter in inspect.signature(factory).parameters.values()
         if parameter.kind is parameter.KEYWORD_ONLY
     ]
-    for option in options or {}:
+    for option in options:
         if not known:
             raise NetspecError.simple(
                 BAD_OPTION, f"the {what} {name} has no options; `{option}` is given"
             )
         check_name(f"{what} option of {name}", option, known)
-    return factory(*arguments, **(options or {}))
+    return factory(*arguments, **options)
 
 
 def is_number(value: object) -> bool:

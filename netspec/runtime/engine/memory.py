@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ class Buffers(dict[str, Array]):
         arena: the array that the others are parts of.
         scratch: working memory of the kernels.
         replays: by function of the program.
+        tables: where the arrays of machine code are, by function, with these arrays.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Buffers(dict[str, Array]):
         self.outside = outside
         self.arena, self.scratch = arena, scratch
         self.replays = {"forward": Replay(), "backward": Replay()}
+        self.tables: dict[str, tuple[Sequence[Array | None], Array]] = {}
         self._make = make
 
     def __missing__(self, name: str) -> Array:

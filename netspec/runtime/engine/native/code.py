@@ -107,7 +107,7 @@ class NativeCode(Code):
         def run(buffers: Buffers, *others: Any) -> None:
             """Run the pass, as the function of a NumPy program does, with the same arguments."""
             named = others[:-1]  # the scratch memory is that of the buffers
-            table = self._table(buffers, named)
+            table = self._table(part, buffers, named)
             after_fork.call(
                 function, ctypes.c_void_p(table.ctypes.data), buffers.batch, self._threads(buffers)
             )
@@ -134,19 +134,34 @@ class NativeCode(Code):
                 roots[step.output] = roots.get(step.source, step.source)
         return [(each, roots[each]) for each in self.plan.external() if each in roots]
 
-    def _table(self, buffers: Buffers, named: Sequence[Mapping[str, Array]]) -> Array:
-        """Return the places of all operands, in the order of the source."""
+    def _table(self, part: str, buffers: Buffers, named: Sequence[Mapping[str, Array]]) -> Array:
+        """Return the places of all operands, in the order of the source.
+
+        To ask for them takes as long as a small layer: they are kept while the arrays are the same.
+        """
+        arrays = [self._array(operand, buffers, named) for _, operand in self._apart]
+        kept = buffers.tables.get(part)
+        if kept is not None and all(a is b for a, b in zip(kept[0], arrays, strict=True)):
+            return kept[1]
         table = np.zeros(len(self._native.operands) + 2, np.uintp)
         table[self._in_arena] = buffers.arena.ctypes.data + self._offsets(buffers.batch)
-        for i, operand in self._apart:
-            if isinstance(operand, Buffer):
-                table[i] = self._place(buffers[operand.name])
-            elif isinstance(operand, ParameterRef):
-                table[i] = self._place(named[0][operand.name])
-            elif len(named) > 1:
-                table[i] = self._place(named[1][operand.name])
+        for (i, _), array in zip(self._apart, arrays, strict=True):
+            if array is not None:
+                table[i] = self._place(array)
         table[-2:] = buffers.scratch.ctypes.data, self._native.weights.ctypes.data
+        buffers.tables[part] = arrays, table
         return table
+
+    @staticmethod
+    def _array(
+        operand: Operand, buffers: Buffers, named: Sequence[Mapping[str, Array]]
+    ) -> Array | None:
+        """Return the array of an operand; None for a gradient in a pass that has none."""
+        if isinstance(operand, Buffer):
+            return buffers[operand.name]
+        if isinstance(operand, ParameterRef):
+            return named[0][operand.name]
+        return named[1][operand.name] if len(named) > 1 else None
 
     def _place(self, array: Array) -> int:
         """Return where an array is, which must be as C expects it."""

@@ -29,6 +29,20 @@ static const real *rows_to_read(const real *x, real *part, int pads, int height,
     return part;
 }
 
+/* The tiles of a convolution of one channel, whose places follow each other as what they read does. */
+static void rows_of_places(const real *x, const Walk *walk, const real *block, const real *bias, int start,
+                           real *y, int x_row, int y_height, int y_width, int y_row, int y_step,
+                           int high, int most, int spill)
+{
+    int y_at[8];
+    for (int p = 0; p < most; p++)
+        y_at[p] = p * y_step;
+    for (int i = 0; i < y_height; i++)
+        for (int j = 0; j < y_width; j += most)
+            tile_beside(y_width - j < most ? y_width - j : most, walk, x + i * x_row + j, block, bias,
+                        start, y + i * y_row + j * y_step, y_at, high, spill);
+}
+
 /* The convolution of rows that need no padding, with the filters of one group, tile by tile. */
 static void conv_group(const real *x, const real *packed, const real *bias, real *y,
                        int x_row, int channels, int y_height, int y_width, int filters, int seen,
@@ -50,6 +64,11 @@ static void conv_group(const real *x, const real *packed, const real *bias, real
                           && 2 * filters >= (high > LANES ? 2 : 1) * LANES;
         const real *block = packed + o * kernel_h * kernel_w * seen;
         const real *added = bias ? bias + o : 0;
+        if (stride_w * channels == 1) {
+            rows_of_places(x, &walk, block, added, start, y + o, stride_h * x_row,
+                           y_height, y_width, y_row, y_step, high, most, spill);
+            continue;
+        }
         int x_at[8], y_at[8], used = 0;
         for (int i = 0; i < y_height; i++)
             for (int j = 0; j < y_width; j++) {

@@ -20,25 +20,27 @@ static void max_pool_of_many(const real *x, real *y, int images,
         const real *picture = x + n * height * width * channels;
         for (int j = 0; j < y_width; j++) {
             const int before = j * stride_w - left;
-            const int l0 = first_tap(before, dilation_w);
-            const int l1 = end_tap(before, dilation_w, kernel_w, width);
+            const int inside = before >= 0 && before + (kernel_w - 1) * dilation_w < width;
+            const int l0 = inside ? 0 : first_tap(before, dilation_w);
+            const int l1 = inside ? kernel_w : end_tap(before, dilation_w, kernel_w, width);
             real *to = y + (row * y_width + j) * channels;
+            const int last = (above + (k1 - 1) * dilation_h) * width + before + (l1 - 1) * dilation_w;
             for (int c = 0; c < channels; c += LANES) {
-                /* There are numbers behind the channels, but not behind the last place of a row. */
-                const int whole = channels - c >= LANES
-                                  || (channels >= LANES / 2 && j + 1 < y_width
-                                      && before + (l1 - 1) * dilation_w < width - 1);
+                /* What is behind the channels may be read, but not behind the last place of all, and
+                   written over, but not behind a row, which may be another thread's. */
+                const int few = channels >= LANES / 2, high = channels - c;
+                const int whole = high >= LANES || (few && (n + 1 < images || last + 1 < height * width));
                 Vector most = (Vector){0} - (real)INFINITY;
                 for (int k = k0; k < k1; k++)
                     for (int l = l0; l < l1; l++) {
                         const real *seen = picture + c
                             + ((above + k * dilation_h) * width + before + l * dilation_w) * channels;
-                        most = larger_lanes(most, whole ? READ(seen) : some_lanes(seen, channels - c));
+                        most = larger_lanes(most, whole ? READ(seen) : some_lanes(seen, high));
                     }
-                if (whole)
+                if (high >= LANES || (few && j + 1 < y_width))
                     AT(to + c) = most;
                 else
-                    put_lanes(most, to + c, channels - c);
+                    put_lanes(most, to + c, high);
             }
         }
     }
@@ -63,9 +65,10 @@ static void max_pool_apart_backward(const real *x, const real *y, const real *dy
         for (int j = 0; j < y_width; j++)
             for (int c = 0; c < channels; c += LANES) {
                 const int from = (row * y_width + j) * channels + c, high = channels - c;
-                const int whole = high >= LANES
-                                  || (channels < LANES && channels >= LANES / 2 && j + 1 < y_width
-                                      && stride_w == kernel_w);
+                /* As in `max_pool_of_many`. */
+                const int few = channels < LANES && channels >= LANES / 2;
+                const int whole = high >= LANES || (few && row + 1 < images * y_height);
+                const int spills = high >= LANES || (few && j + 1 < y_width && stride_w == kernel_w);
                 const Vector most = whole ? READ(y + from) : some_lanes(y + from, high);
                 const Vector slope = whole ? READ(dy + from) : some_lanes(dy + from, high);
                 Mask found = most < most;
@@ -76,7 +79,7 @@ static void max_pool_apart_backward(const real *x, const real *y, const real *dy
                         const Mask first = ((seen >= most) | (seen != seen)) & ~found;
                         found |= first;
                         const Vector given = CHOSEN(first, slope, (Vector){0});
-                        if (whole)
+                        if (spills)
                             AT(dx + here) = given;
                         else
                             put_lanes(given, dx + here, high);

@@ -11,9 +11,14 @@
 #define ZERO(p) \
     Vector s##p = {0}, t##p = {0}; \
     const real *a##p = 0;
+#define FIRST(p) \
+    if (p < P) { \
+        s##p = bias0; \
+        t##p = bias1; \
+    }
 #define START(p) \
     if (p < P) { \
-        const real *first = bias ? bias : y + y_at[p]; \
+        const real *first = y + y_at[p]; \
         s##p = whole ? READ(first) : some_lanes(first, high); \
         if (V == 2) \
             t##p = whole ? READ(first + LANES) : some_lanes(first + LANES, high - LANES); \
@@ -47,7 +52,12 @@ static INLINE void tile(const int P, const int V, const int along, const Walk *w
     const int a_next = along ? 1 : walk->a_next, b_next = along ? BLOCK : walk->b_next;
     const int count = walk->count, whole = high >= V * LANES;
     EACH_ROW(ZERO)
-    if (start != FROM_ZERO) {
+    if (start == FROM_BIAS) {
+        const Vector bias0 = whole ? READ(bias) : some_lanes(bias, high);
+        const Vector bias1 = V < 2 ? bias0
+                             : whole ? READ(bias + LANES) : some_lanes(bias + LANES, high - LANES);
+        EACH_ROW(FIRST)
+    } else if (start == FROM_Y) {
         EACH_ROW(START)
     }
     for (int k = 0; k < walk->rows; k++)

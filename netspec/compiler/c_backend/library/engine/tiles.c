@@ -29,3 +29,16 @@ static void tile_across(int rows, const Walk *walk, const real *a, const real *b
             narrow_tile_across(rows, walk, a, b + o, start, y + o, y_at, high - o);
     }
 }
+
+/* A tile whose rows follow each other in `a`, with numbers that do so too, and a block of filters. */
+static void tile_beside(int rows, const Walk *walk, const real *a, const real *b, const real *bias, int start,
+                        real *y, const int *y_at, int high, int spill)
+{
+    for (int o = 0; o < high; o += 2 * LANES) {
+        const real *added = bias ? bias + o : 0;
+        if (high - o > LANES)
+            wide_tile_beside(rows, walk, a, b + o, added, start, y + o, y_at, high - o, spill);
+        else
+            narrow_tile_beside(rows, walk, a, b + o, added, start, y + o, y_at, high - o, spill);
+    }
+}

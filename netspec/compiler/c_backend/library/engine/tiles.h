@@ -23,3 +23,7 @@ HIDDEN void wide_tile_across(int rows, const Walk *walk,
 HIDDEN void narrow_tile_across(int rows, const Walk *walk,
                                const real *a, const real *b, int start,
                                real *y, const int *y_at, int high);
+HIDDEN void wide_tile_beside(int rows, const Walk *walk, const real *a, const real *b, const real *bias,
+                             int start, real *y, const int *y_at, int high, int spill);
+HIDDEN void narrow_tile_beside(int rows, const Walk *walk, const real *a, const real *b, const real *bias,
+                               int start, real *y, const int *y_at, int high, int spill);
