@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from netspec.runtime.runs.listing import Spread
 
-FORMATS = {"loss": ".4f", "train": ".2%", "val": ".2%", "test": ".2%",
-           "perplexity": ".4g", "seconds": ",.1f"}  # fmt: skip
+FORMATS = {"loss": ".4f", "train": ".2%", "val": ".2%", "val_loss": ".4f", "test": ".2%",
+           "perplexity": ".4g", "val_macro_f1": ".2%", "seconds": ",.1f"}  # fmt: skip
 
 
 def measure_text(name: str, value: float | None) -> str:

@@ -29,7 +29,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--compare", action="store_true",
                         help="also show the options in which the runs differ, and mean and spread of"
                              " those that differ in the seed alone")  # fmt: skip
-    parser.add_argument("--sort", choices=("started", "val", "test", "loss"), default="started",
+    parser.add_argument("--sort", choices=("started", "val", "test", "loss", "val_loss"),
+                        default="started",
                         help="the best, or the oldest, first (default started)")  # fmt: skip
     parser.add_argument("--format", choices=("table", "json", "csv"), default="table",
                         help="(default table)")  # fmt: skip
@@ -88,9 +89,9 @@ def _over_seeds(one: RunSummary, groups: Sequence[SeedGroup]) -> dict[str, Any]:
 
 def _grouped(found: Sequence[RunSummary], groups: Sequence[SeedGroup]) -> list[list[str]]:
     """Return the cells of the table over seeds: the numbers of runs, their seeds, mean and spread."""
-    from netspec.runtime.runs.listing import MEASURED
+    from netspec.runtime.runs.listing import IN_TABLES
 
-    shown = [name for name in MEASURED if any(group.measure(name) for group in groups)]
+    shown = [name for name in IN_TABLES if any(group.measure(name) for group in groups)]
     lines = [["over seeds", "seeds", *shown]]
     for group in groups:
         numbers = [str(found.index(one) + 1) for one in group.runs]

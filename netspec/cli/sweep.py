@@ -175,11 +175,11 @@ def _csv(rows: Sequence[Row]) -> str:
 
 def _table(rows: Sequence[Row], by: str) -> str:
     """Return the table: choices, how many runs are done, and what was measured; the best first."""
-    from netspec.runtime.runs.listing import MEASURED
+    from netspec.runtime.runs.listing import IN_TABLES
     from netspec.runtime.runs.sweeps.sweep_file import shown_choice
 
     names = [*rows[0].choices]
-    measures = [by, *(m for m in MEASURED if m != by)]
+    measures = [by, *(m for m in IN_TABLES if m != by)]
     shown = [m for m in measures if any(row.group.measure(m) is not None for row in rows)]
     body = [
         [

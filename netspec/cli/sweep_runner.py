@@ -137,7 +137,7 @@ class Runner:
             draws.prune(number)
             return
         by = self._sweep.measure
-        scores = [summarize_run(self._folder.path / member.name).kept(by)
+        scores = [summarize_run(self._folder.path / member.name).details()[by]
                   for member, end in zip(trial, ends, strict=True) if end == "done"]  # fmt: skip
         whole = len(scores) == len(trial) and None not in scores
         draws.tell(number, fmean(scores) if whole else None)
@@ -183,7 +183,7 @@ class Runner:
         end = self._folder.ended(member, code, pruned=member.name in self._pruned)
         if end == "done":
             by = self._sweep.measure
-            value = summarize_run(self._folder.path / member.name).kept(by)
+            value = summarize_run(self._folder.path / member.name).details()[by]
             told = f"{by} {measure_text(by, value)}"
         elif end in ("diverged", "pruned"):
             told = end

@@ -62,7 +62,7 @@ with joined(group, device):
     held = int(group.total(torch.tensor([held])))
     if group.rank == 0:
         print(json.dumps([history.loss_history, history.val_acc_history, checksum, held,
-                          some.loss_history]))
+                          some.loss_history, history.measures, some.measures]))
 """
 
 
@@ -74,6 +74,8 @@ class Trained(NamedTuple):
     checksum: float
     held: int
     losses_of_some: list[float]
+    measures: dict[str, dict[str, float]]
+    measures_of_some: dict[str, dict[str, float]]
 
 
 def environment() -> dict[str, str]:
@@ -143,6 +145,15 @@ def test_two_processes_have_the_losses_of_one(two):
     assert history.val_acc_history == two.accuracies
     checksum = sum(float(abs(a).sum()) for a in model.state_dict().values())
     assert checksum == pytest.approx(two.checksum, rel=1e-9)
+    require_alike(history, two.measures)
+
+
+def require_alike(history: netspec.History, others: dict[str, dict[str, float]]) -> None:
+    assert {"train_loss", "val_loss", "val_top5", "val_macro_f1", "test_loss"} <= others.keys()
+    assert history.measures.keys() == others.keys()
+    for name, values in history.measures.items():
+        found = {int(epoch): value for epoch, value in others[name].items()}
+        assert values == pytest.approx(found, rel=1e-9), name
 
 
 def test_two_processes_have_the_losses_of_one_where_labels_are_ignored(two):
@@ -156,6 +167,7 @@ def test_two_processes_have_the_losses_of_one_where_labels_are_ignored(two):
     labels = np.where(np.arange(len(data.y_train)) % 7 < 5, -100, data.y_train)
     history = netspec.fit(model, replace(data, y_train=labels), **OPTIONS)
     assert np.abs(np.subtract(history.loss_history, two.losses_of_some)).max() < 1e-9
+    require_alike(history, two.measures_of_some)
 
 
 def children(pid: int) -> set[int]:

@@ -16,6 +16,7 @@ import netspec
 from netspec.diagnostics import NetspecError
 from netspec.runtime.models.evaluation import evaluate
 from netspec.runtime.models.history import History
+from netspec.runtime.models.measured import Measured
 from netspec.runtime.runs.metrics import NAME, read_metrics
 from netspec.runtime.training.loop import ENOUGH_STEPS
 from tests.conftest import Run
@@ -133,12 +134,12 @@ def test_a_warning_of_chance_comes_with_the_first_accuracy_after_enough_steps(
 def test_states_of_runs_from_before_had_an_accuracy_for_each_epoch() -> None:
     history = History(None, epoch_seconds=[1.0, 1.0], measuring_seconds=[1.0, 1.0])  # type: ignore[arg-type]
     history.images_per_second += [1.0, 1.0]
-    history.measured("val", 2, 0.5)
+    history.measured("val", 2, Measured(0.5, 0.7))
     arrays, facts = history.state()
     again = History(None)  # type: ignore[arg-type]
     again.load_state(arrays, json.loads(json.dumps(facts)))
     assert again == history
-    before = {name: value for name, value in facts.items() if name != "measured_epochs"}
+    before = {k: value for k, value in facts.items() if k not in ("measured_epochs", "measures")}
     again.load_state(arrays, {**before, "val_acc_history": [0.1, 0.2]})
     assert again.accuracy("val", 2) == 0.2
     del before["measuring_seconds"]
@@ -151,7 +152,7 @@ def test_states_of_runs_from_before_had_an_accuracy_for_each_epoch() -> None:
 )
 def test_epochs_that_no_run_measured_are_damage(epochs: object) -> None:
     history = History(None, epoch_seconds=[1.0, 1.0], measuring_seconds=[1.0, 1.0])  # type: ignore[arg-type]
-    history.measured("val", 2, 0.5)
+    history.measured("val", 2, Measured(0.5, 0.7))
     arrays, facts = history.state()
     named = {"train": [], "test": [], "val": epochs}
     with pytest.raises((TypeError, ValueError)):

@@ -106,6 +106,11 @@ def test_both_backends_train_and_measure_alike(case: str) -> None:
         assert len(ours.accuracies(name)) == (1 if name == "test" else 3)
         assert ours.perplexities[name] == pytest.approx(theirs.perplexities[name])
         assert bool(ours.perplexities[name]) == (case.startswith("seq") and loss == "softmax")
+    assert ours.measures.keys() == theirs.measures.keys()
+    for name, values in ours.measures.items():
+        assert values == pytest.approx(theirs.measures[name]), name
+    assert {"val_loss", "test_loss"} <= ours.measures.keys()
+    assert ("val_macro_f1" in ours.measures) == (loss != "ctc")
 
 
 def test_transcripts_are_not_suspected_for_their_blank(caplog: pytest.LogCaptureFixture) -> None:

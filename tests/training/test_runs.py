@@ -103,7 +103,8 @@ def test_metrics_have_a_line_for_steps_and_for_epochs(run: Run, net, tmp_path) -
     assert lines[0]["loss"] == pytest.approx(losses[:4].mean())
     assert lines[-2]["loss"] == pytest.approx(losses[7:].mean())
     assert set(lines[-2]) >= {"train", "val", "lr", "seconds", "images_per_second"}
-    assert [*lines[-1]] == ["kind", "epoch", "step", "test", "seconds"]
+    measured = ["test", "test_loss", "test_top5", "test_macro_f1"]
+    assert [*lines[-1]] == ["kind", "epoch", "step", *measured, "seconds"]
     assert (lines[-1]["kind"], lines[-1]["epoch"], lines[-1]["step"]) == ("result", 2, 14)
 
 

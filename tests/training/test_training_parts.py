@@ -11,6 +11,7 @@ import netspec
 from netspec.runtime.data import Dataset, load
 from netspec.runtime.data.batches import batch_slices, evaluation_batch
 from netspec.runtime.data.input_normalization import FITTED
+from netspec.runtime.models.measured import Judge
 from netspec.runtime.models.numpy_steps import measured, numpy_training
 from netspec.runtime.optim import rule
 from netspec.runtime.optim.losses import (
@@ -471,7 +472,14 @@ def test_training_learns_the_digits(digits, loss):
     assert history.learning_rates[0] == 1e-2
     assert 0 < history.learning_rates[-1] < 1e-5
     assert model.seeds == [0]
-    found = measured(model, digits.x_test, digits.y_test, history.normalization, 128)
+    found = measured(
+        model,
+        digits.x_test,
+        digits.y_test,
+        history.normalization,
+        128,
+        Judge(SoftmaxCrossEntropy()),
+    )
     assert [found.accuracy] == history.test_acc_history
 
 

@@ -253,14 +253,14 @@ class Scripted:
     def training(self, job):
         from contextlib import contextmanager
 
-        from netspec.runtime.models.protocols import Measured
+        from netspec.runtime.models.measured import Measured
 
         @contextmanager
         def scripted():
             with self.model.training(job) as backend:
                 measure = backend.measure
                 backend.measure = lambda name, stop: (
-                    Measured(next(self.accuracies)) if name == "val" else measure(name, stop)
+                    Measured(next(self.accuracies), 1.0) if name == "val" else measure(name, stop)
                 )
                 yield backend
 

@@ -18,7 +18,8 @@ from netspec.runtime.data.choices import require
 from netspec.runtime.data.dataset import Dataset
 from netspec.runtime.data.views import views
 from netspec.runtime.engines.given_recipe import GivenRecipe, settings_of
-from netspec.runtime.models.protocols import Job, Measured
+from netspec.runtime.models.history import MONITORS
+from netspec.runtime.models.protocols import Job
 from netspec.runtime.models.pytorch.average import WeightAverage
 from netspec.runtime.models.pytorch.batches import Batch
 from netspec.runtime.models.pytorch.device import Execution
@@ -208,13 +209,15 @@ class NetModule(LightningModule):  # type: ignore[misc]  # it has no types
     def on_train_epoch_end(self) -> None:
         """Tell a schedule that depends on it how good the epoch was."""
         if isinstance(self.planned.rule, OnPlateau):
-            metrics = self.trainer.callback_metrics
-            score = metrics["val_acc"] if "val_acc" in metrics else -metrics["loss"]
-            self.follow_score(float(score))
+            metrics, monitor = self.trainer.callback_metrics, self.settings["monitor"]
+            name = "val_acc" if monitor == "val" else monitor
+            found = metrics[name] if name in metrics else metrics["loss"]
+            rises = MONITORS[monitor] and name in metrics
+            self.follow_score(float(found if rises else -found))
 
     def on_validation_epoch_start(self) -> None:
         """Begin to measure, with the averaged weights if the recipe averages them."""
-        self._sums = torch.zeros(3, dtype=torch.float64, device=self.device)
+        self._sums = self._objective.no_sums(self.device)
         # Before the first step the average is the weights.
         self._averaging = nullcontext() if self._average is None else self._average.in_place()
         self._averaging.__enter__()
@@ -223,26 +226,25 @@ class NetModule(LightningModule):  # type: ignore[misc]  # it has no types
         """Judge a batch."""
         seen = partial(self._preparation().seen, batch.x)
         outputs = self._objective.mean_scores(self, seen, views(self.job.tta))
-        self._sums += self._objective.judge(outputs, batch.y, batch.judged)
+        self._sums += self._objective.judge(outputs, batch.y, batch.judged, batch.weight)
 
     def on_validation_epoch_end(self) -> None:
-        """Log `val_acc`, and `val_perplexity` for scores of a sequence."""
+        """Log `val_acc`, `val_loss` and what else is measured, such as `val_macro_f1`."""
         self._end_measuring("val")
 
     on_test_epoch_start = on_validation_epoch_start
     test_step = validation_step
 
     def on_test_epoch_end(self) -> None:
-        """Log `test_acc`, and `test_perplexity` for scores of a sequence."""
+        """Log the same of the test images, `test_acc` and so on."""
         self._end_measuring("test")
 
     def _end_measuring(self, name: str) -> None:
         self._averaging.__exit__(None, None, None)
-        right, counted, loss = current_group().total(self._sums).tolist()
-        found = Measured.of(right, counted, loss if self.job.perplexes else None)
+        found = self._objective.measured(current_group().total(self._sums))
         self.log(f"{name}_acc", found.accuracy, sync_dist=True, prog_bar=True)
-        if found.perplexity is not None:
-            self.log(f"{name}_perplexity", found.perplexity, sync_dist=True)
+        for measure, value in found.values().items():
+            self.log(f"{name}_{measure}", value, sync_dist=True)
 
     # -- state
 

@@ -14,7 +14,9 @@ from netspec.runtime.data.dataset import IGNORED
 from netspec.runtime.data.input_normalization import InputNormalization
 from netspec.runtime.data.views import PLAIN, View, mean_scores
 from netspec.runtime.engine.floating_point import as_ieee
+from netspec.runtime.models.classifier_shape import scores_shape
 from netspec.runtime.models.evaluation import Scorer, evaluated_at_a_time, scores
+from netspec.runtime.optim.class_counts import OF_A_CLASS, ClassCounts, known
 from netspec.runtime.optim.losses import Loss
 from netspec.runtime.optim.targets import Transcript, YesOrNo, targets_of, transcribed
 from netspec.text.table import Column, table_lines
@@ -42,11 +44,11 @@ class Answers:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as a dict, for JSON."""
-        names = ("precision", "recall", "f1", "ones")
-        rows = [dict(zip(names, map(_known, row), strict=True)) for row in self.outputs]
+        names = (*OF_A_CLASS, "ones")
+        rows = [dict(zip(names, map(known, row), strict=True)) for row in self.outputs]
         loss = self.loss if np.isfinite(self.loss) else None
         return {
-            "images": self.images, "loss": loss, **{n: _known(v) for n, v in self.measures.items()},
+            "images": self.images, "loss": loss, **{n: known(v) for n, v in self.measures.items()},
             **({"outputs": rows} if rows else {}),
         }  # fmt: skip
 
@@ -62,7 +64,7 @@ class Answers:
         if not self.outputs:
             return
         yield ""
-        columns = [Column(name) for name in ("output", "precision", "recall", "f1", "ones")]
+        columns = [Column(name) for name in ("output", *OF_A_CLASS, "ones")]
         rows = [
             [str(i), *map(_percent, shares), f"{ones:,}"]
             for i, (*shares, ones) in enumerate(self.outputs[:_LISTED])
@@ -94,7 +96,7 @@ def answers(
     total, weighed = 0.0, 0.0
     judges: list[_Yes | _Spelt] = []
     if isinstance(kind, YesOrNo):
-        judges.append(_Yes())
+        judges.append(_Yes(kind, kind.questions(scores_shape(model.graph))))
     if isinstance(kind, Transcript):
         judges.append(_Spelt())
     batch = evaluated_at_a_time(model.graph)
@@ -115,46 +117,34 @@ def answers(
 class _Yes:
     """Counts answers that are right, and of each output those that are 1, taken for 1, and both."""
 
-    def __init__(self) -> None:
-        self._right = self._counted = self._whole = self._images = 0
-        self._ones = self._taken = self._both = np.zeros(1, np.int64)
+    def __init__(self, kind: YesOrNo, outputs: int) -> None:
+        self._kind = kind
+        self._tally = np.zeros(3 + 3 * outputs, np.int64)
+        self._whole = self._images = 0
 
     def see(self, found: Array, y: NDArray[np.int64]) -> None:
         """Take note of a batch of scores (N, ...) and targets like them."""
-        kept = y != IGNORED
-        taken = (found.reshape(y.shape) > 0) & kept
-        ones = (y == 1) & kept
-        right = (taken == ones) | ~kept
-        self._right += int((right & kept).sum())
-        self._counted += int(kept.sum())
+        self._tally += self._kind.tally(found, y)
+        right = ((found.reshape(y.shape) > 0) == y) | (y == IGNORED)
         self._whole += int(right.reshape(len(y), -1).all(axis=1).sum())
         self._images += len(y)
-        # An output of one axis answers so many questions of its own; places of others are alike.
-        columns = 1 if y.ndim == 1 else y.shape[1]
-        by_output = [
-            a.reshape(len(y), columns, -1).sum((0, 2)) for a in (ones, taken, ones & taken)
-        ]
-        self._ones, self._taken, self._both = (
-            before + now
-            for before, now in zip((self._ones, self._taken, self._both), by_output, strict=True)
-        )
+
+    def _counts(self) -> ClassCounts:
+        return ClassCounts(*self._tally[3:].reshape(3, -1))
 
     def measures(self) -> dict[str, float]:
         """Return the share of answers that are right, and of images whose answers all are."""
-        rows = [row[2] for row in self.outputs()]
-        known = [f1 for f1 in rows if not np.isnan(f1)]
+        right, counted = self._tally[:2]
         return {
-            "accuracy": self._right / (self._counted or 1),
+            "accuracy": float(right / (counted or 1)),
             "all right": self._whole / (self._images or 1),
-            "macro F1": float(np.mean(known)) if known else float("nan"),
+            "macro F1": self._counts().macro_f1,
         }
 
     def outputs(self) -> list[tuple[float, float, float, int]]:
         """Return precision, recall, F1 and the number of ones of each output."""
-        with np.errstate(invalid="ignore"):
-            precision, recall = self._both / self._taken, self._both / self._ones
-            f1 = 2 * self._both / (self._taken + self._ones)
-        columns = (precision, recall, f1, self._ones)
+        counts = self._counts()
+        columns = (counts.precision, counts.recall, counts.f1, counts.wanted)
         return [(float(p), float(r), float(f), int(n)) for p, r, f, n in zip(*columns, strict=True)]
 
 
@@ -191,10 +181,6 @@ def _edits(found: Sequence[int], wanted: Sequence[int]) -> int:
             best = min(row[j] + 1, row[j - 1] + 1, before + (label != other))
             before, row[j] = row[j], best
     return row[-1]
-
-
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else value
 
 
 def _percent(value: float) -> str:

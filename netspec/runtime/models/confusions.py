@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from netspec.runtime.data.choices import require
+from netspec.runtime.optim.class_counts import ClassCounts
 
 Counts = NDArray[np.int64]
 
@@ -76,15 +77,10 @@ class Confusions:
         same = self.labels == self.taken
         return self._by(self.labels[same], self.counts[same])
 
-    @property
-    def by_label(self) -> Counts:
-        """(K,), the number of targets of each class."""
-        return self._by(self.labels, self.counts)
-
-    @property
-    def by_taken(self) -> Counts:
-        """(K,), how many targets were taken for each class."""
-        return self._by(self.taken, self.counts)
+    def by_class(self) -> ClassCounts:
+        """Return the counts of each class by itself."""
+        wanted, taken = self._by(self.labels, self.counts), self._by(self.taken, self.counts)
+        return ClassCounts(self.right, wanted, taken)
 
     def _by(self, at: Counts, counts: Counts) -> Counts:
         sums = np.zeros(self.classes, np.int64)

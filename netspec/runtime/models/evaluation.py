@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -34,6 +34,7 @@ from netspec.runtime.models.classifier_shape import (
 )
 from netspec.runtime.models.confusions import MOST_CLASSES, Confusions
 from netspec.runtime.models.inputs import Inputs, whole_fields
+from netspec.runtime.optim.class_counts import OF_A_CLASS, ClassCounts, known
 from netspec.runtime.optim.losses import (
     LOSSES_OF_CLASSES,
     AnyLoss,
@@ -41,7 +42,7 @@ from netspec.runtime.optim.losses import (
     SoftmaxCrossEntropy,
     chosen_loss,
 )
-from netspec.runtime.optim.targets import OF_CLASSES, as_rows, class_axis, targets_of
+from netspec.runtime.optim.targets import BEST, OF_CLASSES, among_best, class_axis, targets_of
 from netspec.runtime.weights.data_facts import (
     TrainedOn,
     class_names,
@@ -63,9 +64,6 @@ _MOST_SCORES = 1 << 25
 _LARGEST_MATRIX = 20
 _MISTAKES = 10
 # What targets belong to, by the number of their axes.
-_OF_A_CLASS = ("precision", "recall", "f1")
-# How many of the highest scores the second accuracy looks at.
-_BEST = 5
 _PLACES = {1: "images", 2: "steps", 3: "pixels"}
 
 Array = NDArray[Any]
@@ -143,38 +141,42 @@ class Evaluation:
         """The share of images whose highest score is at their label."""
         return self._right / self.images
 
+    @cached_property
+    def counts(self) -> ClassCounts:
+        """How many targets of each class were found."""
+        return self.confusions.by_class()
+
     @property
     def support(self) -> NDArray[np.int64]:
         """(K,), the number of images of each class."""
-        return self.confusions.by_label
+        return self.counts.wanted
 
     @property
     def recall(self) -> NDArray[np.float64]:
-        """(K,), the share of a class's images that were classified as it; NaN if there are none."""
-        return _share(self.confusions.right, self.support)
+        """See `ClassCounts`."""
+        return self.counts.recall
 
     @property
     def precision(self) -> NDArray[np.float64]:
-        """(K,), the share of images classified as a class that are of it; NaN if there are none."""
-        return _share(self.confusions.right, self.confusions.by_taken)
+        """See `ClassCounts`."""
+        return self.counts.precision
 
     @property
     def f1(self) -> NDArray[np.float64]:
-        """(K,), the harmonic mean of precision and recall; NaN for a class that does not occur."""
-        return _share(2 * self.confusions.right, self.support + self.confusions.by_taken)
+        """See `ClassCounts`."""
+        return self.counts.f1
 
     @property
     def macro_f1(self) -> float:
-        """The mean of `f1` over the classes that occur, as scikit-learn's f1_score(average="macro")."""
-        found = self.f1
-        return float(found[~np.isnan(found)].mean())
+        """See `ClassCounts`."""
+        return self.counts.macro_f1
 
     def _rows(self) -> Iterator[tuple[str, list[float], int]]:
         """Yield the name, precision, recall and F1, and support of each class; of those that occur, if
         there are more than fit a table.
         """
         support, columns = self.support, (self.precision, self.recall, self.f1)
-        occurs = (support > 0) | (self.confusions.by_taken > 0)
+        occurs = self.counts.occurs()
         for k, name in enumerate(self.names):
             if occurs[k] or len(self.names) <= MOST_CLASSES:
                 yield name, [float(column[k]) for column in columns], int(support[k])
@@ -182,7 +184,7 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """Return everything as a dict, for JSON."""
         is_small = len(self.names) <= MOST_CLASSES
-        perplexity = {} if self.perplexity is None else {"perplexity": _known(self.perplexity)}
+        perplexity = {} if self.perplexity is None else {"perplexity": known(self.perplexity)}
         return {
             self.what: self.images,
             **perplexity,
@@ -190,14 +192,7 @@ class Evaluation:
             **({} if self.top5 is None else {"top5": self.top5}),
             "macro_f1": self.macro_f1,
             "loss": self.loss if np.isfinite(self.loss) else None,
-            "classes": [
-                {
-                    "name": name,
-                    **dict(zip(_OF_A_CLASS, map(_known, shares), strict=True)),
-                    "support": count,
-                }
-                for name, shares, count in self._rows()
-            ],
+            "classes": self.counts.to_list(self.names, every=is_small),
             "confusion": self.confusion.tolist() if is_small else None,
         }
 
@@ -211,7 +206,7 @@ class Evaluation:
         rows = [[name, *map(_percent, shares), f"{n:,}"] for name, shares, n in self._rows()]
         classes = ""
         if len(self.names) <= MOST_CLASSES:
-            classes = html.table(["class", *_OF_A_CLASS, self.what], rows)
+            classes = html.table(["class", *OF_A_CLASS, self.what], rows)
         head = f"<p>accuracy {self.accuracy:.2%}, loss {self.loss:.4f}</p>"
         if len(self.names) > _LARGEST_MATRIX:
             mistakes = "\n".join(self._mistakes())
@@ -238,7 +233,7 @@ class Evaluation:
             yield f"perplexity {self.perplexity:.4g}"
         yield ""
         if len(self.names) <= MOST_CLASSES:
-            columns = [name_column("class"), *map(Column, (*_OF_A_CLASS, self.what))]
+            columns = [name_column("class"), *map(Column, (*OF_A_CLASS, self.what))]
             rows = [[name, *map(_percent, shares), f"{n:,}"] for name, shares, n in self._rows()]
             yield from table_lines(columns, rows, width=width)
             yield ""
@@ -310,7 +305,7 @@ def evaluate(
             weight = float(kind.counts(y[part]).sum())
             total += objective.value(found, y[part]) * weight
         best = found.argmax(axis=class_axis(found.ndim))
-        among += _among_best(found, y[part])
+        among += int(among_best(found, y[part])[kept].sum())
         confusions += Confusions.counted(len(names), y[part][kept], best[kept])
         weighed, counted = weighed + weight, counted + int(kept.sum())
         advance(len(found))
@@ -318,18 +313,8 @@ def evaluate(
     sequences = y.ndim == 2 and isinstance(objective, SoftmaxCrossEntropy)
     what = _PLACES.get(y.ndim, "places")
     perplexity = float(np.exp(mean)) if sequences else None
-    top5 = among / max(1, counted) if len(names) > _BEST else None
+    top5 = among / max(1, counted) if len(names) > BEST else None
     return Evaluation(names, mean, confusions, what, perplexity, top5)
-
-
-def _among_best(found: Array, y: NDArray[np.int64]) -> int:
-    """Return of how many targets that count fewer than five classes have a higher score, or NaN."""
-    rows, labels = as_rows(found), y.reshape(-1)
-    kept = labels != IGNORED
-    rows, labels = rows[kept], labels[kept]
-    own = rows[np.arange(len(rows)), labels]
-    higher = (~(rows <= own[:, None])).sum(axis=1)
-    return int((higher < _BEST).sum())
 
 
 # How the images that are given are to be normalized; None for what the weights were trained with.
@@ -508,16 +493,6 @@ def _require_finite(found: Array) -> None:
             "the scores are not finite",
             "the weights are damaged, or the images are not what the net was trained on",
         )
-
-
-def _share(part: Array, whole: Array) -> NDArray[np.float64]:
-    out = np.full(len(whole), np.nan)
-    np.divide(part, whole, out=out, where=whole > 0)
-    return out
-
-
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
 
 
 def _percent(value: float) -> str:

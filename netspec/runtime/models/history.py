@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from netspec import codes
 from netspec.diagnostics import NetspecError, plural
 from netspec.runtime.data.input_normalization import InputNormalization
+from netspec.runtime.models.measured import Measured
+from netspec.runtime.optim.class_counts import ClassCounts
 from netspec.text import html
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 # The images that accuracies are measured on, in the order in which they are shown.
 PARTS = ("train", "val", "test")
+# What tells a better epoch from a worse one, by its name in the metrics, and whether more is better.
+MONITORS = {"val": True, "val_loss": False, "val_macro_f1": True}
 
 
 @dataclass(repr=False)
@@ -37,8 +41,13 @@ class History:
         test_acc_history: A single number for the final weights, unless more were requested
             (`test_every`); empty without test images.
         measured_epochs: The epochs, from 1, of the accuracies on `train`, `val` and `test`.
-        perplexities: Those measured with the accuracies on `train`, `val` and `test`, for a net with
-            scores of a sequence: exp of the mean cross-entropy of a target.
+        measures: What else was measured with the accuracies, by its name in `metrics.jsonl` and the
+            epoch: `measures["val_loss"][3]`. For `train`, `val` and `test` these are `_loss`, the mean
+            of the loss that is trained, of the scores alone and without L2; `_top5`, the share whose
+            label is among the five highest scores, of more than five classes; `_macro_f1`; and for
+            scores of a sequence `_perplexity`, exp of the mean cross-entropy of a target.
+        class_counts: Precision, recall and F1 of each class on `val` and `test` by the epoch, if they
+            were asked for (`per_class`).
         learning_rates: The learning rate of each step.
         epoch_seconds: The time of each epoch's training steps, without accuracies.
         measuring_seconds: The time of the accuracies after each epoch; the last includes that of
@@ -50,6 +59,7 @@ class History:
         about_data: What the weights file stores about the data
             (`netspec.runtime.weights.data_facts`).
         steps_in_epoch: The number of steps of an epoch.
+        monitor: What tells a better epoch from a worse one, see `MONITORS`.
     """
 
     normalization: InputNormalization
@@ -58,7 +68,8 @@ class History:
     val_acc_history: list[float] = field(default_factory=list)
     test_acc_history: list[float] = field(default_factory=list)
     measured_epochs: dict[str, list[int]] = field(default_factory=lambda: {n: [] for n in PARTS})
-    perplexities: dict[str, list[float]] = field(default_factory=lambda: {n: [] for n in PARTS})
+    measures: dict[str, dict[int, float]] = field(default_factory=dict)
+    class_counts: dict[str, dict[int, ClassCounts]] = field(default_factory=dict)
     learning_rates: list[float] = field(default_factory=list)
     epoch_seconds: list[float] = field(default_factory=list)
     measuring_seconds: list[float] = field(default_factory=list)
@@ -67,6 +78,7 @@ class History:
     stopped: bool = False
     about_data: dict[str, str] = field(default_factory=dict)
     steps_in_epoch: int = 1
+    monitor: str = "val"
 
     def __repr__(self) -> str:
         steps, epochs = len(self.loss_history), len(self.epoch_seconds)
@@ -121,6 +133,7 @@ class History:
                 for part in PARTS
                 if self.accuracies(part)
             },
+            [*self.measures.get("val_loss", {}).items()],
         )
 
     @property
@@ -131,13 +144,30 @@ class History:
     def scores(self) -> list[float]:
         """Return what tells better epochs from worse ones, for each epoch in which it was measured.
 
-        The accuracy on validation images; without these the mean loss with its sign changed.
+        What is monitored, by default the accuracy on validation images; without these the mean loss
+        of the steps. A loss has its sign changed.
         """
-        if self.val_acc_history:
-            return self.val_acc_history
+        if self.measured_epochs["val"]:
+            found = (self.score(epoch) for epoch in self.measured_epochs["val"])
+            return [score for score in found if score is not None]
         each, losses = self.steps_in_epoch, self.loss_history
         ends = [each * (epoch + 1) for epoch in range(len(self.epoch_seconds))]
         return [-float(np.mean(losses[end - each : end])) for end in ends]
+
+    def score(self, epoch: int) -> float | None:
+        """Return how good an epoch was on validation images, the more the better; None if unknown."""
+        found = self.measure(self.monitor, epoch)
+        return found if found is None or MONITORS[self.monitor] else -found
+
+    @property
+    def val_loss_history(self) -> list[float]:
+        """The loss on validation images, as often as it was measured."""
+        return [*self.measures.get("val_loss", {}).values()]
+
+    @property
+    def perplexities(self) -> dict[str, list[float]]:
+        """The perplexities on `train`, `val` and `test`, as often as they were measured."""
+        return {part: [*self.measures.get(f"{part}_perplexity", {}).values()] for part in PARTS}
 
     def accuracies(self, name: str) -> list[float]:
         """Return the list for `train`, `val` or `test`."""
@@ -152,32 +182,55 @@ class History:
         epochs = self.measured_epochs[name]
         return self.accuracies(name)[epochs.index(epoch)] if epoch in epochs else None
 
+    def measure(self, name: str, epoch: int) -> float | None:
+        """Return what was measured after an epoch by its name in the metrics, such as `val_loss`.
+
+        None if it was not measured.
+        """
+        if name in PARTS:
+            return self.accuracy(name, epoch)
+        return self.measures.get(name, {}).get(epoch)
+
     def perplexity(self, name: str, epoch: int) -> float | None:
         """Return the perplexity on `train`, `val` or `test` after an epoch; None if not measured."""
-        epochs, found = self.measured_epochs[name], self.perplexities[name]
-        return found[epochs.index(epoch)] if epoch in epochs and found else None
+        return self.measure(f"{name}_perplexity", epoch)
 
     def shown(self, name: str, epoch: int) -> str:
         """Return what was measured on `train`, `val` or `test` after an epoch, for a line."""
         accuracy, perplexity = self.accuracy(name, epoch), self.perplexity(name, epoch)
         assert accuracy is not None
+        loss = self.measure(f"{name}_loss", epoch) if name == "val" else None
+        also = {"loss": (loss, ".4f"), "perplexity": (perplexity, ".4g")}
+        texts = [f"{of} {value:{form}}" for of, (value, form) in also.items() if value is not None]
         text = f"{name} {accuracy:.2%}"
-        return text if perplexity is None else f"{text} (perplexity {perplexity:.4g})"
+        return f"{text} ({', '.join(texts)})" if texts else text
 
-    def measured(
-        self, name: str, epoch: int, accuracy: float, perplexity: float | None = None
-    ) -> None:
-        """Add an accuracy on `train`, `val` or `test` after an epoch."""
+    def measured(self, name: str, epoch: int, found: Measured, *, per_class: bool = False) -> None:
+        """Add what was measured on `train`, `val` or `test` after an epoch.
+
+        Args:
+            name: On which images.
+            epoch: After which epoch.
+            found: What was measured.
+            per_class: Whether it is kept of each class, too.
+        """
         self.measured_epochs[name].append(epoch)
-        self.accuracies(name).append(accuracy)
-        if perplexity is not None:
-            self.perplexities[name].append(perplexity)
+        self.accuracies(name).append(found.accuracy)
+        for end, value in found.values().items():
+            self.measures.setdefault(f"{name}_{end}", {})[epoch] = value
+        if per_class and found.classes is not None and name != "train":
+            self.class_counts.setdefault(name, {})[epoch] = found.classes
 
     def state(self) -> tuple[dict[str, NDArray[np.float64]], dict[str, Any]]:
         """Return everything as arrays and plain data, for a checkpoint."""
         arrays = {name: np.array(getattr(self, name), np.float64) for name in _LONG}
-        kept = (*_SHORT, "kept_epoch", "measured_epochs", "perplexities")
+        kept = (*_SHORT, "kept_epoch", "measured_epochs")
         facts = {name: getattr(self, name) for name in kept}
+        facts["measures"] = {name: [*found.items()] for name, found in self.measures.items()}
+        facts["class_counts"] = {name: [*found] for name, found in self.class_counts.items()}
+        for name, found in self.class_counts.items():
+            each = [[c.right, c.wanted, c.taken] for c in found.values()]
+            arrays[f"{_COUNTS}{name}"] = np.array(each, np.float64)
         return arrays, facts
 
     def load_state(
@@ -206,11 +259,40 @@ class History:
             if "measured_epochs" in facts:
                 epochs = facts["measured_epochs"][name]
             self.measured_epochs[name] = _epochs(epochs, count, done)
-            # Only a net with scores of a sequence has them, and runs of earlier versions have none.
-            found = [float(v) for v in facts.get("perplexities", {}).get(name, [])]
-            if len(found) not in (0, count):
-                raise ValueError(f"{len(found)} perplexities for {count} accuracies")
-            self.perplexities[name] = found
+        self.measures = _loaded_measures(facts, self.measured_epochs)
+        for name, epochs in dict(facts.get("class_counts", {})).items():
+            counts = arrays[f"{_COUNTS}{name}"].astype(np.int64)
+            if counts.ndim != 3 or not _are_among(epochs, self.measured_epochs[name]):
+                raise ValueError(f"there are no counts of classes after the epochs {epochs}")
+            each = (ClassCounts(*of) for of in counts)
+            self.class_counts[name] = dict(zip(epochs, each, strict=True))
+
+
+def _loaded_measures(
+    facts: Mapping[str, Any], measured: Mapping[str, Sequence[int]]
+) -> dict[str, dict[int, float]]:
+    """Return what else was measured, from the facts of a checkpoint.
+
+    Raises:
+        KeyError, TypeError, ValueError: if it is none of this or of an earlier version.
+    """
+    found = facts.get("measures")
+    if found is None:  # earlier versions had perplexities alone, one for each accuracy, or none
+        old = dict(facts.get("perplexities", {}))
+        found = {f"{part}_perplexity": [*zip(measured[part], values, strict=True)]
+                 for part, values in old.items() if values}  # fmt: skip
+    measures = {}
+    for name, pairs in dict(found).items():
+        part = name.partition("_")[0]
+        if part not in PARTS or not _are_among([epoch for epoch, _ in pairs], measured[part]):
+            raise ValueError(f"{name!r} was measured after epochs that have no accuracy")
+        measures[name] = {epoch: float(value) for epoch, value in pairs}
+    return measures
+
+
+def _are_among(epochs: Sequence[object], measured: Sequence[int]) -> bool:
+    """Return True if these are epochs after which something was measured, each at most once."""
+    return {*epochs} <= {*measured} and len({*epochs}) == len(epochs)
 
 
 def _epochs(values: Sequence[object], count: int, done: int) -> list[int]:
@@ -221,6 +303,8 @@ def _epochs(values: Sequence[object], count: int, done: int) -> list[int]:
     return epochs
 
 
+# The counts of classes among the arrays of a checkpoint.
+_COUNTS = "class_counts."
 # What has a number for each step, and what has one for each epoch or for some.
 _LONG = ("loss_history", "learning_rates")
 _SHORT = (

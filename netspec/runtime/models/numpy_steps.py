@@ -25,21 +25,21 @@ from netspec.runtime.data.samples import by_input, numbers_in, with_input
 from netspec.runtime.data.views import PLAIN, View, mean_scores
 from netspec.runtime.engine.floating_point import as_ieee
 from netspec.runtime.models.diverged import LastStep
+from netspec.runtime.models.measured import Judge, Measured
 from netspec.runtime.models.protocols import (
     Backend,
     Job,
-    Measured,
     Snapshot,
     check_snapshot,
     sound_snapshot,
 )
 from netspec.runtime.optim.averaging import decay_at
-from netspec.runtime.optim.losses import Loss, OutputLoss, SoftmaxCrossEntropy
+from netspec.runtime.optim.losses import Loss, OutputLoss
 from netspec.runtime.optim.members import L2Term, Member, with_factors
 from netspec.runtime.optim.mixed_loss import mixed_loss
 from netspec.runtime.optim.optimizers import clip, make_optimizer
 from netspec.runtime.optim.rule import BLOCK
-from netspec.runtime.optim.targets import OF_CLASSES, Targets, shares_of_parts, targets_of
+from netspec.runtime.optim.targets import shares_of_parts
 
 # A batch of normalized samples: the array of a net with one input, or one for each input.
 Samples = NDArray[np.floating] | Mapping[str, NDArray[np.floating]]
@@ -274,11 +274,10 @@ class NumpyBackend:
         self._last = None  # the prepared batches of the epoch would only take memory
         x, y = self.job.measured[name]
         batch = evaluation_batch(self.job.batch, numbers_in(self.job.data.x_train))
-        kind = targets_of(self.job.loss) or OF_CLASSES
         with self._averaged():
             return measured(
-                self.model, x, y, self.job.normalization, batch, kind=kind,
-                perplexes=self.job.perplexes, views=self.job.views(name), stop=stop,
+                self.model, x, y, self.job.normalization, batch, self.job.judge,
+                views=self.job.views(name), stop=stop,
             )  # fmt: skip
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
@@ -356,26 +355,22 @@ def measured(
     y: NDArray[np.int64],
     normalization: InputNormalization,
     batch: int,
+    judge: Judge,
     *,
-    kind: Targets = OF_CLASSES,
-    perplexes: bool = False,
     views: Sequence[View] = PLAIN,
     stop: Callable[[], bool] = lambda: False,
 ) -> Measured:
-    """Return how many targets (N, ...) of images (N, ...) are right, in evaluation mode.
+    """Return how good a model is on targets (N, ...) of images (N, ...), in evaluation mode.
 
     Scores are averaged over `views` of the pictures. When `stop()` returns True it ends early, and the
     result is meaningless.
     """
-    right, counted, total = 0, 0, 0.0
+    sums = np.zeros(1)
     for start in range(0, len(x), batch):
         if stop():
             break
         part = slice(start, start + batch)
         with as_ieee():
             scores = mean_scores(model.scores, x[part], normalization, model.dtype, views)
-            judged = kind.judge(scores, y[part])
-            if perplexes:
-                total += SoftmaxCrossEntropy().value(scores, y[part]) * judged.counted
-        right, counted = right + judged.right, counted + judged.counted
-    return Measured.of(right, counted, total if perplexes else None)
+            sums = sums + judge.sums(scores, y[part])
+    return judge.measured(sums)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +20,7 @@ from netspec.runtime.data.dataset import Array, Dataset, Labels
 from netspec.runtime.data.input_normalization import InputNormalization
 from netspec.runtime.data.views import PLAIN, View, views
 from netspec.runtime.models.history import History
+from netspec.runtime.models.measured import Judge, Measured
 from netspec.runtime.optim.losses import Loss, OutputLoss
 from netspec.runtime.optim.own import Step
 from netspec.runtime.weights.data_facts import TrainedOn
@@ -59,6 +58,7 @@ class Job:
         decays: What weight decay and L2 are multiplied by for some; for others 1 for weights, else 0.
         chances: (N,) how likely each image is drawn; None takes each once in an epoch.
         tta: Names of `netspec.runtime.data.views.KINDS`, for validation and test images.
+        per_class: Whether what is measured of each class on validation and test images is kept.
     """
 
     data: Dataset
@@ -83,38 +83,16 @@ class Job:
     mixes: Sequence[Change] = field(default=())
     workers: int = 0
     tta: Sequence[str] = field(default=())
+    per_class: bool = False
+
+    @property
+    def judge(self) -> Judge:
+        """What judges the scores of the images that are measured."""
+        return Judge(self.loss, perplexes=self.perplexes)
 
     def views(self, name: str) -> tuple[View, ...]:
         """Return how the pictures of a set, `train`, `val` or `test`, are looked at to be measured."""
         return PLAIN if name == "train" else views(self.tta)
-
-
-_LARGEST_EXPONENT = 709.0
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What is measured on a set of images.
-
-    Attributes:
-        accuracy: The share of the targets that are right, of those that count.
-        perplexity: exp of the mean cross-entropy of these; None if it is not measured.
-    """
-
-    accuracy: float
-    perplexity: float | None = None
-
-    @classmethod
-    def of(cls, right: float, counted: float, loss: float | None) -> Measured:
-        """Make it of how many are right, how many count, and the sum of their cross-entropy."""
-        counted = max(1.0, counted)
-        if loss is None:
-            return cls(right / counted)
-        mean = loss / counted
-        # Metrics hold finite numbers alone; one that has no exponential is NaN or beyond all use.
-        return cls(
-            right / counted, math.exp(mean) if mean < _LARGEST_EXPONENT else sys.float_info.max
-        )
 
 
 @dataclass(frozen=True)
@@ -195,9 +173,9 @@ class Backend(Protocol):
         ...
 
     def measure(self, name: str, stop: Callable[[], bool]) -> Measured:
-        """Return how many of the targets in `job.measured[name]` are right.
+        """Return how good the model is on `job.measured[name]`.
 
-        It may return early, with any number, once `stop()` is true.
+        It may return early, with any numbers, once `stop()` is true.
         """
         ...
 

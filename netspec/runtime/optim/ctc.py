@@ -65,12 +65,13 @@ def ctc(scores: Floats, targets: NDArray[np.integer], dscores: Floats) -> float:
     return float((-total / counts).mean())
 
 
-def require_steps(targets: NDArray[np.integer], steps: int) -> None:
+def require_steps(targets: NDArray[np.integer], steps: int, of: str = "the batch") -> None:
     """Check that the steps suffice for each target: one for a class, and a blank between equal ones.
 
     Args:
         targets: (N, L), filled up with `IGNORED`.
         steps: T.
+        of: What the targets are of, for the error.
 
     Raises:
         NetspecError: `data/shape`.
@@ -84,7 +85,7 @@ def require_steps(targets: NDArray[np.integer], steps: int) -> None:
     apart = f" and {plural(int(repeats[at]), 'blank')} between equal ones" if repeats[at] else ""
     raise NetspecError.simple(
         codes.DATA_SHAPE,
-        f"target {at} of the batch is longer than its steps: {plural(int(lengths[at]), 'label')}"
+        f"target {at} of {of} is longer than its steps: {plural(int(lengths[at]), 'label')}"
         f"{apart} need {needed[at]} steps, and the scores have {steps}",
         "leave out such sequences, or let the net give more steps",
     )

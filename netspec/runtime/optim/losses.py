@@ -25,6 +25,7 @@ from netspec.runtime.optim.targets import (
     Targets,
     Transcript,
     YesOrNo,
+    class_axis,
     over_places,
     rows_in_torch,
 )
@@ -151,6 +152,13 @@ class SoftmaxCrossEntropy(_WeightedLoss):
     def weights(self) -> tuple[float, ...]:
         """See `_WeightedLoss`."""
         return known(self.class_weights)
+
+    def value(self, logits: Floats, targets: Labels) -> float:
+        """See `Loss`: where the scores lie, for evaluations, which need no gradient."""
+        if self.weights:
+            return super().value(logits, targets)
+        _check(self.targets, logits, targets)
+        return _softmax_cross_entropy_of_places(logits, targets, self.label_smoothing)
 
     def of_rows(self, rows: Floats, labels: Labels, drows: Floats) -> float:
         """See `_OfRows`."""
@@ -447,6 +455,19 @@ def softmax_cross_entropy(
         dlogits -= smoothing / classes
     dlogits /= count
     return float(loss)
+
+
+def _softmax_cross_entropy_of_places(logits: Floats, targets: Labels, smoothing: float) -> float:
+    """Return the loss of `SoftmaxCrossEntropy` of scores (N, ...), see `class_axis`; 0 if none counts."""
+    kept, axis = targets != IGNORED, class_axis(logits.ndim)
+    shifted = logits - logits.max(axis=axis, keepdims=True)
+    labels = np.expand_dims(np.where(kept, targets, 0), axis)
+    expected = (1.0 - smoothing) * np.take_along_axis(shifted, labels, axis)
+    if smoothing:
+        expected += smoothing * shifted.mean(axis=axis, keepdims=True)
+    total = np.exp(shifted, out=shifted).sum(axis=axis, keepdims=True)
+    each = (np.log(total) - expected).reshape(targets.shape)
+    return float(each.sum(dtype=np.float64, where=kept)) / max(1, int(kept.sum()))
 
 
 def _weighted_cross_entropy(

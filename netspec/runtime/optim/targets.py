@@ -25,6 +25,8 @@ Labels = NDArray[np.integer]
 Shape = tuple[int, ...]
 # The shape of one image's targets; a text stands for any length.
 Wanted = tuple[int | str, ...]
+# How many of the highest scores the second accuracy looks at.
+BEST = 5
 
 
 class Judged(NamedTuple):
@@ -42,6 +44,11 @@ class Targets(Protocol):
         """The number that classes start at."""
         ...
 
+    @property
+    def ranks(self) -> bool:
+        """Whether scores rank the classes of a target, so that its label is among the best or not."""
+        ...
+
     def shape(self, output: Shape) -> Wanted:
         """Return the shape of the targets of one image, for the shape of its scores.
 
@@ -54,22 +61,31 @@ class Targets(Protocol):
         """Return the number that all labels are below."""
         ...
 
+    def questions(self, output: Shape) -> int:
+        """Return how many classes or questions are tallied one by one, for the shape of the scores."""
+        ...
+
     def counts(self, targets: Labels) -> NDArray[Any]:
         """Return (N,): over how many targets of each image the mean loss of a batch is, or what these
         weigh.
         """
         ...
 
-    def judge(self, scores: Floats, targets: Labels) -> Judged:
-        """Return how many of the targets (N, ...) are right."""
+    def tally(self, scores: Floats, targets: Labels) -> NDArray[np.int64]:
+        """Return (3 + 3 K,): what is to be summed over batches of targets (N, ...).
+
+        How many are right, how many count, and of how many the label is among the five highest scores
+        (0 if scores do not rank); then for each of K classes or questions how many were taken for it
+        rightly, how many it has, and how many were taken for it.
+        """
         ...
 
     def judge_commonest(self, targets: Labels) -> Judged:
         """Return how many would be right if each got the answer that most of them have."""
         ...
 
-    def judge_in_torch(self, scores: Tensor, targets: Tensor) -> Tensor:
-        """Return the same for PyTorch's: (2,) float64, the right ones and those that count."""
+    def tally_in_torch(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """Return the same as `tally` for PyTorch's, int64 on their device."""
         ...
 
 
@@ -77,6 +93,7 @@ class Classes:
     """A class for each place, of which the highest score is right."""
 
     first = 0
+    ranks = True
 
     def shape(self, output: Shape) -> Wanted:
         """See `Targets`."""
@@ -86,37 +103,57 @@ class Classes:
         """See `Targets`."""
         return output[class_axis(len(output) + 1) - 1]
 
+    def questions(self, output: Shape) -> int:
+        """See `Targets`."""
+        return self.classes(output)
+
     def counts(self, targets: Labels) -> NDArray[Any]:
         """See `Targets`."""
         return _not_ignored(targets)
 
-    def judge(self, scores: Floats, targets: Labels) -> Judged:
+    def tally(self, scores: Floats, targets: Labels) -> NDArray[np.int64]:
         """See `Targets`."""
-        counted = targets != IGNORED
-        found = scores.argmax(axis=class_axis(scores.ndim))
-        return Judged(int(((found == targets) & counted).sum()), int(counted.sum()))
+        axis = class_axis(scores.ndim)
+        classes, counted = scores.shape[axis], targets != IGNORED
+        found, labels = scores.argmax(axis=axis)[counted], targets[counted]
+        right = labels[found == labels]
+        among = among_best(scores, targets)[counted].sum() if classes > BEST else len(labels)
+        by_class = [np.bincount(each, minlength=classes) for each in (right, labels, found)]
+        return np.concatenate([[len(right), len(labels), among], *by_class])
 
     def judge_commonest(self, targets: Labels) -> Judged:
         """See `Targets`."""
         return _judge_commonest_label(targets)
 
-    def judge_in_torch(self, scores: Tensor, targets: Tensor) -> Tensor:
+    def tally_in_torch(self, scores: Tensor, targets: Tensor) -> Tensor:
         """See `Targets`."""
         import torch
 
-        counted = targets != IGNORED
-        found = scores.argmax(class_axis(scores.dim()))
-        return torch.stack([((found == targets) & counted).sum(), counted.sum()]).double()
+        axis = class_axis(scores.dim())
+        classes, counted = scores.shape[axis], targets != IGNORED
+        found, labels = scores.argmax(axis), targets.clamp_min(0)
+        right, among = (found == labels) & counted, counted
+        if classes > BEST:
+            own = scores.gather(axis, labels.unsqueeze(axis))
+            among = ((~(scores <= own)).sum(axis) < BEST) & counted
+
+        def by(at: Tensor, which: Tensor) -> Tensor:
+            # Not `bincount`, for which a GPU is waited for.
+            return at.new_zeros(classes).scatter_add_(0, at.reshape(-1), which.reshape(-1).long())
+
+        whole = torch.stack([right.sum(), counted.sum(), among.sum()])
+        return torch.cat([whole, by(labels, right), by(labels, counted), by(found, counted)])
 
 
 class YesOrNo:
     """0 or 1 for each score, which is right if it is above 0 for a 1 and not for a 0.
 
     An axis of one score in front may be missing in the targets: (N,) for `[1]`, (N, H, W) for
-    `[1, H, W]`.
+    `[1, H, W]`. Each score along the axis of the classes is a question of its own; places are alike.
     """
 
     first = 0
+    ranks = False
 
     def shape(self, output: Shape) -> Wanted:
         """See `Targets`."""
@@ -126,37 +163,54 @@ class YesOrNo:
         """See `Targets`."""
         return 2
 
+    def questions(self, output: Shape) -> int:
+        """See `Targets`."""
+        return output[class_axis(len(output) + 1) - 1]
+
     def counts(self, targets: Labels) -> NDArray[Any]:
         """See `Targets`."""
         return _not_ignored(targets)
 
-    def judge(self, scores: Floats, targets: Labels) -> Judged:
+    def tally(self, scores: Floats, targets: Labels) -> NDArray[np.int64]:
         """See `Targets`."""
-        counted = targets != IGNORED
-        found = scores.reshape(targets.shape) > 0
-        return Judged(int(((found == targets) & counted).sum()), int(counted.sum()))
+        wanted = targets.reshape(scores.shape)
+        counted, found = wanted != IGNORED, scores > 0
+        right = (found == wanted) & counted
+        places = _places(scores.ndim)
+        by_question = [
+            each.sum(axis=places)
+            for each in (right & found, counted & (wanted == 1), counted & found)
+        ]
+        return np.concatenate([[right.sum(), counted.sum(), 0], *by_question])
 
     def judge_commonest(self, targets: Labels) -> Judged:
         """See `Targets`."""
         return _judge_commonest_label(targets)
 
-    def judge_in_torch(self, scores: Tensor, targets: Tensor) -> Tensor:
+    def tally_in_torch(self, scores: Tensor, targets: Tensor) -> Tensor:
         """See `Targets`."""
         import torch
 
-        counted = targets != IGNORED
-        found = scores.reshape(targets.shape) > 0
-        return torch.stack([((found == targets) & counted).sum(), counted.sum()]).double()
+        wanted = targets.reshape(scores.shape)
+        counted, found = wanted != IGNORED, scores > 0
+        right = (found == wanted) & counted
+        places = _places(scores.dim())
+        by_question = [
+            each.sum(places) for each in (right & found, counted & (wanted == 1), counted & found)
+        ]
+        whole = torch.stack([right.sum(), counted.sum(), right.new_zeros((), dtype=torch.int64)])
+        return torch.cat([whole, *by_question])
 
 
 class Transcript:
     """A sequence of classes from 1, (N, L), for scores of more steps, (N, T, K), in which 0 is a blank.
 
     Shorter sequences are filled up with `IGNORED`. A whole sequence is right or not: the best class
-    of each step, those that repeat taken once, without blanks.
+    of each step, those that repeat taken once, without blanks. It has no classes.
     """
 
     first = 1
+    ranks = False
 
     def shape(self, output: Shape) -> Wanted:
         """See `Targets`."""
@@ -172,27 +226,31 @@ class Transcript:
         """See `Targets`."""
         return output[1]
 
+    def questions(self, output: Shape) -> int:
+        """See `Targets`: a sequence has none."""
+        return 0
+
     def counts(self, targets: Labels) -> NDArray[Any]:
         """See `Targets`: the mean is over sequences."""
         return np.ones(len(targets), np.int64)
 
-    def judge(self, scores: Floats, targets: Labels) -> Judged:
+    def tally(self, scores: Floats, targets: Labels) -> NDArray[np.int64]:
         """See `Targets`."""
         right = sum(
             transcribed(best) == [label for label in target if label != IGNORED]
             for best, target in zip(scores.argmax(2).tolist(), targets.tolist(), strict=True)
         )
-        return Judged(right, len(targets))
+        return np.array([right, len(targets), 0])
 
     def judge_commonest(self, targets: Labels) -> Judged:
         """See `Targets`: an answer is a whole sequence."""
         _, counts = np.unique(targets, axis=0, return_counts=True)
         return Judged(int(counts.max(initial=0)), len(targets))
 
-    def judge_in_torch(self, scores: Tensor, targets: Tensor) -> Tensor:
+    def tally_in_torch(self, scores: Tensor, targets: Tensor) -> Tensor:
         """See `Targets`."""
-        judged = self.judge(scores.detach().cpu().float().numpy(), targets.cpu().numpy())
-        return scores.new_tensor(judged).double()
+        tally = self.tally(scores.detach().cpu().float().numpy(), targets.cpu().numpy())
+        return targets.new_tensor(tally)
 
 
 def _not_ignored(targets: Labels) -> NDArray[np.int64]:
@@ -245,6 +303,23 @@ def shares_of_parts(
 def class_axis(rank: int) -> int:
     """Return the axis of the classes in a batch of scores with this many axes, without the sign."""
     return rank - 1 if rank <= 3 else 1
+
+
+def _places(rank: int) -> tuple[int, ...]:
+    """Return the other axes of scores with this many axes."""
+    return tuple(axis for axis in range(rank) if axis != class_axis(rank))
+
+
+def among_best(scores: Floats, targets: Labels) -> NDArray[np.bool_]:
+    """Return (N, ...): of which targets fewer than five classes have a higher score, or NaN.
+
+    For an `IGNORED` target it is that of class 0.
+    """
+    axis = class_axis(scores.ndim)
+    own = np.take_along_axis(scores, np.expand_dims(np.maximum(targets, 0), axis), axis)
+    lower = (scores <= own).sum(axis=axis, dtype=np.int32)
+    found: NDArray[np.bool_] = lower > scores.shape[axis] - BEST
+    return found
 
 
 def as_rows(scores: NDArray[Any]) -> NDArray[Any]:

@@ -17,6 +17,7 @@ _MARKS = {"train": "^", "val": "o", "test": "s"}
 # The least range of the axis, so that tiny differences in accuracy do not fill the picture.
 _LEAST_SPAN = 0.1
 _SIZE = (11, 4.2)
+_BEYOND = 1e300
 
 Line = Mapping[str, Any]
 
@@ -30,12 +31,14 @@ class Curves:
         steps: (epoch, loss) of some steps.
         epochs: (epoch, mean loss).
         accuracies: `train`, `val`, `test` -> (epoch, accuracy).
+        val_losses: (epoch, loss on validation images).
     """
 
     name: str
     steps: Sequence[tuple[float, float]]
     epochs: Sequence[tuple[float, float]]
     accuracies: Mapping[str, Sequence[tuple[float, float]]]
+    val_losses: Sequence[tuple[float, float]] = ()
 
 
 def curves_of(name: str, lines: Sequence[Line]) -> Curves:
@@ -65,6 +68,7 @@ def curves_of(name: str, lines: Sequence[Line]) -> Curves:
             for part in _STYLES
             if any(_has(x, part) for x in measured)
         },
+        [(x["epoch"], x["val_loss"]) for x in epochs if _has(x, "val_loss")],
     )
 
 
@@ -118,6 +122,12 @@ def _losses(ax: Any, run: Curves, color: str) -> None:
     if run.epochs:
         mark = "o" if len(run.epochs) < 2 else ""
         ax.plot(*zip(*run.epochs, strict=True), marker=mark, color=color, label=plain(run.name))
+    # One that is not finite is kept as the largest number, which would leave no room for others.
+    held_out = [point for point in run.val_losses if point[1] < _BEYOND]
+    if held_out:
+        mark = _MARKS["val"] if len(held_out) < 2 else ""
+        name = f"val, {plain(run.name)}"
+        ax.plot(*zip(*held_out, strict=True), "--", marker=mark, color=color, label=name)
 
 
 def _accuracies(ax: Any, run: Curves, color: str, *, several: bool) -> None:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
 from netspec import codes
 from netspec.diagnostics import NetspecError
+from netspec.runtime.models.history import MONITORS
 from netspec.runtime.runs.folder import FACTS, Facts, RunFolder
-from netspec.runtime.runs.metrics import perplexity_of, read_metrics
+from netspec.runtime.runs.metrics import key_of, read_metrics
 from netspec.runtime.runs.options import OPTIONS
 
 # The accuracies that determine the best epoch, in order of preference, with the least number of
 # measurements. Test images are usually measured only once.
 _JUDGES = {"val": 1, "test": 2, "train": 1}
+# What is measured beside them, and has no column of its own in tables.
+_BESIDE = ("top5", "macro_f1")
 
 
 @dataclass(frozen=True)
@@ -28,31 +32,26 @@ class RunSummary:
         path: Its folder.
         facts: What it was started with.
         epochs: The number of completed epochs.
-        last: The latest value of each key in the metrics of these epochs and of the result; empty
-            before the first.
-        best: The epoch with the best accuracy; None before one was measured.
-        best_by: The accuracy that was compared: `val`, else `test` if it was measured more than
-            once, else `train`.
-        best_line: The metrics of that epoch; empty before one was measured.
+        kept: The metrics of the weights that are kept, and of the result: the latest value of each
+            key, or with `keep = "best"` those of the best epoch; empty before the first.
+        seconds: How long it took, as far as it is known.
+        best: The best epoch; None before one was measured.
+        best_by: What was compared: what the run monitors, by default `val`, else `test` if it was
+            measured more than once, else `train`.
     """
 
     path: Path
     facts: Facts
     epochs: int
-    last: Mapping[str, Any]
+    kept: Mapping[str, Any]
+    seconds: float | None
     best: int | None
     best_by: str | None
-    best_line: Mapping[str, Any] = field(default_factory=dict)
-
-    def kept(self, name: str) -> Any:
-        """Return a value of its row that belongs to the weights it ended with."""
-        is_best = self.facts.options.get("keep") == "best" and name in ("val", "train", "loss")
-        return self.best_line.get(name) if is_best and self.best_line else self.row()[name]
 
     @property
     def perplexity(self) -> float | None:
-        """The latest on test images, else on validation images, else on training images."""
-        found = (self.last.get(perplexity_of(part)) for part in ("test", "val", "train"))
+        """That on test images, else on validation images, else on training images."""
+        found = (self.kept.get(key_of(part, "perplexity")) for part in ("test", "val", "train"))
         return next((value for value in found if value is not None), None)
 
     def row(self) -> dict[str, Any]:
@@ -63,21 +62,27 @@ class RunSummary:
             "target": self.facts.target,
             "data": self.facts.options.get("data"),
             "epochs": f"{self.epochs}/{self.facts.options.get('epochs', '?')}",
-            "loss": self.last.get("loss"),
-            "train": self.last.get("train"),
-            "val": self.last.get("val"),
-            "test": self.last.get("test"),
+            "loss": self.kept.get("loss"),
+            "train": self.kept.get("train"),
+            "val": self.kept.get("val"),
+            "val_loss": self.kept.get("val_loss"),
+            "test": self.kept.get("test"),
             "perplexity": self.perplexity,
             "best": self.best,
             "best_by": self.best_by,
-            "seconds": self.last.get("seconds"),
+            "seconds": self.seconds,
             "started": self.facts.started,
         }
 
     def details(self) -> dict[str, Any]:
-        """Return its row for programs, with the learning rate and the seed."""
-        options = self.facts.options
-        return {**self.row(), "lr": options.get("lr"), "seed": options.get("seed")}
+        """Return its row for programs, with all that was measured, the learning rate and the seed."""
+        options, keys = self.facts.options, [key_of(*names) for names in product(_JUDGES, _BESIDE)]
+        return {
+            **self.row(),
+            **{key: self.kept.get(key) for key in keys},
+            "lr": options.get("lr"),
+            "seed": options.get("seed"),
+        }
 
 
 def summarize_run(path: Path) -> RunSummary:
@@ -89,11 +94,18 @@ def summarize_run(path: Path) -> RunSummary:
     facts = RunFolder(path).facts()
     lines = [line for line in read_metrics(path) if line["kind"] in ("epoch", "result")]
     epochs = [line for line in lines if line["kind"] == "epoch"]
-    last = {key: value for line in lines for key, value in line.items()}
-    by = next((part for part, least in _JUDGES.items() if _count(epochs, part) >= least), None)
-    measured = [line for line in epochs if by in line]
-    best = max(measured, key=lambda line: line[by]) if by is not None else {}
-    return RunSummary(path, facts, len(epochs), last, best.get("epoch"), by, best)
+    monitor = facts.options.get("monitor", "val")
+    judges = {monitor: 1, **_JUDGES} if monitor in MONITORS else _JUDGES
+    by = next((name for name, least in judges.items() if _count(epochs, name) >= least), None)
+    best: Mapping[str, Any] = {}
+    if by is not None:
+        sign = 1 if MONITORS.get(by, True) else -1
+        best = max((line for line in epochs if by in line), key=lambda line: sign * line[by])
+    keeps_best = facts.options.get("keep") == "best" and best
+    of_kept = [best, *lines[len(epochs) :]] if keeps_best else lines
+    kept = {key: value for line in of_kept for key, value in line.items()}
+    seconds = lines[-1]["seconds"] if lines else None
+    return RunSummary(path, facts, len(epochs), kept, seconds, best.get("epoch"), by)
 
 
 def _count(lines: Sequence[Mapping[str, Any]], part: str) -> int:
@@ -144,8 +156,9 @@ class Spread:
         return cls(fmean(numbers), stdev(numbers) if several else None, len(numbers))
 
 
-# What is compared over seeds.
-MEASURED = ("val", "test", "train", "perplexity", "loss", "seconds")
+# What is compared over seeds, and what of it tables show.
+IN_TABLES = ("val", "test", "train", "perplexity", "val_loss", "loss", "seconds")
+MEASURED = (*IN_TABLES, *(key_of(*names) for names in product(_JUDGES, _BESIDE)))
 
 
 @dataclass(frozen=True)
@@ -161,7 +174,7 @@ class SeedGroup:
 
     def measure(self, name: str) -> Spread | None:
         """Return the mean and spread of one of `MEASURED`, over the runs that have it."""
-        found = (run.kept(name) for run in self.runs)
+        found = (run.details()[name] for run in self.runs)
         return Spread.of([value for value in found if value is not None])
 
 

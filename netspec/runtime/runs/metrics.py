@@ -7,10 +7,16 @@
 
 The loss in a `step` line is the mean of the steps since the line before it, the loss in an `epoch`
 line the mean of its epoch. An epoch has those of `train`, `val` and `test` that were measured after
-it. A `result` line ends a run: it has the test accuracy of the final weights, which are those after
-`epoch` and `step` (`train` if there are no test images). There is none if the line of that epoch
-already has it. A net with scores of a sequence has `train_perplexity`, `val_perplexity` and
-`test_perplexity` too. `seconds` is the time that the run has taken, for steps and for accuracies;
+it, and beside each of them what else was: `val_loss`, `val_top5` (of more than five classes),
+`val_macro_f1` (of classes) and `val_perplexity` (of sequences). A `result` line ends a run: it has the
+test accuracy of the final weights, which are those after `epoch` and `step` (`train` if there are no
+test images). There is none if the line of that epoch already has it. If it was asked for, a `classes`
+line follows for each part, with the names that `netspec eval --format json` has:
+
+    {"kind": "classes", "epoch": 2, "step": 112, "part": "val", "classes": [{"name": "cat",
+     "precision": 0.9, "recall": 0.8, "f1": 0.85, "support": 100}]}
+
+`seconds` is the time that the run has taken, for steps and for accuracies;
 `images_per_second` refers only to the steps of the epoch.
 """
 
@@ -26,6 +32,7 @@ from typing import Any
 from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.files.regular_file import open_own, read_regular
+from netspec.runtime.optim.class_counts import OF_A_CLASS
 from netspec.runtime.weights.atomic_write import told_plainly, write_all
 
 NAME = "metrics.jsonl"
@@ -35,20 +42,30 @@ _STEP = {"step": int, "epoch": int, "loss": float, "lr": float, "seconds": float
 _PARTS = ("train", "val", "test")
 
 
-def perplexity_of(part: str) -> str:
-    """Return the key of the perplexity on `train`, `val` or `test`."""
-    return f"{part}_perplexity"
+# What is measured beside the accuracy.
+BESIDE = ("loss", "perplexity", "top5", "macro_f1")
 
 
-_OPTIONAL = {key: float for part in _PARTS for key in (part, perplexity_of(part))}
+def key_of(part: str, measure: str) -> str:
+    """Return the key of one of `BESIDE` on `train`, `val` or `test`."""
+    return f"{part}_{measure}"
+
+
+_OPTIONAL = {
+    key: float for part in _PARTS for key in (part, *(key_of(part, each) for each in BESIDE))
+}
 _FIELDS: Mapping[str, Mapping[str, type]] = {
     "step": _STEP,
     "epoch": {**_STEP, **_OPTIONAL, "images_per_second": float},
     "result": {"step": int, "epoch": int, "seconds": float, **_OPTIONAL},
+    "classes": {"step": int, "epoch": int},
 }
 _LARGEST = 1 << 53
 # The limit on the length of a line; parsed JSON takes many times as much memory as its text.
 _LONGEST = 2000
+# The same of a line on classes, and how it begins.
+_LONGEST_OF_CLASSES = 1 << 21
+_OF_CLASSES = '{"kind": "classes", '
 
 
 class MetricsWriter:
@@ -112,8 +129,9 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         found = []
         for line in lines[:-1]:
             number += 1
-            if len(line) > _LONGEST:
-                raise ValueError(f"it is longer than {_LONGEST:,} characters")
+            longest = _LONGEST_OF_CLASSES if line.startswith(_OF_CLASSES) else _LONGEST
+            if len(line) > longest:
+                raise ValueError(f"it is longer than {longest:,} characters")
             found.append(json.loads(line))
             _check(found[-1])
     except OSError as error:
@@ -136,10 +154,32 @@ def _check(line: object) -> None:
         raise ValueError("it is not an object")
     kind = line.get("kind")
     if not isinstance(kind, str) or kind not in _FIELDS:
-        raise ValueError("its `kind` is not step, epoch or result")
+        raise ValueError("its `kind` is not step, epoch, result or classes")
     for name, wanted in _FIELDS[kind].items():
         if (name in line or name not in _OPTIONAL) and not _fits(line.get(name), wanted):
             raise ValueError(f"its `{name}` is not a {'count' if wanted is int else 'number'}")
+    if kind == "classes":
+        _check_classes(line)
+
+
+def _check_classes(line: Mapping[str, Any]) -> None:
+    """Check what a line on classes has of each.
+
+    Raises:
+        ValueError: if it is not as `MetricsWriter` writes it.
+    """
+    classes = line.get("classes")
+    if line.get("part") not in _PARTS or not isinstance(classes, list):
+        raise ValueError("it has no `part` or no `classes`")
+    for each in classes:
+        sound = (
+            isinstance(each, dict)
+            and isinstance(each.get("name"), str)
+            and _fits(each.get("support"), int)
+            and all(each.get(of) is None or _fits(each[of], float) for of in OF_A_CLASS)
+        )
+        if not sound:
+            raise ValueError("one of its `classes` lacks a name, a support or a number")
 
 
 def _fits(value: object, wanted: type) -> bool:

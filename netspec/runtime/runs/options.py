@@ -27,6 +27,7 @@ from netspec.runtime.data.input_normalization import KINDS as NORMALIZATIONS
 from netspec.runtime.data.input_normalization import check_deviations
 from netspec.runtime.data.plain_vocabulary import KINDS as TOKENS
 from netspec.runtime.data.views import KINDS as VIEWS
+from netspec.runtime.models.history import MONITORS
 from netspec.runtime.models.numpy_model import DTYPES
 from netspec.runtime.optim.class_weights import BALANCED
 from netspec.runtime.optim.losses import LOSSES, SoftmaxCrossEntropy, output_loss
@@ -311,8 +312,8 @@ _TRAINING = (
     Option("train-only", ListOf(Text(), repeated=True), "train the parameters alone whose names match,"
            " such as 'head.*', and freeze the others; may be repeated",
            default=(), on_resume="fixed", metavar="PATTERN"),
-    Option("keep", Choice(KEEP), "the weights to save: of the last step (default), or of the epoch"
-           " with the best validation accuracy", default="last", of="data", on_resume="fixed"),
+    Option("keep", Choice(KEEP), "the weights to save: of the last step (default), or of the best epoch"
+           " in validation, see --monitor", default="last", of="data", on_resume="fixed"),
 )  # fmt: skip
 
 _RUN = (
@@ -321,12 +322,18 @@ _RUN = (
            "run", recipe=False, on_resume="fixed", metavar="DIR"),
     Option("checkpoint-every", Int(1, None), "save the state of the run every N steps too, not only"
            " after each epoch", "run", on_resume="free"),
-    Option("eval-every", Int(0, None), "epochs between two measurements of the accuracy on training and"
-           " validation images; 0: at the end alone (default 1)", "run", 1),
+    Option("eval-every", Int(0, None), "epochs between two measurements of accuracy and loss on training"
+           " and validation images; 0: at the end alone (default 1)", "run", 1),
     Option("test-every", Int(0, None), "epochs between two on test images (default 0: once, at the end,"
            " with the weights that are saved)", "run", 0, on_resume="free"),
     Option("early-stopping", Int(1, None), "end when the accuracy on validation images (without these,"
-           " the loss) was not better in the last N measurements", "run", of="data"),
+           " the loss), or what --monitor says, was not better in the last N measurements", "run",
+           of="data"),
+    Option("monitor", Choice(tuple(MONITORS)), "what early stopping, --keep best and the schedule plateau"
+           " follow: the accuracy on validation images (default val), their loss or macro F1", "run",
+           "val", of="data", on_resume="fixed"),
+    Option("per-class", Bool(), "write precision, recall and F1 of each class on validation and test"
+           " images to metrics.jsonl too", "run", False, on_resume="free"),
     Option("log-every", Int(1, None), "steps in a line of metrics.jsonl (default 50), and off a terminal"
            " a line of output for each", "run", on_resume="free"),
     Option("tensorboard", Bool(), "write event files for TensorBoard too", "run",

@@ -32,6 +32,7 @@ from netspec.runtime.runs.tracking.tensorboard import Events
 from netspec.runtime.runs.tracking.tracker import End, Tracker
 from netspec.runtime.runs.tracking.trackers import track
 from netspec.runtime.training.loop import TrainingRecorder, TrainingRun
+from netspec.runtime.weights.data_facts import complete
 
 _LOG = logging.getLogger(__name__)
 
@@ -159,6 +160,7 @@ class RunRecorder(TrainingRecorder):
             "images_per_second": history.images_per_second[-1],
         }
         self._write(entry)
+        self._write_classes(run, PARTS, run.epoch)
         if self._events is not None:
             self._events.write_weights(run.steps, run.backend.state_dict())
         self.folder.log(line)
@@ -176,8 +178,21 @@ class RunRecorder(TrainingRecorder):
             "seconds": history.seconds,
         }
         self._write(entry)
+        self._write_classes(run, [name], history.kept_epoch)
         self._metrics.sync()
         self.folder.log(line)
+
+    def _write_classes(self, run: TrainingRun, parts: Sequence[str], epoch: int) -> None:
+        """Write a line on the classes for each of some parts that has counts of them."""
+        data = run.job.data
+        for part in parts:
+            counts = run.history.class_counts.get(part, {}).get(epoch)
+            if counts is not None:
+                names = complete(data.class_names, len(counts.wanted))
+                self._write({
+                    "kind": "classes", "epoch": epoch, "step": epoch * len(run.parts), "part": part,
+                    "classes": counts.to_list(names),
+                })  # fmt: skip
 
     def _write(self, line: Mapping[str, Any]) -> None:
         assert self._metrics is not None
@@ -284,9 +299,9 @@ def log_error(folder: RunFolder, error: NetspecError) -> None:
 
 
 def _measures(history: History, parts: Sequence[str], epoch: int) -> dict[str, float]:
-    """Return the accuracies and perplexities of an epoch by their keys in the metrics."""
-    found = {name: history.accuracy(name, epoch) for name in parts}
-    found |= {metrics.perplexity_of(name): history.perplexity(name, epoch) for name in parts}
+    """Return the accuracies of an epoch, and what else was measured, by their keys in the metrics."""
+    beside = [metrics.key_of(name, each) for name in parts for each in metrics.BESIDE]
+    found = {key: history.measure(key, epoch) for key in (*parts, *beside)}
     return {key: value for key, value in found.items() if value is not None}
 
 

@@ -69,7 +69,7 @@ class Settings:
         """
         names = ("epochs", "batch", "optimizer", "lr", "schedule", "loss", "l2", "clip-norm",
                  "accumulate", "ema", "seed", "val", "train-limit", "warmup", "keep", "eval-every",
-                 "test-every", "early-stopping", "sample", "whiten", "crop-pad",
+                 "test-every", "early-stopping", "monitor", "per-class", "sample", "whiten", "crop-pad",
                  "crop-edges", "cutout-size")  # fmt: skip
         return TrainingOptions(
             **{OPTIONS[name].key: self[name] for name in names},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import secrets
 import tempfile
@@ -23,7 +24,7 @@ State = dict[str, NDArray[Any]]
 
 
 class Keeper:
-    """Keeps the weights of the last step, or of the epoch with the best measured validation accuracy.
+    """Keeps the weights of the last step, or of the best epoch: by what the history monitors.
 
     A file is written completely or not at all: for `best` after each epoch that is better than all
     before it, so that a sudden end leaves the best weights so far; for `last` at the end.
@@ -47,17 +48,17 @@ class Keeper:
         self.best_epoch = 0
         self._keeps_best = keep == "best"
         self._out, self._best_out = out, best_out
-        self._accuracy = -1.0
+        self._score = -math.inf
 
     def after_epoch(self, epoch: int, history: History) -> None:
-        """Process the end of an epoch; its measured accuracies are in the history."""
+        """Process the end of an epoch; what was measured after it is in the history."""
         if not self._keeps_best:
             history.kept_epoch = epoch
-        accuracy = history.accuracy("val", epoch)
-        if accuracy is None or not (self._keeps_best or self._best_out):
+        score = history.score(epoch)
+        if score is None or not (self._keeps_best or self._best_out):
             return
-        if accuracy > self._accuracy:
-            self._accuracy = accuracy
+        if score > self._score:
+            self._score = score
             self.best, self.best_epoch = self.backend.state_dict(), epoch
             self._save_best(history)
             if self._keeps_best:
@@ -67,14 +68,14 @@ class Keeper:
         """Restore the best weights from a checkpoint; files that are newer than it are overwritten.
 
         Raises:
-            ValueError: if the validation accuracy of that epoch was not measured.
+            ValueError: if nothing was measured after that epoch that could tell.
         """
-        accuracy = history.accuracy("val", epoch)
-        if epoch and accuracy is None:
+        score = history.score(epoch)
+        if epoch and score is None:
             raise ValueError(f"epoch {epoch} cannot be the best")
         self.best, self.best_epoch = best, epoch
-        if best is not None and accuracy is not None:
-            self._accuracy = accuracy
+        if best is not None and score is not None:
+            self._score = score
             self._save_best(history)
 
     def finish(self, history: History) -> None:

@@ -72,6 +72,8 @@ def fit(
     eval_every: int = 1,
     test_every: int = 0,
     early_stopping: int | None = None,
+    monitor: str = "val",
+    per_class: bool = False,
     recorder: TrainingRecorder | None = None,
     on_epoch: Callable[[int, History], None] | None = None,
     **unknown: Never,
@@ -91,8 +93,9 @@ def fit(
         model: The model to train.
         data: Images and labels; normalized one batch at a time, never as a whole. Also a
             `torch.utils.data.DataLoader`, whose data set, batch size and workers are taken, and whose
-            order is drawn as always; a data set of PyTorch's or Hugging Face's; or an iterable of
-            pairs of arrays, which is read into memory.
+            order is drawn as always; a data set of PyTorch's or Hugging Face's, also a mapping of
+            those with `train` and `test`; or an iterable of pairs of arrays, which is read into
+            memory.
         epochs: The number of passes over the training images.
         batch: The number of images in a step, by default 64, or that of the loader; in a distributed
             run, over all processes together.
@@ -149,20 +152,25 @@ def fit(
         also: Further outputs that are trained, such as auxiliary heads: `aux=0.4` adds 0.4 times the
             loss of the output `aux`, and `aux=mse*0.4` its squared error.
         keep: Which weights the model has in the end, and are saved to `out`: those of the `last`
-            step, or those of the epoch with the `best` validation accuracy.
+            step, or those of the epoch that was `best` in validation, see `monitor`.
         out: The file for the weights and the normalization; None saves nothing.
         stop: Called after each step; when it returns True, the run ends and saves as if it were
             complete.
         progress: Print a line for each epoch to stderr, and on a terminal a live progress line. In a
             notebook a bar and the curve are shown, unless it is False.
         log_every: If stderr is not a terminal, also print a line every `log_every` steps.
-        eval_every: Measure the accuracies on training and validation images after every
-            `eval_every` epochs, and after the last; 0 measures only after the last. The best epoch
-            is the best of those measured.
+        eval_every: Measure accuracies, losses, top-5 and macro F1 on training and validation images
+            after every `eval_every` epochs, and after the last; 0 measures only after the last. The
+            best epoch is the best of those measured.
         test_every: Measure the accuracy on test images after every `test_every` epochs, too; 0
             measures it only once, at the end, for the final weights.
-        early_stopping: End the run when the accuracy on validation images (without these, the loss)
-            was not better than before in so many measurements.
+        early_stopping: End the run when what is monitored was not better than before in so many
+            measurements.
+        monitor: What tells a better epoch from a worse one, for `early_stopping`, for `keep="best"`
+            and for the schedule `plateau`: `val`, the accuracy on validation images (without these,
+            the mean loss of the steps), `val_loss` or `val_macro_f1`.
+        per_class: Keep precision, recall and F1 of each class on validation and test images, too, in
+            `history.class_counts`.
         recorder: Keeps the run on disk, and may resume a run.
         on_epoch: Called after each epoch with its number, from 1, and the history so far.
         unknown: Nothing: a name from elsewhere, such as `learning_rate`, is an error with ours.
@@ -211,13 +219,20 @@ def fit(
         eval_every=eval_every,
         test_every=test_every,
         early_stopping=early_stopping,
+        monitor=monitor,
+        per_class=per_class,
     )
     planned = plan_training(model, known, options)
     job, parts, rule = planned.job, planned.parts, planned.rule
     require_memory(model, job, kept=recorder is not None)
     if options.whiten is not None:
         start_whitened(model, job, options.whiten)
-    history = History(job.normalization, about_data=about_data(job.data), steps_in_epoch=len(parts))
+    history = History(
+        job.normalization,
+        about_data=about_data(job.data),
+        steps_in_epoch=len(parts),
+        monitor=monitor,
+    )
     recorder = recorder or TrainingRecorder()
     with (
         model.training(job) as backend,

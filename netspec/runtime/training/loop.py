@@ -228,7 +228,7 @@ class TrainingRun:
         _, stopped = self.backend.read(self.stop())
         if not stopped:
             for name, value in found.items():
-                self.history.measured(name, epoch, value.accuracy, value.perplexity)
+                self.history.measured(name, epoch, value, per_class=self.job.per_class)
         return stopped
 
     def _end_epoch(self, on_epoch: Callable[[int, History], None] | None) -> None:

@@ -33,6 +33,8 @@ from netspec.runtime.models.classifier_shape import (
     scores_output,
     scores_shape,
 )
+from netspec.runtime.models.confusions import MOST_CLASSES
+from netspec.runtime.models.history import MONITORS
 from netspec.runtime.models.inputs import (
     input_name,
     places_at,
@@ -42,9 +44,11 @@ from netspec.runtime.models.inputs import (
 )
 from netspec.runtime.models.protocols import Job, Trainable
 from netspec.runtime.optim.class_weights import for_labels
+from netspec.runtime.optim.ctc import require_steps
 from netspec.runtime.optim.losses import (
     OF_SCORES,
     AnyLoss,
+    ConnectionistTemporalClassification,
     Loss,
     OutputLoss,
     SoftmaxCrossEntropy,
@@ -62,7 +66,7 @@ _LOG = logging.getLogger(__name__)
 # The options that say how many steps there are, at which rates, and when it is measured.
 _OF_A_RUN = (
     "epochs", "lr", "schedule", "schedule_options", "warmup", "keep", "eval_every", "test_every",
-    "early_stopping",
+    "early_stopping", "monitor", "per_class",
 )  # fmt: skip
 
 
@@ -103,6 +107,8 @@ class TrainingOptions:
     eval_every: int = 1
     test_every: int = 0
     early_stopping: int | None = None
+    monitor: str = "val"
+    per_class: bool = False
 
     def keywords(self) -> dict[str, Any]:
         """Return them as keyword arguments of `netspec.fit`."""
@@ -154,6 +160,7 @@ def plan_training(model: Trainable, data: Dataset, options: TrainingOptions) -> 
         "the best epoch is chosen by validation accuracy, and a loss that is the output has none",
         "keep the last: --keep last",
     )
+    _require_classes(model, kind, options)
     terms = [output_loss(text, objective) for text in options.also]
     require(
         options.sample == "once" or not data.target_shape,
@@ -183,6 +190,9 @@ def plan_training(model: Trainable, data: Dataset, options: TrainingOptions) -> 
         "val": (x_val, y_val),
         "test": (data.x_test, data.y_test),
     }
+    if isinstance(objective, ConnectionistTemporalClassification):
+        for name, (_, labels) in measured.items():
+            require_steps(labels, scores_shape(model.graph)[0], f"the {name} part")
     job = Job(
         data,
         {name: pair for name, pair in measured.items() if kind is not None and len(pair[0])},
@@ -209,6 +219,7 @@ def plan_training(model: Trainable, data: Dataset, options: TrainingOptions) -> 
         of_pictures=augmentation.of_pictures,
         mixes=augmentation.mixes,
         workers=options.workers or 0,
+        per_class=options.per_class,
     )
     return PlannedTraining(job, parts, rule, warm_up(rule, options.warmup * len(parts)))
 
@@ -228,13 +239,39 @@ def _check(options: TrainingOptions) -> None:
     _check_numbers(o.l2, o.clip_norm, o.ema)
     check_name("way to sample", o.sample, SAMPLES)
     check_name("choice of weights to keep", o.keep, KEEP)
+    check_name("measure to monitor", o.monitor, MONITORS)
+    require(
+        o.monitor == "val" or o.val > 0,
+        f"{o.monitor} is measured on images that are held out, and val is 0",
+        "hold images out: --val 0.1",
+    )
     require(
         o.keep == "last" or o.val > 0,
-        "the best epoch is chosen by validation accuracy, and val is 0",
+        "the best epoch is chosen in validation, and val is 0",
         "hold images out: --val 0.1",
     )
     if isinstance(o.normalize, str):
         check_name("normalization", o.normalize, KINDS)
+
+
+def _require_classes(model: Trainable, kind: Targets | None, options: TrainingOptions) -> None:
+    """Refuse to monitor or to keep what a loss without classes has not.
+
+    Raises:
+        NetspecError: `train/bad-option`.
+    """
+    asked = {"val_macro_f1": options.monitor == "val_macro_f1", "per_class": options.per_class}
+    count = 0 if kind is None else kind.questions(scores_shape(model.graph))
+    for name, is_asked in asked.items():
+        require(not is_asked or count > 0, f"{name} is of classes, and this loss has none")
+    require(
+        kind is not None or options.monitor == "val",
+        "a loss that is the output is not measured in validation: there is nothing to monitor",
+    )
+    require(
+        not options.per_class or count <= MOST_CLASSES,
+        f"there are {count:,} classes; per_class is for at most {MOST_CLASSES:,}",
+    )
 
 
 def _fitting(model: Trainable, data: Dataset, loss: Loss) -> tuple[Dataset, Targets | None]:

@@ -22,11 +22,13 @@ class EvaluatedPart(NamedTuple):
         x: The images as stored, by input.
         y: (N, ...) their labels.
         judged: How many of them count, the first ones.
+        weight: What the targets of these weigh in the mean loss.
     """
 
     x: Batch
     y: Tensor
     judged: int
+    weight: float
 
 
 def rounds(job: Job, name: str, group: ProcessGroup) -> int:
@@ -42,14 +44,15 @@ def evaluated_parts(
     A process with fewer evaluates an image that is not judged, because engines exchange buffers in each
     round.
     """
-    count = len(job.measured[name][1])
+    weights = job.judge.weigh(job.measured[name][1])
+    count = len(weights)
     parts = evaluation_slices(count, _batch(job, group), group.rank, group.size)
-    counts = [part.stop - part.start for part in parts]
+    judged = [(part.stop - part.start, float(weights[part].sum())) for part in parts]
     missing = rounds(job, name, group) - len(parts)
-    parts, counts = [*parts, *[slice(0, 1)] * missing], [*counts, *[0] * missing]
+    parts, judged = [*parts, *[slice(0, 1)] * missing], [*judged, *[(0, 0.0)] * missing]
     batches = feed.batches(np.arange(count), parts)
-    for (x, y), judged in zip(batches, counts, strict=True):
-        yield EvaluatedPart(x, y, judged)
+    for (x, y), (images, weight) in zip(batches, judged, strict=True):
+        yield EvaluatedPart(x, y, images, weight)
 
 
 def _batch(job: Job, group: ProcessGroup) -> int:

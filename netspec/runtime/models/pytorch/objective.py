@@ -9,17 +9,16 @@ import torch
 from torch import Tensor
 
 from netspec.runtime.data.choices import require
-from netspec.runtime.data.dataset import IGNORED
 from netspec.runtime.data.mixing import Mix
 from netspec.runtime.data.views import View
+from netspec.runtime.models.classifier_shape import scores_shape
+from netspec.runtime.models.measured import Measured
 from netspec.runtime.models.protocols import Job
 from netspec.runtime.models.pytorch.batches import Batch
 from netspec.runtime.models.pytorch.model import TorchModel
 from netspec.runtime.models.pytorch.optimizers import Trained, make_torch_optimizer
-from netspec.runtime.optim.losses import SoftmaxCrossEntropy
 from netspec.runtime.optim.mixed_loss import mixed_loss
 from netspec.runtime.optim.optimizers import check_optimizer
-from netspec.runtime.optim.targets import OF_CLASSES, targets_of
 
 
 class Objective:
@@ -49,7 +48,7 @@ class Objective:
         self.names, self.trained = _choose_trained(model, job)
         self.rule = check_optimizer(job.optimizer, job.optimizer_options)
         self._adds_l2 = job.l2 > 0 and (job.clip_norm is not None or self.rule.decouples_decay)
-        self._targets = targets_of(job.loss) or OF_CLASSES
+        self._judge, self._sums = job.judge, job.judge.size(scores_shape(model.graph))
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -145,23 +144,27 @@ class Objective:
             total = total + view.weight * scores
         return total
 
-    def judge(self, outputs: Any, y: Tensor, count: int) -> Tensor:
-        """Return (3,) float64: the targets that are right, those that count, their cross-entropy.
+    def no_sums(self, device: torch.device) -> Tensor:
+        """Return the sums of no image, see `Judge`."""
+        return torch.zeros(self._sums, dtype=torch.float64, device=device)
+
+    def measured(self, sums: Tensor) -> Measured:
+        """Return what the sums over all batches of all processes say."""
+        return self._judge.measured(sums.cpu().numpy())
+
+    def judge(self, outputs: Any, y: Tensor, count: int, weight: float) -> Tensor:
+        """Return the sums of a batch, see `Judge`; 0 if no image is judged.
 
         Args:
             outputs: what the module returned.
             y: (N, ...) the labels.
             count: how many of the N images are judged, the first ones.
+            weight: what their targets weigh, see `Judge.weigh`.
         """
-        sums = torch.zeros(3, dtype=torch.float64, device=y.device)
         if not count:
-            return sums
-        scores, y = self._model.chosen_output(outputs)[:count], y[:count]
-        sums[:2] = self._targets.judge_in_torch(scores, y)
-        if self._job.perplexes:
-            mean = SoftmaxCrossEntropy().in_torch(scores.to(self._model.torch_dtype), y)
-            sums[2] = mean.double() * (y != IGNORED).sum()
-        return sums
+            return self.no_sums(y.device)
+        scores = self._model.chosen_output(outputs)[:count]
+        return self._judge.sums_in_torch(scores.to(self._model.torch_dtype), y[:count], weight)
 
 
 def _choose_trained(model: TorchModel, job: Job) -> tuple[list[str], list[Trained]]:

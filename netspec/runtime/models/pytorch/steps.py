@@ -19,9 +19,9 @@ from netspec.runtime.data.batches import divided, evaluation_batch, evaluation_s
 from netspec.runtime.data.mixing import Mix
 from netspec.runtime.data.samples import numbers_in
 from netspec.runtime.models.diverged import LastStep
+from netspec.runtime.models.measured import Measured
 from netspec.runtime.models.protocols import (
     Job,
-    Measured,
     Snapshot,
     check_snapshot,
     sound_snapshot,
@@ -220,7 +220,8 @@ class TorchBackend:
         parts = evaluation_slices(len(order), batch, self.group.rank, self.group.size)
         self.group.follow_first(self.model.module)
         self.model.module.eval()
-        sums = torch.zeros(3, dtype=torch.float64, device=self.device)
+        sums = self._objective.no_sums(self.device)
+        weights = self.job.judge.weigh(self.job.measured[name][1])
         views = self.job.views(name)
         with torch.no_grad(), self._averaged():
             for (x, y), part in zip(self._feeds[name].batches(order, parts), parts, strict=True):
@@ -229,9 +230,9 @@ class TorchBackend:
                 seen = partial(self._preparation.seen, x)
                 with self.model.autocast():
                     outputs = self._objective.mean_scores(self._evaluate, seen, views)
-                sums += self._objective.judge(outputs, y, min(len(y), count - part.start))
-        right, counted, loss = self.group.total(sums).tolist()
-        return Measured.of(right, counted, loss if self.job.perplexes else None)
+                weight = float(weights[part].sum())
+                sums += self._objective.judge(outputs, y, min(len(y), count - part.start), weight)
+        return self._objective.measured(self.group.total(sums))
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """See `Backend`."""

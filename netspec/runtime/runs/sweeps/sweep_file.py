@@ -26,6 +26,7 @@ from netspec import codes
 from netspec.compiler.parse import decode_source, read_file
 from netspec.diagnostics import Diagnostic, Hint, Source
 from netspec.runtime.data.choices import meant_by
+from netspec.runtime.models.history import MONITORS
 from netspec.runtime.runs.option_types import Bool, ListOf, WordOrList
 from netspec.runtime.runs.options import OPTIONS, TARGETS
 from netspec.runtime.runs.recipe import ARGUMENTS, Recipe, as_constant, mistakes, parsed, refuse
@@ -35,7 +36,7 @@ from netspec.runtime.runs.toml_spans import TomlSpans
 
 SWEEP = "sweep"
 # What runs may be compared by, and whether more is better.
-MEASURES = {"val": True, "test": True, "train": True, "loss": False}
+MEASURES = {**MONITORS, "test": True, "train": True, "loss": False}
 MAX_RUNS = 1000
 # What a sweep chooses itself: where its runs are, and what they show.
 _OWN = ("out", "quiet")

@@ -18,6 +18,8 @@ from netspec.runtime.runs.tracking.tracker import End, curves, known_as, plain, 
 NAME = "mlflow"
 _ENDS: Mapping[End, str] = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 _LONGEST = 500
+# So many numbers its servers take in a call.
+_AT_ONCE = 1000
 
 
 def require_mlflow() -> None:
@@ -90,8 +92,8 @@ class InMlflow:
             name: value for name, value in curves(line).items() if step > self._before.get(name, -1)
         }
         metrics = [Metric(name, value, now, step) for name, value in new.items()]
-        if metrics:
-            self._client.log_batch(self._run, metrics=metrics)
+        for start in range(0, len(metrics), _AT_ONCE):
+            self._client.log_batch(self._run, metrics=metrics[start : start + _AT_ONCE])
 
     def flush(self) -> None:
         """See `Tracker`."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from netspec.files.regular_file import kind_of, read_regular
-from netspec.runtime.runs.metrics import perplexity_of
+from netspec.runtime.runs.metrics import key_of
 from netspec.runtime.weights.atomic_write import told_plainly, write_durably
 
 _LOG = logging.getLogger(__name__)
@@ -19,12 +20,21 @@ End = Literal["finished", "stopped", "failed"]
 
 # The curves for a line of metrics: keys, and names of curves.
 _STEP = {"loss": "loss/steps", "lr": "learning rate"}
+_BESIDE = {"loss": "loss", "perplexity": "perplexity", "top5": "top-5", "macro_f1": "macro F1"}
 _EPOCH = {
     "loss": "loss/epochs", "train": "accuracy/train", "val": "accuracy/val",
     "test": "accuracy/test", "images_per_second": "images per second",
-    **{perplexity_of(part): f"perplexity/{part}" for part in ("train", "val", "test")},
+    **{
+        key_of(part, each): f"{name}/{part}"
+        for part in ("train", "val", "test")
+        for each, name in _BESIDE.items()
+    },
 }  # fmt: skip
 _CURVES = {"step": _STEP, "epoch": _EPOCH, "result": _EPOCH}
+
+# The name of a class in that of a curve: MLflow takes no other characters.
+_UNSAFE = re.compile(r"[^\w .-]")
+_LONGEST = 100
 
 # The names of a run in the stores of others, in its folder.
 TRACKED = "tracked.json"
@@ -49,6 +59,12 @@ class Tracker(Protocol):
 
 def curves(line: Mapping[str, Any]) -> dict[str, float]:
     """Return the numbers of a line of metrics by the names of their curves."""
+    if line["kind"] == "classes":
+        return {
+            f"F1/{line['part']}/{_UNSAFE.sub('_', each['name'])[:_LONGEST]}": each["f1"]
+            for each in line["classes"]
+            if each["f1"] is not None
+        }
     names = _CURVES[line["kind"]]
     return {names[key]: line[key] for key in names if key in line}
 
