@@ -7,6 +7,9 @@ import http.server
 import io
 import json
 import os
+import signal
+import subprocess
+import sys
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -20,10 +23,12 @@ from netspec.runtime.data import shard_names
 from netspec.runtime.data.packing import Packing, pack
 from netspec.runtime.data.shards import load_shards
 from tests.helpers.errors import fails
+from tests.helpers.killing import without_times
 from tests.helpers.mixed_pictures import make_mixed
 
 image_module = pytest.importorskip("PIL.Image")
 SHAPE = (3, 16, 16)
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -308,3 +313,69 @@ def test_what_never_ends_is_not_read(tmp_path):
 def test_what_the_plan_says_is_what_was_packed(shards):
     plan = json.loads((shards / "pack.json").read_text())
     assert (plan["pictures"], plan["per-shard"], plan["classes"]) == (59, 8, ["c0", "c1", "c2"])
+
+
+# A process that is killed leaves no time to save anything: what a step saw is told in a file.
+KILLED = """
+import hashlib, os, signal, sys
+from netspec.cli import main
+from netspec.runtime.models.pytorch.epoch_share import OwnShare
+
+steps, told, last = OwnShare.steps, sys.argv[1], int(sys.argv[2])
+
+def telling(self, epoch, order, parts):
+    for part, step in zip(parts, steps(self, epoch, order, parts), strict=True):
+        with open(told, "a") as file:
+            (x,) = step.x.values()
+            for number, image in zip(order[part], x, strict=True):
+                print(epoch, number, hashlib.sha256(image.numpy().tobytes()).hexdigest(), file=file)
+        with open(told) as file:
+            if last and len(file.readlines()) > last:
+                os.kill(os.getpid(), signal.SIGKILL)
+        yield step
+
+if __name__ == "__main__":
+    OwnShare.steps = telling
+    sys.exit(main(sys.argv[3:]))
+"""
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_run_from_shards_that_is_killed_goes_on_behind_its_last_checkpoint(
+    shards, tmp_path, workers
+):
+    """50 pictures are 8 batches. The kill is at the start of a step, after a checkpoint every 2."""
+    pytest.importorskip("torch")
+    (tmp_path / "small.net").write_text(
+        "net Small(classes = 3) {\n    input image: [3, 16, 16]\n"
+        "    output image -> conv(4, 3, stride = 2) -> relu -> global_avg_pool -> linear(classes)\n}\n"
+    )
+    (tmp_path / "killed.py").write_text(KILLED)
+
+    def told(name: str, last: int, *words: object) -> tuple[int, list[list[str]]]:
+        done = subprocess.run(
+            [sys.executable, "killed.py", name, str(last), "train", *map(str, words)],
+            cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        assert "Traceback" not in done.stderr, done.stderr[-3000:]
+        return done.returncode, [each.split() for each in (tmp_path / name).open()]
+
+    options = ("torch", "small.net", "--data", pattern(shards), "--resize-shorter", 18, "--epochs", 2,
+               "--batch", 7, "--augment", "random_resized_crop(scale=(0.3, 1))", "--workers", workers,
+               "--checkpoint-every", 2, "--log-every", 1, "--threads", 1, "--device", "cpu")  # fmt: skip
+    code, whole = told("whole", 0, *options, "--out", "unbroken")
+    assert (code, len(whole)) == (0, 100)
+    for epoch in ("1", "2"):
+        assert sorted(int(line[1]) for line in whole if line[0] == epoch) == [*range(50)]
+    code, first = told("first", 35, *options, "--out", "killed")  # of the sixth batch
+    assert code == -signal.SIGKILL
+    assert first == whole[:42]
+    code, second = told("second", 0, "--resume", "killed")
+    assert code == 0
+    # Five steps were done, and the state was saved after four.
+    assert second == whole[28:]
+    weights = [tmp_path / name / "weights.safetensors" for name in ("killed", "unbroken")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+    assert without_times(tmp_path / "killed") == without_times(tmp_path / "unbroken")
