@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -174,3 +176,110 @@ def test_code_is_run_only_if_it_is_named(tmp_path: Path, run, monkeypatch):
         netspec.load_data("made_samples:broken", code=True)
     with fails("data/missing-file", "gives no data: ModuleNotFoundError"):
         netspec.load_data("no_such_module:make", code=True)
+
+
+# --------------------------------------------------------------------- Hugging Face's own data sets
+
+PICTURES = RNG.integers(0, 256, (24, 16, 16, 3), dtype=np.uint8)
+OF_PICTURES = """\
+net Coloured(classes = 3) {
+    input image: [3, 16, 16]
+
+    output image -> flatten -> linear(classes)
+}
+"""
+HUGGING_FACE = """
+import datasets
+import numpy as np
+from PIL import Image
+
+def whole():
+    pixels = np.load("pixels.npy")
+    features = datasets.Features(
+        image=datasets.Image(), label=datasets.ClassLabel(names=["ant", "bee", "cat"])
+    )
+    rows = {"image": [*map(Image.fromarray, pixels)], "label": [i % 3 for i in range(len(pixels))]}
+    return datasets.Dataset.from_dict(rows, features=features)
+
+def parts():
+    made = whole()
+    return datasets.DatasetDict(train=made.select(range(18)), test=made.select(range(18, 24)))
+
+def streams():
+    return datasets.IterableDatasetDict(
+        {name: part.to_iterable_dataset(num_shards=2) for name, part in parts().items()}
+    )
+
+def batches():
+    return {name: part.with_format("numpy").iter(4) for name, part in arrays().items()}
+
+def arrays():
+    image = datasets.Array3D((3, 16, 16), "uint8")
+    features = datasets.Features(image=image, label=datasets.Value("int64"))
+    return datasets.DatasetDict({
+        name: datasets.Dataset.from_dict(
+            {"image": [np.asarray(x).transpose(2, 0, 1) for x in part["image"]],
+             "label": part["label"]},
+            features=features,
+        ).with_format("numpy")
+        for name, part in parts().items()
+    })
+"""
+
+
+@pytest.fixture
+def hugging_face(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("datasets")
+    pytest.importorskip("PIL")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("sys.path", [str(tmp_path), *sys.path])
+    monkeypatch.delitem(sys.modules, "hugging", raising=False)
+    np.save("pixels.npy", PICTURES)
+    Path("hugging.py").write_text(HUGGING_FACE)
+    Path("coloured.net").write_text(OF_PICTURES)
+
+
+def coloured() -> netspec.Dataset:
+    x, y = PICTURES.transpose(0, 3, 1, 2).copy(), np.arange(24) % 3
+    return netspec.Dataset("arrays", x[:18], y[:18], x[18:], y[18:], 3)
+
+
+@pytest.mark.usefixtures("hugging_face")
+@pytest.mark.parametrize("kind", ["parts", "streams", "arrays", "batches"])
+def test_hugging_faces_data_sets_train_as_their_arrays(kind: str) -> None:
+    import importlib
+
+    options = {"epochs": 2, "batch": 5, "progress": False}
+    net = netspec.loads(OF_PICTURES)
+    wanted = netspec.fit(net.compile(), coloured(), **options)
+    given = getattr(importlib.import_module("hugging"), kind)()
+    found = netspec.fit(net.compile(), given, **options)
+    assert found.loss_history == wanted.loss_history
+    assert found.test_acc_history == wanted.test_acc_history
+    has_names = "class_names" in found.about_data
+    assert has_names == (kind in ("parts", "streams"))
+
+
+@pytest.mark.usefixtures("hugging_face")
+@pytest.mark.parametrize(
+    ("kind", "target", "workers"),
+    [
+        ("parts", "numpy", 0),
+        ("streams", "numpy", 0),
+        ("parts", "torch", 2),
+        ("streams", "torch", 1),
+    ],
+)
+def test_hugging_faces_data_sets_on_the_command_line(run, kind, target, workers) -> None:
+    if target == "torch":
+        pytest.importorskip("torch")
+    options = ["--workers", workers, "--device", "cpu"] if target == "torch" else []
+    done = run("train", target, "coloured.net", "--data", f"hugging.py:{kind}", "--epochs", 2,
+               "--batch", 5, "--val", "0.2", "--out", "run", "--threads", 1, *options)  # fmt: skip
+    assert done.code == 0, done.err
+    found = run("eval", "run", "--data", f"hugging.py:{kind}", "--format", "json")
+    assert found.code == 0, found.err
+    assert [each["name"] for each in json.loads(found.out)["classes"]] == ["ant", "bee", "cat"]
+    lines = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()]
+    assert json.loads(found.out)["accuracy"] == pytest.approx(lines[-1]["test"])

@@ -36,6 +36,8 @@ def known_data(model: object, given: Any) -> tuple[Any, OfLoader]:
         NetspecError: `data/shape`; `train/bad-option` for a loader that collates in its own way.
     """
     plain = isinstance(given, Dataset | str | bytes | np.ndarray | dict | tuple)
+    # Such as Hugging Face's DatasetDict.
+    plain = plain and not (isinstance(given, dict) and "train" in given)
     usable = hasattr(given, "__iter__") or hasattr(given, "__getitem__")
     if plain or not usable or not isinstance(model, Trainable):
         return given, OfLoader()
