@@ -90,7 +90,8 @@ EDGES = """
 net Edges(classes = 3) {
     input image: [1, 11, 9]
     x = image -> conv(5, [3, 2], pad = 1, dilation = 2) -> max_pool(2)
-    x = x -> conv(20, 3, pad = 1, stride = 2) -> batch_norm -> relu -> conv(34, 1)
+    x = x -> conv(6, [5, 4], pad = 1) -> conv(20, 3, pad = 1, stride = 2)
+    x = x -> batch_norm -> relu -> conv(34, 1)
     y = x -> conv(6, 3, pad = 1, groups = 2) -> conv(7, 1, stride = 2)
     z = image -> conv(22, [4, 3], pad = 2, stride = [2, 1]) -> max_pool(3, stride = 2, pad = 1)
     output (y -> flatten, z -> flatten) -> concat -> linear(21) -> relu -> linear(classes)

@@ -15,6 +15,8 @@ BLOCK = 16
 PART = 8192
 # The rows of x that a product over rows packs at a time.
 ROWS = 256
+# The numbers at most that the gradients of a picture times all taps are: those of a larger cache.
+GATHERED = 1 << 16
 # Parts of a sum over the batch, each of which is added up alone.
 SUMS = 64
 
@@ -122,11 +124,52 @@ def conv_backward_input(call: KernelCall) -> list[str] | None:
         return None
     if picture.stride != (1, 1) and picture.dilation != (1, 1):
         return None
+    if _is_gathered(picture):
+        return _gathered(call, picture)
     lines = []
     for above in range(min(picture.stride[0], picture.x[0])):
         for before in range(min(picture.stride[1], picture.x[1])):
             lines += _phase(call, picture, above, before)
     return lines
+
+
+def _is_gathered(picture: _Picture) -> bool:
+    """Whether it is less work to multiply each gradient with all taps first.
+
+    A convolution back computes with zeros around the gradients, and with vectors of which a few channels
+    fill a part; half of what is made here is written and read once more.
+    """
+    if picture.groups > 1 or picture.stride != (1, 1) or picture.dilation != (1, 1):
+        return False
+    (height, width, channels), (high, wide, _) = picture.x, picture.y
+    taps = math.prod(picture.kernel)
+    columns = _rounded(taps * channels, BLOCK)
+    lanes = _rounded(channels, BLOCK // 2)
+    return (
+        high * wide * columns <= GATHERED
+        and 2 * high * wide * columns < height * width * taps * lanes
+    )
+
+
+def _rounded(count: int, step: int) -> int:
+    return -(-count // step) * step
+
+
+def _gathered(call: KernelCall, picture: _Picture) -> list[str]:
+    (high, wide, filters), channels = picture.y, picture.x[2]
+    columns = _rounded(math.prod(picture.kernel) * channels, BLOCK)
+    packed = call.memory.scratch(columns * filters)
+    return [
+        *c_call(
+            "pack_taps_of_filters", call.pointer(1), packed, filters, channels,
+            math.prod(picture.kernel),
+        ),
+        *c_call(
+            "conv_images_backward_gathered", call.pointer(0), packed, call.pointer(2),
+            call.memory.work(high * wide * columns + BLOCK), "WORK", call.count,
+            *picture.x, *picture.y, *picture.kernel, *picture.start,
+        ),
+    ]  # fmt: skip
 
 
 def _phase(call: KernelCall, picture: _Picture, above: int, before: int) -> list[str]:

@@ -103,3 +103,50 @@ static void conv_images_backward_weight(const real *x, const real *dy, real *dwe
             }
     }
 }
+
+/* dx[n][i][j][c] = sum over the taps and filters of dy * weight, for strides of 1: the gradient of each
+   place is multiplied with all taps at once, and each number of dx gathers its own of them. Each thread
+   has `each` numbers of `work`. */
+static void conv_images_backward_gathered(const real *dy, const real *packed, real *dx, real *work, int each,
+                                          int images, int height, int width, int channels,
+                                          int y_height, int y_width, int filters,
+                                          int kernel_h, int kernel_w, int top, int left)
+{
+    const int columns = (kernel_h * kernel_w * channels + BLOCK - 1) / BLOCK * BLOCK;
+    const int places = y_height * y_width, most = tile_rows(BLOCK);
+    const Walk walk = {1, 0, 0, 1, 0, 0, filters, 1, BLOCK};
+    int dy_at[8], part_at[8];
+    for (int p = 0; p < most; p++) {
+        dy_at[p] = p * filters;
+        part_at[p] = p * columns;
+    }
+    PARALLEL_IF((double)images * places * filters * columns > PRODUCTS)
+    for (int n = 0; n < images; n++) {
+        real *parts = work + THIS_THREAD * each, *to = dx + n * height * width * channels;
+        for (int r = 0; r < places; r += most)
+            for (int first = 0; first < columns; first += BLOCK)
+                tile_along(places - r < most ? places - r : most, &walk, dy + (n * places + r) * filters,
+                           dy_at, packed + first * filters, 0, FROM_ZERO, parts + r * columns + first,
+                           part_at, BLOCK, 0);
+        for (int i = 0; i < height; i++)
+            for (int j = 0; j < width; j++, to += channels) {
+                const int below = i + top - y_height + 1, behind = j + left - y_width + 1;
+                const int k0 = below > 0 ? below : 0, k1 = i + top < kernel_h ? i + top + 1 : kernel_h;
+                const int l0 = behind > 0 ? behind : 0, l1 = j + left < kernel_w ? j + left + 1 : kernel_w;
+                for (int c = 0; c < channels; c += LANES) {
+                    Vector sum = {0};
+                    for (int k = k0; k < k1; k++) {
+                        const real *from = parts + ((i + top - k) * y_width + j + left) * columns
+                                           + k * kernel_w * channels + c;
+                        for (int l = l0; l < l1; l++)
+                            sum += READ(from + l * (channels - columns));
+                    }
+                    /* The next place of the row is written over what spills into it. */
+                    if (channels - c >= LANES || (channels >= LANES / 2 && j + 1 < width))
+                        AT(to + c) = sum;
+                    else
+                        put_lanes(sum, to + c, channels - c);
+                }
+            }
+    }
+}

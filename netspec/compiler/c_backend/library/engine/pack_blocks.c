@@ -39,3 +39,17 @@ static void pack_blocks_back(const real *weight, real *packed, int filters, int 
             }
     }
 }
+
+/* Filters weight[o][c][k][l] as [block of 16 columns][o][column in the block], whose columns are (k, l, c),
+   with zeros behind the last one. */
+static void pack_taps_of_filters(const real *weight, real *packed, int filters, int channels, int taps)
+{
+    PARALLEL_IF(filters * channels * taps > NUMBERS)
+    for (int first = 0; first < taps * channels; first += BLOCK) {
+        real *to = packed + first * filters;
+        for (int o = 0; o < filters; o++)
+            for (int i = first; i < first + BLOCK; i++)
+                *to++ = i < taps * channels
+                            ? weight[(o * channels + i % channels) * taps + i / channels] : 0;
+    }
+}
