@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
+from netspec import codes
 from netspec.cli.common import (
     add_net_file,
     add_net_options,
@@ -12,13 +14,16 @@ from netspec.cli.common import (
     natural,
     positive,
 )
+from netspec.cli.trained_net import stored_weights
+from netspec.cli.weights import add_rename_option
+from netspec.diagnostics import NetspecError
 from netspec.text.live_line import LiveLine
 
 _EPILOG = """\
 The reference evaluates a net layer by layer, slowly and obviously. The NumPy program is compared with
 it step by step, then with its elementwise steps fused, then as it runs, with values sharing memory; the
 PyTorch module is compared with the NumPy program. Weights are the initial ones of the seed, with those
-that start out constant moved; the batch is random.
+that start out constant moved, or those of --weights; the batch is random.
 
 Two arrays agree to a tolerance if |a - b| <= tolerance * max(1, max|a|): to 1e-10 in float64, to 1e-6
 for each layer on the longest path in float32 (1e-5 at least). Where rounding decides (on which side of
@@ -62,6 +67,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="run the ONNX model too, with onnxruntime, and compare its outputs, in float32",
     )  # fmt: skip
     parser.add_argument(
+        "--weights", type=Path, metavar="W",
+        help="compare with these weights, a file or the folder of a run, in place of initial values"
+        " (default: those of a run in place of FILE)",
+    )  # fmt: skip
+    add_rename_option(parser)
+    parser.add_argument(
+        "--against", type=Path, metavar="M.onnx",
+        help="an ONNX file, of any origin, that is to give the same outputs with these weights; in"
+        " float32",
+    )  # fmt: skip
+    parser.add_argument(
         "--format", choices=("text", "json"), default="text",
         help="text: tables on stdout, the first difference on stderr; json: all on stdout",
     )  # fmt: skip
@@ -71,6 +87,13 @@ def run(options: argparse.Namespace) -> int:
     """Compare the programs, and print how far apart their results are."""
     from netspec.tools.verify import verify
 
+    stored = stored_weights(options)
+    if options.against is not None and stored is None:
+        raise NetspecError.simple(
+            codes.USAGE_WEIGHTS,
+            "--against needs the weights of the net",
+            "give --weights FILE, or a run",
+        )
     dtypes = ("float64", "float32") if options.dtype == "both" else (options.dtype,)
     with LiveLine() as live:
         found = verify(
@@ -82,6 +105,8 @@ def run(options: argparse.Namespace) -> int:
             torch=options.torch,
             c=options.c,
             onnx=options.onnx,
+            weights=None if stored is None else stored.weights,
+            against=options.against,
             advance=live.show,
         )
     return emit_report(found, options)

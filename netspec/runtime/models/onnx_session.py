@@ -15,7 +15,7 @@ from netspec.diagnostics import NetspecError
 
 Array = NDArray[Any]
 
-_TYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(bool)": np.bool_}
+TYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(bool)": np.bool_}
 _WARNINGS_ARE_LEFT_OUT = 3
 
 
@@ -34,6 +34,14 @@ def require_onnxruntime() -> Any:
     return onnxruntime
 
 
+def session_options(threads: int) -> Any:
+    """Return the options of a session with so many threads, which tells no warnings."""
+    options = require_onnxruntime().SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = _WARNINGS_ARE_LEFT_OUT
+    return options
+
+
 class OnnxSession:
     """A net with its parameters in onnxruntime.
 
@@ -48,18 +56,15 @@ class OnnxSession:
 
     def __init__(self, graph: Graph, parameters: Mapping[str, Array], threads: int = 1) -> None:
         runtime = require_onnxruntime()
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = _WARNINGS_ARE_LEFT_OUT
         content = onnx_model(graph, parameters, OnnxOptions()).content()
         self._session = runtime.InferenceSession(
-            content, options, providers=["CPUExecutionProvider"]
+            content, session_options(threads), providers=["CPUExecutionProvider"]
         )
 
     def fed(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Return a batch as the model takes it: its inputs in the types that it has."""
         wanted = self._session.get_inputs()
-        return {w.name: np.ascontiguousarray(inputs[w.name], _TYPES[w.type]) for w in wanted}
+        return {w.name: np.ascontiguousarray(inputs[w.name], TYPES[w.type]) for w in wanted}
 
     def __call__(self, fed: Mapping[str, Array]) -> list[Array]:
         """Return the outputs, in the net's order, for what `fed` gives."""

@@ -64,9 +64,9 @@ class Trial:
 def make_case(graph: Graph, *, batch: int, seed: int, training: bool) -> Trial:
     """Draw the case of a seed, without masks."""
     rng = np.random.default_rng([seed, 2])
-    inputs = {name: _in_single(x) for name, x in draw_inputs(graph, batch, rng).items()}
+    inputs = {name: in_single(x) for name, x in draw_inputs(graph, batch, rng).items()}
     parameters = {
-        name: _in_single(draw_moved(parameter, seed, rng))
+        name: in_single(draw_moved(parameter, seed, rng))
         for name, parameter in graph.parameters.items()
     }
     terms = {name: _term(graph, name, batch, rng) for name in graph.outputs}
@@ -108,7 +108,8 @@ def draw_moved(parameter: Parameter, seed: int, rng: np.random.Generator) -> Arr
     return values * rng.uniform(0.5, 1.5, values.shape)
 
 
-def _in_single(values: Array) -> Array:
+def in_single(values: Array) -> Array:
+    """Return numbers in float64 that a float32 holds; whole ones as int64."""
     if values.dtype.kind != "f":
         return values.astype(np.int64)
     return values.astype(np.float32).astype(np.float64)
@@ -118,7 +119,7 @@ def _term(graph: Graph, output: str, batch: int, rng: np.random.Generator) -> Ar
     shape = graph.shape_of(graph.outputs[output])
     if has_scores(graph, output):
         return rng.integers(0, shape[0], batch)
-    return _in_single(rng.standard_normal((batch, *shape)))
+    return in_single(rng.standard_normal((batch, *shape)))
 
 
 def magnify(case: Trial, trace: Trace) -> tuple[Trial, Trace]:

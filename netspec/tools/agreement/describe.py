@@ -21,6 +21,7 @@ _LONG = {
     "C": "the C file",
     "as run in C": "the program as machine code",
     "ONNX": "the ONNX model",
+    "given": "the given ONNX file",
 }
 
 

@@ -18,16 +18,19 @@ from netspec.tools.agreement.numpy_trace import (
     plan_unfused,
     trace_program,
 )
+from netspec.tools.agreement.onnx_trace import DTYPE, trace_onnx
 from netspec.tools.agreement.quantities import Trace, in_order
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from netspec.tools.agreement.onnx_file import OnnxFile
+
 REFERENCE, NUMPY, FUSED, AS_RUN, PYTORCH = "reference", "NumPy", "fused", "as run", "PyTorch"
-C, NATIVE, ONNX = "C", "as run in C", "ONNX"
+C, NATIVE, ONNX, GIVEN = "C", "as run in C", "ONNX", "given"
 PAIRS = (
     (REFERENCE, NUMPY), (NUMPY, FUSED), (FUSED, AS_RUN), (NUMPY, PYTORCH), (REFERENCE, C),
-    (REFERENCE, NATIVE), (REFERENCE, ONNX),
+    (REFERENCE, NATIVE), (REFERENCE, ONNX), (REFERENCE, GIVEN),
 )  # fmt: skip
 
 Sides = Mapping[str, Side]
@@ -44,6 +47,7 @@ def trace_sides(
     before: Trial | None = None,
     c: bool = False,
     onnx: bool = False,
+    given: OnnxFile | None = None,
 ) -> dict[str, Side]:
     """Run every evaluator, and return the sides by name.
 
@@ -58,6 +62,7 @@ def trace_sides(
             show.
         c: whether the C file, and the program as machine code, are compiled and run too.
         onnx: whether onnxruntime runs the ONNX model too, in evaluation and float32.
+        given: an ONNX file that is run likewise.
     """
     plans = {
         NUMPY: plan_unfused(graph, case.training),
@@ -81,11 +86,10 @@ def trace_sides(
         sides[NATIVE] = Side(
             NATIVE, trace_program(graph, plan, case, dtype, before=before, make=native_program)
         )
-    if onnx and not case.training:
-        from netspec.tools.agreement import onnx_trace
-
-        if dtype == onnx_trace.DTYPE:
-            sides[ONNX] = Side(ONNX, onnx_trace.trace_onnx(graph, case))
+    if onnx and not case.training and dtype == DTYPE:
+        sides[ONNX] = Side(ONNX, trace_onnx(graph, case))
+    if given is not None and not case.training and dtype == DTYPE:
+        sides[GIVEN] = Side(GIVEN, given.trace(graph, case))
     for name, trace in traces.items():
         # The program as it runs is the fused program with less memory, so not even rounding may
         # differ much.

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
+
+import numpy as np
 
 from netspec import codes
 from netspec.compiler.ir.graph import Graph
@@ -13,14 +17,17 @@ from netspec.compiler.passes.layer_limit import require_few_layers
 from netspec.diagnostics import DiagnosticSink, NetspecError
 from netspec.runtime.engine.native.c_compiler import require_compiler
 from netspec.runtime.models.classifier_shape import require_sizes, require_training_batch
+from netspec.runtime.models.loaded_state import fitted_state
 from netspec.runtime.models.onnx_session import require_onnxruntime
 from netspec.runtime.models.room import parameter_count, require_room, value_count
 from netspec.runtime.models.torch_build import build_module, require_torch
-from netspec.tools.agreement.case import HasGraph, Trial, magnify, make_case
+from netspec.runtime.weights.safetensors_file import Weights
+from netspec.tools.agreement.case import HasGraph, Trial, in_single, magnify, make_case
 from netspec.tools.agreement.compare import Agreement, Side
 from netspec.tools.agreement.describe import describe_parting, describe_step, shows_values
 from netspec.tools.agreement.evaluators import PYTORCH, compare_sides, trace_sides, witnesses
 from netspec.tools.agreement.numpy_trace import draw_masks, plan_unfused, trace_reference
+from netspec.tools.agreement.onnx_file import OnnxFile
 from netspec.tools.agreement.onnx_trace import DTYPE
 from netspec.tools.agreement.quantities import Item
 from netspec.tools.verify.report import PrecisionRun, StepRow, VerifyReport
@@ -49,6 +56,8 @@ def verify(
     torch: bool = True,
     c: bool = False,
     onnx: bool = False,
+    weights: Mapping[str, Any] | Weights | None = None,
+    against: str | os.PathLike[str] | None = None,
     advance: Callable[[str], object] = lambda what: None,  # noqa: ARG005
 ) -> VerifyReport:
     """Compare the reference, the NumPy program and the generated PyTorch module.
@@ -63,23 +72,31 @@ def verify(
         c: whether to compare the C files too, and the program as machine code, compiled with the
             compiler of this machine.
         onnx: whether to compare the ONNX model too, run by onnxruntime, in evaluation and float32.
+        weights: parameters and buffers by name, in place of initial values; also `Weights`, as
+            `netspec.load_weights` returns them.
+        against: an ONNX file, of any origin, that is to give the outputs of the net with these weights,
+            in evaluation and float32.
         advance: called with a description of each comparison before it is made.
 
     Raises:
         NetspecError: `compile/no-compiler` and `compile/no-c` for the C file; `library/onnx`,
             `library/onnxruntime` and `compile/no-onnx` for the ONNX model; `torch/missing` if
             PyTorch is not installed; `model/open-size` if the net has open sizes; `model/batch` if
-            the batch is too small to train on; `limit/memory`.
+            the batch is too small to train on; `limit/memory`; `weights/mismatch`; `onnx/file`.
     """
     graph = net.graph
     _check(graph, batch, dtypes, torch)
     if c:
         require_compiler()
-    if onnx:
-        _check_onnx(dtypes)
+    if onnx or against is not None:
+        _check_onnx(dtypes, writes=onnx)
+    given_file = None
+    if against is not None:
+        given_file = OnnxFile(Path(against))
+    state = None if weights is None else fitted_state(graph, weights, np.dtype(np.float32))
     report = VerifyReport(graph, batch, seed, steps if torch else 0)
     sink = DiagnosticSink(report.diagnostics)
-    cases = [_make_case(graph, batch, seed, training) for training in (True, False)]
+    cases = [_make_case(graph, batch, seed, training, state) for training in (True, False)]
     advance("the reference")
     plain = [(case, trace_reference(graph, case)) for case in cases]
     # In float32, the rounding errors of numbers that are zero in exact arithmetic would be
@@ -89,7 +106,9 @@ def verify(
     for dtype in sorted(dtypes, key=DTYPES.index):
         for case, reference in given[dtype]:
             advance(f"{dtype}, {'training' if case.training else 'evaluation'}")
-            sides = trace_sides(graph, case, dtype, reference, module, c=c, onnx=onnx)
+            sides = trace_sides(
+                graph, case, dtype, reference, module, c=c, onnx=onnx, given=given_file
+            )
             found = compare_sides(graph, case, sides, tolerance_of(graph, dtype))
             if dtype == "float32" and "float64" in dtypes and not report.diagnostics:
                 _suppose_rounding(found, sides)
@@ -118,15 +137,22 @@ def _check(graph: Graph, batch: int, dtypes: Sequence[str], torch: bool) -> None
         require_torch()
 
 
-def _check_onnx(dtypes: Sequence[str]) -> None:
-    require_onnx()
+def _check_onnx(dtypes: Sequence[str], *, writes: bool) -> None:
+    if writes:
+        require_onnx()
     require_onnxruntime()
     if DTYPE not in dtypes:
         raise NetspecError.simple(codes.MODEL_DTYPE, f"ONNX models compute in {DTYPE}")
 
 
-def _make_case(graph: Graph, batch: int, seed: int, training: bool) -> Trial:
+def _make_case(
+    graph: Graph, batch: int, seed: int, training: bool, state: Mapping[str, Any] | None
+) -> Trial:
+    """Draw a case, with the given parameters and buffers if there are any."""
     case = make_case(graph, batch=batch, seed=seed, training=training)
+    if state is not None:
+        own = {name: in_single(array) for name, array in state.items()}
+        case = dataclasses.replace(case, parameters={**case.parameters, **own})
     masks = draw_masks(graph, plan_unfused(graph, training), batch, seed)
     return dataclasses.replace(case, masks=masks)
 

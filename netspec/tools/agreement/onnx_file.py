@@ -1,0 +1,114 @@
+"""A given ONNX file, which is to compute what a net computes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netspec import codes
+from netspec.compiler.ir.graph import Graph
+from netspec.compiler.onnx_backend import NORMALIZES
+from netspec.diagnostics import NetspecError
+from netspec.runtime.data.input_normalization import normalization_from_json
+from netspec.runtime.data.input_scales import input_scales
+from netspec.runtime.models.onnx_session import TYPES, require_onnxruntime, session_options
+from netspec.text.printable import printable
+from netspec.tools.agreement.case import Trial
+from netspec.tools.agreement.quantities import Item, Trace
+
+Array = NDArray[Any]
+_LONGEST = 200
+
+
+class OnnxFile:
+    """An ONNX file in onnxruntime, of whatever origin.
+
+    Args:
+        path: the file.
+
+    Raises:
+        NetspecError: `library/onnxruntime`; `onnx/file` for what onnxruntime does not read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        runtime = require_onnxruntime()
+        if not path.is_file():
+            raise _wrong(f"{path}: there is no such file")
+        try:
+            self._session = runtime.InferenceSession(
+                str(path), session_options(os.cpu_count() or 1), providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime has a class for each of its errors
+            raise _wrong(f"onnxruntime does not read {path}: {_first_line(error)}") from None
+
+    def trace(self, graph: Graph, case: Trial) -> Trace:
+        """Return the outputs of the file for a batch, in evaluation, as those of a net.
+
+        Inputs and outputs are matched by name, and in their order where the names are others. A file
+        of netspec's that normalises its inputs gets them as they were before.
+
+        Raises:
+            NetspecError: `onnx/file` if the file takes or gives something else than the net.
+        """
+        wanted = {
+            each.name: TYPES.get(each.type, np.float32) for each in self._session.get_inputs()
+        }
+        given = self._as_they_were(graph, case.inputs)
+        names = _matched(list(wanted), list(given), "inputs", self.path)
+        fed: dict[str, Array] = {
+            own: np.ascontiguousarray(given[names[own]], kind) for own, kind in wanted.items()
+        }
+        try:
+            found = self._session.run(None, fed)
+        except Exception as error:
+            raise _wrong(
+                f"onnxruntime does not run {self.path} on the net's inputs: {_first_line(error)}"
+            ) from None
+        own_names = [each.name for each in self._session.get_outputs()]
+        outputs = _matched(own_names, list(graph.outputs), "outputs", self.path)
+        traced = {}
+        for own, array in zip(own_names, found, strict=True):
+            name = outputs[own]
+            shape = (case.batch, *graph.shape_of(graph.outputs[name]))
+            if array.shape != shape:
+                raise _wrong(
+                    f"`{printable(own)}` of {self.path} has the shape {list(array.shape)}, and"
+                    f" `{name}` of {graph.name} {list(shape)}"
+                )
+            traced[Item("output", name)] = array
+        return traced
+
+    def _as_they_were(self, graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Return inputs as they were before they were normalised, if the file normalises them."""
+        about = self._session.get_modelmeta().custom_metadata_map
+        if about.get(NORMALIZES) != "true":
+            return dict(inputs)
+        by = normalization_from_json(about.get("netspec.normalization", ""))
+        scales = input_scales(by, graph.inputs)
+        return {
+            name: x * scales[name].scale + scales[name].mean if name in scales else x
+            for name, x in inputs.items()
+        }
+
+
+def _matched(own: list[str], names: list[str], what: str, path: Path) -> dict[str, str]:
+    """Return the net's names by those of a file."""
+    if len(own) != len(names):
+        shown = ", ".join(map(printable, own[:5]))
+        raise _wrong(f"{path} has {len(own)} {what} ({shown}), and the net {len(names)}")
+    by_order = dict(zip(own, names, strict=True))
+    return {name: name for name in own} if set(own) == set(names) else by_order
+
+
+def _wrong(message: str) -> NetspecError:
+    return NetspecError.simple(codes.ONNX_FILE, message)
+
+
+def _first_line(error: Exception) -> str:
+    return printable(str(error).strip().partition("\n")[0][:_LONGEST])
