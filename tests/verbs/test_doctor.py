@@ -13,6 +13,8 @@ from netspec.runtime.optim.losses import make_loss
 from netspec.text.live_line import LiveLine
 from netspec.tools.doctor import DoctorReport, Symptom, examine
 from netspec.tools.doctor.examinee import Patient
+from netspec.tools.doctor.initial_checks import gradient_sizes
+from netspec.tools.doctor.report import Pictured
 from netspec.tools.doctor.signals import dead_units, gradients
 from tests.conftest import ROOT, Run
 
@@ -427,3 +429,37 @@ def test_wrong_use(run: Run, write, options, said):
     finished = run("doctor", write(SOUND), *options)
     assert finished.code == 2
     assert said in finished.err
+
+
+GATED = """
+net Gated {{
+    input image: [1, 6, 6]
+    parameter gamma: [1, 4, 1, 1] = {start}
+    x = image -> conv(4, 3, pad = 1) -> relu
+    y = x + gamma * (x -> branch: conv(4, 3, pad = 1))
+    output y -> relu -> global_avg_pool -> linear(10)
+}}
+"""
+
+
+def gradients_of(text):
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((20, 1, 6, 6)), np.arange(20) % 10
+    patient = Patient(
+        graph=netspec.loads(text).graph, x=x, y=y, loss=make_loss("softmax"), l2=0.0, optimizer="sgd",
+        options={}, lr=0.1, warms_up=False, clip_norm=None, batch=10, seed=0,
+    )  # fmt: skip
+    return gradient_sizes(patient, Pictured())
+
+
+@pytest.mark.parametrize(("start", "is_said"), [("zeros", True), ("ones", False)])
+def test_a_gate_that_starts_at_zero_lets_gradients_through_later(start, is_said):
+    found = gradients_of(GATED.format(start=start))
+    assert found.verdict == "ok"
+    assert ("once gamma left the zeros" in found.text) == is_said
+
+
+def test_what_no_gate_opens_gets_no_gradient():
+    found = gradients_of(GATED.format(start="zeros").replace("gamma * (", "0 * gamma * ("))
+    assert found.verdict == "bad"
+    assert "none reaches branch.weight" in found.text

@@ -11,7 +11,7 @@ from netspec.diagnostics import plural
 from netspec.runtime.models.classifier_shape import scores_output
 from netspec.tools.doctor.examinee import Patient
 from netspec.tools.doctor.report import Pictured, Symptom, Verdict
-from netspec.tools.doctor.signals import dead_units, gradients
+from netspec.tools.doctor.signals import dead_units, gradients, with_gates_open
 
 # The initial loss relative to the loss of equal scores, which a net that knows nothing has.
 # Measured over networks/, with each normalization: 1.00 to 1.24.
@@ -178,15 +178,22 @@ def gradient_sizes(patient: Patient, pictured: Pictured) -> Symptom:
         text = f"that of {broken[-1]} is not finite"
         return Symptom(name, "bad", text, "make the initial weights smaller")
     known = {g.name: g.relative for g in found if g.relative is not None}
-    pictured.gradients = known
     silent = [g.name for g in found if g.size == 0]
+    opened = ""
+    if silent:
+        gates, found = with_gates_open(patient.model(), patient.x, patient.y, patient.loss)
+        known = {g.name: g.relative for g in found if g.relative is not None and g.size > 0}
+        silent = [g.name for g in found if g.size == 0]
+        others = f" and {len(gates) - 1} more" if len(gates) > 1 else ""
+        opened = f", once {gates[0]}{others} left the zeros to start from" if gates else ""
+    pictured.gradients = known
     if silent:
         others = f" and {len(silent) - 1} more" if len(silent) > 1 else ""
         text = f"none reaches {silent[0]}{others}"
         return Symptom(name, "bad", text, "is something before the loss constant or zero?",
                        _where(patient, silent[0]), known)  # fmt: skip
     least, most = min(known, key=lambda n: known[n]), max(known, key=lambda n: known[n])
-    text = f"{known[least]:.1e} ({least}) to {known[most]:.1e} ({most}) relative to the weights"
+    text = f"{known[least]:.1e} ({least}) to {known[most]:.1e} ({most}) relative to the weights{opened}"
     if known[most] > EXPLODED:
         help = "they explode: make the initial weights smaller, or normalise (batch_norm)"
         return Symptom(name, "bad", text, help, _where(patient, most), known)

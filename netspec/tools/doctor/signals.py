@@ -14,6 +14,8 @@ from netspec.runtime.models.numpy_model import Model
 from netspec.runtime.optim.losses import Loss
 
 Array = NDArray[Any]
+# How far the largest number of a gate moves.
+_OPENED = 0.1
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,34 @@ def gradients(model: Model, x: Array, y: NDArray[np.int64], loss: Loss) -> list[
             for p in model.graph.parameters.values()
             if p.role == "weight" and p.name in found
         ]
+
+
+def with_gates_open(
+    model: Model, x: Array, y: NDArray[np.int64], loss: Loss
+) -> tuple[list[str], list[Gradient]]:
+    """Return the parameters that are all zeros and get a gradient, and the gradients once they have
+    moved against it.
+
+    A gate that starts at zero, such as the scale of a residual branch, lets no gradient into what lies
+    behind it until the first step has opened it.
+
+    Args:
+        model: a model with initial values, which is changed.
+        x: the images.
+        y: their labels.
+        loss: the loss.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        _, slopes = model.loss_and_grads(x, y, loss=loss)
+        roles = model.graph.parameters
+        gates = [
+            n for n, slope in slopes.items()
+            if slope.any() and not model.parameters[n].any() and roles[n].role != "bias"
+        ]  # fmt: skip
+        for name in gates:
+            slope = slopes[name]
+            model.parameters[name] -= _OPENED * slope / np.abs(slope).max()
+    return gates, gradients(model, x, y, loss)
 
 
 def _gradient(name: str, gradient: Array, weight: Array) -> Gradient:
