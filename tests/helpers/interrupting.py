@@ -34,8 +34,9 @@ _RNG = np.random.default_rng(0)
 X, Y = _RNG.standard_normal((16, 1, 8, 8)).astype("f4"), _RNG.integers(0, 3, 16)
 DATA = netspec.Dataset("made", _RNG.integers(0, 256, (48, 1, 8, 8)).astype("u1"),
                        np.arange(48) % 3, X[:0], Y[:0], 3)  # fmt: skip
-# A call that normally answers at once may take this long, because the machine may be busy.
-SECONDS = 60.0
+# A call that normally answers at once may take so many seconds, because the machine may be busy. They
+# are waited for one by one: a process that was stopped for a while has lost only one of them.
+SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ def by_thread(call: Callable[[], object], seconds: float) -> bool:
         assert thread.ident is not None
         exception = ctypes.py_object(KeyboardInterrupt)
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), exception)
-    thread.join(SECONDS)
+    _wait(thread)
     if thread.is_alive():
         faulthandler.dump_traceback(sys.__stderr__)
         raise WrongAnswer("the interrupted thread does not end")
@@ -162,12 +163,20 @@ def by_thread(call: Callable[[], object], seconds: float) -> bool:
     return interrupted[0]
 
 
+def _wait(thread: threading.Thread) -> None:
+    """Wait for the end of a thread."""
+    for _ in range(SECONDS):
+        thread.join(1)
+        if not thread.is_alive():
+            return
+
+
 def elsewhere(call: Callable[[], Any]) -> Any:
     """Return the result of a call in a new thread, in which a lock that was left locked would show."""
     found: list[Any] = []
     thread = threading.Thread(target=lambda: found.append(call()), daemon=True)
     thread.start()
-    thread.join(SECONDS)
+    _wait(thread)
     if not found:
         faulthandler.dump_traceback(sys.__stderr__)
         raise WrongAnswer("the next answer does not come")
