@@ -19,7 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from netspec.compiler.elaborate.net_builder import MAX_WORK
-from netspec.compiler.passes.layer_limit import CLASS, MAX_IN_CLASSES, MAX_LAYERS, MAX_PARTS
+from netspec.compiler.passes.layer_limit import (
+    CLASS,
+    IN_A_BLOCK,
+    MAX_CONSTANTS,
+    MAX_IN_CLASSES,
+    MAX_LAYERS,
+    MAX_PARTS,
+    MAX_TRAINED_IN_C,
+)
 from tests.helpers.fuzz_core import ROOT
 
 SIZE = 64 * 1024
@@ -334,6 +342,12 @@ def _slices(count: int) -> str:
     return _net("a = range(99)", *["a = a[1:]+[a[0]]"] * count)
 
 
+def _block_of_slices(count: int) -> str:
+    """A block that computes a list, with which a layer is made."""
+    lines = "\n".join(["a = range(99)", *["a = a[1:]+[a[0]]"] * count])
+    return f"block B y {{\n{lines}\nreturn y -> conv(a[3], 1)\n}}\n" + _net("x = x -> B")
+
+
 def _strings(count: int) -> str:
     return _net('a = "b"', *['a = a + "b"'] * count)
 
@@ -438,6 +452,9 @@ TEXTS: dict[str, Callable[[], str]] = {
     "most formulas": lambda: _net(*["x=tanh(x*2+1)-x/3"] * (MAX_LAYERS // 5)),
     "most small blocks": lambda: _small_blocks(MAX_IN_CLASSES // (CLASS + 1)),
     "most classes": lambda: _medium_blocks(MAX_IN_CLASSES // (CLASS + 10)),
+    "most trained in c": lambda: _filled(_chain, MAX_TRAINED_IN_C // 3),
+    "most constants": lambda: _filled(_slices, MAX_CONSTANTS - 1),
+    "most in a block": lambda: _filled(_block_of_slices, MAX_CONSTANTS // IN_A_BLOCK - 1),
     "most skips": lambda: _filled(_skips, MAX_LAYERS // 4),
     # With no layers to speak of.
     "deep loop": _deep_loop,

@@ -106,6 +106,29 @@ def test_the_classes_of_a_module_are_limited(monkeypatch):
     refused(lambda: net.source("torch"))
 
 
+def test_the_constants_of_a_module_are_limited(monkeypatch):
+    text = "net A {{\n    input x: [3]\n    a = 1\n    b = a\n    x = x -> relu\n    output x -> {}\n}}"
+    block = "block B y {\n    c = 3\n    for i in range(9) { c = c + i }\n    return y -> linear(c)\n}\n"
+    net = netspec.loads(block + text.format("B -> B"), net="A")
+    count = 2 + 2 * layer_limit.IN_A_BLOCK
+    monkeypatch.setattr(layer_limit, "MAX_CONSTANTS", count)
+    assert net.source("torch")
+    monkeypatch.setattr(layer_limit, "MAX_CONSTANTS", count - 1)
+    assert f"names {count} constants" in refused(lambda: net.source("torch")).message
+    assert net.source("numpy")
+    refused(lambda: netspec.loads(TEXTS["lets"](), net="A").source("torch"))
+
+
+def test_the_layers_of_a_c_file_that_trains_are_limited(monkeypatch):
+    def layers(count: int) -> netspec.Net:
+        return netspec.loads(f"net A {{ input x: [3]\n output x{' -> linear(3)' * count} }}")
+
+    monkeypatch.setattr(layer_limit, "MAX_TRAINED_IN_C", 2)
+    assert layers(2).source("c")
+    assert layers(3).source("c", training=False)
+    assert "3 layers" in refused(lambda: layers(3).source("c")).message
+
+
 def test_calls_that_are_not_compared_have_classes_of_their_own(monkeypatch):
     text = (
         "block B(a) y {\n    z = y -> conv(9, 1)\n    return y -> conv(1 + a * a % 7, 1)\n}\n"

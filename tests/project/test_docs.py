@@ -311,6 +311,9 @@ LIMITS = (
     f"layers, inputs of layers, calls and names of a net that is compiled | {layer_limit.MAX_PARTS:,}",
     f"layers and calls in the blocks of a PyTorch module, with {layer_limit.CLASS} for each block"
     f" | {layer_limit.MAX_IN_CLASSES:,}",
+    "names that the text of a PyTorch module gives to constants,"
+    f" with {layer_limit.IN_A_BLOCK} for one in a block | {layer_limit.MAX_CONSTANTS:,}",
+    f"layers of a C file that trains | {layer_limit.MAX_TRAINED_IN_C:,}",
     f"layers of a net that is summarized | {layer_limit.MAX_LISTED:,}",
     f"items of a list or turns of a loop | {constants.MAX_ITEMS:,}",
     f"characters of a number | {tree.MAX_NUMBER_LENGTH}",

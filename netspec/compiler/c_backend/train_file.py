@@ -38,6 +38,7 @@ from netspec.compiler.c_backend.train_losses import LossName, TrainLoss
 from netspec.compiler.ir.graph import Graph, Parameter
 from netspec.compiler.ir.plan import Buffer, KernelStep, Plan
 from netspec.compiler.numpy_backend.pipeline import make_plan
+from netspec.compiler.passes.layer_limit import require_few_trained_in_c
 from netspec.diagnostics import NetspecError
 from netspec.records import record
 
@@ -82,12 +83,13 @@ def train_source(graph: Graph, parameters: Mapping[str, Array], options: TrainOp
 
     Raises:
         NetspecError: `compile/no-c` for each layer that has no form in C, for open sizes, and for a
-            net without parameters.
+            net without parameters; `limit/layers`.
     """
     require_known(graph, {}, trains=True)
     if not options.input_gradients and not any(p.trainable for p in graph.parameters.values()):
         message = f"{graph.name} has no parameters to train"
         raise NetspecError.simple(codes.COMPILE_NO_C, message)
+    require_few_trained_in_c(graph)
     return _TrainFile(graph, parameters, options).source()
 
 

@@ -24,6 +24,7 @@ from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Span
 
 if TYPE_CHECKING:
+    from netspec.compiler.elaborate.constant_loops import Outcomes
     from netspec.compiler.ir.graph import Node, Shape
     from netspec.compiler.ir.op import ParameterSpec
     from netspec.compiler.parse.loader import Module
@@ -33,7 +34,12 @@ class Follower:
     """The default follower, which replaces nothing.
 
     Subclasses override the methods that they need.
+
+    Attributes:
+        keeps_outcomes: whether it is asked for the outcomes of loops over constants.
     """
+
+    keeps_outcomes = False
 
     def follow(self, names: Names, evaluate: Evaluate) -> Evaluate:
         """A body will be built. Return the function that evaluates its expressions."""
@@ -92,6 +98,25 @@ class Follower:
 
     def looped(self, loop: syntax.For) -> None:
         """The last turn is over."""
+
+    # -- loops over constants, whose outcomes may be known
+
+    def outcomes(self, loop: syntax.For, names: Sequence[str]) -> Outcomes | None:
+        """A loop over constants that has these names is about to take its turns.
+
+        Return what it did before; None if its turns must be followed.
+        """
+        return None
+
+    def watching(self) -> None:
+        """The loop takes its turns, and its outcome may be kept."""
+
+    def watched(self, loop: syntax.For) -> object:
+        """It has taken them. Return what `repeated` needs."""
+        return ()
+
+    def repeated(self, loop: syntax.For, followed: object) -> None:
+        """The loop took no turns: its outcome was known, and what `watched` returned for it."""
 
     def fixing(self, values: Sequence[Constant | Unknown]) -> Sequence[Constant | Unknown]:
         """Constants go into what is not followed. Return them as that shall get them."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 from netspec import codes
 from netspec.compiler.elaborate.arguments import Arguments
 from netspec.compiler.elaborate.asserts import Asserts
+from netspec.compiler.elaborate.constant_loops import ConstantLoops
 from netspec.compiler.elaborate.declarations import Declarations
 from netspec.compiler.elaborate.evaluator import Evaluator
 from netspec.compiler.elaborate.follower import Follower
@@ -82,6 +83,7 @@ class Statements:
         self.rules = rules
         self.follower = follower
         self.is_block = is_block
+        self.loops = ConstantLoops(assembly, names, reporter, follower)
 
     def run(self, statements: Sequence[syntax.Statement]) -> None:
         """Run the statements of a body in order.
@@ -170,8 +172,13 @@ class Statements:
             self.reporter.report(codes.LOOP_NO_TURN, message, s.iterable.span)
         if not values:
             self.names.skip(s)
-        turns, at = self.reporter.turns, len(self.reporter.turns)
         self.follower.looping(s)
+        self.loops.run(s, lambda: self._turns(s, values))
+        self.follower.looped(s)
+
+    def _turns(self, s: syntax.For, values: Iterable[Constant]) -> bool:
+        """Take the turns of a loop. Return whether each value could be unpacked."""
+        turns, at = self.reporter.turns, len(self.reporter.turns)
         for value in values:
             # An iteration counts as work even if its body is empty.
             self.reporter.count_work(s.iterable.span)
@@ -181,7 +188,7 @@ class Statements:
                     message = f"{show(value)} cannot be unpacked into {len(s.targets)} names"
                     self.reporter.report(codes.LOOP_ITERABLE, message, s.iterable.span)
                     self._run_blind(s)
-                    return
+                    return False
                 items = value
             turn = []
             for target, item in zip(s.targets, self.follower.turn(s, items), strict=True):
@@ -191,7 +198,7 @@ class Statements:
             self.run(s.body)
             self.follower.turned(s)
         del turns[at:]
-        self.follower.looped(s)
+        return True
 
     def _loop_values(self, s: syntax.For) -> tuple[Constant, ...] | range | None:
         """Return the values that a loop iterates over, or None after reporting an error."""

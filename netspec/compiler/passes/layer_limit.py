@@ -19,6 +19,12 @@ MAX_PARTS = 7_500
 # their arguments. A class by itself takes as long as some layers do.
 MAX_IN_CLASSES = 750
 CLASS = 5
+# The names of constants that the text of a net and its blocks gives: each is a statement of a class,
+# and no net that a person or an import wrote has a tenth of them.
+MAX_CONSTANTS, IN_A_BLOCK = 2_500, 3
+# The layers of a C file that trains: a step of each is written forward, back and for the optimizer. It is
+# made for small machines.
+MAX_TRAINED_IN_C = 1_000
 # Who trusts a file may let it have more layers, and wait for them.
 LAYERS_VARIABLE = "NETSPEC_LAYERS"
 
@@ -60,6 +66,30 @@ def require_few_parts(name: str, count: int, span: Span | None) -> None:
         NetspecError: `limit/layers`.
     """
     _require(count, MAX_PARTS, f"{name} has {{}} layers, inputs of layers, calls and names", span)
+
+
+def require_few_constants(name: str, count: int, span: Span | None) -> None:
+    """Check how many constants the text of a PyTorch module has, `IN_A_BLOCK` counted for one in a block.
+
+    Raises:
+        NetspecError: `limit/layers`.
+    """
+    _require(
+        count,
+        MAX_CONSTANTS,
+        f"the text of {name} names {{}} constants, {IN_A_BLOCK} counted for one in a block",
+        span,
+    )
+
+
+def require_few_trained_in_c(graph: Graph) -> None:
+    """Check that a C file that trains can be made of a graph in short time.
+
+    Raises:
+        NetspecError: `limit/layers`.
+    """
+    what = f"{graph.name} has {{}} layers, and a C file is to train it"
+    _require(len(graph.nodes), MAX_TRAINED_IN_C, what, graph.span)
 
 
 def require_small_classes(name: str, count: int, span: Span | None) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
+from netspec.compiler.elaborate.constant_loops import Outcomes
 from netspec.compiler.elaborate.follower import Follower
 from netspec.compiler.elaborate.values import (
     UNKNOWN,
@@ -150,11 +151,22 @@ class Trace:
     kept: tuple[int, ...] = ()
 
 
+Loops = dict[syntax.For, Outcomes]
+"""What the loops over constants did that nothing follows, in all builds of a net."""
+
+
 class Tracer(Follower):
     """Records what a body does: that of a net, or the body around a single call of a block."""
 
-    def __init__(self, record: Trace) -> None:
+    keeps_outcomes = True
+
+    def __init__(self, record: Trace, loops: Loops) -> None:
         self.record = record
+        self.loops = loops
+
+    def outcomes(self, loop: syntax.For, names: Sequence[str]) -> Outcomes:
+        """Nothing is recorded of a loop over constants but what it gives."""
+        return self.loops.setdefault(loop, Outcomes())
 
     def added(
         self, node: Node, shapes: Sequence[Shape], specs: Sequence[ParameterSpec], path: str
@@ -177,11 +189,11 @@ class Tracer(Follower):
 
     def calling(self, block: syntax.Block, module: Module, path: str) -> Follower:
         """Return the tracer of a block's body, which has a trace of its own."""
-        return _BlockTracer(Trace(block, path, module))
+        return _BlockTracer(Trace(block, path, module), self.loops)
 
     def inlining(self, block: syntax.Block, module: Module, span: Span) -> Follower:
         """Return the tracer of an inline block's body: its layers are the caller's."""
-        return Tracer(self.record)
+        return Tracer(self.record, self.loops)
 
     def called(
         self, inner: Follower, inputs: Sequence[Input], result: Result, span: Span
@@ -223,8 +235,8 @@ class _BlockTracer(Tracer):
     Its arguments and the sizes of its inputs become symbols of its own.
     """
 
-    def __init__(self, record: Trace) -> None:
-        super().__init__(record)
+    def __init__(self, record: Trace, loops: Loops) -> None:
+        super().__init__(record, loops)
         self.given: dict[str, int | float] = {}
         self.dims: dict[str, int] = {}
 
@@ -288,7 +300,7 @@ class BlockWatcher(_BlockTracer):
 
     def calling(self, block: syntax.Block, module: Module, path: str) -> Follower:
         """Watch the blocks that it calls, too."""
-        return BlockWatcher(Trace(block, path, module))
+        return BlockWatcher(Trace(block, path, module), self.loops)
 
     def called(
         self, inner: Follower, inputs: Sequence[Input], result: Result, span: Span

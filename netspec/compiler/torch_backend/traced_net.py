@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from netspec import codes
 from netspec.compiler.elaborate.body import Body
+from netspec.compiler.elaborate.names import assigned
 from netspec.compiler.elaborate.net import build
 from netspec.compiler.elaborate.net_builder import Assembly
 from netspec.compiler.elaborate.values import Unknown
@@ -16,7 +17,12 @@ from netspec.compiler.ir.graph import Graph, Shape
 from netspec.compiler.ir.initializers import Initializer, Ones
 from netspec.compiler.ir.op import NoTorchFormError
 from netspec.compiler.passes.eliminate_dead import eliminate_dead
-from netspec.compiler.passes.layer_limit import require_few_parts
+from netspec.compiler.passes.layer_limit import (
+    IN_A_BLOCK,
+    require_few_constants,
+    require_few_parts,
+)
+from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.torch_backend.drop_dead import live_part
 from netspec.compiler.torch_backend.trace import Applied, Called, Event, Named, Trace, Tracer
 from netspec.compiler.torch_backend.traced_numbers import outer_of, plain
@@ -41,12 +47,13 @@ def trace_net(written: Written) -> TracedNet:
     net, module = written.net, written.module
     trace = Trace(net)
     sink = DiagnosticSink()
-    graph, assembly = build(net, module, written.arguments, sink, follower=Tracer(trace))
+    graph, assembly = build(net, module, written.arguments, sink, follower=Tracer(trace, {}))
     assert graph is not None, sink.diagnostics
     graph = eliminate_dead(graph)
     if missing := list(_without_form(graph)):
         raise NetspecError(missing)
     require_few_parts(net.name.id, _parts(trace.events), net.name.span)
+    require_few_constants(net.name.id, _constants(trace), net.name.span)
     trace.inputs = {name: name for name in assembly.inputs}
     trace.shapes = dict(assembly.inputs)
     trace.results = tuple(graph.outputs.values())
@@ -61,6 +68,25 @@ def _parts(events: list[Event]) -> int:
     for event in events:
         count += 1 if isinstance(event, Named) else 1 + len(event.inputs)
         count += _parts(event.body.events) if isinstance(event, Called) else 0
+    return count
+
+
+def _constants(trace: Trace) -> int:
+    """How many names the text of a net and its blocks gives to what is no value; those of blocks, which
+    are recorded again with other values of their arguments, count more.
+    """
+    count = 0
+    seen: set[object] = set()
+    left = [trace]
+    while left:
+        each = left.pop()
+        left += [event.body for event in each.events if isinstance(event, Called)]
+        if each.definition in seen:
+            continue
+        seen.add(each.definition)
+        values = {event.name for event in each.events if isinstance(event, Named)}
+        weight = IN_A_BLOCK if isinstance(each.definition, syntax.Block) else 1
+        count += weight * sum(name.id not in values for name in assigned(each.definition.body))
     return count
 
 

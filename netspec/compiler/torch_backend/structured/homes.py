@@ -5,14 +5,20 @@ from __future__ import annotations
 from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.torch_backend.block_class import BlockClass
 from netspec.compiler.torch_backend.structured.structure import NotStructuredError
-from netspec.compiler.torch_backend.trace import Trace
+from netspec.compiler.torch_backend.trace import Loops, Trace
 
 
 class Homes:
-    """Which class a call of a block is one of. Most blocks have one for all of their calls."""
+    """Which class a call of a block is one of. Most blocks have one for all of their calls.
+
+    Attributes:
+        all: the classes, each behind those that it uses.
+        loops: what the loops over constants did in bodies that nothing follows.
+    """
 
     def __init__(self) -> None:
         self.all: list[BlockClass] = []
+        self.loops: Loops = {}
         self._by_block: dict[syntax.Block, list[BlockClass]] = {}
         self._by_call: dict[int, BlockClass] = {}
 

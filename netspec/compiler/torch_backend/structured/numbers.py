@@ -19,9 +19,21 @@ class History:
         self._time = 0
         self._since: dict[str, list[int]] = {}
         self._values: dict[str, list[Any]] = {}
+        self._log: dict[str, Any] | None = None
+
+    def begin_log(self) -> None:
+        """Note what names stand for from here on."""
+        self._log = {}
+
+    def end_log(self) -> dict[str, Any]:
+        """What was noted: for each name the last."""
+        found, self._log = self._log, None
+        return found or {}
 
     def __setitem__(self, name: str, value: Any) -> None:
         """A name stands for something from here on."""
+        if self._log is not None:
+            self._log[name] = value
         since = self._since.setdefault(name, [])
         values = self._values.setdefault(name, [])
         if since and since[-1] == self._time:

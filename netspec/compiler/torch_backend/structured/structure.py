@@ -8,10 +8,11 @@ over these names. The statements hold for all arguments that they were recorded 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from netspec.compiler.elaborate.constant_loops import Outcomes
 from netspec.compiler.ir.op import Torch
 from netspec.compiler.ir.sizes import Size
 from netspec.compiler.torch_backend.block_class import BlockClass
@@ -339,13 +340,18 @@ class Placed:
 
 @dataclass(eq=False)
 class Loop:
-    """`for`, over Python's names; `later` is what it runs over in `forward`."""
+    """`for`, over Python's names; `later` is what it runs over in `forward`.
+
+    `outcomes` are those of a loop over constants, by which of its names the body has made so far, and how
+    many items of lists were followed.
+    """
 
     targets: tuple[str, ...]
     iterable: Any
     later: Any
     span: Span
     body: Suite = field(default_factory=Suite)
+    outcomes: dict[tuple[frozenset[str], int], Outcomes] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -454,11 +460,20 @@ class Recorder:
         self._undo.clear()
         self.enter(self.root)
 
+    @property
+    def is_first(self) -> bool:
+        """Whether no run has come to its end."""
+        return not self.root.ended
+
     def forget(self) -> None:
         """Take back what the last run has added."""
         for undo in reversed(self._undo):
             undo()
         self._undo.clear()
+
+    def may_forget(self, undo: Callable[[], object]) -> None:
+        """`forget` shall do this too."""
+        self._undo.append(undo)
 
     def require_said(self, *, written: bool = False) -> None:
         """Check that a trial has left every constant an expression, or every one that is `written`.

@@ -10,10 +10,11 @@ changes from turn to turn is carried by a name.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
+from netspec.compiler.elaborate.constant_loops import Outcomes, given_in
 from netspec.compiler.elaborate.follower import Follower
 from netspec.compiler.elaborate.names import SPLIT, Names
 from netspec.compiler.elaborate.values import (
@@ -307,6 +308,27 @@ class _Inlined:
     given: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
+@record
+class _Followed:
+    """What else a loop over constants did, once its statements were recorded.
+
+    Attributes:
+        names: the Python names to which it may give something.
+        own: those of them that the body made itself.
+        numbers: what names and expressions stand for after it.
+        types: the lists that began without items, as statements, with the types of their items.
+        empty: those of them that its names began as.
+        count: how many items of lists were followed.
+    """
+
+    names: frozenset[str]
+    own: frozenset[str]
+    numbers: Mapping[str, Any]
+    types: tuple[tuple[Let, str], ...]
+    empty: Mapping[str, Step]
+    count: int
+
+
 @dataclass
 class _Opened:
     """A loop, or the case of a condition, that the body is in."""
@@ -328,6 +350,8 @@ class StructureTracer(Follower):
         results: what the sizes of blocks' results are made of.
         either: the arguments that are a number in some calls and a list in others.
     """
+
+    keeps_outcomes = True
 
     def __init__(
         self,
@@ -352,6 +376,8 @@ class StructureTracer(Follower):
         self._objects: dict[str, list[Any]] = {}
         self._own: set[str] = set()
         self._empty: dict[str, Step] = {}
+        # How many items were followed, and the lists without items, in front of the loop.
+        self._before_loop: tuple[int, dict[str, Step]] = (0, {})
         self._holds: dict[str, str] = {}
         self._made: dict[str, list[Source]] = {}
         self._turns: list[int] = []
@@ -828,6 +854,49 @@ class StructureTracer(Follower):
         """Hand on what changed."""
         self._close()
 
+    def outcomes(self, loop: syntax.For, names: Sequence[str]) -> Outcomes | None:
+        """A loop over constants is recorded once for the same constants.
+
+        What it did is forgotten with its statements. A loop that changes sizes of values is followed.
+        """
+        opened, at = self._opened[-1], self._at(loop.span)
+        assert opened is not None
+        assert isinstance(opened.step, Loop)
+        changes = not self._size_words.isdisjoint(_given(loop))
+        carries = self.carried.axes.get(at) or any(p[0] == at for p in self.carried.unknown)
+        if self._inlined or changes or carries:
+            return None
+        self._before_loop = self._followed, dict(self._empty)
+        # Only so many items of lists are followed.
+        state = _python_names(names) & self._own, self._followed
+        return opened.step.outcomes.setdefault(state, Outcomes(self.run.recorder.may_forget))
+
+    def watching(self) -> None:
+        """Note what the loop's names come to stand for."""
+        self.numbers.begin_log()
+
+    def watched(self, loop: syntax.For) -> _Followed:
+        """What must be known after the loop."""
+        numbers = self.numbers.end_log()
+        count, before = self._before_loop
+        given = _given(loop)
+        empty = {name: step for name, step in self._empty.items() if name in given}
+        filled = [*before.values(), *empty.values()]
+        types = tuple((step, step.annotation) for step in filled if isinstance(step, Let))
+        return _Followed(given, given & self._own, numbers, types, empty, self._followed - count)
+
+    def repeated(self, loop: syntax.For, followed: object) -> None:
+        """Know what is known after the loop."""
+        assert isinstance(followed, _Followed)
+        self._forget(tuple(followed.names))
+        self._own |= followed.own
+        for name, value in followed.numbers.items():
+            self.numbers[name] = value
+        for step, annotation in followed.types:
+            step.annotation = annotation
+        self._empty.update(followed.empty)
+        self._followed += followed.count
+
     def looped(self, loop: syntax.For) -> None:
         """Go on behind the loop."""
         self._opened.pop()
@@ -1084,7 +1153,10 @@ class StructureTracer(Follower):
         return None
 
     def _inputs(self, names: Sequence[str]) -> tuple[Read, ...]:
-        return tuple(Read(self._sources(name)) for name in names)
+        reads = tuple(Read(self._sources(name)) for name in names)
+        if self.run.recorder.is_first and not all(read.sources for read in reads):
+            raise NotStructuredError  # no later run finds what holds it
+        return reads
 
     def _worded(self, node: Node, form: Torch, python: PythonConstants) -> Torch:
         """A layer with the file's expressions for what is true or false."""
@@ -1127,7 +1199,7 @@ class StructureTracer(Follower):
     def calling(self, block: syntax.Block, module: Module, path: str) -> Follower:
         """A block is followed only as long as it is not known what it returns."""
         if self.results.foretells(block):
-            return BlockWatcher(Trace(block, path, module))
+            return BlockWatcher(Trace(block, path, module), self.run.homes.loops)
         return self.run.events.calling(block, module, path)
 
     def called(
@@ -1259,6 +1331,16 @@ class StructureTracer(Follower):
         self.run.given_back = list(names)
         self._add(Return(self._inputs(names)))
         self.run.recorder.leave_all()
+
+
+def _python_names(names: Iterable[str]) -> frozenset[str]:
+    """Those of names that can be Python names, as these."""
+    return frozenset(python_name(name) for name in names if name not in (*FUNCTIONS, "math"))
+
+
+def _given(loop: syntax.For) -> frozenset[str]:
+    """The Python names to which a loop gives something."""
+    return _python_names(name.id for name in given_in(loop))
 
 
 def _in_label(text: str) -> str:
