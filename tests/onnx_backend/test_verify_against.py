@@ -134,3 +134,16 @@ def test_it_needs_weights_and_single_precision(weights: Path, run: Any, write: A
     assert "--against needs the weights of the net" in run(*command).err
     double = run(*command, "--weights", weights, "--dtype", "float64")
     assert "ONNX models compute in float32" in double.err
+
+
+def test_a_file_that_ends_in_probabilities_is_called_so(
+    weights: Path, run: Any, write: Any
+) -> None:
+    path = written(weights, weights.with_name("a.onnx"), softmax=True)
+    finished = run("verify", write(NET), "--weights", weights, "--against", path, "--no-torch")
+    assert finished.code == 1
+    assert "`output` of" in finished.err
+    assert "holds probabilities, and `output` of A scores" in finished.err
+    ends = NET.replace("linear(3)", "linear(3) -> softmax")
+    options = ("--weights", weights, "--against", path, "--no-torch", "--steps", 0)
+    assert run("verify", write(ends), *options).code == 0

@@ -271,3 +271,17 @@ def test_a_data_set_knows_its_files_until_images_are_left_out(tmp_path):
     rest, _, _ = data.split(2)
     assert rest.files == ((), data.files[1])
     assert data.limit(3).files == ((), data.files[1])
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "GIF", "BMP", "TIFF"])
+def test_another_format_is_named(tmp_path, kind):
+    """Browsers save such files under the names of others."""
+    image = pytest.importorskip("PIL.Image")
+    features = pytest.importorskip("PIL.features")
+    if kind == "WEBP" and not features.check("webp"):
+        pytest.skip("Pillow was built without WebP")
+    path = tmp_path / "photo.jpg"
+    image.new("RGB", (8, 8)).save(path, format=kind)
+    name = {"WEBP": "WebP"}.get(kind, kind)
+    with fails("data/bad-file", f"photo.jpg: not a valid PNG or JPEG file: it is {name}; save it"):
+        read_picture(path)

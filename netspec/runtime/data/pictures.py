@@ -215,6 +215,9 @@ def _opened(name: str | Path, content: io.BytesIO) -> Iterator[Any]:
     except Exception as error:  # Pillow's decoders raise whatever error their parsers run into
         first = (str(error).splitlines() or [type(error).__name__])[0][:200]
         first = _ADDRESS.sub("", first)
+        other = _other_format(content.getvalue() if not content.closed else b"")
+        if other:
+            first = f"it is {other}; save it as one of these"
         raise read_error(name, f"not a valid PNG or JPEG file: {first}") from None
 
 
@@ -290,6 +293,19 @@ def _other_size(path: str | Path, found: tuple[int, int], wanted: tuple[int, int
         "`--resize` stretches pictures to the size of the network's input,"
         f" `--resize-shorter {max(wanted)}` keeps their proportions and crops the centre",
     )
+
+
+# How files of other formats begin, which are not decoded: each decoder is another one to be attacked.
+_OTHERS = {
+    rb"RIFF.{4}WEBP": "WebP", rb"GIF8": "GIF", rb"BM": "BMP", rb"II\*\0|MM\0\*": "TIFF",
+    rb".{4}ftyp(?:heic|heix|mif1)": "HEIC", rb".{4}ftypavif": "AVIF",
+}  # fmt: skip
+
+
+def _other_format(content: bytes) -> str:
+    """Return the name of the format of a file that is neither PNG nor JPEG; empty if it is not known."""
+    found = (name for start, name in _OTHERS.items() if re.match(start, content, re.DOTALL))
+    return next(found, "")
 
 
 # How Pillow's messages call what it read, with an address in memory.

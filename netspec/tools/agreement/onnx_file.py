@@ -81,6 +81,11 @@ class OnnxFile:
                     f"`{printable(own)}` of {self.path} has the shape {list(array.shape)}, and"
                     f" `{name}` of {graph.name} {list(shape)}"
                 )
+            if _are_probabilities(array) and not _gives_probabilities(graph, name):
+                raise _wrong(
+                    f"`{printable(own)}` of {self.path} holds probabilities, and `{name}` of"
+                    f" {graph.name} scores: compare with a file that has no softmax at its end"
+                )
             traced[Item("output", name)] = array
         return traced
 
@@ -95,6 +100,17 @@ class OnnxFile:
             name: x * scales[name].scale + scales[name].mean if name in scales else x
             for name, x in inputs.items()
         }
+
+
+def _are_probabilities(array: Array) -> bool:
+    """Return whether numbers along axis 1 are probabilities of several classes."""
+    several = array.ndim > 1 and array.shape[1] > 1
+    return several and bool((array >= 0).all() and np.allclose(array.sum(axis=1), 1, atol=1e-4))
+
+
+def _gives_probabilities(graph: Graph, output: str) -> bool:
+    node = graph.by_name.get(graph.outputs[output])
+    return node is not None and node.op.is_distribution
 
 
 def _matched(own: list[str], names: list[str], what: str, path: Path) -> dict[str, str]:
