@@ -378,6 +378,9 @@ def _result(history: History) -> str:
     if tested is not None:
         return f"test accuracy {100 * tested:.2f} %{_perplexity(history, 'test')}{best}"
     if trained is None:  # the loss is the output of the net
+        of_test = history.measure("test_loss", epoch)
+        if of_test is not None:
+            return f"test loss {of_test:.4f}{best}"
         steps = len(history.loss_history) // epoch
         return f"loss {sum(history.loss_history[-steps:]) / steps:.4f}"
     return f"train accuracy {100 * trained:.2f} %{_perplexity(history, 'train')}" + (

@@ -177,7 +177,7 @@ def test_what_is_monitored_chooses_ends_and_lowers_the_rate(monitor: str) -> Non
         ({"monitor": "loss"}, "monitor"),
         ({"monitor": "val_loss", "val": 0}, "val is 0"),
         ({"monitor": "val_macro_f1", "loss": "value"}, "of classes"),
-        ({"monitor": "val_loss", "loss": "value"}, "not measured in validation"),
+        ({"keep": "best", "loss": "value"}, "--monitor val_loss"),
         ({"per_class": True, "loss": "value"}, "of classes"),
     ],
 )

@@ -242,7 +242,8 @@ class NetModule(LightningModule):  # type: ignore[misc]  # it has no types
     def _end_measuring(self, name: str) -> None:
         self._averaging.__exit__(None, None, None)
         found = self._objective.measured(current_group().total(self._sums))
-        self.log(f"{name}_acc", found.accuracy, sync_dist=True, prog_bar=True)
+        if found.accuracy is not None:
+            self.log(f"{name}_acc", found.accuracy, sync_dist=True, prog_bar=True)
         for measure, value in found.values().items():
             self.log(f"{name}_{measure}", value, sync_dist=True)
 

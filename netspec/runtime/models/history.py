@@ -147,9 +147,9 @@ class History:
         What is monitored, by default the accuracy on validation images; without these the mean loss
         of the steps. A loss has its sign changed.
         """
-        if self.measured_epochs["val"]:
-            found = (self.score(epoch) for epoch in self.measured_epochs["val"])
-            return [score for score in found if score is not None]
+        found = (self.score(epoch + 1) for epoch in range(len(self.epoch_seconds)))
+        if scores := [score for score in found if score is not None]:
+            return scores
         each, losses = self.steps_in_epoch, self.loss_history
         ends = [each * (epoch + 1) for epoch in range(len(self.epoch_seconds))]
         return [-float(np.mean(losses[end - each : end])) for end in ends]
@@ -195,12 +195,17 @@ class History:
         """Return the perplexity on `train`, `val` or `test` after an epoch; None if not measured."""
         return self.measure(f"{name}_perplexity", epoch)
 
+    def is_measured(self, name: str, epoch: int) -> bool:
+        """Return True if something was measured on `train`, `val` or `test` after an epoch."""
+        return any(self.measure(key, epoch) is not None for key in (name, f"{name}_loss"))
+
     def shown(self, name: str, epoch: int) -> str:
         """Return what was measured on `train`, `val` or `test` after an epoch, for a line."""
         accuracy, perplexity = self.accuracy(name, epoch), self.perplexity(name, epoch)
-        assert accuracy is not None
-        loss = self.measure(f"{name}_loss", epoch) if name == "val" else None
-        also = {"loss": (loss, ".4f"), "perplexity": (perplexity, ".4g")}
+        loss = self.measure(f"{name}_loss", epoch)
+        if accuracy is None:
+            return f"{name} loss {loss:.4f}"
+        also = {"loss": (loss if name == "val" else None, ".4f"), "perplexity": (perplexity, ".4g")}
         texts = [f"{of} {value:{form}}" for of, (value, form) in also.items() if value is not None]
         text = f"{name} {accuracy:.2%}"
         return f"{text} ({', '.join(texts)})" if texts else text
@@ -214,8 +219,9 @@ class History:
             found: What was measured.
             per_class: Whether it is kept of each class, too.
         """
-        self.measured_epochs[name].append(epoch)
-        self.accuracies(name).append(found.accuracy)
+        if found.accuracy is not None:
+            self.measured_epochs[name].append(epoch)
+            self.accuracies(name).append(found.accuracy)
         for end, value in found.values().items():
             self.measures.setdefault(f"{name}_{end}", {})[epoch] = value
         if per_class and found.classes is not None and name != "train":
@@ -259,7 +265,7 @@ class History:
             if "measured_epochs" in facts:
                 epochs = facts["measured_epochs"][name]
             self.measured_epochs[name] = _epochs(epochs, count, done)
-        self.measures = _loaded_measures(facts, self.measured_epochs)
+        self.measures = _loaded_measures(facts, self.measured_epochs, done)
         for name, epochs in dict(facts.get("class_counts", {})).items():
             counts = arrays[f"{_COUNTS}{name}"].astype(np.int64)
             if counts.ndim != 3 or not _are_among(epochs, self.measured_epochs[name]):
@@ -269,9 +275,9 @@ class History:
 
 
 def _loaded_measures(
-    facts: Mapping[str, Any], measured: Mapping[str, Sequence[int]]
+    facts: Mapping[str, Any], measured: Mapping[str, Sequence[int]], done: int
 ) -> dict[str, dict[int, float]]:
-    """Return what else was measured, from the facts of a checkpoint.
+    """Return what else was measured, from the facts of a checkpoint, after so many epochs.
 
     Raises:
         KeyError, TypeError, ValueError: if it is none of this or of an earlier version.
@@ -284,8 +290,8 @@ def _loaded_measures(
     measures = {}
     for name, pairs in dict(found).items():
         part = name.partition("_")[0]
-        if part not in PARTS or not _are_among([epoch for epoch, _ in pairs], measured[part]):
-            raise ValueError(f"{name!r} was measured after epochs that have no accuracy")
+        if part not in PARTS or not _are_among([epoch for epoch, _ in pairs], range(1, done + 1)):
+            raise ValueError(f"{name!r} was measured after epochs that are not done")
         measures[name] = {epoch: float(value) for epoch, value in pairs}
     return measures
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from netspec.compiler.ir.graph import Shape
 from netspec.runtime.optim.class_counts import ClassCounts
 from netspec.runtime.optim.losses import Loss, SoftmaxCrossEntropy
-from netspec.runtime.optim.targets import BEST, OF_CLASSES, Floats, Labels, targets_of
+from netspec.runtime.optim.targets import BEST, Floats, Labels, targets_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,14 +29,15 @@ class Measured:
     """What is measured on a set of images.
 
     Attributes:
-        accuracy: The share of the targets that are right, of those that count.
+        accuracy: The share of the targets that are right, of those that count; None where the loss
+            reads no targets.
         loss: The mean loss of these, of the scores alone: without L2 and without further outputs.
         perplexity: exp of their mean cross-entropy; None if it is not measured.
         top5: The share whose label is among the five highest scores; None for up to five classes.
         classes: How they are spread over the classes; None for targets without classes.
     """
 
-    accuracy: float
+    accuracy: float | None
     loss: float
     perplexity: float | None = None
     top5: float | None = None
@@ -63,7 +64,7 @@ class Judge:
     """
 
     def __init__(self, loss: Loss, *, perplexes: bool = False) -> None:
-        self._kind = targets_of(loss) or OF_CLASSES
+        self._kind = targets_of(loss)
         plain = SoftmaxCrossEntropy()
         self._losses: list[Loss] = [loss]
         self._perplexes = perplexes
@@ -72,15 +73,15 @@ class Judge:
 
     def size(self, output: Shape) -> int:
         """Return how many sums there are, for the shape of the scores."""
-        return _LOSSES + 3 + 3 * self._kind.questions(output)
+        return _LOSSES + 3 + 3 * (self._kind.questions(output) if self._kind else 0)
 
     def weigh(self, targets: Labels) -> NDArray[Any]:
         """Return (N,) what the targets of each image weigh in the mean loss."""
-        return self._kind.counts(targets)
+        return self._kind.counts(targets) if self._kind else np.ones(len(targets))
 
     def sums(self, scores: Floats, targets: Labels) -> NDArray[np.float64]:
         """Return the sums of a batch of scores (N, ...) and targets (N, ...)."""
-        tally = self._kind.tally(scores, targets)
+        tally = self._kind.tally(scores, targets) if self._kind else np.zeros(3, np.int64)
         weights = [float(self.weigh(targets).sum()), float(tally[1])]
         values = [
             loss.value(scores, targets) * weight
@@ -98,7 +99,9 @@ class Judge:
         """
         import torch
 
-        tally = self._kind.tally_in_torch(scores, targets).double()
+        tally = scores.new_zeros(3, dtype=torch.float64)
+        if self._kind:
+            tally = self._kind.tally_in_torch(scores, targets).double()
         values = [
             loss.in_torch(scores, targets).double() * of
             for loss, of in zip(self._losses, (weight, tally[1]), strict=False)
@@ -112,9 +115,9 @@ class Judge:
         weight, loss, entropy, right, counted, among = sums[: _LOSSES + 3].tolist()
         counted = max(1.0, counted)
         of_classes = sums[_LOSSES + 3 :].astype(np.int64).reshape(3, -1)
-        several = self._kind.ranks and of_classes.shape[1] > BEST
+        several = bool(self._kind and self._kind.ranks) and of_classes.shape[1] > BEST
         return Measured(
-            right / counted,
+            right / counted if self._kind else None,
             _finite(loss / (weight or 1.0)),
             _perplexity(entropy / counted) if self._perplexes else None,
             among / counted if several else None,

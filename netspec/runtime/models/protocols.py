@@ -37,7 +37,8 @@ class Job:
     Attributes:
         data: The images trained on, without those that are held out or beyond the limit.
         measured: The images (N, ...) and labels (N, ...) for measuring accuracies, by the names
-            `train`, `val` and `test`; empty ones are left out, and all if the loss is the output.
+            `train`, `val` and `test`; empty ones are left out, `train` if the loss is the output, and
+            all if it is one of pairs.
         normalization: The normalization of every image.
         loss: The loss, without its L2 term.
         l2: The coefficient of l2/2 * sum(W^2) over the weights that are trained.

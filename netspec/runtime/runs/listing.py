@@ -96,6 +96,8 @@ def summarize_run(path: Path) -> RunSummary:
     epochs = [line for line in lines if line["kind"] == "epoch"]
     monitor = facts.options.get("monitor", "val")
     judges = {monitor: 1, **_JUDGES} if monitor in MONITORS else _JUDGES
+    # A loss that is the output of its net has no accuracies.
+    judges = {**judges, "val_loss": 1}
     by = next((name for name, least in judges.items() if _count(epochs, name) >= least), None)
     best: Mapping[str, Any] = {}
     if by is not None:

@@ -205,11 +205,12 @@ class TrainingRun:
     def _measure_result(self) -> bool:
         """Measure the test accuracy of the final weights, unless it is known; returns whether to stop.
 
-        Without test images it is the training accuracy. A loss that is the output has none.
+        Without test images it is the training accuracy; a loss that is the output has none, and what is
+        measured is itself.
         """
         epoch, start = self.history.kept_epoch, time.perf_counter()
         name = "test" if "test" in self.job.measured else "train"
-        if name not in self.job.measured or self.history.accuracy(name, epoch) is not None:
+        if name not in self.job.measured or self.history.is_measured(name, epoch):
             return False
         if self._accuracies(epoch, [name]):
             return True

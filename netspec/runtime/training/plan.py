@@ -44,6 +44,7 @@ from netspec.runtime.models.inputs import (
 )
 from netspec.runtime.models.protocols import Job, Trainable
 from netspec.runtime.optim.class_weights import for_labels
+from netspec.runtime.optim.contrastive import NormalizedTemperatureCrossEntropy
 from netspec.runtime.optim.ctc import require_steps
 from netspec.runtime.optim.losses import (
     OF_SCORES,
@@ -156,11 +157,11 @@ def plan_training(model: Trainable, data: Dataset, options: TrainingOptions) -> 
         _LOG.warning("%s", doubt)
     data, kind = _fitting(model, data, objective)
     require(
-        kind is not None or options.keep == "last",
+        kind is not None or options.keep == "last" or options.monitor != "val",
         "the best epoch is chosen by validation accuracy, and a loss that is the output has none",
-        "keep the last: --keep last",
+        "choose it by the loss, --monitor val_loss, or keep the last",
     )
-    _require_classes(model, kind, options)
+    _require_classes(model, objective, options)
     terms = [output_loss(text, objective) for text in options.also]
     require(
         options.sample == "once" or not data.target_shape,
@@ -190,12 +191,18 @@ def plan_training(model: Trainable, data: Dataset, options: TrainingOptions) -> 
         "val": (x_val, y_val),
         "test": (data.x_test, data.y_test),
     }
+    # The loss of a pair is one of its batch.
+    by_sample = not isinstance(objective, NormalizedTemperatureCrossEntropy)
     if isinstance(objective, ConnectionistTemporalClassification):
         for name, (_, labels) in measured.items():
             require_steps(labels, scores_shape(model.graph)[0], f"the {name} part")
     job = Job(
         data,
-        {name: pair for name, pair in measured.items() if kind is not None and len(pair[0])},
+        {
+            name: pair
+            for name, pair in measured.items()
+            if len(pair[0]) and (kind is not None or (name != "train" and by_sample))
+        },
         normalize,
         objective,
         options.l2,
@@ -254,19 +261,20 @@ def _check(options: TrainingOptions) -> None:
         check_name("normalization", o.normalize, KINDS)
 
 
-def _require_classes(model: Trainable, kind: Targets | None, options: TrainingOptions) -> None:
+def _require_classes(model: Trainable, loss: Loss, options: TrainingOptions) -> None:
     """Refuse to monitor or to keep what a loss without classes has not.
 
     Raises:
         NetspecError: `train/bad-option`.
     """
     asked = {"val_macro_f1": options.monitor == "val_macro_f1", "per_class": options.per_class}
+    kind = targets_of(loss)
     count = 0 if kind is None else kind.questions(scores_shape(model.graph))
     for name, is_asked in asked.items():
         require(not is_asked or count > 0, f"{name} is of classes, and this loss has none")
     require(
-        kind is not None or options.monitor == "val",
-        "a loss that is the output is not measured in validation: there is nothing to monitor",
+        not isinstance(loss, NormalizedTemperatureCrossEntropy) or options.monitor == "val",
+        "a loss of pairs is not measured in validation: there is nothing to monitor",
     )
     require(
         not options.per_class or count <= MOST_CLASSES,

@@ -217,7 +217,7 @@ def epoch_line(epoch: int, epochs: int, steps: int, history: History, samples: s
     parts = [
         f"epoch {epoch:>{len(str(epochs))}}/{epochs}",
         f"loss {np.mean(history.loss_history[-steps:]):.4f}",
-        *(history.shown(n, epoch) for n in PARTS if history.accuracy(n, epoch) is not None),
+        *(history.shown(n, epoch) for n in PARTS if history.is_measured(n, epoch)),
         f"{history.images_per_second[-1]:,.0f} {samples}/s",
     ]
     return "  ".join(parts)
