@@ -50,7 +50,7 @@ class Buffers(dict[str, Array]):
         self.outside = outside
         self.arena, self.scratch = arena, scratch
         self.replays = {"forward": Replay(), "backward": Replay()}
-        self.tables: dict[str, tuple[Sequence[Array | None], Array]] = {}
+        self.tables: dict[str, tuple[Sequence[Array | None], object]] = {}
         self._make = make
 
     def __missing__(self, name: str) -> Array:

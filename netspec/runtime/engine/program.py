@@ -108,8 +108,7 @@ class Program:
 
     def forward(self, buffers: Buffers, parameters: Mapping[str, Array]) -> None:
         """Compute the outputs from the inputs in `buffers`."""
-        with parallel.one_blas_thread(), as_ieee():
-            self._replayed("forward", buffers, (parameters,))
+        self._run("forward", buffers, (parameters,))
 
     def backward(
         self,
@@ -118,8 +117,14 @@ class Program:
         gradients: Mapping[str, Array],
     ) -> None:
         """Fill `gradients`, given the outputs' gradients in `buffers`."""
+        self._run("backward", buffers, (parameters, gradients))
+
+    def _run(self, part: str, buffers: Buffers, others: tuple[Mapping[str, Array], ...]) -> None:
+        if not self._records:  # neither NumPy nor its BLAS computes, and to set them up takes time
+            buffers.code.functions[part](buffers, *others, buffers.scratch)
+            return
         with parallel.one_blas_thread(), as_ieee():
-            self._replayed("backward", buffers, (parameters, gradients))
+            self._replayed(part, buffers, others)
 
     def record(self, buffers: Buffers, parameters: Mapping[str, Array]) -> Recording | None:
         """Record the NumPy calls of `forward` for the outputs, with the parameters taken as constants.

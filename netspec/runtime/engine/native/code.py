@@ -108,9 +108,7 @@ class NativeCode(Code):
             """Run the pass, as the function of a NumPy program does, with the same arguments."""
             named = others[:-1]  # the scratch memory is that of the buffers
             table = self._table(part, buffers, named)
-            after_fork.call(
-                function, ctypes.c_void_p(table.ctypes.data), buffers.batch, self._threads(buffers)
-            )
+            after_fork.call(function, table, buffers.batch, self._threads(buffers))
             for name in counted:
                 named[0][name][...] += 1
             for view, root in views:
@@ -149,8 +147,9 @@ class NativeCode(Code):
             if array is not None:
                 table[i] = self._place(array)
         table[-2:] = buffers.scratch.ctypes.data, self._native.weights.ctypes.data
-        buffers.tables[part] = arrays, table
-        return table
+        given = table.ctypes.data_as(ctypes.c_void_p)  # it keeps the table
+        buffers.tables[part] = arrays, given
+        return given
 
     @staticmethod
     def _array(

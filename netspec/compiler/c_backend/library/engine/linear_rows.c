@@ -1,3 +1,39 @@
+/* Some blocks of outputs of one row at a time, because each sum waits for its last addition. */
+static INLINE void blocks_of_row(const int blocks, const real *x, const real *packed, const real *bias,
+                                 real *y, int inputs, int high)
+{
+    enum { EACH = BLOCK / LANES, MOST = 3 };
+    Vector sums[MOST * EACH];
+    real each[MOST * BLOCK] = {0};
+    for (int o = 0; bias && o < high; o++)
+        each[o] = bias[o];
+    for (int v = 0; v < blocks * EACH; v++)
+        sums[v] = READ(each + v * LANES);
+    for (int i = 0; i < inputs; i++)
+        for (int v = 0; v < blocks * EACH; v++)
+            sums[v] += x[i] * READ(packed + (v / EACH * inputs + i) * BLOCK + v % EACH * LANES);
+    for (int v = 0; v < blocks * EACH; v++)
+        AT(each + v * LANES) = sums[v];
+    for (int o = 0; o < high; o++)
+        y[o] = each[o];
+}
+
+/* What `linear_rows` computes for one row, with the same bits. */
+static void linear_row(const real *x, const real *packed, const real *bias, real *y, int inputs, int outputs)
+{
+    PARALLEL_IF((double)inputs * outputs > PRODUCTS)
+    for (int o = 0; o < outputs; o += 3 * BLOCK) {
+        const real *with = packed + o * inputs, *added = bias ? bias + o : 0;
+        const int high = outputs - o;
+        if (high > 2 * BLOCK)
+            blocks_of_row(3, x, with, added, y + o, inputs, high < 3 * BLOCK ? high : 3 * BLOCK);
+        else if (high > BLOCK)
+            blocks_of_row(2, x, with, added, y + o, inputs, high);
+        else
+            blocks_of_row(1, x, with, added, y + o, inputs, high);
+    }
+}
+
 /* Fully connected: y[r][o] = bias[o] + sum over i of x[r][i] * weight[o][i], with blocks of 16 outputs,
    [block][input][output in the block]. Threads share the tiles. */
 static void linear_rows(const real *x, const real *packed, const real *bias, real *y,
@@ -5,6 +41,10 @@ static void linear_rows(const real *x, const real *packed, const real *bias, rea
 {
     const int blocks = (outputs + BLOCK - 1) / BLOCK, parts = (rows + 47) / 48;
     const Walk walk = {1, 0, 0, 1, 0, 0, inputs, 1, BLOCK};
+    if (rows == 1) {
+        linear_row(x, packed, bias, y, inputs, outputs);
+        return;
+    }
     PARALLEL_IF((double)rows * inputs * outputs > PRODUCTS)
     for (int item = 0; item < blocks * parts; item++) {
         const int o = item / parts * BLOCK, r0 = item % parts * 48, r1 = r0 + 48 < rows ? r0 + 48 : rows;
