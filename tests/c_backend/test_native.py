@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import netspec
+from netspec.compiler.c_backend import program_file
 from netspec.kernels import parallel
 from netspec.runtime.engine.native import c_compiler, code, library_cache
 from netspec.runtime.engine.native.require import require_c
@@ -153,6 +154,25 @@ def test_bits_do_not_depend_on_the_number_of_threads() -> None:
     finally:
         parallel.set_threads(before)
     assert len({*found}) == 1
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_images_are_computed_in_parts_from_input_to_output(monkeypatch, threads) -> None:
+    """The memory of a part is used again for the next, and what the caller reads is not in it."""
+    two = f"{NET.strip()[:-1]}\n output other = image -> conv(3, 3) -> flatten\n}}"
+    numpy, native = both(two)
+    x = batch(numpy, 7)[0]
+    monkeypatch.setattr(program_file, "_images_of_part", lambda *_: 2)
+    before = parallel.threads()
+    try:
+        parallel.set_threads(threads)
+        for given in (x, x[:1], x):
+            expected = numpy.forward(given)
+            for found in (native.forward(given), native.predictor()(given)):
+                assert found.keys() == expected.keys()
+                assert_close(found, expected)
+    finally:
+        parallel.set_threads(before)
 
 
 def test_more_numbers_than_c_counts_are_refused(monkeypatch) -> None:

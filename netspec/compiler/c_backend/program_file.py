@@ -7,6 +7,7 @@ of them are.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 
@@ -23,7 +24,9 @@ from netspec.compiler.c_backend.loops import indented
 from netspec.compiler.c_backend.memory import FileMemory, Place
 from netspec.compiler.c_backend.names import Names
 from netspec.compiler.ir.graph import Graph
-from netspec.compiler.ir.plan import Operand, Plan
+from netspec.compiler.ir.plan import Buffer, Operand, Plan
+from netspec.compiler.ir.sizes import typical
+from netspec.compiler.numpy_backend.passes.plan_memory import MemoryPlan, plan_memory
 from netspec.records import record
 
 REAL = "typedef REAL real;"
@@ -59,6 +62,9 @@ PARALLEL_IF = """\
 #define PARALLEL_IF(condition)
 #endif"""
 
+# The bytes of values in between that a part of a batch has at most: those of a processor's larger cache.
+CACHE = 1 << 18
+
 # Places of arrays are multiples of so many numbers: of what a vector has at most.
 ALIGNMENT = 16
 
@@ -70,8 +76,8 @@ FUNCTIONS = {"forward": "netspec_forward", "backward": "netspec_backward"}
 class ProgramSource:
     """A plan as C.
 
-    Each of its `FUNCTIONS` takes `(REAL *const *at, int count, int threads)`, where `count` is the
-    number of images.
+    Each of its `FUNCTIONS` takes `(REAL *const *at, int count, int part, int threads)`, where `count` is
+    the number of images, of which `part` are computed at a time.
 
     Attributes:
         text: the C file, for a compiler that defines `REAL`.
@@ -80,6 +86,9 @@ class ProgramSource:
             one to the weights.
         scratch: the numbers that the scratch memory has, for any batch.
         work: the numbers that each thread has behind these.
+        part: how many images each thread computes at a time, from the inputs to the outputs, with the
+            same memory for each part; 0 for all in one, because images depend on each other or a
+            backward pass reads what is between.
         weights: the numbers that were known when the file was written, or what was made of them.
     """
 
@@ -88,6 +97,7 @@ class ProgramSource:
     operands: tuple[Operand, ...]
     scratch: int
     work: int
+    part: int
     weights: Array
 
 
@@ -118,7 +128,10 @@ def program_source(
         bodies["backward"] = calls.lines(plan.backward)
     table = {name: (i, "") for i, name in enumerate([*used.values(), "AT_SCRATCH", "weights"])}
     table["AT_WORK"] = (len(used), f" + {_rounded(memory.scratch_size)}")
-    passes = [_pass(FUNCTIONS[part], body, table, names) for part, body in bodies.items()]
+    places = plan_memory(plan)
+    in_parts = not (plan.training or plan.backward)
+    steps = {name: _step(each, places) for each, name in used.items()} if in_parts else {}
+    passes = [_pass(FUNCTIONS[part], body, table, names, steps) for part, body in bodies.items()]
     own = functions.texts()
     units = used_units(called("\n".join([*own, *passes])), fast=True, threads=True)
     needed = frozenset().union(*(unit.needs for unit in units))
@@ -144,8 +157,29 @@ def program_source(
         tuple(used),
         _rounded(memory.scratch_size),
         _rounded(memory.work_size),
+        _images_of_part(graph, places, dtype.itemsize) if in_parts else 0,
         _together([array.values for array in memory.arrays]).astype(dtype),
     )
+
+
+def _images_of_part(graph: Graph, places: MemoryPlan, itemsize: int) -> int:
+    """Return of how many images the values in between fit into a cache.
+
+    They are more where weights, which are read again for each part, would take a twentieth of the
+    time: if 8 of their bytes are read, and 16 products made, in one cycle.
+    """
+    many = 64
+    of_images = CACHE * many // max(1, places.layout(many)[1] * itemsize)
+    macs = sum(typical(node.op.macs(*graph.shapes_into(node))) for node in graph.nodes)
+    weights = sum(math.prod(p.shape) for p in graph.parameters.values()) * itemsize
+    return max(1, of_images, 40 * weights // max(1, macs))
+
+
+def _step(operand: Operand, places: MemoryPlan) -> int:
+    """Return how far apart an operand has the numbers of two images, where all images have their own."""
+    if isinstance(operand, Buffer) and operand.batched and operand in places.external:
+        return operand.elements(1)
+    return 0
 
 
 def _part(text: str) -> str:
@@ -175,21 +209,41 @@ def _together(arrays: Sequence[Array]) -> Array:
 
 
 def _pass(
-    function: str, body: Sequence[str], table: Mapping[str, tuple[int, str]], names: Names
+    function: str,
+    body: Sequence[str],
+    table: Mapping[str, tuple[int, str]],
+    names: Names,
+    steps: Mapping[str, int],
 ) -> str:
-    """Return a function that finds the pointers it needs in the table, and calls the kernels."""
-    at, threads, before = (names.free(name) for name in ("at", "threads", "before"))
+    """Return a function that finds the pointers it needs in the table, and calls the kernels.
+
+    Args:
+        function: its name.
+        body: the calls.
+        table: the place of each pointer in the table, and what is added to it.
+        names: the names of the file.
+        steps: how far each pointer moves from an image to the next; if there are any, the function
+            computes a part of the images after another.
+    """
+    at, part, threads, before, first, images = (
+        names.free(name) for name in ("at", "part", "threads", "before", "first", "images")
+    )
     used = set(re.findall(r"\w+", "\n".join(body)))
     pointers = [
-        f"real *const {name} = {at}[{i}]{behind};"
+        f"real *const {name} = {at}[{i}]{behind}"
+        + (f" + {first} * {steps[name]};" if steps.get(name) else ";")
         for name, (i, behind) in table.items()
         if name in used
     ]
-    lines = [
-        *pointers,
-        f"const int {before} = set_threads({threads});",
-        *body,
-        f"set_threads({before});",
-    ]
-    head = f"void {function}(real *const *{at}, int count, int {threads})"
+    lines = [*pointers, *body]
+    if steps:
+        lines = [
+            f"for (int {first} = 0; {first} < {images}; {first} += {part}) {{",
+            f"    const int count = {images} - {first} < {part} ? {images} - {first} : {part};",
+            *indented(lines),
+            "}",
+        ]
+    lines = [f"const int {before} = set_threads({threads});", *lines, f"set_threads({before});"]
+    count = images if steps else "count"
+    head = f"void {function}(real *const *{at}, int {count}, int {part}, int {threads})"
     return "\n".join([*wrapped(head), "{", *indented(lines), "}"])

@@ -42,6 +42,10 @@ class Code:
         finalize(self, linecache.cache.pop, filename, None)
         self.functions: Mapping[str, Callable[..., None]] = functions
 
+    def part(self, batch: int) -> int:
+        """Return of how many images of a batch the values in between are in memory at a time."""
+        return batch
+
     def scratch_elements(self, batch: int) -> int:
         """The elements of scratch that suffice for every step."""
         return scratch_elements(self._source, batch)

@@ -28,6 +28,7 @@ class Buffers(dict[str, Array]):
     Attributes:
         code: the code that runs in them.
         batch: the number of images.
+        part: of how many of them the values in between are there; see `Code.part`.
         outside: the names of arrays that a caller may replace by its own.
         arena: the array that the others are parts of.
         scratch: working memory of the kernels.
@@ -39,6 +40,7 @@ class Buffers(dict[str, Array]):
         self,
         code: Code,
         batch: int,
+        part: int,
         outside: Collection[str],
         make: Callable[[str], Array],
         arena: Array,
@@ -46,7 +48,7 @@ class Buffers(dict[str, Array]):
     ) -> None:
         super().__init__()
         self.code = code
-        self.batch = batch
+        self.batch, self.part = batch, part
         self.outside = outside
         self.arena, self.scratch = arena, scratch
         self.replays = {"forward": Replay(), "backward": Replay()}
@@ -84,7 +86,8 @@ class BatchMemory:
 
     def _make(self, batch: int) -> Buffers:
         code = self._code(batch)
-        offsets, size = layout(code.places, batch, self._dtype)
+        part = code.part(batch)
+        offsets, size = layout(code.places, part, self._dtype)
         if size > len(self.arena):
             self.bound.clear()
             self.arena = _aligned(size, self._dtype)
@@ -98,14 +101,15 @@ class BatchMemory:
         buffers = Buffers(
             code,
             batch,
+            part,
             outside,
             lambda name: np.empty(_shape(given[name], batch), dtype),
             self.arena,
             self.scratch,
         )
         for buffer, offset in offsets.items():
-            flat = self.arena[offset : offset + buffer.elements(batch)]
-            buffers[buffer.name] = flat.reshape(_shape(buffer, batch))
+            flat = self.arena[offset : offset + buffer.elements(part)]
+            buffers[buffer.name] = flat.reshape(_shape(buffer, part))
         for buffer in code.places.external:
             if buffer.name not in given:
                 buffers[buffer.name] = np.empty(_shape(buffer, batch), dtype)

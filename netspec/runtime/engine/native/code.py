@@ -87,6 +87,10 @@ class NativeCode(Code):
             "backward": self._pass(found, "backward", plan.backward),
         }
 
+    def part(self, batch: int) -> int:
+        """Return how many images are computed at a time; see `ProgramSource`."""
+        return min(batch, self._native.part * parallel.threads()) if self._native.part else batch
+
     def scratch_elements(self, batch: int) -> int:
         """The elements of scratch that suffice for every step."""
         return self._native.scratch + parallel.threads() * self._native.work
@@ -108,7 +112,8 @@ class NativeCode(Code):
             """Run the pass, as the function of a NumPy program does, with the same arguments."""
             named = others[:-1]  # the scratch memory is that of the buffers
             table = self._table(part, buffers, named)
-            after_fork.call(function, table, buffers.batch, self._threads(buffers))
+            batch, threads = buffers.batch, self._threads(buffers)
+            after_fork.call(function, table, batch, buffers.part, threads)
             for name in counted:
                 named[0][name][...] += 1
             for view, root in views:
@@ -132,7 +137,7 @@ class NativeCode(Code):
                 roots[step.output] = roots.get(step.source, step.source)
         return [(each, roots[each]) for each in self.plan.external() if each in roots]
 
-    def _table(self, part: str, buffers: Buffers, named: Sequence[Mapping[str, Array]]) -> Array:
+    def _table(self, part: str, buffers: Buffers, named: Sequence[Mapping[str, Array]]) -> object:
         """Return the places of all operands, in the order of the source.
 
         To ask for them takes as long as a small layer: they are kept while the arrays are the same.
@@ -174,7 +179,7 @@ class NativeCode(Code):
 
     def _new_offsets(self, batch: int) -> NDArray[np.uintp]:
         dtype = self._native.weights.dtype
-        places = layout(self.places, batch, dtype)[0]
+        places = layout(self.places, self.part(batch), dtype)[0]
         inside = [self._native.operands[i] for i in self._in_arena]
         if any(
             isinstance(each, Buffer) and each.elements(batch) >= MOST
