@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from netspec import codes
 from netspec.diagnostics import Diagnostic, NetspecError
+from netspec.futures import wait_for
 from netspec.runtime.data.dataset import Array, Dataset
 from netspec.runtime.data.files import read_error
 from netspec.runtime.data.picture_errors import error_of_pictures
@@ -285,7 +286,7 @@ def _read(
         bad: list[tuple[str, Diagnostic]] = []
         try:
             for path, future in zip(paths, futures, strict=True):
-                error = future.exception()
+                error = wait_for(future).exception()
                 if isinstance(error, NetspecError):
                     bad += [(str(path), each) for each in error.diagnostics]
                     if len(bad) >= MOST_NAMED:

@@ -19,6 +19,7 @@ import numpy as np
 from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.files.regular_file import open_own
+from netspec.futures import wait_for
 from netspec.runtime.data.arrays import CLASS_NAMES
 from netspec.runtime.data.image_folder import TEST, TRAIN, PictureList, list_pictures
 from netspec.runtime.data.pictures import picture_image
@@ -124,7 +125,7 @@ def pack(
     with ThreadPoolExecutor(packing.workers, thread_name_prefix="netspec-pack") as threads:
         futures = [submitted(threads, write, shard) for shard in shards]
         try:
-            size = sum(future.result() for future in futures)
+            size = sum(wait_for(future).result() for future in futures)
         except BaseException:
             threads.shutdown(cancel_futures=True)
             raise

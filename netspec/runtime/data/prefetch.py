@@ -6,6 +6,8 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from netspec.futures import wait_for
+
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -39,6 +41,6 @@ def prefetched(make: Callable[[T], U], items: Iterable[T]) -> Generator[U]:
         for item in items:
             ready, ahead = ahead, submitted(thread, make, item)
             if ready is not None:
-                yield ready.result()
+                yield wait_for(ready).result()
         if ahead is not None:
-            yield ahead.result()
+            yield wait_for(ahead).result()

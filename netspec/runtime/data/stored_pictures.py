@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from netspec import codes
 from netspec.diagnostics import Diagnostic, NetspecError
 from netspec.files.cache_folder import cache_folder
+from netspec.futures import wait_for
 from netspec.runtime.data.lazy_samples import LazySamples, Numbers
 from netspec.runtime.data.picture_errors import error_of_pictures
 from netspec.runtime.data.pictures import (
@@ -147,7 +148,7 @@ class StoredPictures(LazySamples):
             futures = [submitted(threads, decode, at) for at in range(len(stored))]
             try:
                 for future in futures:
-                    future.result()
+                    wait_for(future).result()
             except BaseException:
                 threads.shutdown(cancel_futures=True)
                 raise
@@ -198,7 +199,7 @@ class StoredPictures(LazySamples):
             futures = [submitted(threads, self._examine, int(number)) for number in block]
             for number, future in zip(block, futures, strict=True):
                 name = self.files.name(int(number))
-                yield from ((name, each) for each in future.result())
+                yield from ((name, each) for each in wait_for(future).result())
 
     def _examine(self, number: int) -> Sequence[Diagnostic]:
         """Return what is wrong with a stored picture."""

@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 
+from netspec.futures import wait_for
+
 
 class _State(threading.local):
     """What differs between threads: whether this one was copied by `fork`."""
@@ -31,9 +33,11 @@ def call(function: Callable[..., object], *arguments: object) -> None:
         _workers.append(ThreadPoolExecutor(1, "netspec-native"))
     called = _workers[0].submit(function, *arguments)
     try:
-        called.result()
-    finally:
+        wait_for(called)
+    except BaseException:
         wait([called])  # an interrupt must not leave memory that is still written to
+        raise
+    called.result()
 
 
 def _in_child() -> None:
