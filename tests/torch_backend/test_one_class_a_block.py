@@ -85,10 +85,6 @@ def test_a_class_for_each_block_and_few_lines(name: str) -> None:
     check_formatted({name: source})
 
 
-# A net of the zoo whose lists of values and inline blocks are written layer by layer.
-FLAT = {"transformer"}
-
-
 @pytest.mark.heavy
 @pytest.mark.parametrize("path", sorted(ZOO.glob("*.net")), ids=lambda path: path.stem)
 def test_the_zoo_has_a_class_for_each_block_and_few_lines(path: Path) -> None:
@@ -96,8 +92,8 @@ def test_the_zoo_has_a_class_for_each_block_and_few_lines(path: Path) -> None:
     source = netspec.load(path).source("torch")
     blocks = text.count("\nblock ") + text.startswith("block ")
     classes_ = re.findall(r"^class \w+\(nn\.", source, re.MULTILINE)
-    is_short = len(source.splitlines()) <= 6 * len(text.splitlines())
-    assert (is_short and len(classes_) <= blocks + 1) == (path.stem not in FLAT)
+    assert len(source.splitlines()) <= 6 * len(text.splitlines())
+    assert len(classes_) <= blocks + 1
 
 
 @every_net
