@@ -44,8 +44,19 @@ Run = Callable[..., Finished]
 Write = Callable[..., Path]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests that are parametrized with the backend `torch` if PyTorch is not installed."""
+# Tests that take some seconds each, and whose siblings are quick: `make test-all` runs them.
+SLOW = frozenset((ROOT / "tests/slow.txt").read_text("utf-8").splitlines())
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark slow tests as heavy, before they are chosen by this mark.
+
+    Skip those that are parametrized with the backend `torch` if PyTorch is not installed.
+    """
+    for item in items:
+        if item.nodeid in SLOW and "::" not in " ".join(config.args):
+            item.add_marker(pytest.mark.heavy)
     if importlib.util.find_spec("torch") is not None:
         return
     for item in items:

@@ -124,7 +124,7 @@ def test_one_class_a_block():
         assert len(made) <= blocks + 1, (name, made)
 
 
-@settings(max_examples=14, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=7, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.integers(0, 10**6))
 @hypothesis.example(905480)  # two decisions of one block have a layer of the same name
 @hypothesis.example(75)  # a container begins before the labels of the one around it
