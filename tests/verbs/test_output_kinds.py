@@ -114,10 +114,10 @@ OF_ANY_NET = {"--net", "--set", "--ops"}
 OF_WEIGHTS = {"file", "--weights", "--rename"}
 # The options that take a text, verb by verb, and name nothing that is written.
 ONLY_READ: dict[str, set[str]] = {
-    "import torch": {"source", "--name"}, "import onnx": {"source"},
+    "import torch": {"source", "--name", "--weights"}, "import onnx": {"source"},
     "summarize": {"file", "--columns"}, "draw": {"file"}, "watch": {"file"}, "lsp": set(),
     "diff": {"a", "b", "--net-a", "--set-a", "--net-b", "--set-b"}, "explain": {"code"},
-    "compile": {*OF_WEIGHTS, "--calibrate", "--data-dir"}, "verify": {"file"},
+    "compile": {*OF_WEIGHTS, "--calibrate", "--data-dir"}, "verify": {*OF_WEIGHTS, "--against"},
     "gradcheck": {"file", "--params", "--from", "--to", "--data", "--data-dir"},
     "data info": {"name", "--data-dir"}, "data pack": {"folder"},
     "train": {*OF_WEIGHTS, "target", "--recipe", "--data", "--data-dir", "--also", "--freeze",

@@ -53,6 +53,13 @@ class Measured:
         return {name: value for name, value in found.items() if value is not None}
 
 
+def _value(loss: Loss, scores: Floats, targets: Labels) -> float:
+    """Return the mean loss of a batch; an object that is given as a loss may have its gradient alone."""
+    if hasattr(loss, "value"):
+        return loss.value(scores, targets)
+    return loss.value_and_gradient(scores, targets, np.empty_like(scores))
+
+
 class Judge:
     """Judges scores batch by batch: what it returns is added up, over processes too.
 
@@ -84,7 +91,7 @@ class Judge:
         tally = self._kind.tally(scores, targets) if self._kind else np.zeros(3, np.int64)
         weights = [float(self.weigh(targets).sum()), float(tally[1])]
         values = [
-            loss.value(scores, targets) * weight
+            _value(loss, scores, targets) * weight
             for loss, weight in zip(self._losses, weights, strict=False)
         ]
         return np.concatenate([weights[:1], values[:1], values[-1:], tally])
