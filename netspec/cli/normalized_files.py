@@ -42,13 +42,11 @@ def say_inputs(stored: Stored | None, inputs: tuple[str, ...]) -> None:
     weights = None if stored is None else stored.weights
     if weights is None or weights.normalization is None:
         return
-    from netspec.runtime.data.normalization_text import inputs_text
+    from netspec.runtime.data.normalization_text import formulas, inputs_text
     from netspec.runtime.weights.data_facts import image_type
 
-    of_bytes = image_type(weights.metadata) == "uint8"
     by = weights.normalization
-    found = inputs_text(by, inputs, of_bytes=of_bytes)
-    if_it_did = inputs_text(by, inputs, of_bytes=of_bytes, normalizes=True)
-    for line, other in zip(found, if_it_did, strict=True):
-        if line != other:  # an input that was not normalised is the same in both
+    lines = inputs_text(by, inputs, of_bytes=image_type(weights.metadata) == "uint8")
+    for line, made in zip(lines, formulas(by, inputs, "x").values(), strict=True):
+        if made != "x":
             tell(f"note: it takes {line}; --normalize puts that into the file")

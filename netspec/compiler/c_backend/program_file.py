@@ -81,7 +81,7 @@ class ProgramSource:
 
     Attributes:
         text: the C file, for a compiler that defines `REAL`.
-        parts: C files of functions that it calls and other programs have too, likewise.
+        apart: C files of functions that it calls and other programs have too, likewise.
         operands: what the pointers of `at` are to; behind these come one to the scratch memory and
             one to the weights.
         scratch: the numbers that the scratch memory has, for any batch.
@@ -93,7 +93,7 @@ class ProgramSource:
     """
 
     text: str
-    parts: tuple[str, ...]
+    apart: tuple[str, ...]
     operands: tuple[Operand, ...]
     scratch: int
     work: int
@@ -153,7 +153,7 @@ def program_source(
             ]
         )
         + "\n",
-        tuple(_part(unit.text) for unit in apart() if needed & unit.functions.keys()),
+        tuple(_compiled_apart(unit.text) for unit in apart() if needed & unit.functions.keys()),
         tuple(used),
         _rounded(memory.scratch_size),
         _rounded(memory.work_size),
@@ -182,7 +182,7 @@ def _step(operand: Operand, places: MemoryPlan) -> int:
     return 0
 
 
-def _part(text: str) -> str:
+def _compiled_apart(text: str) -> str:
     """Return the file of functions that are compiled apart."""
     headers = map(engine_header, ("lanes", "tiles", "tile"))
     return "\n\n".join([REAL, *headers, text]) + "\n"

@@ -69,9 +69,14 @@ def _picture(call: KernelCall, x: int, y: int, weight: int) -> _Picture | None:
     )  # fmt: skip
 
 
+def _rounded(count: int, step: int) -> int:
+    """Return the least multiple of a step that is no less than a count."""
+    return -(-count // step) * step
+
+
 def _in_blocks(filters: int, seen: int, groups: int) -> int:
     """Return how many numbers the filters of one tap are, in blocks."""
-    return groups * -(-filters // groups // BLOCK) * BLOCK * seen
+    return groups * _rounded(filters // groups, BLOCK) * seen
 
 
 def _packed(call: KernelCall, index: int, groups: int) -> str:
@@ -149,10 +154,6 @@ def _is_gathered(picture: _Picture) -> bool:
         high * wide * columns <= GATHERED
         and 2 * high * wide * columns < height * width * taps * lanes
     )
-
-
-def _rounded(count: int, step: int) -> int:
-    return -(-count // step) * step
 
 
 def _gathered(call: KernelCall, picture: _Picture) -> list[str]:

@@ -79,7 +79,7 @@ class NativeCode(Code):
         self._known_offsets: Recent[int, NDArray[np.uintp]] = Recent(REMEMBERED)
         kind = "double" if source.weights.itemsize == 8 else "float"
         first = f"#define REAL {kind}\n"
-        found = library(first + source.text, [first + part for part in source.parts])
+        found = library(first + source.text, [first + part for part in source.apart])
         self._counters = {p.name for p in graph.parameters.values() if p.role == "counter"}
         self.functions = {
             **self.functions,
