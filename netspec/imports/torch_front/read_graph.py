@@ -38,6 +38,7 @@ from netspec.imports.imported_net import (
     Scope,
 )
 from netspec.imports.number_lists import numbers_length
+from netspec.imports.torch_front.hand_attention import with_attention
 from netspec.imports.torch_front.number_kinds import (
     are_quantities,
     filling_number,
@@ -159,6 +160,7 @@ def read_graph(
         table: what operators are in netspec.
         module: the module itself, from which attributes are read; a saved trace has none.
     """
+    with_attention(program)
     reader = _Reader(program, table, module)
     reader.read(input_names)
     return reader.result(name, output_names)
