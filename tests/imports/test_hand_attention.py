@@ -112,6 +112,11 @@ def test_attention_that_is_written_out_is_one_layer(what: str) -> None:
     assert ", ".join(inside.split(", ")[3:]) == options
 
 
+def twice(own: Written, q: Any, k: Any, v: Any) -> Any:
+    scores = q @ k.transpose(-2, -1) / ROOT
+    return softmax(scores) @ v + scores.sum(-1, keepdim=True)
+
+
 APART: dict[str, Scores] = {
     "another scale": lambda o, q, k, v: softmax(q @ k.transpose(-2, -1)) @ v,
     "another axis": lambda o, q, k, v: F.softmax(q @ k.transpose(-2, -1) / ROOT, dim=-2) @ v,
@@ -121,10 +126,10 @@ APART: dict[str, Scores] = {
     "a mask that hides little": lambda o, q, k, v: softmax(
         (q @ k.transpose(-2, -1) / ROOT).masked_fill(shown(o, 5) == 0, -3.0)
     ) @ v,
-    "scores that are read again": lambda o, q, k, v: (
-        lambda s: softmax(s) @ v + s.sum(-1, keepdim=True)
-    )(q @ k.transpose(-2, -1) / ROOT),
-    "a bias that is learned": lambda o, q, k, v: softmax(q @ k.transpose(2, 3) / ROOT + o.near) @ v,
+    "scores that are read again": twice,
+    "a bias that is learned": lambda o, q, k, v: softmax(
+        q @ k.transpose(2, 3) / ROOT + o.near
+    ) @ v,
 }  # fmt: skip
 
 

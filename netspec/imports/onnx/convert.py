@@ -66,7 +66,10 @@ def import_onnx(path: Path, sizes: Mapping[str, Shape] | None = None) -> Importe
     if not proof.tells_apart:
         notes = (*notes, _SAYS_LITTLE)
     if proof.difference > tolerance:
-        notes = (*notes, f"the outputs are at most {proof.peak:.1e} here, which rounding is a part of")
+        notes = (
+            *notes,
+            f"the outputs are at most {proof.peak:.1e} here, which rounding is a part of",
+        )
     about = imported.metadata
     return ImportedText(
         text, checked, imported.state, proof.difference, (*imported.notes, *notes),

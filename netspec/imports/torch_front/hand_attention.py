@@ -59,9 +59,7 @@ def with_attention(program: ExportedProgram) -> None:
                 key = graph.call_function(torch.ops.aten.transpose.int, (key, -2, -1))
                 key.meta = {**node.meta, "val": _turned(found.key.meta["val"])}
             given = (found.query, key, found.value, None, found.dropout, found.is_causal)
-            made = graph.call_function(
-                torch.ops.aten.scaled_dot_product_attention.default, given
-            )
+            made = graph.call_function(torch.ops.aten.scaled_dot_product_attention.default, given)
         made.meta = dict(node.meta)
         node.replace_all_uses_with(made)
         _erase(graph, node)
@@ -276,7 +274,7 @@ def _usual(equation: str) -> str:
 
 def _along_last(softmax: fx.Node) -> bool:
     axis, rank = softmax.args[1], softmax.meta["val"].dim()
-    return axis % rank == rank - 1
+    return bool(axis % rank == rank - 1)
 
 
 def _hides_or_leaves(added: torch.Tensor) -> bool:
@@ -297,7 +295,9 @@ def _is_later(hidden: torch.Tensor, scores: Any) -> bool:
 
 def _fit(query: fx.Node, key: fx.Node, value: fx.Node, is_key_turned: bool) -> bool:
     """Whether three values are those of an attention, for equally many heads."""
-    if not all(hasattr(x, "meta") and hasattr(x.meta.get("val"), "shape") for x in (query, key, value)):
+    if not all(
+        hasattr(x, "meta") and hasattr(x.meta.get("val"), "shape") for x in (query, key, value)
+    ):
         return False
     q, k, v = (tuple(x.meta["val"].shape) for x in (query, key, value))
     if is_key_turned and len(k) > 1:
