@@ -133,8 +133,9 @@ PATTERNS: dict[str, tuple[tuple[int, ...], Graph, dict[str, np.ndarray], str]] =
         "x -> channel_shuffle(2)",
     ),
     "a sum of one value": (
-        VECTOR, [node("Sum", "x", "a"), node("Max", "a", "b"), node("Mean", "b half", "y")],
-        {}, "(x + 0.5) / 2.0",
+        VECTOR,
+        [node("Sum", "x", "a"), node("Max", "a", "b"), node("Mean", "b", "c"), node("Relu", "c", "y")],
+        {}, "x -> relu",
     ),
     "a number for each image": ((), [node("Tan", "x", "a"), node("Sum", "a", "y")], {}, "y / z"),
     "a cut along two axes": (
