@@ -122,6 +122,71 @@ def test_tiles_that_end_in_the_middle_have_the_same_numbers(monkeypatch, dtype, 
             np.testing.assert_allclose(ours[name], array, rtol=0, atol=most, err_msg=name)
 
 
+# Layers that one kernel computes, with what follows them: additions, limits, none of both. Tiles of four
+# by four outputs that end in the middle, and channels that do not fill a vector.
+WINOGRAD = """
+net Tiles(classes = 3) {
+    input image: [8, 9, 14]
+    x = image -> conv(9, 3, pad = 1) -> relu
+    y = x -> conv(9, 3, pad = 1)
+    x = x + y -> relu -> conv(20, 3) -> relu6
+    y = x -> conv(33, 3, pad = 1, bias = false)
+    z = x -> conv(33, 1)
+    x = z + y
+    x = x -> clip(low = -1.5, high = 0.5) -> conv(17, 3, pad = 2) -> clip(high = 0.25)
+    x = x -> conv(17, 3, pad = 1, groups = 17) -> relu6
+    y = x -> conv(17, 5, pad = 2, groups = 17, bias = false)
+    x = x + y -> conv(17, [2, 3], stride = [1, 2], pad = [0, 1], groups = 17)
+    x = x -> conv(17, 3, pad = 2, dilation = 2, groups = 17) -> max_pool(2, pad = 1) -> relu
+    x = x -> flatten -> linear(20)
+    output x + (x -> linear(20) -> relu) -> relu -> linear(classes)
+}
+"""
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "-O1",
+        "-O1 -DNO_VECTORS",
+        pytest.param("-O1 -mno-avx", marks=pytest.mark.skipif(not X86, reason="x86")),
+    ],
+)
+def test_winograds_tiles_and_joined_layers_have_the_numbers_of_the_numpy_model(
+    monkeypatch, flags
+) -> None:
+    monkeypatch.setenv("CFLAGS", f"{flags} {SHARED}")
+    numpy, native = both(WINOGRAD, "float32")
+    predictor = native.predictor()
+    for images in (5, 1):
+        x, y = batch(numpy, images, images)
+        expected = numpy.forward(x)
+        size = np.abs(expected).max()
+        for found in (native.forward(x), predictor(x)):
+            np.testing.assert_allclose(found / size, expected / size, rtol=0, atol=1e-5)
+        ours, theirs = native.loss_and_grads(x, y)[1], numpy.loss_and_grads(x, y)[1]
+        for name, array in theirs.items():
+            size = max(1e-3, np.abs(array).max())
+            np.testing.assert_allclose(ours[name] / size, array / size, atol=1e-4, err_msg=name)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e38])
+def test_what_is_not_finite_reaches_the_outputs_whose_windows_hold_it(bad) -> None:
+    """Winograd's algorithm makes each output of a tile from all that the tile reads."""
+    text = "net A { input x: [8, 9, 14]\n output x -> conv(9, 3, pad = 1) -> relu }"
+    numpy, native = both(text, "float32")
+    x = batch(numpy, 3)[0].astype(np.float32)
+    sound = native.forward(x)
+    x[1, 2, 4, 6] = bad
+    with np.errstate(all="ignore"):
+        expected = numpy.forward(x)
+    found = native.forward(x)
+    assert np.array_equal(np.isfinite(found), np.isfinite(expected))
+    near = np.isfinite(expected) & (np.abs(expected) < 1e3)
+    np.testing.assert_allclose(found[near], expected[near], rtol=0, atol=1e-4)
+    assert np.array_equal(found[[0, 2]], sound[[0, 2]])
+
+
 def test_pictures_of_any_size_where_a_net_leaves_it_open() -> None:
     numpy, native = both(OPEN)
     for high in (5, 9):

@@ -96,7 +96,7 @@ def apart() -> tuple[Unit, ...]:
 @cache
 def function_names() -> frozenset[str]:
     """Return the names of all functions of the library."""
-    headers = (_unit(engine_header(name)) for name in ("lanes", "tile"))
+    headers = (_unit(engine_header(name)) for name in ("lanes", "tiles", "tile"))
     every = (*units(), *apart(), *headers)
     return frozenset(name for unit in every for name in unit.functions)
 

@@ -7,7 +7,6 @@ of them are.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 
@@ -135,6 +134,7 @@ def program_source(
     own = functions.texts()
     units = used_units(called("\n".join([*own, *passes])), fast=True, threads=True)
     needed = frozenset().union(*(unit.needs for unit in units))
+    weights = _together([array.values for array in memory.arrays]).astype(dtype)
     return ProgramSource(
         "\n\n".join(
             [
@@ -157,22 +157,21 @@ def program_source(
         tuple(used),
         _rounded(memory.scratch_size),
         _rounded(memory.work_size),
-        _images_of_part(graph, places, dtype.itemsize) if in_parts else 0,
-        _together([array.values for array in memory.arrays]).astype(dtype),
+        _images_of_part(graph, places, weights) if in_parts else 0,
+        weights,
     )
 
 
-def _images_of_part(graph: Graph, places: MemoryPlan, itemsize: int) -> int:
+def _images_of_part(graph: Graph, places: MemoryPlan, weights: Array) -> int:
     """Return of how many images the values in between fit into a cache.
 
     They are more where weights, which are read again for each part, would take a twentieth of the
     time: if 8 of their bytes are read, and 16 products made, in one cycle.
     """
     many = 64
-    of_images = CACHE * many // max(1, places.layout(many)[1] * itemsize)
+    of_images = CACHE * many // max(1, places.layout(many)[1] * weights.itemsize)
     macs = sum(typical(node.op.macs(*graph.shapes_into(node))) for node in graph.nodes)
-    weights = sum(math.prod(p.shape) for p in graph.parameters.values()) * itemsize
-    return max(1, of_images, 40 * weights // max(1, macs))
+    return max(1, of_images, 40 * weights.nbytes // max(1, macs))
 
 
 def _step(operand: Operand, places: MemoryPlan) -> int:

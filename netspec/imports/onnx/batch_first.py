@@ -98,8 +98,7 @@ class View:
 
 # Those of no op, or that pass numbers on.
 _OTHER_POINTWISE = frozenset(
-    "Cast Ceil Dropout Equal Floor GreaterOrEqual Identity LessOrEqual Mean Not Or Reciprocal Swish"
-    " Tan".split()
+    "Cast Ceil Dropout Equal Floor GreaterOrEqual Identity LessOrEqual Not Or Reciprocal".split()
 )
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import cast
 
-from netspec.compiler.c_backend.forms.windows import in_blocks, pads, volume
+from netspec.compiler.c_backend.forms import winograd
+from netspec.compiler.c_backend.forms.picture import BLOCK, Picture, is_flat, picture_of, rounded
+from netspec.compiler.c_backend.forms.windows import in_blocks, one_filter_each, pads, volume
 from netspec.compiler.c_backend.kernel_call import KernelCall, c_call
+from netspec.compiler.ir.plan import Buffer, KernelStep
 from netspec.records import record
 
-# Filters in a block of the engine's functions.
-BLOCK = 16
-# The numbers that a part of a picture should have at most: those that fit into a small cache.
-PART = 8192
 # The rows of x that a product over rows packs at a time.
 ROWS = 256
 # The numbers at most that the gradients of a picture times all taps are: those of a larger cache.
@@ -21,62 +21,9 @@ GATHERED = 1 << 16
 SUMS = 64
 
 
-@record
-class _Picture:
-    """A convolution of pictures: the sizes of x [height, width, channels] and of y, and the window."""
-
-    x: tuple[int, ...]
-    y: tuple[int, ...]
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    start: tuple[int, int]
-    dilation: tuple[int, int]
-    groups: int
-
-    @property
-    def part(self) -> tuple[int, int]:
-        """The rows of y that are made at a time, and the numbers of x, padded, that they read."""
-        wide = (self.y[1] - 1) * self.stride[1] + max(self.kernel[1] - 1, 0) * self.dilation[1] + 1
-        reach = max(self.kernel[0] - 1, 0) * self.dilation[0] + 1
-        row = wide * self.x[2]
-        most = max((PART // row - reach) // self.stride[0] + 1, -(-reach // self.stride[0]), 1)
-        parts = -(-self.y[0] // most)
-        rows = -(-self.y[0] // parts)
-        return rows, ((rows - 1) * self.stride[0] + reach) * row
-
-    @property
-    def numbers(self) -> tuple[int, ...]:
-        """The sizes, as the functions of the library take them."""
-        return (
-            *self.x, *self.y, *self.kernel, *self.stride, *self.start, *self.dilation, self.groups,
-        )  # fmt: skip
-
-
-def _picture(call: KernelCall, x: int, y: int, weight: int) -> _Picture | None:
-    """Return the convolution of a call, by the places of its arguments; None if it is one of volumes."""
-    sizes, results, kernel = call.shape(x), call.shape(y), call.shape(weight)[2:]
-    if not _is_flat(sizes, results):
-        return None
-    (_, *of_x), (_, *of_y), (_, high, wide) = (
-        volume(each, 1) for each in (sizes[:-1], results[:-1], tuple(kernel))
-    )
-    _, *stride = volume(call.ints("stride"), 1)
-    _, *dilation = volume(call.ints("dilation"), 1)
-    _, *start = pads(call)[::2]
-    return _Picture(
-        (*of_x, sizes[-1]), (*of_y, results[-1]), (high, wide), (stride[0], stride[1]),
-        (start[0], start[1]), (dilation[0], dilation[1]), call.whole("groups"),
-    )  # fmt: skip
-
-
-def _rounded(count: int, step: int) -> int:
-    """Return the least multiple of a step that is no less than a count."""
-    return -(-count // step) * step
-
-
 def _in_blocks(filters: int, seen: int, groups: int) -> int:
     """Return how many numbers the filters of one tap are, in blocks."""
-    return groups * _rounded(filters // groups, BLOCK) * seen
+    return groups * rounded(filters // groups, BLOCK) * seen
 
 
 def _packed(call: KernelCall, index: int, groups: int) -> str:
@@ -94,38 +41,99 @@ def _packed(call: KernelCall, index: int, groups: int) -> str:
     return packed
 
 
+@record
+class _Ends:
+    """What is done with sums before they are written, as C: see `ends.with_ends`.
+
+    Attributes:
+        skip: what is added to them.
+        limits: whether they are kept within two numbers, and these.
+    """
+
+    skip: str = "0"
+    limits: tuple[str, ...] = ("0", "0", "0")
+
+
+def _ends(call: KernelCall) -> _Ends:
+    """Return what a step was joined with."""
+    options = call.step.options
+    if "lowest" not in options:
+        return _Ends()
+    lowest, highest = call.real("lowest"), call.real("highest")
+    is_limited = any(math.isfinite(cast(float, options[name])) for name in ("lowest", "highest"))
+    return _Ends(call.pointer(-1), (str(int(is_limited)), lowest, highest))
+
+
+def takes_ends(step: KernelStep, adds: bool) -> bool:
+    """Whether the form of a kernel does what follows it too, with another array if it `adds` one."""
+    if step.kernel == "linear.forward":
+        return True
+    if step.kernel not in ("conv.forward", "pool.max_forward"):
+        return False
+    x, y = step.arguments[0], step.writes[0]
+    if not (isinstance(x, Buffer) and isinstance(y, Buffer) and is_flat(x.shape, y.shape)):
+        return False
+    return not adds or step.kernel == "conv.forward"
+
+
 def conv(call: KernelCall) -> list[str] | None:
-    """Tiles of up to eight places by 16 filters; None for filters that see one channel alone."""
-    picture = _picture(call, 0, 3, 1)
-    if picture is None or _is_depthwise(picture):
+    """Tiles of up to eight places by 16 filters; Winograd's algorithm; or a filter for each channel."""
+    picture = picture_of(call, 0, 3, 1)
+    if picture is None:
         return None
+    if picture.is_depthwise:
+        return _depthwise(call, picture)
+    if winograd.wins(picture, double=call.double):
+        return _winograd(call, picture)
     packed = _packed(call, 1, picture.groups)
     _, high, wide, made = (1, *picture.y)
     return _conv(
         call, call.pointer(0), packed, call.pointer(2), call.pointer(3), picture,
-        (high * wide * made, wide * made, made),
+        (high * wide * made, wide * made, made), _ends(call),
     )  # fmt: skip
 
 
-def _is_depthwise(picture: _Picture) -> bool:
-    return picture.groups == picture.x[2] and picture.groups > 1
+def _depthwise(call: KernelCall, picture: Picture) -> list[str]:
+    ends = _ends(call)
+    return c_call(
+        "depthwise_images", call.pointer(0), one_filter_each(call, 1), call.pointer(2), ends.skip,
+        call.pointer(3), call.count, *picture.x, *picture.y[:2], *picture.kernel, *picture.stride,
+        *picture.start, *picture.dilation, *ends.limits,
+    )  # fmt: skip
+
+
+def _winograd(call: KernelCall, picture: Picture) -> list[str]:
+    ends, weight = _ends(call), call.values(1)
+    filters, channels = picture.y[2], picture.x[2]
+    if weight is not None:
+        plain = call.memory.constant(call.name(1), weight)
+        packed = call.memory.constant(f"{call.name(1)}_transformed", winograd.transformed(weight))
+    else:
+        plain = call.pointer(1)
+        packed = call.memory.scratch(winograd.filters_size(filters, channels))
+        call.before.extend(c_call("winograd_filters", plain, packed, filters, channels))
+    return c_call(
+        "conv_winograd", call.pointer(0), packed, plain, call.pointer(2), ends.skip, call.pointer(3),
+        call.memory.work(winograd.work(picture)), "WORK", call.count, *picture.x, *picture.y,
+        *picture.start, winograd.STRIP, *ends.limits,
+    )  # fmt: skip
 
 
 def _conv(
-    call: KernelCall, x: str, packed: str, bias: str, y: str, picture: _Picture,
-    steps: tuple[int, int, int],
+    call: KernelCall, x: str, packed: str, bias: str, y: str, picture: Picture,
+    steps: tuple[int, int, int], ends: _Ends,
 ) -> list[str]:  # fmt: skip
     rows, part = picture.part
     return c_call(
-        "conv_images", x, packed, bias, y, call.memory.work(part), "WORK", call.count,
-        *picture.numbers, rows, *steps,
+        "conv_images", x, packed, bias, ends.skip, y, call.memory.work(part), "WORK", call.count,
+        *picture.numbers, rows, *steps, *ends.limits,
     )  # fmt: skip
 
 
 def conv_backward_input(call: KernelCall) -> list[str] | None:
     """A convolution of the gradient for each place that a stride has between two outputs."""
-    picture = _picture(call, 2, 0, 1)
-    if picture is None or _is_depthwise(picture):
+    picture = picture_of(call, 2, 0, 1)
+    if picture is None or _sees_one(picture):
         return None
     if picture.stride != (1, 1) and picture.dilation != (1, 1):
         return None
@@ -138,7 +146,12 @@ def conv_backward_input(call: KernelCall) -> list[str] | None:
     return lines
 
 
-def _is_gathered(picture: _Picture) -> bool:
+def _sees_one(picture: Picture) -> bool:
+    """Whether filters see one channel alone."""
+    return picture.groups == picture.x[2] and picture.groups > 1
+
+
+def _is_gathered(picture: Picture) -> bool:
     """Whether it is less work to multiply each gradient with all taps first.
 
     A convolution back computes with zeros around the gradients, and with vectors of which a few channels
@@ -148,17 +161,17 @@ def _is_gathered(picture: _Picture) -> bool:
         return False
     (height, width, channels), (high, wide, _) = picture.x, picture.y
     taps = math.prod(picture.kernel)
-    columns = _rounded(taps * channels, BLOCK)
-    lanes = _rounded(channels, BLOCK // 2)
+    columns = rounded(taps * channels, BLOCK)
+    lanes = rounded(channels, BLOCK // 2)
     return (
         high * wide * columns <= GATHERED
         and 2 * high * wide * columns < height * width * taps * lanes
     )
 
 
-def _gathered(call: KernelCall, picture: _Picture) -> list[str]:
+def _gathered(call: KernelCall, picture: Picture) -> list[str]:
     (high, wide, filters), channels = picture.y, picture.x[2]
-    columns = _rounded(math.prod(picture.kernel) * channels, BLOCK)
+    columns = rounded(math.prod(picture.kernel) * channels, BLOCK)
     packed = call.memory.scratch(columns * filters)
     return [
         *c_call(
@@ -173,7 +186,7 @@ def _gathered(call: KernelCall, picture: _Picture) -> list[str]:
     ]  # fmt: skip
 
 
-def _phase(call: KernelCall, picture: _Picture, above: int, before: int) -> list[str]:
+def _phase(call: KernelCall, picture: Picture, above: int, before: int) -> list[str]:
     """Return the gradients of the places that lie so far behind a multiple of the stride."""
     filters, seen, *_ = call.shape(1)
     groups, (height, width, channels) = picture.groups, picture.x
@@ -189,7 +202,7 @@ def _phase(call: KernelCall, picture: _Picture, above: int, before: int) -> list
     packed = call.memory.scratch(
         _in_blocks(groups * seen, filters // groups, groups) * math.prod(taps)
     )
-    back = _Picture(
+    back = Picture(
         picture.y, (sizes[0], sizes[1], channels), (taps[0], taps[1]), (1, 1),
         (starts[0], starts[1]), picture.dilation, groups,
     )  # fmt: skip
@@ -202,14 +215,14 @@ def _phase(call: KernelCall, picture: _Picture, above: int, before: int) -> list
         ),
         *_conv(
             call, call.pointer(0), packed, "0", f"{target} + {offset}" if offset else target, back,
-            (height * width * channels, step_h * width * channels, step_w * channels),
+            (height * width * channels, step_h * width * channels, step_w * channels), _Ends(),
         ),
     ]  # fmt: skip
 
 
 def conv_backward_weight(call: KernelCall) -> list[str] | None:
     """Tiles of up to eight numbers that a window sees by 16 filters, over all places."""
-    picture = _picture(call, 0, 1, 2)
+    picture = picture_of(call, 0, 1, 2)
     if picture is None:
         return None
     filters, seen, *kernel = call.shape(2)
@@ -230,9 +243,10 @@ def conv_backward_weight(call: KernelCall) -> list[str] | None:
 def linear(call: KernelCall) -> list[str]:
     """Tiles of up to eight rows by 16 outputs."""
     outputs, inputs = call.shape(1)
+    ends = _ends(call)
     return c_call(
-        "linear_rows", call.pointer(0), _packed(call, 1, 1), call.pointer(2), call.pointer(3),
-        call.rows(0, inputs), inputs, outputs,
+        "linear_rows", call.pointer(0), _packed(call, 1, 1), call.pointer(2), ends.skip,
+        call.pointer(3), call.rows(0, inputs), inputs, outputs, *ends.limits,
     )  # fmt: skip
 
 
@@ -290,6 +304,7 @@ def max_pool(call: KernelCall) -> list[str] | None:
     return c_call(
         "max_pool_of_many", call.pointer(0), call.pointer(1), call.count,
         *pool.x, *pool.y[:2], *pool.kernel, *pool.stride, *pool.start, *pool.dilation,
+        *_ends(call).limits,
     )  # fmt: skip
 
 
@@ -307,25 +322,20 @@ def max_pool_backward(call: KernelCall) -> list[str] | None:
     )  # fmt: skip
 
 
-def _pool(call: KernelCall) -> _Picture | None:
+def _pool(call: KernelCall) -> Picture | None:
     """Return a pool of pictures, as the convolution with the same window."""
     x, y, kernel = call.shape(0), call.shape(1), call.ints("kernel")
-    if not _is_flat(x, y):
+    if not is_flat(x, y):
         return None
     ((_, *of_x), (_, *of_y), (_, *window), (_, *stride), (_, *dilation)) = (
         volume(each, 1)
         for each in (x[:-1], y[:-1], kernel, call.ints("stride"), call.ints("dilation"))
     )
     _, *start = pads(call)[::2]
-    return _Picture(
+    return Picture(
         (*of_x, x[-1]), (*of_y, y[-1]), (window[0], window[1]), (stride[0], stride[1]),
         (start[0], start[1]), (dilation[0], dilation[1]), 1,
     )  # fmt: skip
-
-
-def _is_flat(*shapes: tuple[int, ...]) -> bool:
-    """Whether shapes are those of signals or pictures, and have numbers as sizes."""
-    return all(len(s) < 4 and all(isinstance(n, int) for n in s) for s in shapes)
 
 
 # A form returns the lines of C; None if there are none for these sizes, and another form is taken.

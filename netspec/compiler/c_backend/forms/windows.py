@@ -57,7 +57,7 @@ def packed_taps(call: KernelCall, index: int) -> str:
     return packed
 
 
-def _one_filter_each(call: KernelCall, index: int) -> str:
+def one_filter_each(call: KernelCall, index: int) -> str:
     """Return the filters (C, 1, ...) of a depthwise layer as (..., C), as above."""
     weight = call.values(index)
     if weight is not None:
@@ -95,7 +95,7 @@ def conv(call: KernelCall) -> list[str]:
         )  # fmt: skip
     if shape[1] == 1 and groups == shape[0]:
         return c_call(
-            "depthwise_conv", call.pointer(0), _one_filter_each(call, 1), *map(call.pointer, (2, 3)),
+            "depthwise_conv", call.pointer(0), one_filter_each(call, 1), *map(call.pointer, (2, 3)),
             height, width, x[-1], y_height, y_width,
             *kernel[1:], *stride[1:], *starts[1:], *dilation[1:],
         )  # fmt: skip

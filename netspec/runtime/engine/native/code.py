@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netspec import codes
+from netspec.compiler.c_backend.ends import with_ends
 from netspec.compiler.c_backend.folding import Constants
+from netspec.compiler.c_backend.forms.engine import takes_ends
 from netspec.compiler.c_backend.memory import without_unread
 from netspec.compiler.c_backend.program_file import FUNCTIONS, ProgramSource, program_source
 from netspec.compiler.ir.graph import Graph
@@ -56,6 +58,7 @@ def native_program(
             constants.fold(plan.forward, batched=False), list(plan.outputs.values())
         )
         plan = dataclasses.replace(plan, forward=tuple(steps))
+    plan = with_ends(plan, takes=takes_ends)
     source = program_source(graph, plan, constants, dtype)
     return Program(graph, plan, dtype, make=partial(NativeCode, source=source), records=False)
 

@@ -127,7 +127,7 @@ static void conv_images_backward_gathered(const real *dy, const real *packed, re
             for (int first = 0; first < columns; first += BLOCK)
                 tile_along(places - r < most ? places - r : most, &walk, dy + (n * places + r) * filters,
                            dy_at, packed + first * filters, 0, FROM_ZERO, parts + r * columns + first,
-                           part_at, BLOCK, 0);
+                           0, part_at, BLOCK, 0, 0);
         for (int i = 0; i < height; i++)
             for (int j = 0; j < width; j++, to += channels) {
                 const int below = i + top - y_height + 1, behind = j + left - y_width + 1;

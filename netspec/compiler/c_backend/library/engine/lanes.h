@@ -33,6 +33,12 @@ enum { LANES = VECTOR_BYTES / sizeof(real), BLOCK = 16 };
 #else
 #define THIS_THREAD 0
 #endif
+/* Loops that are as fast turn by turn: without this their few turns would have a copy each. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define ROLLED _Pragma("GCC unroll 1")
+#else
+#define ROLLED
+#endif
 /* Loops whose turns do not read what other turns write. */
 #if defined(__clang__)
 #define APART _Pragma("clang loop vectorize(assume_safety)")
@@ -58,4 +64,31 @@ static INLINE void put_lanes(Vector all, real *to, int count)
     AT(each) = all;
     for (int o = 0; o < LANES && o < count; o++)
         to[o] = each[o];
+}
+
+/* What numbers are kept within before they are written; a NaN stays. */
+typedef struct {
+    real lowest, highest;
+} Limits;
+
+static INLINE Vector limited(Vector sums, const Limits *limits)
+{
+    const Vector lowest = (Vector){0} + limits->lowest, highest = (Vector){0} + limits->highest;
+    const Vector above = CHOSEN(sums < lowest, lowest, sums);
+    return CHOSEN(above > highest, highest, above);
+}
+
+/* As many numbers as a vector has, or the first of them. */
+static INLINE Vector lanes_of(const real *from, int high)
+{
+    return high >= LANES ? READ(from) : some_lanes(from, high);
+}
+
+/* Writes a vector, or the first of its numbers. */
+static INLINE void write_lanes(Vector all, real *to, int high)
+{
+    if (high >= LANES)
+        AT(to) = all;
+    else
+        put_lanes(all, to, high);
 }

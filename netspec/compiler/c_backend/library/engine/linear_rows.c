@@ -1,6 +1,6 @@
 /* Some blocks of outputs of one row at a time, because each sum waits for its last addition. */
 static INLINE void blocks_of_row(const int blocks, const real *x, const real *packed, const real *bias,
-                                 real *y, int inputs, int high)
+                                 const real *skip, real *y, int inputs, int high, const Limits *limits)
 {
     enum { EACH = BLOCK / LANES, MOST = 3 };
     Vector sums[MOST * EACH];
@@ -14,35 +14,46 @@ static INLINE void blocks_of_row(const int blocks, const real *x, const real *pa
             sums[v] += x[i] * READ(packed + (v / EACH * inputs + i) * BLOCK + v % EACH * LANES);
     for (int v = 0; v < blocks * EACH; v++)
         AT(each + v * LANES) = sums[v];
-    for (int o = 0; o < high; o++)
-        y[o] = each[o];
+    for (int o = 0; o < high; o += LANES) {
+        Vector sum = READ(each + o);
+        if (skip)
+            sum += lanes_of(skip + o, high - o);
+        if (limits)
+            sum = limited(sum, limits);
+        write_lanes(sum, y + o, high - o);
+    }
 }
 
 /* What `linear_rows` computes for one row, with the same bits. */
-static void linear_row(const real *x, const real *packed, const real *bias, real *y, int inputs, int outputs)
+static void linear_row(const real *x, const real *packed, const real *bias, const real *skip, real *y,
+                       int inputs, int outputs, const Limits *limits)
 {
     PARALLEL_IF((double)inputs * outputs > PRODUCTS)
     for (int o = 0; o < outputs; o += 3 * BLOCK) {
-        const real *with = packed + o * inputs, *added = bias ? bias + o : 0;
+        const real *block = packed + o * inputs, *added = bias ? bias + o : 0;
+        const real *with = skip ? skip + o : 0;
         const int high = outputs - o;
         if (high > 2 * BLOCK)
-            blocks_of_row(3, x, with, added, y + o, inputs, high < 3 * BLOCK ? high : 3 * BLOCK);
+            blocks_of_row(3, x, block, added, with, y + o, inputs,
+                          high < 3 * BLOCK ? high : 3 * BLOCK, limits);
         else if (high > BLOCK)
-            blocks_of_row(2, x, with, added, y + o, inputs, high);
+            blocks_of_row(2, x, block, added, with, y + o, inputs, high, limits);
         else
-            blocks_of_row(1, x, with, added, y + o, inputs, high);
+            blocks_of_row(1, x, block, added, with, y + o, inputs, high, limits);
     }
 }
 
 /* Fully connected: y[r][o] = bias[o] + sum over i of x[r][i] * weight[o][i], with blocks of 16 outputs,
-   [block][input][output in the block]. Threads share the tiles. */
-static void linear_rows(const real *x, const real *packed, const real *bias, real *y,
-                        int rows, int inputs, int outputs)
+   [block][input][output in the block]. Threads share the tiles. `skip` and limits are those of
+   `conv_images`. */
+static void linear_rows(const real *x, const real *packed, const real *bias, const real *skip, real *y,
+                        int rows, int inputs, int outputs, int is_limited, real lowest, real highest)
 {
+    const Limits limits = {lowest, highest};
     const int blocks = (outputs + BLOCK - 1) / BLOCK, parts = (rows + 47) / 48;
     const Walk walk = {1, 0, 0, 1, 0, 0, inputs, 1, BLOCK};
     if (rows == 1) {
-        linear_row(x, packed, bias, y, inputs, outputs);
+        linear_row(x, packed, bias, skip, y, inputs, outputs, is_limited ? &limits : 0);
         return;
     }
     PARALLEL_IF((double)rows * inputs * outputs > PRODUCTS)
@@ -57,7 +68,8 @@ static void linear_rows(const real *x, const real *packed, const real *bias, rea
         for (int r = r0; r < r1; r += most)
             tile_along(r1 - r < most ? r1 - r : most, &walk, x + r * inputs, x_at,
                        packed + o * inputs, bias ? bias + o : 0, bias ? FROM_BIAS : FROM_ZERO,
-                       y + r * outputs + o, y_at, high, 0);
+                       y + r * outputs + o, skip ? skip + r * outputs + o : 0, y_at, high, 0,
+                       is_limited ? &limits : 0);
     }
 }
 
@@ -92,7 +104,7 @@ static void linear_rows_backward_input(const real *dy, const real *weight, real 
         }
         for (int r = 0; r < rows; r += most)
             tile_along(rows - r < most ? rows - r : most, &walk, dy + r * outputs, dy_at, block, 0,
-                       FROM_ZERO, dx + r * inputs + i, dx_at, high, 0);
+                       FROM_ZERO, dx + r * inputs + i, 0, dx_at, high, 0, 0);
     }
 }
 

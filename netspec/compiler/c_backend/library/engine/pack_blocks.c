@@ -53,3 +53,34 @@ static void pack_taps_of_filters(const real *weight, real *packed, int filters, 
                             ? weight[(o * channels + i % channels) * taps + i / channels] : 0;
     }
 }
+
+/* Filters weight[o][c][3][3] as Winograd's algorithm multiplies them, [block of 16][place of 36][channel]
+   [filter in the block]: G * weight * the transpose of G, with zeros behind the last filter. */
+static void winograd_filters(const real *weight, real *packed, int filters, int channels)
+{
+    static const real G[6][3] = {
+        {(real)1 / 4, 0, 0}, {-(real)1 / 6, -(real)1 / 6, -(real)1 / 6},
+        {-(real)1 / 6, (real)1 / 6, -(real)1 / 6}, {(real)1 / 24, (real)1 / 12, (real)1 / 6},
+        {(real)1 / 24, -(real)1 / 12, (real)1 / 6}, {0, 0, 1},
+    };
+    const int blocks = (filters + BLOCK - 1) / BLOCK;
+    PARALLEL_IF(filters * channels * 36 > NUMBERS)
+    for (int item = 0; item < blocks * channels; item++) {
+        const int first = item / channels * BLOCK, c = item % channels;
+        real *to = packed + (first * 36 * channels + c * BLOCK);
+        real half[6][3][BLOCK];
+        for (int r = 0; r < 6; r++)
+            for (int l = 0; l < 3; l++)
+                for (int o = 0; o < BLOCK; o++) {
+                    const real *w = weight + ((first + o) * channels + c) * 9 + l;
+                    half[r][l][o] = first + o < filters
+                                        ? G[r][0] * w[0] + G[r][1] * w[3] + G[r][2] * w[6] : 0;
+                }
+        for (int r = 0; r < 6; r++)
+            for (int s = 0; s < 6; s++)
+                for (int o = 0; o < BLOCK; o++)
+                    to[(r * 6 + s) * channels * BLOCK + o] = G[s][0] * half[r][0][o]
+                                                             + G[s][1] * half[r][1][o]
+                                                             + G[s][2] * half[r][2][o];
+    }
+}

@@ -6,13 +6,15 @@ static INLINE Vector larger_lanes(Vector a, Vector b)
 }
 
 /* What `max_pool` computes, for all images. Vectors may write into the next place of a row, which is
-   written over. */
+   written over. The limits are those of `conv_images`. */
 static void max_pool_of_many(const real *x, real *y, int images,
                              int height, int width, int channels,
                              int y_height, int y_width, int kernel_h, int kernel_w,
                              int stride_h, int stride_w, int top, int left,
-                             int dilation_h, int dilation_w)
+                             int dilation_h, int dilation_w,
+                             int is_limited, real lowest, real highest)
 {
+    const Limits limits = {lowest, highest};
     PARALLEL_IF((double)images * height * width * channels > NUMBERS)
     for (int row = 0; row < images * y_height; row++) {
         const int n = row / y_height, above = row % y_height * stride_h - top;
@@ -37,6 +39,8 @@ static void max_pool_of_many(const real *x, real *y, int images,
                             + ((above + k * dilation_h) * width + before + l * dilation_w) * channels;
                         most = larger_lanes(most, whole ? READ(seen) : some_lanes(seen, high));
                     }
+                if (is_limited)
+                    most = limited(most, &limits);
                 if (high >= LANES || (few && j + 1 < y_width))
                     AT(to + c) = most;
                 else

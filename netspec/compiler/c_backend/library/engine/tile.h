@@ -5,8 +5,9 @@
                        * b[k * b_row + l * b_column + i * b_next + o]
 
    with `high` columns o, at most `V` vectors. The place of p is a_at[p], or p itself where `a_at` is 0.
-   The sums start as `bias` has them, or as y has them, or as 0. With `spill` numbers behind the columns
-   of all rows but the last are written over. */
+   The sums start as `bias` has them, or as y has them, or as 0. What `skip` has is added to them, whose
+   places are those of y, and then they are kept within `limits`, if there are any. With `spill` numbers
+   behind the columns of all rows but the last are written over. */
 #define EACH_ROW(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
 #define ZERO(p) \
     Vector s##p = {0}, t##p = {0}; \
@@ -32,6 +33,19 @@
         if (V == 2) \
             t##p += a##p[i * a_next] * b1; \
     }
+#define JOIN(p) \
+    if (p < P) { \
+        const real *with = skip + y_at[p]; \
+        s##p += whole ? READ(with) : some_lanes(with, high); \
+        if (V == 2) \
+            t##p += whole ? READ(with + LANES) : some_lanes(with + LANES, high - LANES); \
+    }
+#define LIMIT(p) \
+    if (p < P) { \
+        s##p = limited(s##p, limits); \
+        if (V == 2) \
+            t##p = limited(t##p, limits); \
+    }
 #define STORE(p) \
     if (p < P) { \
         real *to = y + y_at[p]; \
@@ -47,7 +61,8 @@
     }
 static INLINE void tile(const int P, const int V, const int along, const Walk *walk,
                         const real *a, const int *a_at, const real *b, const real *bias, int start,
-                        real *y, const int *y_at, int high, int spill)
+                        real *y, const real *skip, const int *y_at, int high, int spill,
+                        const Limits *limits)
 {
     const int a_next = along ? 1 : walk->a_next, b_next = along ? BLOCK : walk->b_next;
     const int count = walk->count, whole = high >= V * LANES;
@@ -71,18 +86,25 @@ static INLINE void tile(const int P, const int V, const int along, const Walk *w
                 EACH_ROW(ADD)
             }
         }
+    if (skip) {
+        EACH_ROW(JOIN)
+    }
+    if (limits) {
+        EACH_ROW(LIMIT)
+    }
     EACH_ROW(STORE)
 }
 
 #define CASE(P) \
     case P: \
         if (P <= MOST_ROWS(V)) \
-            tile(P <= MOST_ROWS(V) ? P : 1, V, along, walk, a, a_at, b, bias, start, y, y_at, high, \
-                 spill); \
+            tile(P <= MOST_ROWS(V) ? P : 1, V, along, walk, a, a_at, b, bias, start, y, skip, y_at, \
+                 high, spill, limits); \
         break;
 static INLINE void tile_of(int rows, const int V, const int along, const Walk *walk,
                            const real *a, const int *a_at, const real *b, const real *bias, int start,
-                           real *y, const int *y_at, int high, int spill)
+                           real *y, const real *skip, const int *y_at, int high, int spill,
+                           const Limits *limits)
 {
     switch (rows) {
         CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8)

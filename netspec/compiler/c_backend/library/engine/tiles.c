@@ -7,14 +7,17 @@ static int tile_rows(int high)
 /* A tile whose rows are anywhere in `a`, with numbers that follow each other, and a block of filters. */
 static void tile_along(int rows, const Walk *walk, const real *a, const int *a_at,
                        const real *b, const real *bias, int start,
-                       real *y, const int *y_at, int high, int spill)
+                       real *y, const real *skip, const int *y_at, int high, int spill,
+                       const Limits *limits)
 {
     for (int o = 0; o < high; o += 2 * LANES) {
-        const real *added = bias ? bias + o : 0;
+        const real *added = bias ? bias + o : 0, *with = skip ? skip + o : 0;
         if (high - o > LANES)
-            wide_tile_along(rows, walk, a, a_at, b + o, added, start, y + o, y_at, high - o, spill);
+            wide_tile_along(rows, walk, a, a_at, b + o, added, start, y + o, with, y_at,
+                            high - o, spill, limits);
         else
-            narrow_tile_along(rows, walk, a, a_at, b + o, added, start, y + o, y_at, high - o, spill);
+            narrow_tile_along(rows, walk, a, a_at, b + o, added, start, y + o, with, y_at,
+                            high - o, spill, limits);
     }
 }
 
@@ -32,13 +35,16 @@ static void tile_across(int rows, const Walk *walk, const real *a, const real *b
 
 /* A tile whose rows follow each other in `a`, with numbers that do so too, and a block of filters. */
 static void tile_beside(int rows, const Walk *walk, const real *a, const real *b, const real *bias, int start,
-                        real *y, const int *y_at, int high, int spill)
+                        real *y, const real *skip, const int *y_at, int high, int spill,
+                        const Limits *limits)
 {
     for (int o = 0; o < high; o += 2 * LANES) {
-        const real *added = bias ? bias + o : 0;
+        const real *added = bias ? bias + o : 0, *with = skip ? skip + o : 0;
         if (high - o > LANES)
-            wide_tile_beside(rows, walk, a, b + o, added, start, y + o, y_at, high - o, spill);
+            wide_tile_beside(rows, walk, a, b + o, added, start, y + o, with, y_at,
+                            high - o, spill, limits);
         else
-            narrow_tile_beside(rows, walk, a, b + o, added, start, y + o, y_at, high - o, spill);
+            narrow_tile_beside(rows, walk, a, b + o, added, start, y + o, with, y_at,
+                            high - o, spill, limits);
     }
 }
