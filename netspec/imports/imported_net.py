@@ -65,6 +65,7 @@ class ImportedNode:
         scopes: the calls of modules that enclose it, the outermost first, without the net itself
             and without the layer's own module.
         place: where it was written, if that is known.
+        called: what the source calls the value; empty if that is not known.
     """
 
     value: str
@@ -76,6 +77,7 @@ class ImportedNode:
     label: str = ""
     scopes: tuple[Scope, ...] = ()
     place: Place | None = None
+    called: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,10 +90,12 @@ class Proof:
     Attributes:
         difference: the largest difference of outputs, as a part of the largest number in them.
         tells_apart: whether the outputs depend on the inputs, so that a wrong layer would show.
+        peak: the largest number of the output that differs most.
     """
 
     difference: float
     tells_apart: bool
+    peak: float
 
 
 def compared(
@@ -122,7 +124,7 @@ def compared(
     ours = Model(net.graph)
     ours.load_state_dict({name: state[name] for name in net.graph.saved()})
     still = closed(net.graph)
-    worst, apart, spread = 0.0, 0.0, 0.0
+    worst, apart, spread, peak_there = 0.0, 0.0, 0.0, 0.0
     for seed, count in enumerate(batches):
         batch = random_inputs(still, count, np.random.default_rng(seed))
         found = ours.forward(batch)
@@ -135,12 +137,13 @@ def compared(
             gaps, peak = distances(expected, got)
             scale, difference = peak or 1.0, float(gaps.max(initial=0))
             worst = max(worst, difference / max(scale, smallest))
-            apart = max(apart, difference / scale)
+            if difference / scale >= apart:
+                apart, peak_there = difference / scale, peak
             spread = max(spread, float(np.ptp(expected, axis=0).max(initial=0)) / scale)
     if not (worst <= tolerance and apart <= _SAME_SMALL):
         message = f"the net computes something else: {apart:.1e} of the largest output apart"
         raise NetspecError.simple(codes.IMPORT_DIFFERS, message, "nothing was written")
-    return Proof(apart, spread > _SAME_FOR_ALL)
+    return Proof(apart, spread > _SAME_FOR_ALL, peak_there)
 
 
 def closed(graph: Graph) -> Graph:

@@ -24,11 +24,15 @@ class Names:
 
     def fresh(self, hint: str) -> str:
         """Return a name that is not used yet, like the hint if there is one, and use it."""
-        usable = [hint] if hint and self.is_free(hint) and hint not in registry() else []
+        usable = [hint] if self.can_be(hint) else []
         usable += [name for name in _COMMON if self.is_free(name)]
         name = usable[0] if usable else self._numbered(hint or "y")
         self.take(name)
         return name
+
+    def can_be(self, hint: str) -> bool:
+        """Whether a value can have a name that it would have elsewhere."""
+        return bool(hint) and self.is_free(hint) and hint not in registry()
 
     def word(self, base: str) -> str:
         """Return a name for a constant, with a number behind it if need be, and use it."""

@@ -190,7 +190,7 @@ class Case:
 
 WRITTEN = {
     "an encoder": Case(Encoder, lambda: whole(9, 2, 5), "constant mask: [1, 1, 5] = ones"),
-    "a decoder": Case(Decoder, lambda: whole(9, 2, 5), "then = -3.4e+38"),
+    "a decoder": Case(Decoder, lambda: whole(9, 2, 5), "causal = true"),
     "a causal table": Case(Causal, lambda: torch.randn(2, 5, 3), "-3.4e+38"),
     "masks": Case(Masks, lambda: torch.randn(2, 6), "maximum(number = 0.0)"),
     "zeros and places": Case(Padded, lambda: torch.randn(2, 3, 4, 4), "zeros_like: [3, 4, 4]"),

@@ -69,13 +69,13 @@ def test_classes_become_blocks_with_arguments_conditions_and_loops() -> None:
         text
         == """\
 block Residual(channels, stride = 1) x {
-    main = x
+    y = x
         -> conv: conv(channels, 3, stride = stride, pad = 1, bias = false)
         -> norm: batch_norm -> relu
     if stride != 1 {
         x = x -> shortcut: conv(channels, 1, stride = stride)
     }
-    return main + x
+    return y + x
 }
 
 net Residuals {
@@ -295,7 +295,7 @@ def test_masks_places_and_a_tied_weight_come_in(causal: bool) -> None:
     found = import_torch(Reader(causal), {"tokens": tokens, "mask": mask}, prove="full")
     assert "input mask: bool[5]" in found.text
     assert "x -> places: Places" in found.text
-    assert f"attention(y, z, x1, x2{', causal = true' if causal else ''})" in found.text
+    assert f"attention(q, k, v, x2{', causal = true' if causal else ''})" in found.text
     assert "head: linear(11, bias = false, weight = embed.weight)" in found.text
     assert found.notes == ("`head.weight` is `embed.weight`, and loads under that name",)
 

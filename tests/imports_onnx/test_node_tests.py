@@ -87,10 +87,16 @@ def imported(one: NodeTest, folder: Path) -> tuple[netspec.Net, OnnxImport, dict
 
 
 def values(net: netspec.Net, found: OnnxImport, inputs: dict[str, np.ndarray]) -> Iterator[Any]:
-    """What each evaluator computes for the only output, with its name."""
+    """What each evaluator computes for the only output, with its name.
+
+    A single number for each image has an axis in the net.
+    """
     graph = net.graph
-    assert not found.borders.inputs
-    given = {name: np.asarray(inputs[own], np.float64) for name, own in found.inputs.items()}
+    assert all(border.flat for border in found.borders.inputs.values())
+    given = {
+        name: np.asarray(inputs[own], np.float64).reshape(-1, *graph.inputs[name])
+        for name, own in found.inputs.items()
+    }
     state = {
         n: np.asarray(a, np.int64 if a.dtype.kind in "iu" else np.float64)
         for n, a in found.state.items()
@@ -125,7 +131,9 @@ def check(one: NodeTest, folder: Path) -> None:
         AssertionError: naming the evaluator and what differs.
     """
     net, found, inputs = imported(one, folder)
-    expected = one.expected.astype(np.float64)
+    expected = found.borders.output(
+        next(iter(found.outputs.values())), one.expected.astype(np.float64)
+    )
     finite = np.isfinite(expected)
     for who, value in values(net, found, inputs):
         assert value.shape == expected.shape, f"{who}: {value.shape} for {expected.shape}"

@@ -132,6 +132,12 @@ PATTERNS: dict[str, tuple[tuple[int, ...], Graph, dict[str, np.ndarray], str]] =
         PICTURE, SHUFFLE, {"apart": ints(-1, 2, 4, 6, 6), "whole": ints(-1, 8, 6, 6)},
         "x -> channel_shuffle(2)",
     ),
+    "a sum of one value": (
+        VECTOR,
+        [node("Sum", "x", "a"), node("Max", "a", "b"), node("Mean", "b", "c"), node("Relu", "c", "y")],
+        {}, "x -> relu",
+    ),
+    "a number for each image": ((), [node("Tan", "x", "a"), node("Sum", "a", "y")], {}, "y / z"),
     "a cut along two axes": (
         PICTURE, [node("Slice", "x from to axes", "y")],
         {"from": ints(0, 0, 1, 2), "to": ints(2**62, 8, -1, 2**62), "axes": ints(0, 1, 2, 3)},

@@ -67,7 +67,7 @@ class Item:
     labels: frozenset[str] = frozenset()  # that its constants name
     patterns: Mapping[str, Pattern] = field(default_factory=dict)
     counting: Counting | None = None  # how the initial numbers of a tensor count
-
+    called: str = ""  # what the source calls its value
     lists: frozenset[str] = frozenset()  # constants that are lists, one number an axis
 
     @property
@@ -112,7 +112,7 @@ def items_of(
             if made.label not in declared:
                 declared.add(made.label)
                 items.append(replace(made, callee=f"={SHARED} {made.callee}", refs=(), count=0))
-            made = Item(made.label, "", made.count, {}, made.refs)
+            made = Item(made.label, "", made.count, {}, made.refs, called=made.called)
         for part, value in enumerate(values):
             refs[value] = Ref(False, len(items), part)
         made.values = tuple(values)
@@ -172,7 +172,7 @@ def _node_item(node: ImportedNode, prefix: str, refs: tuple[Ref, ...]) -> Item:
     return Item(
         node.op, label, 1, constants | ties, refs, tuple(required), defaults,
         labels=frozenset(tie.partition(".")[0] for tie in ties.values()), patterns=patterns,
-        lists=frozenset(lists),
+        lists=frozenset(lists), called=node.called,
     )  # fmt: skip
 
 

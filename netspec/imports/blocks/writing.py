@@ -255,6 +255,11 @@ class Writing:
         if part == 0 and frozenset(slot.items) == everything:
             dying = [self._name_of(s) for s in read if self._dies(s, at)]
             usable = [n for n in dying if n not in self._expressions.pinned]
+            called = self._source_name(at)
+            if called in usable or self._names.can_be(called):
+                self._names.take(called)
+                self._called[ref] = called
+                return called
             if usable:
                 first = self._lined_up.inputs[0] if self._lined_up.inputs else ""
                 name = first if first in usable else usable[0]
@@ -276,8 +281,18 @@ class Writing:
         is_declared = not source.is_input and self._lined_up.slots[source.index].key[0][0] == "="
         return not is_declared and max(self._reads[source]) <= at
 
+    def _source_name(self, at: int) -> str:
+        """Return what the source calls a value, if all calls have the same name for it; else nothing."""
+        names = {item.called for item in self._lined_up.slots[at].items.values()}
+        return names.pop() if len(names) == 1 else ""
+
     def _hint(self, at: int) -> str:
-        """Return what a value may be called: what the labels of the layers that follow have in front."""
+        """Return what a value may be called: by the source, or by what the labels of the layers that
+        follow have in front.
+        """
+        called = self._source_name(at)
+        if self._names.can_be(called):
+            return called
         if not self._lined_up.is_block and self._names.is_free("x"):
             return "x"
         labels = []

@@ -36,6 +36,8 @@ def apart(op: FileOperator, constants: Constants, batch: int | None) -> Sequence
     """
     if not op.outputs:
         return (op,)
+    if op.operator in _OF_ANY_COUNT and len(op.inputs) == 1:
+        return (part_of(op, "Identity", op.inputs, op.outputs),)
     formula = None if constants.is_fixed(op.outputs[0]) else _formula(op)
     if formula is not None:
         return _written(op, pattern_of(formula), constants)
@@ -124,6 +126,8 @@ def _one_by_one(op: FileOperator, constants: Constants) -> Sequence[FileOperator
     return found
 
 
+# Those that take any number of values, and give a single one as it is.
+_OF_ANY_COUNT = frozenset(["Max", "Mean", "Min", "Sum"])
 _FOREIGN = {"Gather": _selected, "Unsqueeze": _one_by_one}
 
 _KEYS = (0, 2, 3, 1)

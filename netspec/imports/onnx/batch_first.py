@@ -98,7 +98,8 @@ class View:
 
 # Those of no op, or that pass numbers on.
 _OTHER_POINTWISE = frozenset(
-    "Cast Ceil Dropout Equal Floor GreaterOrEqual Identity LessOrEqual Not Or Reciprocal".split()
+    "Cast Ceil Dropout Equal Floor GreaterOrEqual Identity LessOrEqual Mean Not Or Reciprocal Swish"
+    " Tan".split()
 )
 
 

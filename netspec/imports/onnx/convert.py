@@ -13,13 +13,14 @@ import numpy as np
 from netspec.compiler.ir.graph import Shape
 from netspec.compiler.onnx_backend import NORMALIZES
 from netspec.diagnostics import Diagnostic, NetspecError
+from netspec.imports.allowances import allowed
 from netspec.imports.imported_net import ImportedNet
 from netspec.imports.imported_text import ImportedText
 from netspec.imports.onnx.front import OnnxImport, read_onnx
 from netspec.imports.onnx.proto_file import Array, shown_name, wrong
 from netspec.imports.outline import Outline
 from netspec.imports.problems import told
-from netspec.imports.proof import BATCHES, TOLERANCE, checked_text, compared, require_same_names
+from netspec.imports.proof import BATCHES, TOLERANCE, compared, require_same_names
 from netspec.imports.structure import structured
 from netspec.imports.text import net_text
 from netspec.runtime.data.input_normalization import InputNormalization, normalization_from_json
@@ -56,8 +57,7 @@ def import_onnx(path: Path, sizes: Mapping[str, Shape] | None = None) -> Importe
     if imported.problems:
         raise NetspecError(_inexpressible(imported))
     outline, notes = _structured(imported.net)
-    text = net_text(outline)
-    checked = checked_text(path.name, text)
+    text, checked = allowed(path.name, net_text(outline))
     require_same_names(checked, imported.state)
     batches = BATCHES if imported.batch is None else (imported.batch,) * 2
     run = _runner(path, imported)
@@ -65,6 +65,11 @@ def import_onnx(path: Path, sizes: Mapping[str, Shape] | None = None) -> Importe
     proof = compared(checked, imported.state, run, batches, _SMALLEST, tolerance)
     if not proof.tells_apart:
         notes = (*notes, _SAYS_LITTLE)
+    if proof.difference > tolerance:
+        notes = (
+            *notes,
+            f"the outputs are at most {proof.peak:.1e} here, which rounding is a part of",
+        )
     about = imported.metadata
     return ImportedText(
         text, checked, imported.state, proof.difference, (*imported.notes, *notes),

@@ -117,7 +117,11 @@ class _Recognition:
                     self._order[part] = len(self._order)
                     self._read(part)
         ends = {name: self._same.get(v, v) for name, v in self._graph.outputs.items()}
-        numbers = {name: own for name, v in ends.items() if (own := self._batch_first.number_of(v))}
+        numbers = {
+            name: self._same.get(own, own)
+            for name, v in ends.items()
+            if (own := self._batch_first.number_of(v))
+        }
         return replace(self._used({**ends, **numbers}), numbers=frozenset(numbers))
 
     # -- one operator
@@ -297,6 +301,8 @@ class _Recognition:
         ranks = [len(v.shape) for v in layer.inputs if v.shape is not None]
         found: list[Shape] = []
         for value in layer.inputs:
+            if value.shape == ():  # a single number for each image, which no layer takes
+                return None
             if value.shape is not None:
                 found.append(value.shape)
                 continue

@@ -38,6 +38,8 @@ from netspec.imports.imported_net import (
     Scope,
 )
 from netspec.imports.number_lists import numbers_length
+from netspec.imports.torch_front.hand_attention import with_attention
+from netspec.imports.torch_front.line_names import assigned_names, with_line_names
 from netspec.imports.torch_front.number_kinds import (
     are_quantities,
     filling_number,
@@ -159,6 +161,7 @@ def read_graph(
         table: what operators are in netspec.
         module: the module itself, from which attributes are read; a saved trace has none.
     """
+    with_attention(program)
     reader = _Reader(program, table, module)
     reader.read(input_names)
     return reader.result(name, output_names)
@@ -219,7 +222,7 @@ class _Reader:
         net = ImportedNet(
             name,
             tuple(self.inputs),
-            tuple(self.nodes),
+            tuple(with_line_names(self.nodes, self.outputs)),
             dict(zip(names, self.outputs, strict=True)),
             self._declared(),
         )
@@ -1071,7 +1074,8 @@ class _Reader:
 
     @staticmethod
     def _constant_name(node: fx.Node) -> str:
-        return assigned_name(_place(node)) or re.sub(r"_\d+$", "", _snake(node.name))
+        names = assigned_names(_place(node))
+        return names[0] if len(names) == 1 else re.sub(r"_\d+$", "", _snake(node.name))
 
     def _layout(self, value: Any) -> AtenTensor:
         """Return a tensor without its name: its shape for one image, and where the batch is.
@@ -1274,15 +1278,6 @@ def _place(node: fx.Node) -> Place | None:
         return None
     file, line, text = own[-1]
     return Place(file, int(line), text.strip())
-
-
-_ASSIGNMENT = re.compile(r"([A-Za-z_]\w*) = ")
-
-
-def assigned_name(place: Place | None) -> str:
-    """Return the name that a line of Python gives its value; empty if it gives none."""
-    found = _ASSIGNMENT.match(place.text) if place is not None else None
-    return found[1] if found else ""
 
 
 def _filling_name(node: fx.Node) -> str:
