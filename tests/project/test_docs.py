@@ -17,6 +17,7 @@ Console and Python blocks run in a folder that has the repository's `networks` a
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 import sys
@@ -28,6 +29,7 @@ from typing import Any
 
 import pytest
 
+import netspec
 from netspec import cli
 from netspec.compiler import parse
 from netspec.compiler.analysis.costs_text import COLUMNS
@@ -136,6 +138,11 @@ def test_a_sample_compiles(block: Block, tmp_path: Path) -> None:
     found = [d.code for d in result.diagnostics]
     expected = block.option("error") or block.option("warning")
     assert found == ([expected] if expected else []), "\n".join(map(str, result.diagnostics))
+    for name in result.graphs if importlib.util.find_spec("torch") else ():
+        source = netspec.load(path, net=name).source("torch")
+        made: dict[str, Any] = {}
+        exec(compile(source, f"<{name}>", "exec"), made)
+        made[name]()
 
 
 def console_blocks() -> Iterator[Any]:

@@ -172,6 +172,35 @@ def test_the_class_with_another_argument_is_the_net_with_it(name, argument):
     assert str(ours) == str(theirs)
 
 
+@pytest.mark.parametrize(
+    ("head", "asked", "is_kept"),
+    [
+        ("", "params < 10**6", False),
+        ("", "receptive_field > 0 and macs < 10**6", False),
+        ("", "x.receptive_field == 3", False),
+        ("", "[x.receptive_field][0] == 3", False),
+        ("params = 3", "params < 9", True),
+        ("", "x.features > width", True),
+    ],
+)
+def test_only_the_compiler_knows_facts_of_the_whole_net(head, asked, is_kept):
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    text = f"""
+        block B(width) x {{
+            {head}
+            x = x -> conv(width, 3)
+            assert {asked}, "refused"
+            return x
+        }}
+        net N(width = 4) {{
+            input image: [3, 8, 8]
+            output image -> B(width)
+        }}"""
+    source = netspec.loads(text).source("torch")
+    made(source, "N")()
+    assert ("refused" in source) == is_kept
+
+
 def test_the_class_with_another_argument_computes_the_same():
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     torch.manual_seed(0)

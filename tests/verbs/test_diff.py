@@ -213,6 +213,12 @@ def test_layers_of_a_block_that_changed_otherwise_are_told_apart() -> None:
     assert any(line.startswith("~ two.0.a") for line in lines_of(CALLS, shrunk))
 
 
+def test_a_layer_of_other_rank_is_a_change_too() -> None:
+    block = "block B() x {\n return x -> a: linear(4)\n}\nnet N {\n input x: SHAPE\n"
+    texts = [f"{block}output x -> B\n}}".replace("SHAPE", shape) for shape in ("[8]", "[2, 8]")]
+    assert told(compared(*texts)) == [("changed", "x"), ("changed", "b1.a")]
+
+
 def test_a_call_of_a_block_that_one_net_has_alone_is_one_line() -> None:
     after = CALLS.replace("-> one:", "-> new: B(4, k = 1) -> one:")
     (line,) = [line for line in lines_of(CALLS, after) if line[0] in "+-"]

@@ -75,7 +75,7 @@ def _trend(old: str, new: str) -> object:
     """Which numbers have grown or shrunk from one text to another, and what else they say."""
     before, after = _NUMBER.findall(old), _NUMBER.findall(new)
     if len(before) != len(after):
-        return before, after
+        return tuple(before), tuple(after)
     signs = [(a < b) - (a > b) if a != b else 0 for a, b in zip(map(_value, before),
              map(_value, after), strict=True)]  # fmt: skip
     return tuple(signs), _NUMBER.sub("#", old), _NUMBER.sub("#", new)

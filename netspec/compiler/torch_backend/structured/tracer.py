@@ -17,6 +17,7 @@ from typing import Any, cast
 from netspec.compiler.elaborate.constant_loops import Outcomes, given_in
 from netspec.compiler.elaborate.follower import Follower
 from netspec.compiler.elaborate.names import SPLIT, Names
+from netspec.compiler.elaborate.net_builder import NET_FACTS
 from netspec.compiler.elaborate.values import (
     Evaluate,
     Input,
@@ -814,8 +815,18 @@ class StructureTracer(Follower):
         return [*(name for name in found if "[" not in name), *made, *items]
 
     def asserting(self, statement: syntax.Assert) -> None:
-        """Write down an assert over arguments."""
+        """Write down an assert over arguments.
+
+        What is asked of the whole net, its parameters or receptive field, is left to the compiler:
+        a constructor that is still at work cannot say it.
+        """
         condition = statement.condition
+        facts = names_of(condition).intersection(NET_FACTS) - set(self.body.names.scope.names())
+        if facts or any(
+            isinstance(part, syntax.Attribute) and part.name == "receptive_field"
+            for part in syntax.parts(condition, syntax.NAMING)
+        ):
+            return
         if names_of(condition) and not self._asks_for_unknown(condition):
             message = statement.message or f"{condition.span.text} does not hold"
             self._add(Refuse(self.python.negated(condition), message))
