@@ -21,6 +21,7 @@ from netspec.runtime.engine.native import c_compiler, code, library_cache
 from netspec.runtime.engine.native.require import require_c
 from tests.c_backend.test_c_training import DROPS, MANY, MORE, NET
 from tests.helpers.errors import fails
+from tests.helpers.native_threads import SHARED, share_everything
 
 NETS = {"small": NET, "more": MORE, "many": MANY, "drops": DROPS}
 OPEN = "net Open(classes = 3) { input image: [2, H, W]\n output image -> conv(4, 3) -> relu"
@@ -38,8 +39,6 @@ net Scanned(classes = 3) {
 }
 """
 MOST = 1e-12
-# Threads share every loop.
-SHARED = "-DPRODUCTS=0 -DNUMBERS=0"
 X86 = platform.machine() in ("x86_64", "AMD64")
 
 
@@ -49,6 +48,7 @@ def _quickly(monkeypatch) -> None:
     enough to compile for that.
     """
     monkeypatch.setenv("CFLAGS", f"-O1 {SHARED}")
+    share_everything(monkeypatch)
 
 
 def both(text: str, dtype: str = "float64"):
@@ -187,6 +187,43 @@ def test_what_is_not_finite_reaches_the_outputs_whose_windows_hold_it(bad) -> No
     assert np.array_equal(found[[0, 2]], sound[[0, 2]])
 
 
+def _has(what: str) -> bool:
+    try:
+        return what in Path("/proc/cpuinfo").read_text("ascii").split()
+    except OSError:
+        return False
+
+
+# Machines with vectors of 16, 32 and 64 bytes; what comes last is what the compiler is told.
+MACHINES = {
+    "sse2": ("-march=x86-64", "sse2"),
+    "avx2": ("-march=x86-64 -mavx2", "avx2"),
+    "avx512": ("-march=x86-64-v4", "avx512vl"),
+}
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("machine", MACHINES)
+def test_machines_with_other_vectors_compute_the_same(monkeypatch, machine, dtype) -> None:
+    """Every net of this file, and bits that do not depend on the number of threads."""
+    flags, what = MACHINES[machine]
+    if not _has(what):
+        pytest.skip(f"this processor has no {what}")
+    test_tiles_that_end_in_the_middle_have_the_same_numbers(monkeypatch, dtype, f"-O2 {flags}")
+    if dtype == "float64":
+        for name in NETS:
+            test_numbers_are_those_of_the_numpy_model(name)
+        test_pictures_of_any_size_where_a_net_leaves_it_open()
+        test_frozen_parameters_get_no_gradient_and_the_others_the_same()
+        test_images_are_computed_in_parts_from_input_to_output(monkeypatch, 3)
+    else:
+        test_bits_do_not_depend_on_the_number_of_threads()
+        test_winograds_tiles_and_joined_layers_have_the_numbers_of_the_numpy_model(
+            monkeypatch, f"-O2 {flags}"
+        )
+
+
 def test_pictures_of_any_size_where_a_net_leaves_it_open() -> None:
     numpy, native = both(OPEN)
     for high in (5, 9):
@@ -212,7 +249,7 @@ def test_bits_do_not_depend_on_the_number_of_threads() -> None:
     found = []
     before = parallel.threads()
     try:
-        for count in (1, 2, 3):
+        for count in (1, 2, 4, 8):
             parallel.set_threads(count)
             native.loss_and_grads(x, y, training=False)
             found.append(native.flat_gradients.tobytes())

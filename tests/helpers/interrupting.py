@@ -21,9 +21,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pytest
 
 import netspec
 from netspec.kernels import parallel
+from tests.helpers.native_threads import share_everything
 
 NET = netspec.loads("""net Small() {
     input image: [1, 8, 8]
@@ -78,6 +80,12 @@ KINDS = {
         _restored,
     ),
     "fit": Kind(lambda: NET.compile(seed=1), _fitted, _restored, starts_threads=True),
+    "native gradients": Kind(
+        lambda: NET.compile("c", seed=1),
+        lambda m: [*m.loss_and_grads(X, Y)[1].values(), *m.state_dict().values()],
+        _restored,
+    ),
+    "native predictor": Kind(lambda: NET.compile("c", seed=1).predictor(), lambda p: p(X)),
     "torch forward": Kind(lambda: NET.compile("torch", seed=1), lambda m: m.forward(X)),
     "torch fit": Kind(
         lambda: NET.compile("torch", seed=1), _fitted, _restored, starts_threads=True
@@ -91,16 +99,12 @@ class WrongAnswer(Exception):  # noqa: N818
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Let kernels divide even small work among this many threads."""
-    names = ("_threads", "WORTH_A_THREAD", "WORTH_A_PART")
-    before = [getattr(parallel, name) for name in names]
-    for name, value in zip(names, (count, 1, 1), strict=True):
-        setattr(parallel, name, value)
-    try:
+    """Let kernels divide even small work among this many threads, and machine code its passes."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("_threads", count), ("WORTH_A_THREAD", 1), ("WORTH_A_PART", 1)):
+            patch.setattr(parallel, name, value)
+        share_everything(patch, count)
         yield
-    finally:
-        for name, value in zip(names, before, strict=True):
-            setattr(parallel, name, value)
 
 
 def by_signal(call: Callable[[], object], seconds: float) -> bool:

@@ -245,7 +245,11 @@ def test_workers_that_ended_are_started_again(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="interrupts by a timer")
 @pytest.mark.parametrize("workers", [2, 4])
 @pytest.mark.parametrize(
-    "what", some_heavy(interrupting.KINDS, [kind for kind in interrupting.KINDS if "torch" in kind])
+    "what",
+    some_heavy(
+        interrupting.KINDS,
+        [kind for kind in interrupting.KINDS if "torch" in kind or kind == "native gradients"],
+    ),
 )
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # in a finalizer
 def test_an_interrupted_call_does_not_spoil_the_next(what: str, workers: int) -> None:

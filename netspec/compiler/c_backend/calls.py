@@ -10,10 +10,12 @@ from netspec.compiler.c_backend.c_text import comment, without_brackets
 from netspec.compiler.c_backend.elementwise import ElementwiseFunctions
 from netspec.compiler.c_backend.forms import BATCH_FORMS, FORMS, Form
 from netspec.compiler.c_backend.kernel_call import KernelCall
+from netspec.compiler.c_backend.library import called, sharing
 from netspec.compiler.c_backend.loop_steps import TURNS, LoopMemory, LoopSteps
 from netspec.compiler.c_backend.loops import indented
 from netspec.compiler.c_backend.memory import FileMemory
 from netspec.compiler.c_backend.open_sizes import SET_HINT
+from netspec.compiler.c_backend.turns import in_turns
 from netspec.compiler.ir.graph import Graph, Node, Shape
 from netspec.compiler.ir.plan import Buffer, ElementwiseStep, KernelStep, Loop, Step, ViewStep
 from netspec.compiler.numpy_backend.origins import Origins
@@ -64,10 +66,16 @@ class Calls:
             if notes != said:
                 lines += ["", *notes] if lines else notes
                 said = notes
-            lines += self._call(step)
+            call = self._call(step)
+            lines += in_turns(call, self._shares) if self.first_forms else call
         if self.missing:
             raise NetspecError(tuple(self.missing.values()))
         return lines
+
+    def _shares(self, code: str) -> bool:
+        """Whether all members of a team run C, and share loops of it."""
+        names = called(code)
+        return "SHARE(" in code or not names.isdisjoint(sharing() | self.functions.made())
 
     def _notes(self, names: Iterable[str]) -> list[str]:
         out = []
@@ -137,10 +145,12 @@ class Calls:
         self.memory.image = ""
         if found is None or not looped:
             return found
-        loop = [f"for (int n = 0; n < {self.count}; n++) {{", *indented(found), "}"]
-        if not _apart(call, found):
-            return loop
-        return [f"PARALLEL_IF({self.count} > 1)" if self.first_forms else "PARALLEL", *loop]
+        loop, apart = f"for (int n = 0; n < {self.count}; n++)", _apart(call, found)
+        if self.first_forms:  # in `ONCE` no loop of what is called is shared
+            loop = f"SHARE(n, {self.count}, 1, {self.count} > 1)" if apart else f"ONCE {loop}"
+        elif apart:
+            return ["PARALLEL", f"{loop} {{", *indented(found), "}"]
+        return [f"{loop} {{", *indented(found), "}"]
 
 
 def _apart(call: KernelCall, lines: Sequence[str]) -> bool:

@@ -15,6 +15,9 @@ from netspec.compiler.ir.expression import Expression, Var, substitute, variable
 from netspec.compiler.ir.plan import Buffer, ElementwiseStep, Operand
 from netspec.records import record
 
+# The numbers, or a few less, that a thread computes at a time.
+PIECE = 4096
+
 
 @record
 class _Vector:
@@ -29,20 +32,24 @@ class ElementwiseFunctions:
     """Makes the functions, and gives equal formulas the same one.
 
     Attributes:
-        threads: whether threads may share their loops.
+        threads: how threads share their loops: `openmp`, `turns`, or not at all; see `used_units`.
         nested: whether operands that are repeated for each row have a loop over a row, whose length is
             written into the function.
     """
 
     names: Names
     double: bool = False
-    threads: bool = False
+    threads: str = ""
     nested: bool = False
     definitions: dict[tuple[object, ...], tuple[str, str]] = field(default_factory=dict)
 
     def texts(self) -> list[str]:
         """Return the definitions of the functions."""
         return [text for _, text in self.definitions.values()]
+
+    def made(self) -> frozenset[str]:
+        """Return what the functions are called."""
+        return frozenset(name for name, _ in self.definitions.values())
 
     def call(self, step: ElementwiseStep, memory: Memory, images: str = "") -> list[str]:
         """Return the call of a step's function, for so many images."""
@@ -95,21 +102,33 @@ class ElementwiseFunctions:
         sizes = () if row else kinds.items()
         given += [f"int {x}_{what}" for x, kind in sizes for what in _SIZES[kind]]
         head = f"static void {name}({', '.join([*given, 'int count'])})"
-        loop = ["for (int i = 0; i < count; i++)"]
+        first, end = ("first", "end") if self.threads == "turns" else ("0", "count")
+        loop = [f"for (int i = {first}; i < {end}; i++)"]
         if row:
             loop = [
-                f"for (int r = 0; r < count; r += {row})",
+                f"for (int r = {first}; r < {end}; r += {row})",
                 "    APART",
                 f"    for (int i = 0; i < {row}; i++)",
             ]
-        if self.threads:
-            loop.insert(0, "PARALLEL_IF_LARGE")
         inner = [*statements, f"y[{'r + i' if row else 'i'}] = {value};"]
         inside = indented(inner) if not row else indented(indented(inner))
         if statements:
             loop[-1] += " {"
             inside.append("    }" if row else "}")
-        return "\n".join([head, "{", *indented([*loop, *inside]), "}"])
+        shared = _shared([*loop, *inside], self.threads, max(row, 1))
+        return "\n".join([head, "{", *indented(shared), "}"])
+
+
+def _shared(loop: Sequence[str], threads: str, row: int) -> list[str]:
+    """Return a loop over `count` numbers, which threads share, in pieces of whole rows."""
+    if threads == "openmp":
+        return ["PARALLEL_IF_LARGE", *loop]
+    if threads == "turns":
+        piece = row * max(1, PIECE // row)
+        head = f"SHARE(first, count, {piece}, count > NUMBERS) {{"
+        end = f"    const int end = count - first < {piece} ? count : first + {piece};"
+        return [head, end, *indented(loop), "}"]
+    return [*loop]
 
 
 _PLACES = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -77,8 +77,15 @@ def _math(name: str, count: int) -> Unit:
 
 @cache
 def engine_header(name: str) -> str:
-    """Return what stands before the functions of the engine: `lanes`, `tiles` or `tile`."""
+    """Return a header of the engine: `lanes`, `team`, `turns`, `tiles` or `tile`."""
     return (FOLDER / "engine" / f"{name}.h").read_text("utf-8").strip()
+
+
+@cache
+def pool() -> str:
+    """Return the C file of the threads that share passes, which a process has once."""
+    path = FOLDER / "engine" / "threads" / "pool.c"
+    return f"{engine_header('team')}\n\n{path.read_text('utf-8').strip()}\n"
 
 
 @cache
@@ -96,7 +103,7 @@ def apart() -> tuple[Unit, ...]:
 @cache
 def function_names() -> frozenset[str]:
     """Return the names of all functions of the library."""
-    headers = (_unit(engine_header(name)) for name in ("lanes", "tiles", "tile"))
+    headers = (_unit(engine_header(name)) for name in ("lanes", "turns", "tiles", "tile"))
     every = (*units(), *apart(), *headers)
     return frozenset(name for unit in every for name in unit.functions)
 
@@ -137,13 +144,44 @@ def without_threads(text: str) -> str:
     return re.sub(r"^ *PARALLEL\w*\n", "", text, flags=re.MULTILINE)
 
 
-def used_units(names: Iterable[str], *, fast: bool, threads: bool = False) -> list[Unit]:
+_PARALLEL_LOOP = re.compile(
+    r"PARALLEL\n *for \(int (?P<i>\w+) = 0; (?P=i) < (?P<end>[^;]+); (?P=i)(?:\+\+| \+= (?P<step>\d+))\)"
+)
+
+
+def _in_turns(text: str) -> str:
+    """Return C whose loops that threads may share are those of the engine; see `engine/turns.h`."""
+    return _PARALLEL_LOOP.sub(
+        lambda found: f"SHARE({found['i']}, {found['end']}, {found['step'] or 1}, 1)", text
+    )
+
+
+# What a function of the library does to its loops, by how threads share them.
+_LOOPS: Mapping[str, Callable[[str], str]] = {
+    "": without_threads,
+    "openmp": lambda text: text,
+    "turns": _in_turns,
+}
+
+
+@cache
+def sharing() -> frozenset[str]:
+    """Return the functions that all members of a team call, because they share loops of them."""
+    found: set[str] = set()
+    for unit in (each for each in units() if "SHARE(" in _in_turns(each.text)):
+        found |= unit.functions.keys()
+    while more := {n for u in units() if u.needs & found for n in u.functions} - found:
+        found |= more
+    return frozenset(found)
+
+
+def used_units(names: Iterable[str], *, fast: bool, threads: str = "") -> list[Unit]:
     """Return the units that define these functions, and all that they need, callees first.
 
     Args:
         names: the functions that are called.
         fast: see `units`.
-        threads: whether loops are shared among threads, by what `PARALLEL` defines.
+        threads: how threads share loops: `openmp`, `turns` (see `engine/turns.h`), or not at all.
     """
     maker = {name: unit for unit in units(fast) for name in unit.functions}
     order: dict[str, Unit] = {}
@@ -158,6 +196,5 @@ def used_units(names: Iterable[str], *, fast: bool, threads: bool = False) -> li
 
     for name in sorted(maker.keys() & set(names)):
         add(maker[name])
-    if threads:
-        return list(order.values())
-    return [dataclasses.replace(unit, text=without_threads(unit.text)) for unit in order.values()]
+    written = _LOOPS[threads]
+    return [dataclasses.replace(unit, text=written(unit.text)) for unit in order.values()]

@@ -51,8 +51,8 @@ arena best count dscores dy gradients i i2 i3 initial j j2 j3 k k2 k3 l l2 l3 la
 mean most n names number parameters places random_state random_step same scores sum t t2 t3 t4 t5 t6 t7 t8
 value weights x y
 AT_SCRATCH TRAIN_DSCORES TRAIN_SCORES TRAIN_SCRATCH
-APART AT_WORK INLINE NUMBERS PARALLEL PARALLEL_IF_LARGE PRODUCTS REAL THIS_THREAD THREADS
-VECTOR_BYTES WORK real
+APART AT_WORK INLINE LOOP NUMBERS ONCE PARALLEL PARALLEL_IF_LARGE PRODUCTS REAL SCRATCH SHARE THIS_THREAD
+THREADS VECTOR_BYTES WORK Pass Team Turns me once real
 """
 MOST = 60
 

@@ -7,6 +7,7 @@ of them are.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 
@@ -18,7 +19,7 @@ from netspec.compiler.c_backend.elementwise import ElementwiseFunctions
 from netspec.compiler.c_backend.emit import Array
 from netspec.compiler.c_backend.folding import Constants
 from netspec.compiler.c_backend.forms.engine import ENGINE_FORMS
-from netspec.compiler.c_backend.library import PARALLEL, apart, called, engine_header, used_units
+from netspec.compiler.c_backend.library import apart, called, engine_header, used_units
 from netspec.compiler.c_backend.loops import indented
 from netspec.compiler.c_backend.memory import FileMemory, Place
 from netspec.compiler.c_backend.names import Names
@@ -30,37 +31,6 @@ from netspec.records import record
 
 REAL = "typedef REAL real;"
 
-# The number of OpenMP's threads is put back: others in this process may use it too.
-THREADS = """\
-/* Sets how many threads share a loop, and returns how many did before. */
-#ifdef _OPENMP
-#include <omp.h>
-#define THREADS omp_get_max_threads()
-static int set_threads(int threads)
-{
-    const int before = omp_get_max_threads();
-    omp_set_num_threads(threads);
-    return before;
-}
-#else
-#define THREADS 1
-static int set_threads(int threads)
-{
-    return threads;
-}
-#endif"""
-
-# Loops of threads that are worth it under a condition alone.
-PARALLEL_IF = """\
-#ifdef _OPENMP
-#define PRAGMA(text) _Pragma(#text)
-#define PARALLEL_IF(condition) PRAGMA(omp parallel for schedule(static) if (condition))
-#undef PARALLEL_IF_LARGE
-#define PARALLEL_IF_LARGE PARALLEL_IF(count > NUMBERS)
-#else
-#define PARALLEL_IF(condition)
-#endif"""
-
 # The bytes of values in between that a part of a batch has at most: those of a processor's larger cache.
 CACHE = 1 << 18
 
@@ -69,25 +39,41 @@ ALIGNMENT = 16
 
 # What the functions of a file are called, by the plan's part.
 FUNCTIONS = {"forward": "netspec_forward", "backward": "netspec_backward"}
+PART = "netspec_part"
+
+# A forward pass of which each member computes parts of the batch, from the inputs to the outputs. A batch
+# that is one part is shared by all, layer by layer.
+_PARTS = f"""\
+void {FUNCTIONS["forward"]}(void *at, int count, int part, long long apart, Team *team, int number)
+{{
+    join_team(team, number);
+    if (count <= part)
+        {PART}(at, 0, count, 0, 0);
+    else
+        SHARE(first, count, part, 1)
+            {PART}(at, first, count - first < part ? count - first : part, apart * number, number);
+}}"""
 
 
 @record
 class ProgramSource:
     """A plan as C.
 
-    Each of its `FUNCTIONS` takes `(REAL *const *at, int count, int part, int threads)`, where `count` is
-    the number of images, of which `part` are computed at a time.
+    Each of its `FUNCTIONS` is a `Pass` of `library/engine/team.h`, whose first argument is a table of
+    pointers.
 
     Attributes:
         text: the C file, for a compiler that defines `REAL`.
         apart: C files of functions that it calls and other programs have too, likewise.
         operands: what the pointers of `at` are to; behind these come one to the scratch memory and
             one to the weights.
-        scratch: the numbers that the scratch memory has, for any batch.
+        scratch: the numbers that the scratch memory has, for any batch, and for each thread if there
+            are parts.
         work: the numbers that each thread has behind these.
-        part: how many images each thread computes at a time, from the inputs to the outputs, with the
-            same memory for each part; 0 for all in one, because images depend on each other or a
-            backward pass reads what is between.
+        part: how many images each thread computes at a time at most, from the inputs to the outputs,
+            with the same memory for each part; 0 for all in one, because images depend on each other or
+            a backward pass reads what is between.
+        cost: how much there is to compute for an image, about in multiplications.
         weights: the numbers that were known when the file was written, or what was made of them.
     """
 
@@ -97,6 +83,7 @@ class ProgramSource:
     scratch: int
     work: int
     part: int
+    cost: int
     weights: Array
 
 
@@ -118,34 +105,36 @@ def program_source(
     shapes = {p.name: Place(p.name, 0, tuple(p.shape)) for p in graph.parameters.values()}
     used: dict[Operand, str] = {}
     memory = FileMemory(plan, constants, names, {}, in_blob=True, parameters=shapes, table=used)
-    functions = ElementwiseFunctions(names, double, threads=True, nested=True)
+    functions = ElementwiseFunctions(names, double, threads="turns", nested=True)
     calls = Calls(graph, plan.nodes, memory, functions, double, "count", first_forms=ENGINE_FORMS)
     # Both at once, so that the error names the layers of both.
     calls.lines((*plan.forward, *plan.backward))
     bodies = {"forward": calls.lines(plan.forward)}
     if plan.backward:
         bodies["backward"] = calls.lines(plan.backward)
-    table = {name: (i, "") for i, name in enumerate([*used.values(), "AT_SCRATCH", "weights"])}
-    table["AT_WORK"] = (len(used), f" + {_rounded(memory.scratch_size)}")
     places = plan_memory(plan)
     in_parts = not (plan.training or plan.backward)
-    steps = {name: _step(each, places) for each, name in used.items()} if in_parts else {}
-    passes = [_pass(FUNCTIONS[part], body, table, names, steps) for part, body in bodies.items()]
+    if in_parts:
+        passes = [_part(bodies["forward"], used, names, places), _PARTS]
+    else:
+        passes = [_pass(FUNCTIONS[part], body, used, names) for part, body in bodies.items()]
     own = functions.texts()
-    units = used_units(called("\n".join([*own, *passes])), fast=True, threads=True)
+    units = used_units(called("\n".join([*own, *passes])), fast=True, threads="turns")
     needed = frozenset().union(*(unit.needs for unit in units))
     weights = _together([array.values for array in memory.arrays]).astype(dtype)
+    scratch, work = _rounded(memory.scratch_size), _rounded(memory.work_size)
+    if in_parts:  # those of each member, one behind the other
+        work += scratch
     return ProgramSource(
         "\n\n".join(
             [
                 "#include <math.h>",
                 REAL,
-                PARALLEL,
-                THREADS,
-                PARALLEL_IF,
                 engine_header("lanes"),
+                engine_header("team"),
+                engine_header("turns"),
                 engine_header("tiles"),
-                *_offsets(memory),
+                _offsets(memory, scratch, work),
                 *array_texts([], memory.tables, double=double),
                 *(unit.text for unit in units),
                 *own,
@@ -155,9 +144,10 @@ def program_source(
         + "\n",
         tuple(_compiled_apart(unit.text) for unit in apart() if needed & unit.functions.keys()),
         tuple(used),
-        _rounded(memory.scratch_size),
-        _rounded(memory.work_size),
+        0 if in_parts else scratch,
+        work,
         _images_of_part(graph, places, weights) if in_parts else 0,
+        _cost(graph),
         weights,
     )
 
@@ -170,15 +160,16 @@ def _images_of_part(graph: Graph, places: MemoryPlan, weights: Array) -> int:
     """
     many = 64
     of_images = CACHE * many // max(1, places.layout(many)[1] * weights.itemsize)
-    macs = sum(typical(node.op.macs(*graph.shapes_into(node))) for node in graph.nodes)
-    return max(1, of_images, 40 * weights.nbytes // max(1, macs))
+    return max(1, of_images, 40 * weights.nbytes // max(1, _macs(graph)))
 
 
-def _step(operand: Operand, places: MemoryPlan) -> int:
-    """Return how far apart an operand has the numbers of two images, where all images have their own."""
-    if isinstance(operand, Buffer) and operand.batched and operand in places.external:
-        return operand.elements(1)
-    return 0
+def _macs(graph: Graph) -> int:
+    return sum(typical(node.op.macs(*graph.shapes_into(node))) for node in graph.nodes)
+
+
+def _cost(graph: Graph) -> int:
+    """Return what an image costs: to write or read a number takes as long as a few multiplications."""
+    return _macs(graph) + 8 * sum(math.prod(map(typical, node.shape)) for node in graph.nodes)
 
 
 def _compiled_apart(text: str) -> str:
@@ -187,13 +178,13 @@ def _compiled_apart(text: str) -> str:
     return "\n\n".join([REAL, *headers, text]) + "\n"
 
 
-def _offsets(memory: FileMemory) -> list[str]:
-    """Return where each array begins in the weights."""
-    lines, at = [f"    WORK = {_rounded(memory.work_size)}"], 0
+def _offsets(memory: FileMemory, scratch: int, work: int) -> str:
+    """Return where each array begins in the weights, and where threads have their memory."""
+    lines, at = [f"    SCRATCH = {scratch}", f"    WORK = {work}"], 0
     for array in memory.arrays:
         lines.append(f"    {array.name} = {at}")
         at += _rounded(array.values.size)
-    return ["enum {\n" + ",\n".join(lines) + "\n};"]
+    return "enum {\n" + ",\n".join(lines) + "\n};"
 
 
 def _rounded(numbers: int) -> int:
@@ -207,42 +198,54 @@ def _together(arrays: Sequence[Array]) -> Array:
     return np.concatenate([np.zeros(0), *parts])
 
 
-def _pass(
-    function: str,
-    body: Sequence[str],
-    table: Mapping[str, tuple[int, str]],
-    names: Names,
-    steps: Mapping[str, int],
-) -> str:
-    """Return a function that finds the pointers it needs in the table, and calls the kernels.
+def _pass(function: str, body: Sequence[str], used: Mapping[Operand, str], names: Names) -> str:
+    """Return a pass, whose layers all members of a team share, one after another.
 
     Args:
         function: its name.
-        body: the calls.
-        table: the place of each pointer in the table, and what is added to it.
+        body: the calls of the kernels.
+        used: what the pointer to each operand is called, in the order of the table.
         names: the names of the file.
-        steps: how far each pointer moves from an image to the next; if there are any, the function
-            computes a part of the images after another.
     """
-    at, part, threads, before, first, images = (
-        names.free(name) for name in ("at", "part", "threads", "before", "first", "images")
+    given, part, apart, team, number = (
+        names.free(name) for name in ("given", "part", "apart", "team", "number")
     )
-    used = set(re.findall(r"\w+", "\n".join(body)))
-    pointers = [
-        f"real *const {name} = {at}[{i}]{behind}"
-        + (f" + {first} * {steps[name]};" if steps.get(name) else ";")
-        for name, (i, behind) in table.items()
-        if name in used
+    pointers = _pointers(body, used, f"((real *const *){given})", {})
+    head = f"void {function}(void *{given}, int count, int {part}, long long {apart}"
+    return _defined(
+        f"{head}, Team *{team}, int {number})", [f"join_team({team}, {number});", *pointers, *body]
+    )
+
+
+def _part(
+    body: Sequence[str], used: Mapping[Operand, str], names: Names, places: MemoryPlan
+) -> str:
+    """Return the function that computes a part of a batch, in the memory of one member; see `_PARTS`."""
+    at, first, apart, who = (names.free(name) for name in ("at", "first", "apart", "who"))
+    behind = {"AT_SCRATCH": f" + {who} * WORK"}
+    for operand, name in used.items():
+        if operand in places.home:
+            behind[name] = f" + {apart}"
+        elif isinstance(operand, Buffer) and operand.batched and operand in places.external:
+            behind[name] = f" + {first} * {operand.elements(1)}"
+    head = f"static void {PART}(real *const *{at}, int {first}, int count, long long {apart}, int {who})"
+    return _defined(head, [*_pointers(body, used, at, behind), *body])
+
+
+def _pointers(
+    body: Sequence[str], used: Mapping[Operand, str], table: str, behind: Mapping[str, str]
+) -> list[str]:
+    """Return the pointers that calls need, and what is added to those in the table."""
+    places = {name: i for i, name in enumerate([*used.values(), "AT_SCRATCH", "weights"])}
+    behind = {**behind, "AT_WORK": " + SCRATCH"}
+    places["AT_WORK"] = places["AT_SCRATCH"]
+    read = set(re.findall(r"\w+", "\n".join(body)))
+    return [
+        f"real *const {name} = {table}[{i}]{behind.get(name, '')};"
+        for name, i in places.items()
+        if name in read
     ]
-    lines = [*pointers, *body]
-    if steps:
-        lines = [
-            f"for (int {first} = 0; {first} < {images}; {first} += {part}) {{",
-            f"    const int count = {images} - {first} < {part} ? {images} - {first} : {part};",
-            *indented(lines),
-            "}",
-        ]
-    lines = [f"const int {before} = set_threads({threads});", *lines, f"set_threads({before});"]
-    count = images if steps else "count"
-    head = f"void {function}(real *const *{at}, int {count}, int {part}, int {threads})"
+
+
+def _defined(head: str, lines: Sequence[str]) -> str:
     return "\n".join([*wrapped(head), "{", *indented(lines), "}"])

@@ -125,7 +125,7 @@ class _TrainFile:
         self.name, self.upper = self.names.net, self.names.net.upper()
         self.order = ordered(graph)
         self.places = self._places()
-        self.functions = ElementwiseFunctions(self.names, options.double, threads=True)
+        self.functions = ElementwiseFunctions(self.names, options.double, threads="openmp")
         self.arrays: list[ConstantArray] = []
         self.tables: list[ConstantArray] = []
         self.made: dict[tuple[str, bytes], str] = {}
@@ -308,7 +308,7 @@ class _TrainFile:
         own = self.functions.texts()
         declarations = self._declarations(arena)
         included = self.options.header
-        units = used_units(called("\n".join([*own, *functions])), fast=False, threads=True)
+        units = used_units(called("\n".join([*own, *functions])), fast=False, threads="openmp")
         draws = any("random_bits" in unit.functions for unit in units)
         parts = [
             self._head(arena),

@@ -46,6 +46,10 @@ class Code:
         """Return of how many images of a batch the values in between are in memory at a time."""
         return batch
 
+    def copies(self, batch: int) -> int:
+        """Return how often the memory of a part is there, for parts that are computed at once."""
+        return 1
+
     def scratch_elements(self, batch: int) -> int:
         """The elements of scratch that suffice for every step."""
         return scratch_elements(self._source, batch)

@@ -29,6 +29,7 @@ class Buffers(dict[str, Array]):
         code: the code that runs in them.
         batch: the number of images.
         part: of how many of them the values in between are there; see `Code.part`.
+        copies: how many such parts the arena has, one behind the other.
         outside: the names of arrays that a caller may replace by its own.
         arena: the array that the others are parts of.
         scratch: working memory of the kernels.
@@ -41,6 +42,7 @@ class Buffers(dict[str, Array]):
         code: Code,
         batch: int,
         part: int,
+        copies: int,
         outside: Collection[str],
         make: Callable[[str], Array],
         arena: Array,
@@ -48,7 +50,7 @@ class Buffers(dict[str, Array]):
     ) -> None:
         super().__init__()
         self.code = code
-        self.batch, self.part = batch, part
+        self.batch, self.part, self.copies = batch, part, copies
         self.outside = outside
         self.arena, self.scratch = arena, scratch
         self.replays = {"forward": Replay(), "backward": Replay()}
@@ -86,8 +88,9 @@ class BatchMemory:
 
     def _make(self, batch: int) -> Buffers:
         code = self._code(batch)
-        part = code.part(batch)
-        offsets, size = layout(code.places, part, self._dtype)
+        part, copies = code.part(batch), code.copies(batch)
+        offsets, each = layout(code.places, part, self._dtype)
+        size = copies * each
         if size > len(self.arena):
             self.bound.clear()
             self.arena = _aligned(size, self._dtype)
@@ -102,6 +105,7 @@ class BatchMemory:
             code,
             batch,
             part,
+            copies,
             outside,
             lambda name: np.empty(_shape(given[name], batch), dtype),
             self.arena,

@@ -96,7 +96,7 @@ class Program:
         """Return the bytes of all memory that the program works in after `bind` for a batch."""
         code = self.code(batch)
         outside = sum(buffer.elements(batch) for buffer in code.places.external)
-        arena = layout(code.places, code.part(batch), self.dtype)[1]
+        arena = code.copies(batch) * layout(code.places, code.part(batch), self.dtype)[1]
         elements = arena + code.scratch_elements(batch) + outside
         return elements * self.dtype.itemsize
 

@@ -24,9 +24,8 @@ _FOR_THIS_PROCESSOR = (("-march=native",), ("-mcpu=native",), ())
 # Products may be added in one rounding. No flag changes what NaN and infinity do.
 _FLAGS = (
     "-std=gnu99", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-w",
+    "-pthread",
 )  # fmt: skip
-# With the second, one thread computes: not every compiler has OpenMP.
-_THREADS = (("-fopenmp",), ())
 
 
 def require_compiler() -> tuple[str, ...]:
@@ -106,14 +105,10 @@ class CCompiler:
         self._make("-c", source, target)
 
     def _make(self, kind: str, source: Path, target: Path, *more: str) -> None:
-        said = ""
-        for threads in _THREADS:
-            given = [*_FLAGS, kind, *threads, *self.flags, str(source), "-o", str(target), *more]
-            done = _run((*self.command, *given))
-            if done.returncode == 0:
-                return
-            said = done.stderr
-        raise refused(said)
+        given = [*_FLAGS, kind, *self.flags, str(source), "-o", str(target), *more]
+        done = _run((*self.command, *given))
+        if done.returncode:
+            raise refused(done.stderr)
 
 
 def refused(said: str) -> NetspecError:

@@ -20,11 +20,11 @@ from netspec.compiler.c_backend.program_file import FUNCTIONS, ProgramSource, pr
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.ir.plan import Buffer, Operand, ParameterRef, Plan, Step, ViewStep
 from netspec.diagnostics import NetspecError
-from netspec.kernels import parallel
+from netspec.records import record
 from netspec.runtime.engine.code import Code
 from netspec.runtime.engine.memory import REMEMBERED, Buffers, layout
-from netspec.runtime.engine.native import after_fork
 from netspec.runtime.engine.native.library_cache import library
+from netspec.runtime.engine.native.pool import Pass, members
 from netspec.runtime.engine.program import Program
 from netspec.runtime.engine.recent import Recent
 
@@ -32,6 +32,19 @@ Array = NDArray[Any]
 
 # C counts numbers with 32 bits.
 MOST = 2**31
+
+# Less than so much, about in multiplications, is done before another thread has come.
+WORTH_A_TEAM = 1 << 21
+
+
+@record
+class _Layout:
+    """Where buffers begin in the arena of a part, in bytes, by `NativeCode._in_arena`, and the numbers
+    that it has.
+    """
+
+    offsets: NDArray[np.uintp]
+    size: int
 
 
 def native_program(
@@ -79,7 +92,7 @@ class NativeCode(Code):
         self._in_arena = [i for i, each in enumerate(source.operands) if each in self.places.home]
         apart = enumerate(source.operands)
         self._apart = [(i, each) for i, each in apart if each not in self.places.home]
-        self._known_offsets: Recent[int, NDArray[np.uintp]] = Recent(REMEMBERED)
+        self._known_layouts: Recent[tuple[int, int], _Layout] = Recent(REMEMBERED)
         kind = "double" if source.weights.itemsize == 8 else "float"
         first = f"#define REAL {kind}\n"
         found = library(first + source.text, [first + part for part in source.apart])
@@ -91,18 +104,28 @@ class NativeCode(Code):
         }
 
     def part(self, batch: int) -> int:
-        """Return how many images are computed at a time; see `ProgramSource`."""
-        return min(batch, self._native.part * parallel.threads()) if self._native.part else batch
+        """Return how many images each thread computes at a time; see `ProgramSource`.
+
+        All have about as many, and all share a batch that has fewer images than there are threads.
+        """
+        threads = self._threads(batch)
+        if not self._native.part or batch < threads:
+            return batch
+        rounds = -(-batch // (threads * self._native.part))
+        return -(-batch // (threads * rounds))
+
+    def copies(self, batch: int) -> int:
+        """See `Code`: a thread needs one."""
+        return min(self._threads(batch), -(-batch // self.part(batch))) if batch else 1
 
     def scratch_elements(self, batch: int) -> int:
         """The elements of scratch that suffice for every step."""
-        return self._native.scratch + parallel.threads() * self._native.work
+        return self._native.scratch + self._threads(batch) * self._native.work
 
     def _pass(self, found: ctypes.CDLL, part: str, steps: Sequence[Step]) -> Callable[..., None]:
         if not steps:
             return lambda *_: None
-        function = getattr(found, FUNCTIONS[part])
-        function.restype = None
+        native = Pass(found, FUNCTIONS[part])
         counted = [
             each.name
             for step in steps
@@ -115,8 +138,8 @@ class NativeCode(Code):
             """Run the pass, as the function of a NumPy program does, with the same arguments."""
             named = others[:-1]  # the scratch memory is that of the buffers
             table = self._table(part, buffers, named)
-            batch, threads = buffers.batch, self._threads(buffers)
-            after_fork.call(function, table, batch, buffers.part, threads)
+            batch, apart = buffers.batch, self._layout(buffers).size
+            native.run(table, batch, buffers.part, apart, self._members(buffers))
             for name in counted:
                 named[0][name][...] += 1
             for view, root in views:
@@ -125,12 +148,18 @@ class NativeCode(Code):
 
         return run
 
-    def _threads(self, buffers: Buffers) -> int:
+    def _threads(self, batch: int) -> int:
+        """Return how many threads are worth it: one for little that there is to compute."""
+        return members() if batch * self._native.cost > WORTH_A_TEAM else 1
+
+    def _members(self, buffers: Buffers) -> int:
         """Return how many threads may run: no more than have memory, if the number was changed."""
-        if not self._native.work:
-            return parallel.threads()
-        room = (buffers.scratch.size - self._native.scratch) // self._native.work
-        return max(1, min(parallel.threads(), room))
+        most = [self._threads(buffers.batch)]
+        if self._native.work:
+            most.append((buffers.scratch.size - self._native.scratch) // self._native.work)
+        if buffers.part < buffers.batch:
+            most.append(buffers.copies)
+        return max(1, min(most))
 
     def _views(self, steps: Sequence[Step]) -> list[tuple[Buffer, Operand]]:
         """Return the views that a caller reads, and what each is a view of."""
@@ -150,7 +179,7 @@ class NativeCode(Code):
         if kept is not None and all(a is b for a, b in zip(kept[0], arrays, strict=True)):
             return kept[1]
         table = np.zeros(len(self._native.operands) + 2, np.uintp)
-        table[self._in_arena] = buffers.arena.ctypes.data + self._offsets(buffers.batch)
+        table[self._in_arena] = buffers.arena.ctypes.data + self._layout(buffers).offsets
         for (i, _), array in zip(self._apart, arrays, strict=True):
             if array is not None:
                 table[i] = self._place(array)
@@ -176,13 +205,14 @@ class NativeCode(Code):
         assert array.flags.c_contiguous, array.strides
         return array.ctypes.data
 
-    def _offsets(self, batch: int) -> NDArray[np.uintp]:
-        """Return where buffers begin in the arena for a batch size, in bytes, by `_in_arena`."""
-        return self._known_offsets.get(batch, lambda: self._new_offsets(batch))
+    def _layout(self, buffers: Buffers) -> _Layout:
+        """Return where buffers begin in the arena, for the size of a batch and of its parts."""
+        batch, part = buffers.batch, buffers.part
+        return self._known_layouts.get((batch, part), lambda: self._new_layout(batch, part))
 
-    def _new_offsets(self, batch: int) -> NDArray[np.uintp]:
+    def _new_layout(self, batch: int, part: int) -> _Layout:
         dtype = self._native.weights.dtype
-        places = layout(self.places, self.part(batch), dtype)[0]
+        places, size = layout(self.places, part, dtype)
         inside = [self._native.operands[i] for i in self._in_arena]
         if any(
             isinstance(each, Buffer) and each.elements(batch) >= MOST
@@ -194,4 +224,4 @@ class NativeCode(Code):
                 "take a smaller batch",
             )
         starts = [places[each] for each in inside if isinstance(each, Buffer)]
-        return np.array(starts, np.uintp) * np.uintp(dtype.itemsize)
+        return _Layout(np.array(starts, np.uintp) * np.uintp(dtype.itemsize), size)

@@ -25,14 +25,11 @@ from netspec.files.regular_file import read_regular
 from netspec.fork_lock import ForkLock
 from netspec.runtime.engine.native.c_compiler import CCompiler, this_compiler
 
-_FORMAT = 2  # of the key
+_FORMAT = 3  # of the key
 # So many are kept, those that were used last.
 MOST = 200
 # What a killed compiler left is deleted after so long.
 _LEFT_SECONDS = 24 * 3600.0
-
-# How OpenMP of GCC and of LLVM waits; one that is set already leaves both to the user.
-_WAITING = {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "0"}
 
 _loaded: dict[tuple[str, str], ctypes.CDLL] = {}
 _lock = ForkLock()
@@ -70,13 +67,13 @@ def _load(
     try:
         for path in _kept(folder, key, ".so"):
             with suppress(OSError):  # another system's: it is compiled again
-                loaded = _opened(path)
+                loaded = ctypes.CDLL(str(path))
                 os.utime(path)
                 return loaded
             path.unlink(missing_ok=True)
         objects = [_object(folder, part, compiler) for part in parts]
         build = partial(compiler.build, objects=objects)
-        return _opened(_compile(folder, f"{key}-*.so", text, build))
+        return ctypes.CDLL(str(_compile(folder, f"{key}-*.so", text, build)))
     except OSError as error:
         raise _unusable(folder, error.strerror or str(error)) from None
 
@@ -109,22 +106,6 @@ def _is_sound(path: Path) -> bool:
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:32]
-
-
-def _opened(path: Path) -> ctypes.CDLL:
-    """Load a library, and with the first of them OpenMP, whose settings are read at that time.
-
-    By default its threads would wait for each other in a loop, for milliseconds: on a machine that
-    others use too, in the time of those that they wait for.
-    """
-    if _WAITING.keys() & os.environ.keys():
-        return ctypes.CDLL(str(path))
-    os.environ.update(_WAITING)
-    try:
-        return ctypes.CDLL(str(path))
-    finally:
-        for name in _WAITING:
-            os.environ.pop(name, None)
 
 
 def _compile(folder: Path, name: str, text: str, build: Callable[[Path, Path], None]) -> Path:

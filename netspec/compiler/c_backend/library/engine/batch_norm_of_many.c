@@ -66,15 +66,14 @@ static void statistics_of_many(const real *x, const real *weight, const real *bi
                                int rows, int channels, real eps, real momentum)
 {
     const int count = parts_of(rows);
-    PARALLEL_IF(rows * channels > NUMBERS)
-    for (int part = 0; part < count; part++) {
+    SHARE(part, count, 1, rows * channels > NUMBERS) {
         const int first = begin_of(part, count, rows), many = begin_of(part + 1, count, rows) - first;
         real *to = parts + 2 * part * channels;
         for (int c = 0; c < channels; c += LANES)
             mean_and_squares(x + first * channels + c, to + c, to + channels + c, many, channels,
                              channels - c);
     }
-    for (int c = 0; c < channels; c++) {
+    ONCE for (int c = 0; c < channels; c++) {
         real middle = 0, squares = 0;
         for (int part = 0; part < count; part++) {
             const int first = begin_of(part, count, rows), end = begin_of(part + 1, count, rows);
@@ -126,19 +125,20 @@ static void slope_sums_of_many(const real *x, const real *dy, const real *mean, 
                                int rows, int channels)
 {
     const int count = parts_of(rows);
-    PARALLEL_IF(rows * channels > NUMBERS)
-    for (int part = 0; part < count; part++) {
+    SHARE(part, count, 1, rows * channels > NUMBERS) {
         const int first = begin_of(part, count, rows), many = begin_of(part + 1, count, rows) - first;
         real *to = sums + 2 * (part + 1) * channels;
         for (int c = 0; c < channels; c += LANES)
             slope_sums(x + first * channels + c, dy + first * channels + c, mean + c, to + c,
                        to + channels + c, many, channels, channels - c);
     }
-    for (int c = 0; c < 2 * channels; c++)
-        sums[c] = 0;
-    for (int part = 1; part <= count; part++)
+    ONCE {
         for (int c = 0; c < 2 * channels; c++)
-            sums[c] += sums[2 * part * channels + c];
+            sums[c] = 0;
+        for (int part = 1; part <= count; part++)
+            for (int c = 0; c < 2 * channels; c++)
+                sums[c] += sums[2 * part * channels + c];
+    }
 }
 
 /* What `batch_norm_backward` computes. `sums` has room for two numbers of each channel in 65 parts. */
@@ -149,7 +149,7 @@ static void batch_norm_backward_of_many(const real *x, const real *dy, const rea
                                         int rows, int channels)
 {
     slope_sums_of_many(x, dy, mean, sums, rows, channels);
-    for (int c = 0; c < channels; c++)
+    ONCE for (int c = 0; c < channels; c++)
         use_slope_sums(c, sums[c], sums[channels + c], weight, inverse_std, dweight, dbias,
                        dy_scale, x_scale, dx_shift, rows);
 }

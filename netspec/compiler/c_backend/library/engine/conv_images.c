@@ -101,17 +101,18 @@ static void conv_images(const real *x, const real *packed, const real *bias, con
                         int is_limited, real lowest, real highest)
 {
     const Limits limits = {lowest, highest};
-    const int seen = channels / groups, made = filters / groups, parts = (y_height + rows - 1) / rows;
+    const int seen = channels / groups, made = filters / groups;
+    const int each_rows = rows_of_turn(rows, y_height, images), parts = (y_height - 1) / each_rows + 1;
     const int blocks = (made + BLOCK - 1) / BLOCK * BLOCK;
     const int wide = (y_width - 1) * stride_w + (kernel_w > 0 ? kernel_w - 1 : 0) * dilation_w + 1;
     const int reach = (kernel_h > 0 ? kernel_h - 1 : 0) * dilation_h + 1;
     const int high = (y_height - 1) * stride_h + reach;
     const int pads = top > 0 || left > 0 || high - top > height || wide - left > width;
     const int x_row = (pads ? wide : width) * channels;
-    PARALLEL_IF((double)images * y_height * y_width * filters * kernel_h * kernel_w * seen > PRODUCTS)
-    for (int item = 0; item < images * parts; item++) {
-        const int n = item / parts, i = item % parts * rows;
-        const int many = y_height - i < rows ? y_height - i : rows, above = i * stride_h - top;
+    const double products = (double)images * y_height * y_width * filters * kernel_h * kernel_w * seen;
+    SHARE(item, images * parts, 1, products > PRODUCTS) {
+        const int n = item / parts, i = item % parts * each_rows;
+        const int many = y_height - i < each_rows ? y_height - i : each_rows, above = i * stride_h - top;
         const real *from = rows_to_read(x + n * height * width * channels, work + THIS_THREAD * each, pads,
                                         height, width, channels, above, left,
                                         (many - 1) * stride_h + reach, wide);

@@ -49,8 +49,7 @@ static void conv_images_backward_weight(const real *x, const real *dy, real *dwe
     const int threads = large ? THREADS : 1;
     if (shares > images)
         shares = images;
-    PARALLEL_IF(large)
-    for (int thread = 0; thread < threads; thread++) {
+    SHARE(thread, threads, 1, large) {
         const int first = (int)((long long)shares * tiles * thread / threads);
         const int last = (int)((long long)shares * tiles * (thread + 1) / threads);
         for (int share = first / tiles; share * tiles < last; share++) {
@@ -90,8 +89,7 @@ static void conv_images_backward_weight(const real *x, const real *dy, real *dwe
             }
         }
     }
-    PARALLEL_IF(shares * size > NUMBERS)
-    for (int o = 0; o < filters; o++) {
+    SHARE(o, filters, 1, shares * size > NUMBERS) {
         const int of_group = o % made, block = o / made * blocks + of_group / BLOCK;
         const real *from = sums + block * taps * seen * BLOCK + of_group % BLOCK;
         for (int tap = 0; tap < taps; tap++)
@@ -120,8 +118,7 @@ static void conv_images_backward_gathered(const real *dy, const real *packed, re
         dy_at[p] = p * filters;
         part_at[p] = p * columns;
     }
-    PARALLEL_IF((double)images * places * filters * columns > PRODUCTS)
-    for (int n = 0; n < images; n++) {
+    SHARE(n, images, 1, (double)images * places * filters * columns > PRODUCTS) {
         real *parts = work + THIS_THREAD * each, *to = dx + n * height * width * channels;
         for (int r = 0; r < places; r += most)
             for (int first = 0; first < columns; first += BLOCK)

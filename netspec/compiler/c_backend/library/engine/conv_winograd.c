@@ -49,8 +49,7 @@ static void conv_winograd(const real *x, const real *transformed, const real *we
     /* Threads that have no strip of their own share the filters of one. */
     const int strips = (tiles + strip - 1) / strip, many = (tiles + strips - 1) / strips;
     const int needed = (threads + strips - 1) / strips, shares = needed < blocks ? needed : blocks;
-    PARALLEL_IF(large)
-    for (int item = 0; item < strips * shares; item++) {
+    SHARE(item, strips * shares, 1, large) {
         const int first = item / shares * many, count = tiles - first < many ? tiles - first : many;
         const int end = (item % shares + 1) * blocks / shares * BLOCK;
         real *zeros = work + THIS_THREAD * each, *v = zeros + 6 * v_row, *m = v + 36 * v_place;

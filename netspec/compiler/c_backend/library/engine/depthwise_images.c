@@ -11,8 +11,8 @@ static void depthwise_images(const real *x, const real *weight, const real *bias
     const int reach = width - 1 - (kernel_w - 1) * dilation_w + left;
     const int first = (left + stride_w - 1) / stride_w, last = reach < 0 ? 0 : reach / stride_w + 1;
     const int end = last < y_width ? last : y_width;
-    PARALLEL_IF((double)images * y_height * y_width * channels * kernel_h * kernel_w > PRODUCTS)
-    for (int row = 0; row < images * y_height; row++) {
+    const double products = (double)images * y_height * y_width * channels * kernel_h * kernel_w;
+    SHARE(row, images * y_height, 1, products > PRODUCTS) {
         const int above = row % y_height * stride_h - top, k0 = first_tap(above, dilation_h);
         const real *picture = x + (row / y_height * height + above) * width * channels;
         for (int j = 0, places; j < y_width; j += places) {

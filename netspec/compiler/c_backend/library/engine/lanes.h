@@ -23,15 +23,10 @@ enum { LANES = VECTOR_BYTES / sizeof(real), BLOCK = 16 };
 #define AT(pointer) (*(Vector *)(pointer))
 #define READ(pointer) (*(const Vector *)(pointer))
 
-/* Threads share a loop of more products than these, or of more numbers; less is not worth their start. */
+/* Threads share a loop of more products than these, or of more numbers; for less one of them is as fast. */
 #ifndef PRODUCTS
-#define PRODUCTS (1 << 20)
-#define NUMBERS (1 << 16)
-#endif
-#ifdef _OPENMP
-#define THIS_THREAD omp_get_thread_num()
-#else
-#define THIS_THREAD 0
+#define PRODUCTS (1 << 17)
+#define NUMBERS (1 << 14)
 #endif
 /* Loops that are as fast turn by turn: without this their few turns would have a copy each. */
 #if defined(__GNUC__) && !defined(__clang__)

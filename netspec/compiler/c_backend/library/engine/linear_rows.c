@@ -28,8 +28,7 @@ static INLINE void blocks_of_row(const int blocks, const real *x, const real *pa
 static void linear_row(const real *x, const real *packed, const real *bias, const real *skip, real *y,
                        int inputs, int outputs, const Limits *limits)
 {
-    PARALLEL_IF((double)inputs * outputs > PRODUCTS)
-    for (int o = 0; o < outputs; o += 3 * BLOCK) {
+    SHARE(o, outputs, 3 * BLOCK, (double)inputs * outputs > PRODUCTS) {
         const real *block = packed + o * inputs, *added = bias ? bias + o : 0;
         const real *with = skip ? skip + o : 0;
         const int high = outputs - o;
@@ -56,8 +55,7 @@ static void linear_rows(const real *x, const real *packed, const real *bias, con
         linear_row(x, packed, bias, skip, y, inputs, outputs, is_limited ? &limits : 0);
         return;
     }
-    PARALLEL_IF((double)rows * inputs * outputs > PRODUCTS)
-    for (int item = 0; item < blocks * parts; item++) {
+    SHARE(item, blocks * parts, 1, (double)rows * inputs * outputs > PRODUCTS) {
         const int o = item / parts * BLOCK, r0 = item % parts * 48, r1 = r0 + 48 < rows ? r0 + 48 : rows;
         const int high = outputs - o < BLOCK ? outputs - o : BLOCK, most = tile_rows(high);
         int x_at[8], y_at[8];
@@ -92,8 +90,7 @@ static void linear_rows_backward_input(const real *dy, const real *weight, real 
                                        int rows, int inputs, int outputs)
 {
     const Walk walk = {1, 0, 0, 1, 0, 0, outputs, 1, BLOCK};
-    PARALLEL_IF((double)rows * inputs * outputs > PRODUCTS)
-    for (int i = 0; i < inputs; i += BLOCK) {
+    SHARE(i, inputs, BLOCK, (double)rows * inputs * outputs > PRODUCTS) {
         const int high = inputs - i < BLOCK ? inputs - i : BLOCK, most = tile_rows(high);
         real *block = work + THIS_THREAD * each;
         int dy_at[8], dx_at[8];
@@ -112,8 +109,7 @@ static void linear_rows_backward_input(const real *dy, const real *weight, real 
 static void linear_rows_backward_weight(const real *x, const real *dy, real *dweight, real *work, int each,
                                         int rows, int inputs, int outputs, int part)
 {
-    PARALLEL_IF((double)rows * inputs * outputs > PRODUCTS)
-    for (int i = 0; i < inputs; i += BLOCK) {
+    SHARE(i, inputs, BLOCK, (double)rows * inputs * outputs > PRODUCTS) {
         const int high = inputs - i < BLOCK ? inputs - i : BLOCK, most = tile_rows(high);
         real *block = work + THIS_THREAD * each;
         int y_at[8];

@@ -3,8 +3,7 @@
 static void pack_blocks(const real *weight, real *packed, int filters, int channels, int taps, int groups)
 {
     const int made = filters / groups, blocks = (made + BLOCK - 1) / BLOCK;
-    PARALLEL_IF(filters * channels * taps > NUMBERS)
-    for (int block = 0; block < groups * blocks; block++) {
+    SHARE(block, groups * blocks, 1, filters * channels * taps > NUMBERS) {
         const int from = block % blocks * BLOCK, high = made - from < BLOCK ? made - from : BLOCK;
         const real *first = weight + (block / blocks * made + from) * channels * taps;
         real *to = packed + block * BLOCK * channels * taps;
@@ -24,8 +23,7 @@ static void pack_blocks_back(const real *weight, real *packed, int filters, int 
     const int made = filters / groups, blocks = (channels + BLOCK - 1) / BLOCK;
     const int high = k0 < kernel_h ? (kernel_h - 1 - k0) / k_step + 1 : 0;
     const int wide = l0 < kernel_w ? (kernel_w - 1 - l0) / l_step + 1 : 0;
-    PARALLEL_IF(filters * channels * high * wide > NUMBERS)
-    for (int block = 0; block < groups * blocks; block++) {
+    SHARE(block, groups * blocks, 1, filters * channels * high * wide > NUMBERS) {
         const int first = block % blocks * BLOCK;
         const real *of_group = weight + block / blocks * made * channels * kernel_h * kernel_w;
         real *to = packed + block * BLOCK * made * high * wide;
@@ -44,8 +42,7 @@ static void pack_blocks_back(const real *weight, real *packed, int filters, int 
    with zeros behind the last one. */
 static void pack_taps_of_filters(const real *weight, real *packed, int filters, int channels, int taps)
 {
-    PARALLEL_IF(filters * channels * taps > NUMBERS)
-    for (int first = 0; first < taps * channels; first += BLOCK) {
+    SHARE(first, taps * channels, BLOCK, filters * channels * taps > NUMBERS) {
         real *to = packed + first * filters;
         for (int o = 0; o < filters; o++)
             for (int i = first; i < first + BLOCK; i++)
@@ -64,8 +61,7 @@ static void winograd_filters(const real *weight, real *packed, int filters, int 
         {(real)1 / 24, -(real)1 / 12, (real)1 / 6}, {0, 0, 1},
     };
     const int blocks = (filters + BLOCK - 1) / BLOCK;
-    PARALLEL_IF(filters * channels * 36 > NUMBERS)
-    for (int item = 0; item < blocks * channels; item++) {
+    SHARE(item, blocks * channels, 1, filters * channels * 36 > NUMBERS) {
         const int first = item / channels * BLOCK, c = item % channels;
         real *to = packed + (first * 36 * channels + c * BLOCK);
         real half[6][3][BLOCK];

@@ -15,8 +15,7 @@ static void max_pool_of_many(const real *x, real *y, int images,
                              int is_limited, real lowest, real highest)
 {
     const Limits limits = {lowest, highest};
-    PARALLEL_IF((double)images * height * width * channels > NUMBERS)
-    for (int row = 0; row < images * y_height; row++) {
+    SHARE(row, images * y_height, 1, (double)images * height * width * channels > NUMBERS) {
         const int n = row / y_height, above = row % y_height * stride_h - top;
         const int k0 = first_tap(above, dilation_h), k1 = end_tap(above, dilation_h, kernel_h, height);
         const real *picture = x + n * height * width * channels;
@@ -57,8 +56,7 @@ static void max_pool_apart_backward(const real *x, const real *y, const real *dy
                                     int y_height, int y_width, int kernel_h, int kernel_w,
                                     int stride_h, int stride_w)
 {
-    PARALLEL_IF((double)images * height * width * channels > NUMBERS)
-    for (int row = 0; row < images * y_height; row++) {
+    SHARE(row, images * y_height, 1, (double)images * height * width * channels > NUMBERS) {
         const int n = row / y_height, i = row % y_height;
         const int end = i == y_height - 1 ? height : (i + 1) * stride_h;
         const int at = (n * height + i * stride_h) * width * channels;

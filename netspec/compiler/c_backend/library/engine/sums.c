@@ -23,8 +23,7 @@ static int sum_of_narrow_rows(const real *x, real *y, int rows, int columns)
 static void sum_of_many_rows(const real *x, real *y, real *sums, int rows, int columns)
 {
     const int parts = parts_of(rows);
-    PARALLEL_IF(rows * columns > NUMBERS)
-    for (int part = 0; part < parts; part++) {
+    SHARE(part, parts, 1, rows * columns > NUMBERS) {
         const int first = begin_of(part, parts, rows), last = begin_of(part + 1, parts, rows);
         real *to = sums + part * columns;
         for (int c = 0; c < columns; c++)
@@ -35,7 +34,7 @@ static void sum_of_many_rows(const real *x, real *y, real *sums, int rows, int c
             for (int c = 0; c < columns; c++)
                 to[c] += x[r * columns + c];
     }
-    for (int c = 0; c < columns; c++) {
+    ONCE for (int c = 0; c < columns; c++) {
         y[c] = 0;
         for (int part = 0; part < parts; part++)
             y[c] += sums[part * columns + c];
