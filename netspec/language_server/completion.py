@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable as Function
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import Literal
 
+from netspec.compiler.elaborate.net_builder import NET_FACTS
 from netspec.compiler.elaborate.statements import ROLES
 from netspec.compiler.explain_codes import explanations
 from netspec.compiler.ir import constants, initializers
@@ -19,17 +20,30 @@ from netspec.highlight.words import words
 from netspec.language_server.analysis import Analysis
 from netspec.language_server.callables import Argument, Callable, callables
 from netspec.language_server.heads import Head, heads, names_before
-from netspec.language_server.tokens import Token, before, opening
+from netspec.language_server.tokens import Token, before, follows_arrow, opening
 
-Kind = Literal["layer", "block", "value", "attribute", "word", "function", "rule", "file", "code"]
+Kind = Literal[
+    "layer", "block", "value", "attribute", "choice", "word", "function", "rule", "file", "code"
+]
 
 # The words that begin a definition, and those that begin a statement of a body.
 _DEFINITIONS = ("block", "from", "inline", "language", "net", "scan", "use")
 _STATEMENTS = ("assert", "buffer", "constant", "for", "if", "init", "input", "layer", "parameter")
 _ENDS = {"net": ("output",), "block": ("return",)}
-_OF_VALUES = ("channels", "features", "height", "rank", "shape", "width")
+_OF_VALUES = ("channels", "features", "height", "rank", "receptive_field", "shape", "width")
 _TYPES = ("bool", "int")
 _MAX_FILES = 200
+# What is offered behind a blank that nobody has asked for: what an argument is called, and can be.
+# A list that opens by itself takes the next Enter, so it must not open where a line may end.
+_BEHIND_BLANK = ("attribute", "choice", "rule", "code")
+
+# How a statement and a definition are written, `$` and a number where the cursor goes.
+_SNIPPETS = {
+    "net": "net ${1:Name} {\n    input ${2:image}: [${3:3, 32, 32}]\n    output $2 -> $0\n}",
+    "block": "block ${1:Name}(${2:channels}) ${3:x} {\n    return $3 -> $0\n}",
+    "for": "for ${1:i} in range(${2:3}) {\n    $0\n}",
+    "if": "if ${1:condition} {\n    $0\n}",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +57,7 @@ class Completion:
         about: more, in Markdown.
         insert: what is written for it.
         takes: whether brackets with arguments must follow.
+        snippet: what is written in place of `insert` where an editor knows places in it.
     """
 
     label: str
@@ -51,19 +66,28 @@ class Completion:
     about: str = ""
     insert: str = ""
     takes: bool = False
+    snippet: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Completions:
-    """The words for the range [start, end) of a text, which one of them would replace."""
+    """The words for the range [start, end) of a text, which one of them would replace, in an order:
+    what is likeliest comes first among those of a kind.
+    """
 
     start: int
     end: int
     items: tuple[Completion, ...]
 
 
-def completions(analysis: Analysis, offset: int) -> Completions:
-    """Return what can stand at a place, all of it: an editor picks what begins as the user types."""
+def completions(analysis: Analysis, offset: int, trigger: str = "") -> Completions:
+    """Return what can stand at a place, all of it: an editor picks what begins as the user types.
+
+    Args:
+        analysis: the text.
+        offset: the place.
+        trigger: the character that was typed, if nobody has asked; then only what is likely there.
+    """
     found = analysis.tokens
     at = before(found, offset)
     start = end = offset
@@ -82,7 +106,39 @@ def completions(analysis: Analysis, offset: int) -> Completions:
         items = ()
     else:
         items = place.in_code()
-    return Completions(start, end, tuple({item.label: item for item in items}.values()))
+    if trigger in ("/", '"') and not (last is not None and last.kind == "string"):
+        items = ()
+    elif trigger == " ":
+        items = place.behind_blank(items)
+    following = _following(found, end)
+    return Completions(start, end, tuple(_fitted(each, following) for each in _once(items)))
+
+
+def _once(items: Iterable[Completion]) -> Iterable[Completion]:
+    """Return each word once. The first one counts, which is the nearest to the place; an argument and
+    a value of one name are both there.
+    """
+    found: dict[tuple[str, bool], Completion] = {}
+    for item in items:
+        is_argument = item.kind == "attribute"
+        if (item.label, True) not in found or item.kind == "value":
+            found.setdefault((item.label, is_argument), item)
+    return found.values()
+
+
+def _following(found: Sequence[Token], end: int) -> str:
+    """Return the token behind a place."""
+    at = before(found, end)
+    return found[at].text if at < len(found) else ""
+
+
+def _fitted(item: Completion, following: str) -> Completion:
+    """Return a word without what follows it already: the brackets of a call, the `=` of an argument."""
+    if item.takes and following == "(":
+        return replace(item, takes=False)
+    if item.kind == "attribute" and following == "=":
+        return replace(item, insert=item.label)
+    return item
 
 
 def _is_inside(token: Token, offset: int) -> bool:
@@ -100,6 +156,13 @@ class _Place:
         self.known = callables(analysis)
         every = heads(found[:at])
         self.head: Head | None = every[-1] if every else None
+
+    def behind_blank(self, items: Iterable[Completion]) -> Iterable[Completion]:
+        """Return what is offered behind a blank of all that can stand here."""
+        previous = self.found[self.at - 1].text if self.at else ""
+        if previous in ("->", "from", "import"):
+            return items
+        return (item for item in items if item.kind in _BEHIND_BLANK)
 
     # -- outside code
 
@@ -129,7 +192,7 @@ class _Place:
         """Return what can stand here by the tokens before."""
         bracket = opening(self.found, self.at)
         inside = self.found[bracket].text if bracket is not None else ""
-        if self._follows_arrow():
+        if follows_arrow(self.found, self.at):
             return self._called()
         previous = self._previous()
         if previous is not None and previous.text == ".":
@@ -170,22 +233,6 @@ class _Place:
         joins = ("->", "+", "-", "*", "/", "//", "%", "**", "<", ">", "==", "!=", "<=", ">=", "=")
         continues = following is not None and following.text in (*joins, "and", "or", "else")
         return not continues and not (earlier is not None and earlier.text in (*joins, ",", "and"))
-
-    def _follows_arrow(self) -> bool:
-        """Whether a layer must come: behind `->`, or behind `-> label:`."""
-        i = self.at - 1
-        while i >= 0 and self.found[i].kind == "line":
-            i -= 1
-        if i >= 0 and self.found[i].text == "->":
-            return True
-        if i < 0 or self.found[i].text != ":":
-            return False
-        for token in reversed(self.found[max(0, i - 40) : i]):
-            if token.text == "->":
-                return True
-            if token.kind in ("line", "comment") or token.text in ("(", ")", "=", "[", "]"):
-                return False
-        return False
 
     # -- what there is
 
@@ -270,13 +317,15 @@ class _Place:
             return by_word[first]()
         if last.kind in ("name", "number", "string") or last.text in (")", "]"):
             if last.text in ("output", "return", "assert", "if", "in", "and", "or", "not", "else"):
-                return self._expression()
+                facts = NET_FACTS if first == "assert" else ()
+                of_net = (Completion(name, "attribute", "of the net") for name in facts)
+                return chain(of_net, self._expression())
             return _of_words(("if", "else", "and", "or", "for")) if len(line) > 1 else ()
         return self._expression()
 
     def _statement(self) -> Iterator[Completion]:
         kind = self.head.kind if self.head is not None else "net"
-        yield from _of_words((*_STATEMENTS, *_ENDS[kind]))
+        yield from _beginning((*_ENDS[kind], *_STATEMENTS))
         previous = self._previous()
         if previous is not None and previous.text == "}":
             yield from _of_words(("else",))
@@ -307,9 +356,9 @@ class _Place:
         line = self._line()
         texts = [token.text for token in line]
         if not line:
-            return _of_words(_DEFINITIONS)
+            return _beginning(_DEFINITIONS)
         if texts in (["inline"], ["scan"]):
-            return _of_words(("block",))
+            return _beginning(("block",))
         if texts[0] == "from":
             if len(line) == 2:
                 return _of_words(("import",))
@@ -347,7 +396,7 @@ def _values(called: Callable, name: str) -> Iterator[Completion]:
             if isinstance(argument.kind, Bool):
                 choices = ("true", "false")
             for word in choices:
-                yield Completion(word, "word", f"for `{name}`")
+                yield Completion(word, "choice", f"for `{name}`")
 
 
 def _rules() -> Iterator[Completion]:
@@ -365,6 +414,11 @@ def _of_rule(rule: str, given: set[str]) -> Iterator[Completion]:
 
 def _of_words(found: Iterable[str]) -> Iterator[Completion]:
     return (Completion(word, "word") for word in found)
+
+
+def _beginning(found: Iterable[str]) -> Iterator[Completion]:
+    """Yield words that begin a statement or a definition."""
+    return (Completion(word, "word", snippet=_SNIPPETS.get(word, "")) for word in found)
 
 
 def _last_argument(found: Sequence[Token]) -> list[Token]:

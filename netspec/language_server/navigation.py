@@ -29,6 +29,12 @@ def symbol_at(analysis: Analysis, offset: int) -> Occurrence | None:
     return occurrence_at(readable, at) if at is not None else None
 
 
+def home(analysis: Analysis, offset: int) -> Path | None:
+    """Return the file that defines what is named at a place; None if it is in none."""
+    here = symbol_at(analysis, offset)
+    return None if here is None else file_of(analysis.readable[0], here.symbol.file)
+
+
 def definition(analysis: Analysis, offset: int) -> Found | None:
     """Return where what is named at a place is defined; None if nothing is."""
     here = symbol_at(analysis, offset)
@@ -75,11 +81,12 @@ def references(
 
 def _identity(analysis: Analysis, symbol: Symbol) -> tuple[str, str, str, str]:
     """Return a symbol with the real path of its file, which is the same for every text."""
-    path = _path(analysis, symbol.file)
+    path = file_of(analysis, symbol.file)
     return symbol.kind, str(path or symbol.file), symbol.body, symbol.name
 
 
-def _path(analysis: Analysis, name: str) -> Path | None:
+def file_of(analysis: Analysis, name: str) -> Path | None:
+    """Return the real path of a file that a text names, or of its own, by the name in messages."""
     folder, module = analysis.request.folder, analysis.module
     if folder is None or module is None:
         return None
@@ -105,7 +112,7 @@ def _sources(analysis: Analysis) -> list[Source]:
 def _moved(analysis: Analysis, span: Span) -> Found | None:
     """Return a place of the last text that could be parsed as a place of the text now."""
     readable, since = analysis.readable
-    path = _path(readable, span.source.name)
+    path = file_of(readable, span.source.name)
     if span.source is not readable.source:
         return Found(path, span)
     start, end = since.forward(span.start), since.forward(span.end)

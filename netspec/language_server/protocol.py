@@ -189,6 +189,7 @@ _COMPLETIONS = {
     "block": lsp.CompletionItemKind.Class,
     "value": lsp.CompletionItemKind.Variable,
     "attribute": lsp.CompletionItemKind.Property,
+    "choice": lsp.CompletionItemKind.EnumMember,
     "word": lsp.CompletionItemKind.Keyword,
     "function": lsp.CompletionItemKind.Function,
     "rule": lsp.CompletionItemKind.Function,
@@ -196,7 +197,9 @@ _COMPLETIONS = {
     "code": lsp.CompletionItemKind.Constant,
 }
 # What is nearest to the place comes first in a list.
-_ORDER = {"attribute": "0", "value": "1", "block": "2", "word": "3"}
+_ORDER = {"choice": "0", "attribute": "0", "value": "1", "block": "2", "word": "3"}
+# What keeps the order of its declaration, by which a call without names goes.
+_IN_ORDER = ("choice", "attribute")
 _FOLDS = {
     "region": lsp.FoldingRangeKind.Region,
     "comment": lsp.FoldingRangeKind.Comment,
@@ -255,22 +258,29 @@ def code_lens(places: Places, lens: Lens) -> lsp.CodeLens:
 def completion_list(places: Places, found: Completions, *, snippets: bool) -> lsp.CompletionList:
     """Return the words for a place. With `snippets`, the cursor goes between brackets that follow."""
     where = places.range(found.start, found.end)
-    items = [_completion(item, where, snippets=snippets) for item in found.items]
+    items = [
+        _completion(item, where, place, snippets=snippets) for place, item in enumerate(found.items)
+    ]
     return lsp.CompletionList(is_incomplete=False, items=items)
 
 
-def _completion(item: Completion, where: lsp.Range, *, snippets: bool) -> lsp.CompletionItem:
+def _completion(
+    item: Completion, where: lsp.Range, place: int, *, snippets: bool
+) -> lsp.CompletionItem:
     text = item.insert or item.label
-    as_snippet = snippets and item.takes
+    if snippets and (item.takes or item.snippet):
+        text = item.snippet or f"{text}($0)"
+    as_snippet = text not in (item.insert, item.label)
+    order = f"{place:04}" if item.kind in _IN_ORDER else item.label
     about = lsp.MarkupContent(lsp.MarkupKind.Markdown, item.about) if item.about else None
     return lsp.CompletionItem(
         label=item.label,
         kind=_COMPLETIONS[item.kind],
         detail=item.detail or None,
         documentation=about,
-        sort_text=_ORDER.get(item.kind, "4") + item.label,
+        sort_text=_ORDER.get(item.kind, "4") + order,
         insert_text_format=lsp.InsertTextFormat.Snippet if as_snippet else None,
-        text_edit=lsp.TextEdit(where, f"{text}($0)" if as_snippet else text),
+        text_edit=lsp.TextEdit(where, text),
     )
 
 

@@ -14,7 +14,7 @@ from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Edit, Source, Span
 from netspec.highlight.words import words
 from netspec.language_server.analysis import Analysis
-from netspec.language_server.navigation import Found, references, symbol_at
+from netspec.language_server.navigation import Found, file_of, references, symbol_at
 from netspec.language_server.occurrences import Occurrence, occurrences
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -71,9 +71,13 @@ def renaming(
         changes += [
             (Found(changes[0][0].path, span), name) for span in _ties(analysis, here.symbol.name)
         ]
-    own = [Edit(place.span, new) for place, new in changes if place.span.source is analysis.source]
-    options = tuple(_checked(analysis, own, name, changes))
-    return Renaming(tuple(changes), options)
+    pairs: dict[tuple[str, str], None] = {}
+    kept: set[str] = set()
+    for each in (analysis, *others):
+        for old, new in _checked(each, name, changes):
+            kept.update({old} if old == new else ())
+            pairs.update({(old, new): None} if old != new else {})
+    return Renaming(tuple(changes), tuple(_options(pairs, kept)))
 
 
 def _here(analysis: Analysis, offset: int) -> Occurrence:
@@ -126,46 +130,79 @@ def _ties(analysis: Analysis, label: str) -> Iterator[Span]:
 
 
 def _checked(
-    analysis: Analysis, own: list[Edit], name: str, changes: list[tuple[Found, str]]
-) -> list[str]:
-    """Compile the text as it would be. Return the options that old weights need.
+    analysis: Analysis, name: str, changes: list[tuple[Found, str]]
+) -> Iterator[tuple[str, str]]:
+    """Compile a text as it would be. Yield the names of its weights before, with those after.
 
     Raises:
         CannotRenameError: if there would be more errors.
     """
-    source = analysis.source
-    text = apply_edits(Span(source, 0, len(source.text)), own)
-    buffers = dict(analysis.request.buffers)
-    for path in {place.path for place, _ in changes if place.span.source is not source}:
-        if path is not None:
-            buffers[path] = _edited(path, changes)
+    if analysis.module is None:
+        return
+    source, path = analysis.source, file_of(analysis, analysis.source.name)
+    files: dict[Path | None, list[tuple[Found, str]]] = {}
+    for place, new in changes:
+        is_own = place.span.source is source
+        files.setdefault(path if is_own else place.path, []).append((place, new))
+    own = files.pop(path, [])
+    if not own and not files.keys() & analysis.files:
+        return
+    edited = {file: _edited(some) for file, some in files.items() if file is not None}
+    buffers = {**analysis.request.buffers, **edited}
+    text = _edited(own) if own else source.text
     request = replace(analysis.request, source=Source(source.name, text), buffers=buffers)
     result = compile_untried(request)
     if len(result.errors) > len(analysis.result.errors):
         known = {error.message for error in analysis.result.errors}
-        new = next((e for e in result.errors if e.message not in known), result.errors[0])
-        raise CannotRenameError(f"`{name}` does not fit here: {new.message}")
-    found: dict[str, None] = {}
+        error = next((e for e in result.errors if e.message not in known), result.errors[0])
+        raise CannotRenameError(f"`{name}` does not fit here: {error.message}")
     nets = zip(analysis.result.graphs.values(), result.graphs.values(), strict=False)
     for before, after in nets:
-        for old, new_name in zip(before.saved(), after.saved(), strict=False):
-            if old != new_name:
-                found[_option(old, new_name)] = None
-    return list(found)
+        yield from zip(before.saved(), after.saved(), strict=False)
 
 
-def _edited(path: Path, changes: list[tuple[Found, str]]) -> str:
-    edits = [Edit(place.span, new) for place, new in changes if place.path == path]
+def _edited(changes: list[tuple[Found, str]]) -> str:
+    """Return the text of a file with its changes."""
+    edits = [Edit(place.span, new) for place, new in changes]
     source = edits[0].span.source
     return apply_edits(Span(source, 0, len(source.text)), edits)
 
 
-def _option(old: str, new: str) -> str:
-    """Return a rule of `--rename` for the parts of a name that differ, whatever comes behind them."""
+def _options(pairs: Iterable[tuple[str, str]], kept: set[str]) -> Iterator[str]:
+    """Yield the rules of `--rename` for names of weights, each once; one for all layers that differ
+    in their number alone, if it does not take a name that stays.
+    """
+    rules: dict[tuple[str, str], list[str]] = {}
+    for old, new in pairs:
+        pattern, replacement = _rule(old, new)
+        numbered = _numbered(pattern, replacement)
+        if numbered is not None and not any(re.fullmatch(numbered[0], name) for name in kept):
+            rules.setdefault(numbered, []).append(f"{pattern}={replacement}")
+        else:
+            rules.setdefault((pattern, replacement), [])
+    for (pattern, replacement), one_by_one in rules.items():
+        alone = list(dict.fromkeys(one_by_one))
+        yield alone[0] if len(alone) == 1 else f"{pattern}={replacement}"
+
+
+def _rule(old: str, new: str) -> tuple[str, str]:
+    """Return a pattern for the parts of a name that differ, whatever comes behind them, and what it
+    becomes.
+    """
     before, after = old.split("."), new.split(".")
     while before and after and before[-1] == after[-1]:
         before.pop()
         after.pop()
     if len(before) == len(old.split(".")) or not after:
-        return f"{re.escape(old)}={new}"
-    return rf"{re.escape('.'.join(before))}\.(.*)={'.'.join(after)}.\1"
+        return re.escape(old), new
+    return rf"{re.escape('.'.join(before))}\.(.*)", rf"{'.'.join(after)}.\1"
+
+
+def _numbered(pattern: str, replacement: str) -> tuple[str, str] | None:
+    """Return a rule for any number in place of the one that both sides have; None if there is none."""
+    numbers = re.findall(r"(?<![\\(])\d+", pattern)
+    if len(numbers) != 1 or re.findall(r"(?<!\\)\d+", replacement) != numbers:
+        return None
+    rest = r"\2" if pattern.endswith("(.*)") else ""
+    before = replacement.removesuffix(r"\1") if rest else replacement
+    return pattern.replace(numbers[0], r"(\d+)", 1), before.replace(numbers[0], r"\1", 1) + rest

@@ -121,15 +121,15 @@ class Server(LanguageServer):
             analysis, text.uri, text.line_break, str(getattr(encoding, "value", encoding))
         )
 
-    async def others(self, uri: str) -> list[Analysis]:
-        """Return the analyses of the other texts that are open, and of files beside this one that
-        may import it.
+    async def others(self, uri: str, offset: int) -> list[Analysis]:
+        """Return the analyses of the other texts that are open, and of files that import the one that
+        defines what is named at a place.
         """
         text = self.texts.get(uri)
         found = [await self._analysis(other) for other in self.texts.all() if other.uri != uri]
-        if text is not None and text.path is not None:
-            path = text.path
-            found += await self.aside(lambda: self.texts.importing(path))
+        home = navigation.home(text.analysis, offset) if text and text.analysis else None
+        if home is not None:
+            found += await self.aside(lambda: self.texts.importing(home))
         return found
 
     @property
@@ -270,12 +270,15 @@ def _add_reading(server: Server) -> None:
 
 
 def _add_typing(server: Server) -> None:
-    triggers = lsp.CompletionOptions(trigger_characters=[">", "(", ",", ".", '"', "/", "="])
+    # No character behind which a line may end: the list would take the Enter.
+    triggers = lsp.CompletionOptions(trigger_characters=[" ", ".", '"', "/"])
 
     @server.feature(lsp.TEXT_DOCUMENT_COMPLETION, triggers)
     async def complete(params: lsp.CompletionParams) -> lsp.CompletionList:
         places = await server.places(params.text_document.uri)
-        found = completion.completions(places.analysis, places.offset(params.position))
+        asked = params.context
+        trigger = asked.trigger_character or "" if asked else ""
+        found = completion.completions(places.analysis, places.offset(params.position), trigger)
         return protocol.completion_list(places, found, snippets=server.takes_snippets)
 
     marks = lsp.SignatureHelpOptions(trigger_characters=["(", ","], retrigger_characters=["=", ")"])
@@ -297,8 +300,8 @@ def _add_names(server: Server) -> None:
     @server.feature(lsp.TEXT_DOCUMENT_REFERENCES)
     async def references(params: lsp.ReferenceParams) -> list[lsp.Location]:
         places = await server.places(params.text_document.uri)
-        others = await server.others(params.text_document.uri)
         at = places.offset(params.position)
+        others = await server.others(params.text_document.uri, at)
         told = params.context.include_declaration
         found = navigation.references(places.analysis, at, others, definitions=told)
         return [protocol.location(places, each) for each in found]
@@ -322,8 +325,8 @@ def _add_names(server: Server) -> None:
     @server.feature(lsp.TEXT_DOCUMENT_RENAME, lsp.RenameOptions(prepare_provider=True))
     async def rename(params: lsp.RenameParams) -> lsp.WorkspaceEdit:
         places = await server.places(params.text_document.uri)
-        others = await server.others(params.text_document.uri)
         at = places.offset(params.position)
+        others = await server.others(params.text_document.uri, at)
         try:
             found = renaming.renaming(places.analysis, at, params.new_name, others)
         except renaming.CannotRenameError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -80,25 +81,25 @@ class OpenTexts:
         ]
 
     def importing(self, path: Path) -> list[Analysis]:
-        """Return the analyses of files that are not open and that may import a file: of its folder,
-        of the folders in it, and of the folder above.
+        """Return the analyses of files that are not open and that import a file, also through others:
+        of its folder, of the folders in it, and of the folder above.
         """
         opened = {text.path for text in self.all()}
         buffers = self._buffers()
-        found: list[Analysis] = []
         here, above = path.parent, path.parent.parent
         near = chain(here.glob("*.net"), here.glob("*/*.net"), above.glob("*.net"))
+        texts: dict[Path, str] = {}
         for each in islice(near, MAX_FILES):
             real = Path(os.path.realpath(each))
-            if real in opened or real == path:
-                continue
             try:
-                text = read_source(real, real.name).text
+                texts[real] = buffers.get(real) or read_source(real, real.name).text
             except NetspecError:
                 continue
-            if path.name in text:
-                found.append(analyze(text, real.name, real.parent, buffers))
-        return found
+        return [
+            analyze(texts[real], real.name, real.parent, buffers)
+            for real in _naming(path, texts)
+            if real not in opened
+        ]
 
     def _buffers(self, without: OpenText | None = None) -> dict[Path, str]:
         texts = (each for each in self.all() if each is not without)
@@ -118,3 +119,15 @@ class OpenTexts:
                 return None
             text.analysis, text.analyzed = analysis, state
         return text.analysis
+
+
+def _naming(path: Path, texts: Mapping[Path, str]) -> list[Path]:
+    """Return the files that name a file, and those that name these, each once."""
+    found: list[Path] = []
+    names = [path.name]
+    for name in names:
+        for real, text in texts.items():
+            if f'{name}"' in text and real != path and real not in found:
+                found.append(real)
+                names.append(real.name)
+    return found

@@ -79,3 +79,20 @@ def opening(found: Sequence[Token], at: int) -> int | None:
                 return i
             closed.pop()
     return None
+
+
+def follows_arrow(found: Sequence[Token], at: int) -> bool:
+    """Whether the token `at` must be a layer: it is behind `->`, or behind `-> label:`."""
+    i = at - 1
+    while i >= 0 and found[i].kind == "line":
+        i -= 1
+    if i >= 0 and found[i].text == "->":
+        return True
+    if i < 0 or found[i].text != ":":
+        return False
+    for token in reversed(found[max(0, i - 40) : i]):
+        if token.text == "->":
+            return True
+        if token.kind in ("line", "comment") or token.text in ("(", ")", "=", "[", "]"):
+            return False
+    return False

@@ -20,7 +20,7 @@ OPS = set(registry()) | {Split.name}
 FUNCTIONS = {"range", "len", "zip"}
 STATEMENTS = {"assert", "for", "if", "init", "input", "layer", "parameter", "buffer", "constant"}
 CONV = {"channels", "kernel", "stride", "pad", "dilation", "groups", "bias"}
-VALUE = {"channels", "features", "height", "rank", "shape", "width"}
+VALUE = {"channels", "features", "height", "rank", "receptive_field", "shape", "width"}
 DEFINITIONS = {"block", "from", "inline", "language", "net", "use"}
 EXPRESSION = {"a", "x", "n", "true", "false", "none", "relu", *FUNCTIONS}
 
@@ -57,6 +57,9 @@ PLACES: list[tuple[str, set[str], set[str]]] = [
     (CALLED + NET + "y = a -> C(|", {"width", "step"}, {"kernel"}),
     (CALLED + NET + "y = a -> C(8, |", {"step", "n"}, {"width"}),
     (CALLED + NET + "y = a -> C(step = 2, |", {"width"}, {"step"}),
+    # an argument, or a name of the body, is nearer than a layer of that name
+    (NET + "y = a -> conv(8, 3, p|", {"pad"}, {"channels"}),
+    ("block B(pad, mean) x {\n    return conv(x, p|)", {"mean", "pad"}, set()),
     # values of arguments
     (NET + "y = a -> conv(8, 3, pad = |", {"same", "n"}, CONV - {"pad"} - VALUE),
     (NET + "y = a -> conv(8, 3, pad = s|", {"same"}, {"stride"}),
@@ -77,6 +80,7 @@ PLACES: list[tuple[str, set[str], set[str]]] = [
     (NET + "y = a -> conv(a.|", VALUE, {"kernel", "a"}),
     (NET + "output |", EXPRESSION, STATEMENTS - {"if"}),
     (NET + "if |", EXPRESSION, STATEMENTS - {"if"}),
+    (NET + "assert p|", {"params", "macs", "receptive_field", "n"}, STATEMENTS - {"if"}),
     (NET + "assert n > |", EXPRESSION, STATEMENTS - {"if"}),
     (NET + "for i in |", {"range", "n"}, STATEMENTS - {"if"}),
     (NET + "for i in range(4) {\n        y = |", {"i", "a"}, {"in"}),
@@ -115,6 +119,61 @@ def test_what_can_stand_at_a_place(text: str, offered: set[str], left_out: set[s
     assert offered <= labels
     assert not left_out & labels
     assert found.start <= at <= found.end
+
+
+BAS = "block Bas(pad, scale, mean) x {\n    y = x -> relu\n    "
+
+
+@pytest.mark.parametrize(
+    ("text", "word", "written"),
+    [
+        (NET + "y = a -> conv(8, 3, |)", "pad", [("attribute", "pad = ")]),
+        (NET + "y = a -> lstm(8, |)", "dropout", [("attribute", "dropout = ")]),
+        (NET + "y = a -> upsample(|)", "scale", [("attribute", "scale = ")]),
+        (BAS + "}\n" + NET + "y = a -> Bas(|)", "pad", [("attribute", "pad = ")]),
+        (BAS + "return y -> conv(8, 3, |)", "pad", [("attribute", "pad = "), ("value", "")]),
+        (BAS + "return y * |", "scale", [("value", "")]),
+        (BAS + "return y -> linear(|)", "mean", [("value", "")]),
+        (NET + "y = a -> co|nv(8, 3)", "conv", [("layer", "conv")]),
+        (NET + "y = a -> conv(8, 3, st|ride = 2)", "stride", [("attribute", "stride")]),
+        (NET + "y = a -> conv(8, 3, |= 2)", "stride", [("attribute", "stride")]),
+    ],
+)
+def test_the_nearest_of_a_name_is_written(
+    text: str, word: str, written: list[tuple[str, str]]
+) -> None:
+    text, at = with_cursor(text)
+    found = [item for item in completions(analyzed(text), at).items if item.label == word]
+    assert [(item.kind, item.insert) for item in found] == written
+    assert not any(item.takes for item in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "trigger", "offered"),
+    [
+        (NET + "y = a -> |", " ", OPS),
+        (NET + "y = a -> conv(8, |", " ", CONV - {"channels"} | {"weight"}),
+        (NET + "y = a -> conv(8, 3, pad = |", " ", {"same"}),
+        (NET + "y = a / |", " ", set()),
+        (NET + "if n > |", " ", set()),
+        (NET + "for w in [3, |", " ", set()),
+        (NET + "y = a /|", "/", set()),
+        (NET + "y = a.|", ".", VALUE),
+    ],
+)
+def test_a_list_opens_by_itself_only_where_no_line_ends(
+    text: str, trigger: str, offered: set[str]
+) -> None:
+    text, at = with_cursor(text)
+    assert {item.label for item in completions(analyzed(text), at, trigger).items} == offered
+
+
+def test_arguments_are_in_their_order_and_choices_come_first() -> None:
+    text, at = with_cursor(NET + "y = a -> conv(|")
+    first = [item.label for item in completions(analyzed(text), at).items][:7]
+    assert first == ["channels", "kernel", "stride", "pad", "dilation", "groups", "bias"]
+    text, at = with_cursor(NET + "y = a -> conv(8, 3, bias = |")
+    assert [i.label for i in completions(analyzed(text), at).items][:2] == ["true", "false"]
 
 
 def test_there_are_sixty_places() -> None:
@@ -156,7 +215,20 @@ def test_files_and_their_blocks_are_offered_in_imports(tmp_path: Path) -> None:
         ("y = a -> conv(8, |", "conv(", "kernel"),
         ("y = a -> conv(8, [3, |", "conv(", "kernel"),
         ("y = a -> conv(8, 3, pad = |", "conv(", "pad = 0"),
-        ("y = a -> conv(pad = 1, |", "conv(", "kernel"),
+        ("y = a -> conv(pad = 1, |", "conv(", "channels"),
+        ("y = a -> conv(8, 3, pad = same, |", "conv(", "stride = 1"),
+        ("y = conv(|", "conv(", None),
+        ("y = conv(a, |", "conv(", "channels"),
+        ("y = conv(a, 8, |", "conv(", "kernel"),
+        ("y = C(a, |", "C(", "width"),
+        ("y = concat(a, x, |", "concat(", None),
+        ("y = a -> conv(8, 3, weight = normal(|", "normal(std, mean = 0)", "std"),
+        ("y = a -> conv(8, 3, weight = normal(0.1, |", "normal(std", "mean = 0"),
+        ("for i in range(0, |", "range(start = 0, stop, step = 1)", "stop"),
+        ("y = a -> conv(max(1, |", "max(value, other)", "other"),
+        ("y = a -> conv(max(n, |", "max(value, other)", "other"),
+        ("y = max(a, |", "max(axes", "axes"),
+        ("y = a -> max(|", "max(axes", "axes"),
         ("y = a -> conv(8, nothing = |", "conv(", None),
         ("y = a -> conv(1, 2, 3, 4, 5, 6, true, |", "conv(", None),
         ("y = relu(a -> C(|", "C(width, step = 1)", "width"),

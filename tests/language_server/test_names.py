@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from netspec.language_server.analysis import Analysis, analyze
-from netspec.language_server.navigation import definition, references
+from netspec.language_server.navigation import definition, home, references
 from netspec.language_server.renaming import CannotRenameError, nameable, renaming
+from netspec.language_server.texts import OpenTexts
 from netspec.runtime.weights.rename_rules import rename_rule
 from tests.language_server.conftest import analyzed
 
@@ -101,10 +102,8 @@ def renamed(analysis: Analysis, offset: int, name: str) -> tuple[str, tuple[str,
         ("first.0", 0, "second.1", (r"first\.0\.(.*)=second.1.\1",)),
         ("head: linear", 0, "fc", (r"head\.(.*)=fc.\1",)),
         ("body: conv", 0, "inner", (
-            r"first\.0\.body\.(.*)=first.0.inner.\1", r"step1\.body\.(.*)=step1.inner.\1",
-            r"step2\.body\.(.*)=step2.inner.\1")),
-        ("Step(width, stride = 2", 0, "Move",
-         (r"step1\.(.*)=move1.\1", r"step2\.(.*)=move2.\1")),
+            r"first\.0\.body\.(.*)=first.0.inner.\1", r"step(\d+)\.body\.(.*)=step\1.inner.\2")),
+        ("Step(width, stride = 2", 0, "Move", (r"step(\d+)\.(.*)=move\1.\2",)),
     ],
 )  # fmt: skip
 def test_a_new_name_keeps_the_net_and_says_what_weights_need(
@@ -178,10 +177,30 @@ def test_names_of_imported_blocks_lead_to_other_files(tmp_path: Path) -> None:
     opened = definition(a, uses.index("b.net"))
     assert opened is not None
     assert opened.path == block.resolve()
-    places = references(b, b.text.index("B("), [a, c])
-    assert {place.path for place in places} == {p.resolve() for p in (block, user, other)}
-    assert len(places) == 5
-    change = renaming(b, b.text.index("n)"), "width", [a, c])
-    assert {(p.path, p.span.text) for p, _ in change.changes} == {
-        (path.resolve(), "n") for path in (block, user, other)
-    }
+    texts = OpenTexts()
+    for here, word in ((b, "B("), (a, "B(n"), (c, "B(n")):
+        asked = here.text.index(word)
+        source = home(here, asked)
+        assert source == block.resolve()
+        others = texts.importing(source)
+        places = references(here, asked, others)
+        assert {place.path for place in places} == {p.resolve() for p in (block, user, other)}
+        assert len(places) == 5
+        change = renaming(here, here.text.index("B"), "Bas", others)
+        assert len(change.changes) == 5
+        assert change.options == (r"b1\.(.*)=bas1.\1",)
+        change = renaming(here, here.text.index("n)" if here is b else "n ="), "width", others)
+        assert {(p.path, p.span.text) for p, _ in change.changes} == {
+            (path.resolve(), "n") for path in (block, user, other)
+        }
+        with pytest.raises(CannotRenameError, match="does not fit here"):
+            renaming(here, here.text.index("B"), "A", others)
+
+
+def test_a_number_that_stays_has_no_part_in_a_rule() -> None:
+    text = (
+        "block S x { return x -> conv(3, 1) }\nnet A {\n    input x: [3, 8, 8]\n"
+        "    output x -> S -> S -> s9: conv(3, 1)\n}\n"
+    )
+    _, options = renamed(analyzed(text), text.index("S x"), "T")
+    assert options == (r"s1\.(.*)=t1.\1", r"s2\.(.*)=t2.\1")
