@@ -214,7 +214,9 @@ class CFile:
 
     def _training(self, header: str | None) -> CSource:
         from netspec.compiler.c_backend.train_file import TrainOptions, train_source
+        from netspec.compiler.passes.layer_limit import require_few_trained_in_c
 
+        require_few_trained_in_c(self.net.graph)  # before a value is drawn for each
         options = self._options
         loss: LossName = options.train_loss if options.train_loss is not None else "softmax"
         if options.example:
@@ -257,9 +259,11 @@ class CFile:
 
     def _model(self) -> Model:
         """Return a model with the weights, or with initial values if there are none."""
+        from netspec.compiler.passes.layer_limit import require_few_layers
         from netspec.runtime.models.numpy_model import Model
 
         if self._trained is None:
+            require_few_layers(self.net.graph)
             return Model(self.net.graph, dtype="float64")
         assert isinstance(self._trained.model, Model)
         return self._trained.model

@@ -51,9 +51,11 @@ def compile_model(net: Net, options: argparse.Namespace) -> int:
         NetspecError: for the net and the weights, and as `write_onnx` does.
     """
     from netspec.compiler.onnx_backend import onnx_model
+    from netspec.compiler.passes.layer_limit import require_few_layers
     from netspec.runtime.data.input_scales import input_scales
     from netspec.runtime.models.onnx_file import data_file, write_model
 
+    require_few_layers(net.graph)  # before a value is drawn for each
     stored = stored_weights(options)
     held = _with_weights(net, stored)
     scales = {}

@@ -15,7 +15,7 @@ from netspec.compiler.numpy_backend.emit import file_name
 from netspec.compiler.numpy_backend.passes.plan_memory import plan_memory
 from netspec.compiler.numpy_backend.statements import in_docstring, plain
 from netspec.compiler.passes.bind_sizes import open_sizes
-from netspec.compiler.passes.layer_limit import require_few_layers
+from netspec.compiler.passes.layer_limit import require_few_in_a_file
 from netspec.diagnostics import NetspecError
 from netspec.export.linker import Names, imports, in_order, sections
 from netspec.export.literals import WIDTH, filled, items
@@ -68,7 +68,7 @@ def standalone_source(
             f" up to {MAX_WEIGHTS / 1e6:.0f} MB of them",
             "--target c or onnx writes them; or leave them out, and call load_weights in Python",
         )
-    require_few_layers(graph)
+    require_few_in_a_file(graph)
     _require(graph, training)
     programs = make_programs(graph, training=training, without=without)
     base: Target = (BASE, "TrainedNetwork" if training else "Network")

@@ -37,7 +37,8 @@ def read_program(name: str, text: str) -> SourceModule:
     for i, part in long.items():
         parts[i] = part.split("\n", 1)[0] + "\n    ..."
     made = read(name, "\n\n\n".join(parts))
-    resolve(made)
+    for unit in made.units.values():
+        resolve(made, unit)
     for part in long.values():
         unit = made.units[part.partition("(")[0].removeprefix("def ")]
         unit.text = part.rstrip("\n")

@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 
-from netspec.export.source_units import NameUse, SourceModule, Target, Unit
+from netspec.export.source_units import NameUse, SourceModule, Target, Unit, modules_used
 
 WIDTH = 100
 
@@ -143,15 +143,16 @@ def _spaced(
 
 
 def in_order(modules: Sequence[SourceModule]) -> list[SourceModule]:
-    """Sort modules so that each comes after those whose definitions it uses."""
+    """Sort modules so that each comes after those whose definitions it uses, in the file or not: the
+    order of two is the same in all files.
+    """
     by_name = {made.name: made for made in modules}
     done: dict[str, SourceModule] = {}
 
     def visit(made: SourceModule) -> None:
         if made.name in done:
             return
-        uses = {use.target[0] for unit in made.units.values() for use in unit.uses}
-        for name in sorted((uses & by_name.keys()) - {made.name}):
+        for name in sorted((modules_used(made) & by_name.keys()) - {made.name}):
             visit(by_name[name])
         done[made.name] = made
 

@@ -45,6 +45,7 @@ class Unit:
         imports: the imports from other packages that it needs: (module, name, alias), where an
             empty name stands for the module itself.
         local: the local names of its functions.
+        unread: its syntax tree, until `resolve` has found the uses, imports and local names in it.
     """
 
     module: str
@@ -54,6 +55,7 @@ class Unit:
     uses: list[NameUse] = field(default_factory=list)
     imports: set[tuple[str, str, str]] = field(default_factory=set)
     local: set[str] = field(default_factory=set)
+    unread: ast.stmt | None = None
 
 
 @dataclass
@@ -67,7 +69,6 @@ class SourceModule:
     name: str
     doc: str
     units: dict[str, Unit]
-    statements: list[ast.stmt]
     imported: dict[str, tuple[str, str, str]]  # local name: (module, name, alias)
     wrap: Callable[[str], str] | None = None
 
@@ -77,7 +78,7 @@ def read(name: str, text: str) -> SourceModule:
     tree = parse_python(text)
     lines = text.splitlines(keepends=True)
     imported: dict[str, tuple[str, str, str]] = {}
-    module = SourceModule(name, ast.get_docstring(tree) or "", {}, [], imported)
+    module = SourceModule(name, ast.get_docstring(tree) or "", {}, imported)
     for statement in _statements(tree):
         if isinstance(statement, ast.Import):
             for alias in statement.names:
@@ -89,9 +90,7 @@ def read(name: str, text: str) -> SourceModule:
                     statement.module or "", alias.name, alias.asname or ""
                 )  # fmt: skip
         elif names := tuple(_defined(statement)):
-            unit = _unit(name, names, statement, lines)
-            module.statements.append(statement)
-            module.units |= dict.fromkeys(names, unit)
+            module.units |= dict.fromkeys(names, _unit(name, names, statement, lines))
     return module
 
 
@@ -126,26 +125,23 @@ def _unit(module: str, names: tuple[str, ...], statement: ast.stmt, lines: list[
     text = "".join(lines[first - 1 : statement.end_lineno]).rstrip("\n")
     if lines[statement.end_lineno - 1].rstrip().endswith("# fmt: skip"):
         text = text.rstrip()
-    return Unit(module, names, text, first)
+    return Unit(module, names, text, first, unread=statement)
 
 
 @functools.cache
 def module(name: str) -> SourceModule:
-    """Return a module of netspec by name, with the names it uses resolved."""
+    """Return a module of netspec by name. What its units use is found when one of them is needed."""
     found = importlib.util.find_spec(name)
     assert found is not None, name
     assert found.origin is not None, name
-    made = read(name, Path(found.origin).read_text("utf-8"))
-    resolve(made)
-    return made
+    return read(name, Path(found.origin).read_text("utf-8"))
 
 
-def resolve(made: SourceModule) -> None:
-    """Determine what every unit of a module uses, and drop its syntax tree, which is large."""
-    for statement in made.statements:
-        names = tuple(_defined(statement))
-        _Resolver(made, made.units[names[0]]).visit(statement)
-    made.statements.clear()
+def resolve(made: SourceModule, unit: Unit) -> None:
+    """Determine what a unit of a module uses, and drop its syntax tree, which is large."""
+    if unit.unread is not None:
+        _Resolver(made, unit).visit(unit.unread)
+        unit.unread = None
 
 
 def target_of(made: SourceModule, name: str) -> Target | str | None:
@@ -166,6 +162,12 @@ def target_of(made: SourceModule, name: str) -> Target | str | None:
     if importlib.util.find_spec(source) and _is_module(whole):
         return whole
     return target_of(module(source), member)
+
+
+def modules_used(made: SourceModule) -> set[str]:
+    """Return the modules of netspec whose definitions a module imports, or that it imports whole."""
+    targets = (target_of(made, name) for name in made.imported if name not in made.units)
+    return {each[0] if isinstance(each, tuple) else each for each in targets if each is not None}
 
 
 @functools.cache
@@ -293,5 +295,6 @@ def closure(roots: Mapping[str, SourceModule], start: list[Target]) -> list[Unit
         unit = made.units[member]
         if id(unit) not in found:
             found[id(unit)] = unit
+            resolve(made, unit)
             pending.extend(use.target for use in unit.uses)
     return list(found.values())

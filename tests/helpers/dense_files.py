@@ -26,7 +26,9 @@ from netspec.compiler.passes.layer_limit import (
     MAX_IN_CLASSES,
     MAX_LAYERS,
     MAX_PARTS,
+    MAX_STANDALONE,
     MAX_TRAINED_IN_C,
+    MAX_WRITTEN_FOR_TORCH,
 )
 from tests.helpers.fuzz_core import ROOT
 
@@ -455,7 +457,10 @@ TEXTS: dict[str, Callable[[], str]] = {
     "most trained in c": lambda: _filled(_chain, MAX_TRAINED_IN_C // 3),
     "most constants": lambda: _filled(_slices, MAX_CONSTANTS - 1),
     "most in a block": lambda: _filled(_block_of_slices, MAX_CONSTANTS // IN_A_BLOCK - 1),
-    "most skips": lambda: _filled(_skips, MAX_LAYERS // 4),
+    "most skips": lambda: _filled(_skips, MAX_WRITTEN_FOR_TORCH // 2),
+    "most open sizes": lambda: _filled(_open_sizes, MAX_WRITTEN_FOR_TORCH // 2),
+    "most in a file": lambda: _filled(_chain, MAX_STANDALONE // 3),
+    "most written": lambda: _filled(_chain, MAX_WRITTEN_FOR_TORCH // 3),
     # With no layers to speak of.
     "deep loop": _deep_loop,
     "empty loops": lambda: _net("for i in range(300) { for j in range(300) { } }"),

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import netspec
+from netspec.cli import main
 from netspec.cli.collector import rare_collections
 from netspec.compiler.analysis.diff import compare
 from netspec.compiler.driver import Request
@@ -19,10 +20,12 @@ from netspec.compiler.parse import loader, parse
 from netspec.compiler.passes import layer_limit
 from netspec.compiler.shape_lines import with_shapes
 from netspec.compiler.syntax.tree import Power, parts
-from netspec.compiler.torch_backend import classes
+from netspec.compiler.torch_backend import classes, emit
 from netspec.compiler.torch_backend.structured import net as structured_net
+from netspec.compiler.torch_backend.structured import structure
 from netspec.diagnostics import Source, Span
 from netspec.export import standalone_source
+from netspec.runtime.models import numpy_model
 from tests.conftest import ROOT
 from tests.helpers.dense_files import TEXTS
 
@@ -127,6 +130,50 @@ def test_the_layers_of_a_c_file_that_trains_are_limited(monkeypatch):
     assert layers(2).source("c")
     assert layers(3).source("c", training=False)
     assert "3 layers" in refused(lambda: layers(3).source("c")).message
+
+
+def test_the_layers_of_a_standalone_file_are_limited(monkeypatch):
+    monkeypatch.setattr(layer_limit, "MAX_STANDALONE", 12)
+    assert standalone_source(deep(12).graph, training=False)
+    said = refused(lambda: standalone_source(deep(13).graph, training=False)).message
+    assert "13 layers, and a standalone file" in said
+
+
+def test_the_layers_that_a_module_has_in_its_text_are_limited(monkeypatch):
+    """Those of a loop or of a block are written once."""
+
+    def lines(count: int) -> netspec.Net:
+        return netspec.loads(f"net A {{ input x: [3]\n output x{' -> relu' * count} }}")
+
+    monkeypatch.setattr(layer_limit, "MAX_WRITTEN_FOR_TORCH", 12)
+    assert lines(12).source("torch")
+    assert deep(13).source("torch")
+    assert "PyTorch module has 13 layers" in refused(lambda: lines(13).source("torch")).message
+
+
+def test_a_net_that_is_written_layer_by_layer_has_no_more(monkeypatch):
+    def failing(*given: object, is_flat: bool = False) -> object:
+        if not is_flat:
+            raise structure.NotStructuredError
+        return structured_net.structured_net(*given, is_flat=True)
+
+    monkeypatch.setattr(emit, "structured_net", failing)
+    monkeypatch.setattr(layer_limit, "MAX_WRITTEN_FOR_TORCH", 12)
+    assert deep(12).source("torch")
+    refused(lambda: deep(13).source("torch"))
+
+
+@pytest.mark.parametrize("target", ["c --train", "c", "onnx"])
+def test_what_is_too_large_is_refused_before_values_are_drawn(tmp_path, monkeypatch, target):
+    """Those of 15,000 layers took two of the four seconds that an error took."""
+    drawn: list[object] = []
+    monkeypatch.setattr(numpy_model, "draw_parameter", drawn.append)
+    monkeypatch.setattr(layer_limit, "MAX_LAYERS", 2)
+    monkeypatch.setattr(layer_limit, "MAX_TRAINED_IN_C", 2)
+    (tmp_path / "a.net").write_text("net A { input x: [3]\n output x" + " -> linear(3)" * 3 + " }")
+    out = ["-o", str(tmp_path / "out")]
+    assert main(["compile", str(tmp_path / "a.net"), "--target", *target.split(), *out]) == 1
+    assert not drawn
 
 
 def test_calls_that_are_not_compared_have_classes_of_their_own(monkeypatch):

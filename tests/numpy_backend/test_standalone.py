@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import netspec
-from netspec.compiler.passes.layer_limit import MAX_LAYERS
+from netspec.compiler.passes.layer_limit import MAX_STANDALONE
 from netspec.export import assemble, call_lists, programs, source_units, standalone_source
 from netspec.export.programs import make_programs
 from netspec.export.weights_file import read_tensors, write_tensors
@@ -417,8 +417,8 @@ def test_lists_of_calls_are_read_as_by_pythons_parser(monkeypatch, name, trainin
 
     def compared(module, text):
         parsed, found = source_units.read(module, text), call_lists.read_program(module, text)
-        source_units.resolve(parsed)
         for each, unit in parsed.units.items():
+            source_units.resolve(parsed, unit)
             other = found.units[each]
             assert (other.text, other.imports, other.local) == (unit.text, unit.imports, unit.local)
             assert set(other.uses) == set(unit.uses)
@@ -446,7 +446,7 @@ def test_a_long_list_of_calls_is_not_parsed(monkeypatch):
 
 
 def test_a_standalone_file_is_made_of_few_layers():
-    lines = f"for i in range({MAX_LAYERS + 1}) {{ x = x -> relu }}"
+    lines = f"for i in range({MAX_STANDALONE + 1}) {{ x = x -> relu }}"
     net = netspec.loads(f"net Deep {{\n    input x: [6]\n    {lines}\n    output x\n}}")
     with pytest.raises(netspec.NetspecError) as refused:
         standalone_source(net.graph)
@@ -471,7 +471,23 @@ def test_generated_programs_are_parsed_once_and_their_trees_are_dropped(monkeypa
     standalone_source(NETS[name].graph)
     generated = [text for text in parsed if "made by netspec from" in text]
     assert len(generated) == len(programs[0].modules)
-    assert not any(made.statements for made in programs[0].modules.values())
+    units = [unit for made in programs[0].modules.values() for unit in made.units.values()]
+    assert units
+    assert not any(unit.unread for unit in units)
+
+
+def test_modules_that_no_unit_needs_are_not_parsed(monkeypatch):
+    """A net of three lines took half a second, most of it for what its file does not have."""
+    parsed = []
+
+    def counted(text):
+        parsed.append(text)
+        return parse_python(text)
+
+    monkeypatch.setattr(source_units, "parse_python", counted)
+    source_units.module.cache_clear()
+    text = standalone_source(NETS["lenet"].graph)
+    assert len(parsed) < 2 * text.count("\n# ----")
 
 
 def test_a_file_without_weights_says_so_once(files: Path) -> None:

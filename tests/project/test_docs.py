@@ -320,6 +320,9 @@ LIMITS = (
     f" | {layer_limit.MAX_IN_CLASSES:,}",
     "names that the text of a PyTorch module gives to constants,"
     f" with {layer_limit.IN_A_BLOCK} for one in a block | {layer_limit.MAX_CONSTANTS:,}",
+    "layers in the text of a PyTorch module, those of a loop counted once"
+    f" | {layer_limit.MAX_WRITTEN_FOR_TORCH:,}",
+    f"layers of a standalone file | {layer_limit.MAX_STANDALONE:,}",
     f"layers of a C file that trains | {layer_limit.MAX_TRAINED_IN_C:,}",
     f"layers of a net that is summarized | {layer_limit.MAX_LISTED:,}",
     f"items of a list or turns of a loop | {constants.MAX_ITEMS:,}",

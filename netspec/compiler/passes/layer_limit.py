@@ -24,7 +24,12 @@ CLASS = 5
 MAX_CONSTANTS, IN_A_BLOCK = 2_500, 3
 # The layers of a C file that trains: a step of each is written forward, back and for the optimizer. It is
 # made for small machines.
-MAX_TRAINED_IN_C = 1_000
+MAX_TRAINED_IN_C = 900
+# The layers of a standalone file: two programs are made, and then copied as text.
+MAX_STANDALONE = 1_300
+# The layers that the text of a PyTorch module has, those of a loop counted once: the net is built thrice,
+# and each is a line of two methods.
+MAX_WRITTEN_FOR_TORCH = 1_100
 # Who trusts a file may let it have more layers, and wait for them.
 LAYERS_VARIABLE = "NETSPEC_LAYERS"
 
@@ -90,6 +95,27 @@ def require_few_trained_in_c(graph: Graph) -> None:
     """
     what = f"{graph.name} has {{}} layers, and a C file is to train it"
     _require(len(graph.nodes), MAX_TRAINED_IN_C, what, graph.span)
+
+
+def require_few_in_a_file(graph: Graph) -> None:
+    """Check that a standalone file can be made of a graph in short time.
+
+    Raises:
+        NetspecError: `limit/layers`.
+    """
+    require_few_layers(graph)
+    what = f"{graph.name} has {{}} layers, and a standalone file is to have them"
+    _require(len(graph.nodes), MAX_STANDALONE, what, graph.span)
+
+
+def require_few_written(name: str, count: int, span: Span | None) -> None:
+    """Check how many layers the text of a PyTorch module has, those of a loop counted once.
+
+    Raises:
+        NetspecError: `limit/layers`.
+    """
+    what = f"the text of {name}'s PyTorch module has {{}} layers"
+    _require(count, MAX_WRITTEN_FOR_TORCH, what, span)
 
 
 def require_small_classes(name: str, count: int, span: Span | None) -> None:

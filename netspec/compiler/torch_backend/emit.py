@@ -14,6 +14,7 @@ from netspec.compiler.elaborate.written import Written
 from netspec.compiler.ir.attributes import show
 from netspec.compiler.ir.input_scale import InputScale
 from netspec.compiler.parse.loader import Module
+from netspec.compiler.passes.layer_limit import require_few_written
 from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.torch_backend.block_class import BlockClass
 from netspec.compiler.torch_backend.classes import classes_of
@@ -38,7 +39,7 @@ from netspec.compiler.torch_backend.structured.structure import (
     Placed,
     Suite,
 )
-from netspec.compiler.torch_backend.traced_net import trace_net
+from netspec.compiler.torch_backend.traced_net import applied, trace_net
 from netspec.diagnostics import Diagnostic, NetspecError
 from netspec.records import record
 from netspec.text.python_tree import parse_python
@@ -81,6 +82,8 @@ def torch_source(written: Written, about: AboutData | None = None) -> str:
     about = about or AboutData()
     with suppress(NotStructuredError):
         return _source(written, structured_net(written, traced, homes), about)
+    layers = sum(1 for _ in applied(traced.trace.events))
+    require_few_written(written.net.name.id, layers, written.net.name.span)
     return _source(written, structured_net(written, traced, homes, is_flat=True), about)
 
 

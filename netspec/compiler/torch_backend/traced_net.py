@@ -21,6 +21,7 @@ from netspec.compiler.passes.layer_limit import (
     IN_A_BLOCK,
     require_few_constants,
     require_few_parts,
+    require_few_written,
 )
 from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.torch_backend.drop_dead import live_part
@@ -54,6 +55,8 @@ def trace_net(written: Written) -> TracedNet:
         raise NetspecError(missing)
     require_few_parts(net.name.id, _parts(trace.events), net.name.span)
     require_few_constants(net.name.id, _constants(trace), net.name.span)
+    written_once = {event.span for event in applied(trace.events)}
+    require_few_written(net.name.id, len(written_once), net.name.span)
     trace.inputs = {name: name for name in assembly.inputs}
     trace.shapes = dict(assembly.inputs)
     trace.results = tuple(graph.outputs.values())
