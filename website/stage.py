@@ -28,6 +28,8 @@ _GUIDES = {
     "docs/training.md": "Train",
     "docs/engines.md": "Engines and machines",
     "docs/scale.md": "What ImageNet costs",
+    "docs/beside.md": "Beside its peers",
+    "docs/limits.md": "Known limits",
     "docs/weights.md": "Weights",
     "docs/python.md": "From Python",
     "docs/verify.md": "Verify",

@@ -358,6 +358,14 @@ def test_the_kinds_of_attributes_are_complete() -> None:
         assert eval(call, vars(attributes)).describe() == described
 
 
+def test_the_public_api_is_listed_as_stable() -> None:
+    table = (ROOT / "docs/stable.md").read_text("utf-8").partition("## The Python API")[2]
+    rows = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
+    named = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    public = [name for name in netspec.__all__ if not name.startswith("_")]
+    assert sorted(named) == sorted(public)
+
+
 @pytest.mark.parametrize(("verb", "about"), cli.VERBS.items())
 def test_every_verb_is_in_the_reference(verb: str, about: str) -> None:
     assert f"| `{verb}` | {about} |" in COMMANDS.splitlines()
