@@ -12,6 +12,7 @@ from typing import Any
 from netspec import codes
 from netspec.compiler.analysis.allowed_codes import misspelt_codes
 from netspec.compiler.analysis.lint import lint
+from netspec.compiler.analysis.unused_imports import unused_imports
 from netspec.compiler.elaborate.inputs import open_sizes
 from netspec.compiler.elaborate.net import build, check_block, sketch
 from netspec.compiler.elaborate.net_builder import MAX_ERRORS, MAX_WORK, Assembly
@@ -164,6 +165,9 @@ def _compile(request: Request, overrides: Mapping[str, str]) -> Compilation:
             assert request.source is not None
             result.module = loader.module(request.source, folder)
         _build_nets(request, result, sink)
+        if not sink.errors:  # a misspelt call would leave an import without use
+            for warning in unused_imports(result.module):
+                sink.add(warning)
         for warning in misspelt_codes(loader.allowed):
             sink.add(warning)
     except NetspecError as error:

@@ -1,4 +1,4 @@
-"""Quick fixes: the changes of hints that the compiler has tried."""
+"""Quick fixes: the changes of hints that the compiler has tried, and what ends a warning."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from netspec.compiler.fixes import fixed
 from netspec.diagnostics import Edit, Span
 from netspec.language_server.analysis import Analysis
 from netspec.language_server.problems import Problem, problems
+from netspec.language_server.remedies import remedies
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ def quick_fixes(analysis: Analysis, start: int, end: int) -> Iterator[QuickFix]:
         for hint in changes:
             only = len(changes) == 1
             yield QuickFix(_title(hint.text), problem, _distinct(hint.edits), only)
+        for remedy in remedies(analysis, problem.diagnostic):
+            yield QuickFix(remedy.title, problem, (remedy.edit,), preferred=False)
 
 
 def fix_all(analysis: Analysis) -> Edit | None:

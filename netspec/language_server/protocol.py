@@ -9,6 +9,7 @@ from pathlib import Path
 from lsprotocol import types as lsp
 from pygls import uris
 
+from netspec import codes
 from netspec.diagnostics import Edit, Label, Source, Span
 from netspec.language_server.analysis import Analysis
 from netspec.language_server.changes import change
@@ -31,6 +32,8 @@ _SEVERITY = {
     "error": lsp.DiagnosticSeverity.Error,
     "warning": lsp.DiagnosticSeverity.Warning,
 }
+# What nothing needs, which editors show faintly.
+_UNNECESSARY = (codes.GRAPH_UNREAD, codes.GRAPH_UNUSED)
 
 
 class Places:
@@ -116,6 +119,7 @@ def diagnostic(places: Places, problem: Problem) -> lsp.Diagnostic:
         code=str(d.code),
         code_description=lsp.CodeDescription(link) if link else None,
         source="netspec",
+        tags=[lsp.DiagnosticTag.Unnecessary] if d.code in _UNNECESSARY else None,
         related_information=[_related(places, label) for label in problem.related] or None,
     )
 

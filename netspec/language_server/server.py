@@ -354,7 +354,8 @@ def _add_changes(server: Server) -> None:
 
         found: list[lsp.CodeAction] = []
         if is_wanted(lsp.CodeActionKind.QuickFix.value):
-            found += protocol.code_actions(places, fixes.quick_fixes(analysis, start, end))
+            quick = await server.aside(lambda: list(fixes.quick_fixes(analysis, start, end)))
+            found += protocol.code_actions(places, quick)
         if only and is_wanted(lsp.CodeActionKind.SourceFixAll.value):
             edit = await server.aside(lambda: fixes.fix_all(analysis))
             found += protocol.fix_all(places, edit)

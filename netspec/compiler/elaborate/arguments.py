@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Collection, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from string import ascii_lowercase
 from typing import TypeVar
@@ -219,15 +219,29 @@ class Arguments:
     def _unknown_attribute(
         self, op: type[Op], call: syntax.Call, argument: syntax.Argument, bound: Bound
     ) -> None:
+        meant = self.unknown_attribute(op, call, argument, bound.spans)
+        if meant in op.attributes():
+            assert meant is not None
+            value = self._argument(op, meant, argument.value)
+            self._bind_value(op, meant, value, argument, bound)
+        elif self._activation(argument) is None:
+            self.evaluator.evaluate(argument.value)
+
+    def unknown_attribute(
+        self, op: type[Op], call: syntax.Call, argument: syntax.Argument, taken: Collection[str]
+    ) -> str | None:
+        """Report an argument that a layer does not have. Return the one that was probably meant, which
+        is none of those that are `taken`.
+        """
         assert argument.name is not None
         name = argument.name.id
         if "" in op.torch_order and name in other_frameworks.INPUT_SIZES:
             self._input_size(op, call, argument)
-            self.evaluator.evaluate(argument.value)
-            return
-        if name in other_frameworks.ACTIVATIONS and self._report_activation(op, call, argument):
-            return
-        free = [a for a in (*op.attributes(), *op.parameter_names) if a not in bound.spans]
+            return None
+        if (activation := self._activation(argument)) is not None:
+            self._report_activation(op, call, argument, activation)
+            return None
+        free = [a for a in (*op.attributes(), *op.parameter_names) if a not in taken]
         meant = suggest(name, free)
         # Other frameworks' names for the same attribute.
         meant = meant or next(
@@ -240,21 +254,19 @@ class Arguments:
             codes.CALL_UNKNOWN_ATTRIBUTE, f"`{op.name}` has no attribute `{name}`",
             argument.name.span, notes=(signature(op),), hints=(hint,),
         )  # fmt: skip
-        if meant in op.attributes():
-            assert meant is not None
-            value = self._argument(op, meant, argument.value)
-            self._bind_value(op, meant, value, argument, bound)
-        else:
-            self.evaluator.evaluate(argument.value)
+        return meant
+
+    def _activation(self, argument: syntax.Argument) -> str | None:
+        """Return the layer that `activation = relu` names; None if the argument is another one."""
+        if argument.name is None or argument.name.id not in other_frameworks.ACTIVATIONS:
+            return None
+        return other_frameworks.activation_meant(argument.value, self.names.callables())
 
     def _report_activation(
-        self, op: type[Op], call: syntax.Call, argument: syntax.Argument
-    ) -> bool:
-        """Report `activation = relu`, and return True, if it names a layer."""
+        self, op: type[Op], call: syntax.Call, argument: syntax.Argument, meant: str
+    ) -> None:
+        """Report `activation = relu`, which names a layer."""
         assert argument.name is not None
-        meant = other_frameworks.activation_meant(argument.value, self.names.callables())
-        if meant is None:
-            return False
         end = Span(call.span.source, call.span.end, call.span.end)
         edits = (removal(call, argument), Edit(end, f" -> {meant}"))
         message = f"`{op.name}` has no attribute `{argument.name.id}`: an activation is a layer"
@@ -269,7 +281,6 @@ class Arguments:
             notes=(signature(op),),
             hints=(hint,),
         )
-        return True
 
     def _is_last(self, call: syntax.Call) -> bool:
         """Whether a call is the last stage of an output, or of the name that an output gives."""

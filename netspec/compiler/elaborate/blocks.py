@@ -231,7 +231,10 @@ class Blocks:
                 self.reporter.report(codes.VALUE_NOT_A_CONSTANT, message, argument.value.span)
                 value = UNKNOWN
             if name not in order:
-                name = self._meant(block, argument, [o for o in order if o not in given]) or name
+                name = (
+                    self.unknown_argument(block, argument, [o for o in order if o not in given])
+                    or name
+                )
             elif name in given:
                 self.reporter.report(codes.CALL_TWICE, f"`{name}` is given twice", argument.span)
             given[name] = value
@@ -242,7 +245,7 @@ class Blocks:
                 self.assembly.written[parameter.name.span] = self.names.place(argument.value)
         return given, inputs
 
-    def _meant(
+    def unknown_argument(
         self, block: syntax.Block, argument: syntax.Argument, free: Sequence[str]
     ) -> str | None:
         """Report an argument that a block does not have. Return the one that was probably meant."""

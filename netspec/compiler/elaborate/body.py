@@ -19,6 +19,7 @@ from netspec.compiler.elaborate.layer_names import LayerNames
 from netspec.compiler.elaborate.layers import Layers
 from netspec.compiler.elaborate.names import Names
 from netspec.compiler.elaborate.net_builder import Assembly
+from netspec.compiler.elaborate.not_built import NotBuilt
 from netspec.compiler.elaborate.reporter import Reporter
 from netspec.compiler.elaborate.scans import Scans
 from netspec.compiler.elaborate.scope import Scope
@@ -95,9 +96,11 @@ class Body:
         calls = Calls(
             assembly, names, reporter, evaluator, layer_names, arguments, layers, splits, blocks
         )
+        not_built = NotBuilt(assembly, names, calls, arguments, blocks)
         expressions = Expressions(
-            names, reporter, evaluator, assembly, calls.apply, comments.check, follower
-        )
+            names, reporter, evaluator, assembly, calls.apply, comments.check, follower,
+            not_built.check,
+        )  # fmt: skip
         evaluator.evaluate = follower.follow(names, expressions.evaluate)
         inputs = Inputs(assembly, names, reporter, evaluator, comments.check)
         asserts = Asserts(assembly, names, reporter, evaluator)
@@ -110,7 +113,7 @@ class Body:
         )
         self.statements = Statements(
             assembly, names, reporter, evaluator, layer_names, arguments, inputs, asserts,
-            declarations, states, rules, follower, is_block=is_block,
+            declarations, states, rules, follower, not_built.check, is_block=is_block,
         )  # fmt: skip
 
     def bind_parameters(

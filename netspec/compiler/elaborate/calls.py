@@ -74,7 +74,7 @@ class Calls:
             self.assembly.failed = True
             meant = None
         else:
-            meant = self._unknown_layer(call)
+            meant = self.unknown_layer(call)
         if meant is None:
             for argument in call.arguments:
                 self.evaluator.evaluate(argument.value)
@@ -84,7 +84,7 @@ class Calls:
         callee = syntax.Name(meant, call.callee.span)
         return self.apply(syntax.Call(callee, call.arguments, call.span), inputs, label, span)
 
-    def _unknown_layer(self, call: syntax.Call) -> str | None:
+    def unknown_layer(self, call: syntax.Call) -> str | None:
         """Report a call of a name that does not exist.
 
         Return the layer or block that was probably meant.
@@ -163,7 +163,7 @@ class Calls:
         if name == SPLIT:  # without parameters each use is independent
             return self.splits.apply(shared.call, inputs, None, span)
         if name not in self.names.module.ops:
-            self._unknown_layer(shared.call)
+            self.unknown_layer(shared.call)
             return UNKNOWN
         return self._use(shared, call, inputs, span, suffix)
 

@@ -36,6 +36,7 @@ from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Edit, Hint, Label, Span, quoted, suggest
 
 if TYPE_CHECKING:
+    from netspec.compiler.elaborate.not_built import CheckNotBuilt
     from netspec.compiler.elaborate.reporter import Reports
 
     Apply = Callable[[syntax.Call, Sequence[Input], syntax.Label | None, Span], Result]
@@ -61,6 +62,7 @@ class Expressions:
         apply: calls a layer or a block on values.
         check_comment: is called with each node that a shape comment can be about, and its value.
         follower: is notified of decisions.
+        check_not_built: is called with the cases that were not chosen.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Expressions:
         apply: Apply,
         check_comment: CheckComment,
         follower: Follower = NOBODY,
+        check_not_built: CheckNotBuilt | None = None,
     ) -> None:
         self.names = names
         self.reporter = reporter
@@ -80,6 +83,7 @@ class Expressions:
         self.apply = apply
         self.check_comment = check_comment
         self.follower = follower
+        self.check_not_built = check_not_built
 
     def evaluate(self, expr: syntax.Expr) -> Value:
         """Return the value of an expression; UNKNOWN after a reported error.
@@ -300,7 +304,10 @@ class Expressions:
         if case is None:
             return UNKNOWN
         self.names.skip(expr)
-        chosen = expr.cases[case][0] if case < len(expr.cases) else expr.otherwise
+        values = [*(value for value, _ in expr.cases), expr.otherwise]
+        chosen = values.pop(case)
+        if self.check_not_built is not None:
+            self.check_not_built(values)
         value = self.evaluator.evaluate(chosen)
         self.follower.done()
         return value

@@ -16,6 +16,8 @@ from netspec.diagnostics import Code, Edit, Hint, Span, quoted
 # The numbers of channels that stored pictures have, and the least height and width that make
 # channels likely. Otherwise the last size may well be a width.
 _LEAST_SIDES = {1: 8, 3: 8, 4: 16}
+# What batches are called.
+_BATCHES = ("B", "BATCH", "BATCH_SIZE", "BS", "N")
 # The least height and width of what is probably a picture.
 _LEAST_SIDE = 8
 
@@ -32,6 +34,18 @@ def input_hints(assembly: Assembly, code: Code) -> Iterator[Hint]:
             yield with_channels(expr)
         elif looks_channels_last(shape):
             yield channels_first(expr)
+
+
+def batch_hints(assembly: Assembly, sizes: Sequence[str]) -> Iterator[Hint]:
+    """Yield hints on inputs whose first size is open and most likely the batch, by what follows it or
+    by its name. The sizes are those on which a parameter would depend, which a batch never is.
+    """
+    for expr, shape in assembly.input_shapes.values():
+        first = expr.items[0] if expr.items else None
+        if not isinstance(first, syntax.Name) or first.id not in sizes:
+            continue
+        if looks_batched(shape) or (len(shape) > 1 and first.id in _BATCHES):
+            yield without_batch(expr)
 
 
 def is_doubtful(shape: Shape) -> bool:

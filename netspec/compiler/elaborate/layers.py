@@ -9,7 +9,7 @@ from netspec import codes
 from netspec.compiler.elaborate.arguments import Bound
 from netspec.compiler.elaborate.fix_its import branch_hints, fix_hints
 from netspec.compiler.elaborate.follower import Follower
-from netspec.compiler.elaborate.input_shapes import input_hints, is_doubtful
+from netspec.compiler.elaborate.input_shapes import batch_hints, input_hints, is_doubtful
 from netspec.compiler.elaborate.input_sizes import input_size_hints, likely_input_size
 from netspec.compiler.elaborate.names import Names
 from netspec.compiler.elaborate.net_builder import (
@@ -175,12 +175,13 @@ class Layers:
             names = sorted(names_in(spec.shape))
             one = names[0]
             help = f"make the size fixed first, by `global_avg_pool` say, or give {one} a number"
+            batch = tuple(batch_hints(self.assembly, names))
             self.reporter.report(
                 codes.SHAPE_OPEN_PARAMETER,
                 f"{_named(op, spec)} would depend on {' and '.join(names)}",
                 span,
                 label=f"[{', '.join(map(str, spec.shape))}]",
-                hints=(Hint(help if spec.name else _LONGEST.format(one)),),
+                hints=batch or (Hint(help if spec.name else _LONGEST.format(one)),),
             )
             return False
         return True

@@ -68,6 +68,8 @@ class Assembly:
     # The spans of undefined names and calls that were replaced by a guess. Each gives one error,
     # and what follows from the guess gives none.
     guessed: set[Span] = field(default_factory=set)
+    # The parts of the tree that were not built and were checked, by their ids.
+    not_built: set[int] = field(default_factory=set)
     # The errors for undefined names, by their places, which a loop meets again and again.
     undefined: dict[Span, Undefined] = field(default_factory=dict)
     # Where a body writes each name, by the id of its statements.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from netspec import codes
 from netspec.compiler.elaborate.arguments import Arguments
@@ -36,6 +36,9 @@ from netspec.compiler.ir.initializers import Initializer
 from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Edit, Hint, Span, suggest
 
+if TYPE_CHECKING:
+    from netspec.compiler.elaborate.not_built import CheckNotBuilt
+
 ROLES = ("weight", "bias", "scale", "shift")
 
 
@@ -67,6 +70,7 @@ class Statements:
         states: States,
         rules: dict[str, Initializer],
         follower: Follower,
+        check_not_built: CheckNotBuilt,
         *,
         is_block: bool,
     ) -> None:
@@ -82,6 +86,7 @@ class Statements:
         self.states = states
         self.rules = rules
         self.follower = follower
+        self.check_not_built = check_not_built
         self.is_block = is_block
         self.loops = ConstantLoops(assembly, names, reporter, follower)
 
@@ -230,7 +235,10 @@ class Statements:
                 self.names.scope.bind(name.id, UNKNOWN, name.span)
             return
         self.names.skip(s)
-        self.run(s.branches[case][1] if case < len(s.branches) else s.otherwise)
+        bodies = [*(body for _, body in s.branches), s.otherwise]
+        chosen = bodies.pop(case)
+        self.check_not_built([statement for body in bodies for statement in body])
+        self.run(chosen)
         self.follower.done()
 
     def _layer(self, s: syntax.Layer) -> None:

@@ -11,6 +11,7 @@ from itertools import takewhile
 from typing import NamedTuple
 
 from netspec.compiler.parse.lalr import END, Tables, Token
+from netspec.compiler.parse.layout import EXPECTS_MORE
 from netspec.compiler.parse.recognizer import Configuration, Recognizer
 from netspec.diagnostics import Source
 
@@ -77,6 +78,25 @@ class Reading:
             return True
         looks_like_one = _STATEMENT.match(self.source.text, token.start_pos or 0)
         return self.starts_line(token) and looks_like_one is not None
+
+    def step(self, at: int) -> Configuration | None:
+        """Return the configuration after a token, or None if it is not allowed.
+
+        Raises:
+            TooDeepError: at a bracket that is nested too deeply.
+        """
+        return self.recognizer.step(self.before[at], self.tokens[at])
+
+    def cuts_off(self, at: int) -> bool:
+        """Whether a token is a line break behind an operator, and a statement begins behind it.
+
+        Behind an arrow a keyword could be a label, and a name a layer, so that only a later token
+        would be refused.
+        """
+        before, token = self.before[at], self.tokens[at]
+        if token.type != "_NL" or before.in_brackets or before.text not in EXPECTS_MORE:
+            return False
+        return self.starts_statement(self.tokens[at + 1]) and self.tokens[at + 1].type != END
 
     def indent(self, token: Token) -> int:
         """Return the indentation of a token's line."""

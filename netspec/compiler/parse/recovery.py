@@ -68,7 +68,7 @@ class _Recovery:
         while len(reading.before) <= len(reading.tokens) and reading.recognizer.steps < last:
             at = len(reading.before) - 1
             try:
-                after = reading.recognizer.step(reading.before[at], reading.tokens[at])
+                after = None if reading.cuts_off(at) else reading.step(at)
             except TooDeepError as error:
                 self.found.append(_too_deep(self.source, error.token))
                 break
