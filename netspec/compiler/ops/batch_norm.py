@@ -13,6 +13,7 @@ USELESS_BIAS = Code.warning("graph/useless-bias", "a bias that the next batch no
 
 
 _NORM = "BatchNormalization(x, c_weight, c_bias, c_mean, c_var)"
+_WRITTEN_OUT = "Add(Mul(Sub(x, c_mean), c_factor), c_summand)"
 _NORMS = (
     _NORM,
     f"Mul({_NORM}, c_factor)",
@@ -248,11 +249,35 @@ class BatchNorm(Op):
 
     @classmethod
     def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
-        """`BatchNormalization`; a factor and a summand for each channel behind it are part of it."""
+        """`BatchNormalization`, with a factor and a summand for each channel behind it; or written out,
+        as `(x - mean) * factor + summand` behind a layer.
+        """
         for text in _NORMS:
             found = read.pattern(text)
             if found is not None and read.shape_of(found.values["x"]) is not None:
                 yield cls._from_norm(read, found)
+        found = read.pattern(_WRITTEN_OUT)
+        if found is not None:
+            yield cls._from_numbers(read, found)
+
+    @classmethod
+    def _from_numbers(cls, read: OnnxReader, found: Found) -> OnnxLayer | None:
+        """Return the norm whose deviation is a part of the factor, so that the variance is about 1."""
+        x = found.values["x"]
+        shape = read.shape_of(x)
+        if not shape or x.maker is None or not isinstance(shape[0], int):
+            return None
+        op = cls()
+        places = {"running_mean": "c_mean", "weight": "c_factor", "bias": "c_summand"}
+        held: dict[str, Held | FileValue] = {}
+        for name, own in places.items():
+            array = read.array(found.values[own])
+            if array is None or not is_by_channel(array, shape, shape[0]):
+                return None
+            held[name] = Held(found.values[own], array.reshape(-1))
+        around_one = np.full(shape[0], 1 - op.eps, np.float32)
+        held["running_var"] = Held(found.values["c_factor"], around_one)
+        return read.layer(op, x, found=found, parameters=held)
 
     @classmethod
     def _from_norm(cls, read: OnnxReader, found: Found) -> OnnxLayer | None:

@@ -104,7 +104,7 @@ _OTHER_POINTWISE = frozenset(
 
 
 @functools.cache
-def _pointwise() -> frozenset[str]:
+def pointwise() -> frozenset[str]:
     """Return the operators that compute each number alone: those of formulas and of ops with one."""
     kinds = [op for op in registry().values() if issubclass(op, ElementwiseOp)]
     formulas = (function.onnx for function in FUNCTIONS.values())
@@ -250,7 +250,7 @@ class _Writing:
 
     def _writer(self) -> Callable[[], Sequence[View] | None] | None:
         operator = self._op.operator
-        if operator in _pointwise():
+        if operator in pointwise():
             return self._pointwise
         if operator in _ALONG_ONE:
             return self._along_one

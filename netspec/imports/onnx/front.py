@@ -26,12 +26,13 @@ from netspec.imports.imported_net import (
     Scope,
 )
 from netspec.imports.onnx.borders import Border, Borders, taken_away
-from netspec.imports.onnx.file_graph import FileGraph, file_graph
+from netspec.imports.onnx.file_graph import NETSPEC, FileGraph, file_graph
 from netspec.imports.onnx.input_shapes import input_shapes
 from netspec.imports.onnx.layer_names import LayerName, layer_names, with_modules
 from netspec.imports.onnx.proto_file import Array, read_model, shown_name
 from netspec.imports.onnx.recognition import FoundLayer, FoundNet, found_net
 from netspec.imports.onnx.repetition import with_repeated
+from netspec.imports.onnx.turned import without_turns
 from netspec.text.free_name import free_name, take_name
 
 # So many whole numbers are written into the file; more are only in the weights.
@@ -84,6 +85,8 @@ def read_onnx(path: Path, sizes: Mapping[str, Shape] | None = None) -> OnnxImpor
         NetspecError: `file/unreadable`, `onnx/file`, `onnx/input`, `library/onnx`.
     """
     graph = file_graph(read_model(path), path.parent)
+    if graph.producer != NETSPEC:
+        without_turns(graph)
     shapes = input_shapes(graph, sizes or {})
     borders = taken_away(graph, shapes)
     batches = {given.batch for given in graph.inputs.values()} - {None}

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
+REAL = (1, 10, 11, 16)
+"""ONNX's numbers for float, float16, double and bfloat16."""
+
 # Protobuf itself has this limit.
 _MOST_BYTES = 2**31 - 1
 _MOST_AXES = 32

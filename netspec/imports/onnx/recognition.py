@@ -28,7 +28,7 @@ from netspec.imports.onnx.constants import Constants, is_sound
 from netspec.imports.onnx.file_graph import LAYER, NETSPEC, FileGraph
 from netspec.imports.onnx.op_forms import OPSETS, form_pattern, shapeless_forms
 from netspec.imports.onnx.patterns import Applied, Facts, Search, Wanted, pattern_of
-from netspec.imports.onnx.proto_file import Array
+from netspec.imports.onnx.proto_file import REAL, Array
 from netspec.imports.onnx.said_op import said_op
 
 
@@ -428,7 +428,7 @@ def _only_passes_on(op: FileOperator) -> bool:
     if op.operator == "Cast":
         x = op.given(0)
         whole = x is not None and (x.is_whole or x.is_bool)
-        return whole or op.attributes.whole("to") in _REAL
+        return whole or op.attributes.whole("to") in REAL
     return op.operator == "Identity"
 
 
@@ -457,10 +457,6 @@ def _is_stored(value: FileValue) -> bool:
 
 
 _DECLARED = ("parameter", "buffer", "constant")
-
-
-# ONNX's numbers for float, float16, double and bfloat16.
-_REAL = (1, 10, 11, 16)
 
 
 def _declared_sizes(array: Array, rank: int) -> Shape | None:
