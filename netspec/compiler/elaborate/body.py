@@ -20,6 +20,7 @@ from netspec.compiler.elaborate.layers import Layers
 from netspec.compiler.elaborate.names import Names
 from netspec.compiler.elaborate.net_builder import Assembly
 from netspec.compiler.elaborate.not_built import NotBuilt
+from netspec.compiler.elaborate.repeated_blocks import RepeatedBlocks
 from netspec.compiler.elaborate.reporter import Reporter
 from netspec.compiler.elaborate.scans import Scans
 from netspec.compiler.elaborate.scope import Scope
@@ -27,7 +28,7 @@ from netspec.compiler.elaborate.shape_comment_checks import ShapeComments
 from netspec.compiler.elaborate.split import Splits
 from netspec.compiler.elaborate.statements import ReturnedError, Statements
 from netspec.compiler.elaborate.states import States
-from netspec.compiler.elaborate.values import UNKNOWN, Input, Result, Unknown
+from netspec.compiler.elaborate.values import UNKNOWN, Input, Result, Unknown, Value
 from netspec.compiler.ir.constants import Constant
 from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Frame, Hint, Label, Span
@@ -70,12 +71,15 @@ class Body:
     ) -> None:
         self.assembly = assembly
         self.follower = follower
-        rules = dict(rules or {})
+        self.prefix, self.suffix = prefix, suffix
+        self.rules = rules = dict(rules or {})
         self.scope = scope = Scope(assembly.reads)
         self.reporter = reporter = Reporter(assembly, frames)
         self.names = names = Names(scope, module, assembly, reporter)
         self.evaluator = evaluator = Evaluator(reporter)
         self.comments = comments = ShapeComments(assembly, names, reporter)
+        # A net that is followed was checked before: its comments are right, and its values known.
+        check = comments.check if follower is NOBODY else _pass_by
         layer_names = LayerNames(assembly, reporter, evaluator, prefix, suffix, counters)
         arguments = Arguments(names, reporter, evaluator)
         layers = Layers(assembly, reporter, names, rules, follower)
@@ -98,18 +102,17 @@ class Body:
         )
         not_built = NotBuilt(assembly, names, calls, arguments, blocks)
         expressions = Expressions(
-            names, reporter, evaluator, assembly, calls.apply, comments.check, follower,
-            not_built.check,
-        )  # fmt: skip
+            names, reporter, evaluator, assembly, calls.apply, check, follower, not_built.check
+        )
         evaluator.evaluate = follower.follow(names, expressions.evaluate)
-        inputs = Inputs(assembly, names, reporter, evaluator, comments.check)
+        inputs = Inputs(assembly, names, reporter, evaluator, check)
         asserts = Asserts(assembly, names, reporter, evaluator)
         self.declarations = declarations = Declarations(
-            assembly, names, reporter, evaluator, layer_names, arguments, layers, comments.check,
+            assembly, names, reporter, evaluator, layer_names, arguments, layers, check,
             is_block=is_block,
         )  # fmt: skip
         self.states = states = States(
-            assembly, names, reporter, evaluator, arguments, comments.check, is_scan=is_scan
+            assembly, names, reporter, evaluator, arguments, check, is_scan=is_scan
         )
         self.statements = Statements(
             assembly, names, reporter, evaluator, layer_names, arguments, inputs, asserts,
@@ -169,11 +172,26 @@ class Body:
             self.scope.bind(name.id, value, name.span, must_read=True)
             if name is block.inputs[0]:
                 self.declarations.batch_of = value
+        outcomes = None if self.suffix else self.follower.block_outcomes()
+        try:
+            if outcomes is None:
+                return self._returned(block)
+            repeated = RepeatedBlocks(
+                self.assembly, self.scope, self.reporter, self.follower, self.prefix, self.rules
+            )
+            return repeated.run(block, outcomes, lambda: self._returned(block))
+        finally:
+            # This reference would close a cycle of objects, of which a file can create thousands.
+            del self.evaluator.evaluate
+
+    def _returned(self, block: syntax.Block) -> Result | None:
+        """Run the statements of a block. Return what it returns, or None."""
         try:
             self.run(block.body)
         except ReturnedError as end:
             return end.value
-        finally:
-            # This reference would close a cycle of objects, of which a file can create thousands.
-            del self.evaluator.evaluate
         return None
+
+
+def _pass_by(node: object, value: Value) -> None:
+    """Do not compare a value with a comment."""

@@ -77,7 +77,7 @@ class Outcomes:
             self._may_forget(lambda: self._known.pop(key, None))
 
 
-class _NotPlainError(Exception):
+class NotPlainError(Exception):
     """A name stands for a value of the net, or for more than is worth to compare."""
 
 
@@ -107,7 +107,7 @@ class ConstantLoops:
             return
         try:
             key = tuple(self._facts(name) for name in names)
-        except _NotPlainError:
+        except NotPlainError:
             turns()
             return
         known = outcomes.get(key)
@@ -144,7 +144,7 @@ class ConstantLoops:
             return None
         binding = self.names.scope.get(name)
         assert binding is not None
-        return _facts(binding.value)
+        return facts_of(binding.value)
 
     def _keep(
         self, outcomes: Outcomes, key: object, loop: syntax.For, work: int, followed: object
@@ -175,19 +175,19 @@ def given_in(loop: syntax.For) -> Iterator[syntax.Name]:
             yield from statement.targets
 
 
-def _facts(value: object) -> object:
+def facts_of(value: object) -> object:
     """What tells a constant apart, with what a follower's number knows of itself.
 
     Raises:
-        _NotPlainError: for anything else, and for a long list.
+        NotPlainError: for anything else, and for a long list.
     """
     if isinstance(value, tuple):
         if constants.size(value) > _MOST_READ:
-            raise _NotPlainError
-        return tuple(map(_facts, value))
+            raise NotPlainError
+        return tuple(map(facts_of, value))
     if isinstance(value, Size):
         return value
     if value is None or isinstance(value, (bool, int, float, str, range)):
         # `repr` tells -0.0 from 0.0, and empty ranges apart.
         return type(value), repr(value), tuple(getattr(value, "__dict__", {}).items())
-    raise _NotPlainError
+    raise NotPlainError

@@ -25,6 +25,7 @@ from netspec.diagnostics import Span
 
 if TYPE_CHECKING:
     from netspec.compiler.elaborate.constant_loops import Outcomes
+    from netspec.compiler.elaborate.repeated_blocks import BlockOutcomes, Rename
     from netspec.compiler.ir.graph import Node, Shape
     from netspec.compiler.ir.op import ParameterSpec
     from netspec.compiler.parse.loader import Module
@@ -121,6 +122,22 @@ class Follower:
     def fixing(self, values: Sequence[Constant | Unknown]) -> Sequence[Constant | Unknown]:
         """Constants go into what is not followed. Return them as that shall get them."""
         return values
+
+    # -- bodies of blocks, whose outcomes may be known
+
+    def block_outcomes(self) -> BlockOutcomes | None:
+        """The statements of a block are about to run: what blocks did before; None if they must run.
+
+        It is asked of the follower of the block's body.
+        """
+        return None
+
+    def block_followed(self) -> object:
+        """They have run. Return what `block_repeated` needs."""
+        return ()
+
+    def block_repeated(self, followed: object, rename: Rename) -> None:
+        """They did not run: what they do was known, and what `block_followed` returned for it."""
 
     # -- calls of blocks
 

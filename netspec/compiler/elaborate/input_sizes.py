@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence, Set
 from typing import TYPE_CHECKING
 
@@ -33,8 +34,10 @@ def attribute_order(op: type[Op], values: Sequence[Value], named: Set[str]) -> t
     return ours if is_twice else op.torch_order
 
 
-def _needed(op: type[Op]) -> set[str]:
-    return {name for name, f in op.attributes().items() if f.default is dataclasses.MISSING}
+@functools.cache
+def _needed(op: type[Op]) -> frozenset[str]:
+    attributes = op.attributes().items()
+    return frozenset(name for name, f in attributes if f.default is dataclasses.MISSING)
 
 
 def input_size(op: type[Op], values: Sequence[Value], named: Set[str]) -> int | None:

@@ -7,12 +7,13 @@ of a body has one event for each layer, each call of a block, and each name that
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from netspec.compiler.elaborate.constant_loops import Outcomes
 from netspec.compiler.elaborate.follower import Follower
+from netspec.compiler.elaborate.repeated_blocks import BlockOutcomes
 from netspec.compiler.elaborate.values import (
     UNKNOWN,
     Input,
@@ -151,8 +152,17 @@ class Trace:
     kept: tuple[int, ...] = ()
 
 
-Loops = dict[syntax.For, Outcomes]
-"""What the loops over constants did that nothing follows, in all builds of a net."""
+@dataclass(eq=False)
+class Repeated:
+    """What bodies did that nothing follows, in all builds of a net.
+
+    Attributes:
+        loops: the loops over constants.
+        blocks: the blocks.
+    """
+
+    loops: dict[syntax.For, Outcomes] = field(default_factory=dict)
+    blocks: BlockOutcomes = field(default_factory=BlockOutcomes)
 
 
 class Tracer(Follower):
@@ -160,13 +170,13 @@ class Tracer(Follower):
 
     keeps_outcomes = True
 
-    def __init__(self, record: Trace, loops: Loops) -> None:
+    def __init__(self, record: Trace, repeated: Repeated) -> None:
         self.record = record
-        self.loops = loops
+        self.before = repeated
 
     def outcomes(self, loop: syntax.For, names: Sequence[str]) -> Outcomes:
         """Nothing is recorded of a loop over constants but what it gives."""
-        return self.loops.setdefault(loop, Outcomes())
+        return self.before.loops.setdefault(loop, Outcomes())
 
     def added(
         self, node: Node, shapes: Sequence[Shape], specs: Sequence[ParameterSpec], path: str
@@ -189,11 +199,11 @@ class Tracer(Follower):
 
     def calling(self, block: syntax.Block, module: Module, path: str) -> Follower:
         """Return the tracer of a block's body, which has a trace of its own."""
-        return _BlockTracer(Trace(block, path, module), self.loops)
+        return _BlockTracer(Trace(block, path, module), self.before)
 
     def inlining(self, block: syntax.Block, module: Module, span: Span) -> Follower:
         """Return the tracer of an inline block's body: its layers are the caller's."""
-        return Tracer(self.record, self.loops)
+        return Tracer(self.record, self.before)
 
     def called(
         self, inner: Follower, inputs: Sequence[Input], result: Result, span: Span
@@ -235,8 +245,8 @@ class _BlockTracer(Tracer):
     Its arguments and the sizes of its inputs become symbols of its own.
     """
 
-    def __init__(self, record: Trace, loops: Loops) -> None:
-        super().__init__(record, loops)
+    def __init__(self, record: Trace, repeated: Repeated) -> None:
+        super().__init__(record, repeated)
         self.given: dict[str, int | float] = {}
         self.dims: dict[str, int] = {}
 
@@ -300,7 +310,7 @@ class BlockWatcher(_BlockTracer):
 
     def calling(self, block: syntax.Block, module: Module, path: str) -> Follower:
         """Watch the blocks that it calls, too."""
-        return BlockWatcher(Trace(block, path, module), self.loops)
+        return BlockWatcher(Trace(block, path, module), self.before)
 
     def called(
         self, inner: Follower, inputs: Sequence[Input], result: Result, span: Span
@@ -308,6 +318,37 @@ class BlockWatcher(_BlockTracer):
         """Record the call."""
         super().called(inner, inputs, result, span)
         return result
+
+    def block_outcomes(self) -> BlockOutcomes:
+        """Nothing is recorded of a body but the blocks that it calls."""
+        return self.before.blocks
+
+    def block_followed(self) -> tuple[Called, ...]:
+        """The blocks that the body called."""
+        return _calls(self.record.events, str)
+
+    def block_repeated(self, followed: object, rename: Callable[[str], str]) -> None:
+        """Record the blocks that the body calls."""
+        self.record.events += _calls(cast(tuple[Called, ...], followed), rename)
+
+
+def _calls(events: Sequence[Event], rename: Callable[[str], str]) -> tuple[Called, ...]:
+    """Copies of the calls of blocks, which are cut to what is live, with other names."""
+    return tuple(_renamed(event, rename) for event in events if isinstance(event, Called))
+
+
+def _renamed(called: Called, rename: Callable[[str], str]) -> Called:
+    body = called.body
+    results = tuple(map(rename, called.results))
+    copy = replace(
+        body,
+        prefix=rename(body.prefix),
+        inputs={name: rename(value) for name, value in body.inputs.items()},
+        events=list(_calls(body.events, rename)),
+        results=results,
+    )
+    inputs = tuple(map(rename, called.inputs))
+    return Called(copy, inputs, results, called.given, called.path, called.span)
 
 
 def plain_tensor(value: Tensor) -> Tensor:

@@ -25,7 +25,15 @@ from netspec.compiler.passes.layer_limit import (
 )
 from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.torch_backend.drop_dead import live_part
-from netspec.compiler.torch_backend.trace import Applied, Called, Event, Named, Trace, Tracer
+from netspec.compiler.torch_backend.trace import (
+    Applied,
+    Called,
+    Event,
+    Named,
+    Repeated,
+    Trace,
+    Tracer,
+)
 from netspec.compiler.torch_backend.traced_numbers import outer_of, plain
 from netspec.diagnostics import Diagnostic, DiagnosticSink, NetspecError
 
@@ -48,7 +56,9 @@ def trace_net(written: Written) -> TracedNet:
     net, module = written.net, written.module
     trace = Trace(net)
     sink = DiagnosticSink()
-    graph, assembly = build(net, module, written.arguments, sink, follower=Tracer(trace, {}))
+    graph, assembly = build(
+        net, module, written.arguments, sink, follower=Tracer(trace, Repeated())
+    )
     assert graph is not None, sink.diagnostics
     graph = eliminate_dead(graph)
     if missing := list(_without_form(graph)):

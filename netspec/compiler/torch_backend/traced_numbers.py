@@ -143,7 +143,9 @@ def plain(value: Any) -> Any:
     """Return a constant as plain numbers, which record nothing."""
     if isinstance(value, tuple):
         # Long lists are asked for again and again, and have nothing but plain numbers.
-        return value if _PLAIN.issuperset(map(type, value)) else tuple(map(plain, value))
+        if _PLAIN.issuperset(map(type, value)):
+            return value
+        return tuple([item if type(item) in _PLAIN else plain(item) for item in value])
     if isinstance(value, Traced):
         return int(value)
     return float(value) if isinstance(value, TracedFloat) else value

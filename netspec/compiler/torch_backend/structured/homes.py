@@ -5,7 +5,7 @@ from __future__ import annotations
 from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.torch_backend.block_class import BlockClass
 from netspec.compiler.torch_backend.structured.structure import NotStructuredError
-from netspec.compiler.torch_backend.trace import Loops, Trace
+from netspec.compiler.torch_backend.trace import Repeated, Trace
 
 
 class Homes:
@@ -13,12 +13,12 @@ class Homes:
 
     Attributes:
         all: the classes, each behind those that it uses.
-        loops: what the loops over constants did in bodies that nothing follows.
+        repeated: what bodies did that nothing follows.
     """
 
     def __init__(self) -> None:
         self.all: list[BlockClass] = []
-        self.loops: Loops = {}
+        self.repeated = Repeated()
         self._by_block: dict[syntax.Block, list[BlockClass]] = {}
         self._by_call: dict[int, BlockClass] = {}
 

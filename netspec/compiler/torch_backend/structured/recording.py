@@ -42,7 +42,7 @@ class Recording:
     events: Tracer = field(init=False)
 
     def __post_init__(self) -> None:
-        self.events = Tracer(Trace(self.definition), self.homes.loops)
+        self.events = Tracer(Trace(self.definition), self.homes.repeated)
 
     @property
     def trace(self) -> Trace:

@@ -127,6 +127,9 @@ def meet(known: Any, form: Any, numbers: Numbers) -> None:
         if known != form:
             raise NotStructuredError
         return
+    if isinstance(known, Torch):
+        _meet_fields(known, form, numbers)
+        return
     mine, other = _parts(known), _parts(form)
     if mine is None or other is None:
         if known != form:
@@ -136,6 +139,13 @@ def meet(known: Any, form: Any, numbers: Numbers) -> None:
         raise NotStructuredError
     for key, part in mine.items():
         meet(part, other[key], numbers)
+
+
+def _meet_fields(known: Torch, form: Torch, numbers: Numbers) -> None:
+    for name in _FIELDS:
+        mine, other = getattr(known, name), getattr(form, name)
+        if mine is not other:  # such as the word that all forms of an op share
+            meet(mine, other, numbers)
 
 
 def _parts(form: Any) -> dict[Any, Any] | None:

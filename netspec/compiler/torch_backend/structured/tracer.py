@@ -723,15 +723,15 @@ class StructureTracer(Follower):
         self._keep(own, self._at(expr.span))
         is_empty = isinstance(expr, syntax.ListExpr) and not expr.items
         is_told = text.expression is not UNSAID
+        given = [plain(cast(Any, value)) for value in values]
         step = self._add(Let(own, text, later, "list[int]" if is_empty else ""))
         if is_empty:
             self._empty[own[0]] = step
         elif own[0] in self._empty:
-            self._fill(self._empty[own[0]], plain(cast(Any, values[0])))
+            self._fill(self._empty[own[0]], given[0])
         self._own.update(own)
         return [
-            self._assigned(name, plain(cast(Any, value)), is_told)
-            for name, value in zip(own, values, strict=True)
+            self._assigned(name, value, is_told) for name, value in zip(own, given, strict=True)
         ]
 
     def _fill(self, empty: Step, value: Any) -> None:
@@ -1210,7 +1210,7 @@ class StructureTracer(Follower):
     def calling(self, block: syntax.Block, module: Module, path: str) -> Follower:
         """A block is followed only as long as it is not known what it returns."""
         if self.results.foretells(block):
-            return BlockWatcher(Trace(block, path, module), self.run.homes.loops)
+            return BlockWatcher(Trace(block, path, module), self.run.homes.repeated)
         return self.run.events.calling(block, module, path)
 
     def called(
@@ -1363,13 +1363,13 @@ def _in_label(text: str) -> str:
 def written(value: Any, side: Callable[[Any], Any]) -> Any:
     """A form with its numbers as they are written."""
     if isinstance(value, Torch):
-        return replace(
+        return _with(
             value,
-            arguments=written(value.arguments, side),
-            options={name: written(item, side) for name, item in value.options.items()},
-            inputs=written(value.inputs, side),
-            call_options={n: written(item, side) for n, item in value.call_options.items()},
-            defaults={name: written(item, side) for name, item in value.defaults.items()},
+            written(value.arguments, side),
+            {name: written(item, side) for name, item in value.options.items()},
+            written(value.inputs, side),
+            {name: written(item, side) for name, item in value.call_options.items()},
+            {name: written(item, side) for name, item in value.defaults.items()},
         )
     if isinstance(value, tuple):
         return tuple(written(item, side) for item in value)
@@ -1390,18 +1390,38 @@ def later_form(form: Torch, shapes: Sequence[Shape]) -> Torch:
         def part(item: Any) -> Any:
             return convert(item) if isinstance(item, Torch) else written(item, side)
 
-        options = {name: part(item) for name, item in value.options.items()}
-        defaults = {name: written(item, side) for name, item in value.defaults.items()}
-        return replace(
+        return _with(
             value,
-            arguments=tuple(map(part, value.arguments)),
-            options=options,
-            inputs=tuple(map(convert, value.inputs)),
-            call_options={name: convert(item) for name, item in value.call_options.items()},
-            defaults=defaults,
+            tuple(map(part, value.arguments)),
+            {name: part(item) for name, item in value.options.items()},
+            tuple(map(convert, value.inputs)),
+            {name: convert(item) for name, item in value.call_options.items()},
+            {name: written(item, side) for name, item in value.defaults.items()},
         )
 
     return cast(Torch, convert(form))
+
+
+def _with(
+    form: Torch,
+    arguments: tuple[object, ...],
+    options: Mapping[str, object],
+    inputs: tuple[object, ...],
+    call_options: Mapping[str, object],
+    defaults: Mapping[str, object],
+) -> Torch:
+    """A form with other parts. `replace` would take longer than all that makes these."""
+    return Torch(
+        form.target,
+        arguments,
+        options,
+        inputs,
+        call_options,
+        defaults,
+        form.pairs,
+        form.as_module,
+        form.defines,
+    )
 
 
 def _outer(value: Any) -> Any:
