@@ -34,8 +34,12 @@ def attribute_order(op: type[Op], values: Sequence[Value], named: Set[str]) -> t
     return ours if is_twice else op.torch_order
 
 
-@functools.cache
 def _needed(op: type[Op]) -> frozenset[str]:
+    return _without_default(op)  # type: ignore[arg-type]
+
+
+@functools.cache
+def _without_default(op: type[Op]) -> frozenset[str]:
     attributes = op.attributes().items()
     return frozenset(name for name, f in attributes if f.default is dataclasses.MISSING)
 
