@@ -243,8 +243,9 @@ def test_frozen_parameters_get_no_gradient_and_the_others_the_same() -> None:
     assert_close(ours, theirs)
 
 
-def test_bits_do_not_depend_on_the_number_of_threads() -> None:
-    _, native = both(NET, "float32")
+@pytest.mark.parametrize("net", [NET, WINOGRAD], ids=["small", "winograd"])
+def test_bits_do_not_depend_on_the_number_of_threads(net) -> None:
+    _, native = both(net, "float32")
     x, y = batch(native, 64)
     found = []
     before = parallel.threads()

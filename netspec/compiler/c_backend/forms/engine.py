@@ -84,7 +84,7 @@ def conv(call: KernelCall) -> list[str] | None:
     if picture.is_depthwise:
         return _depthwise(call, picture)
     if winograd.wins(picture, double=call.double):
-        return _winograd(call, picture)
+        return _winograd(call, picture, 0, 1, call.pointer(2), 3, _ends(call))
     packed = _packed(call, 1, picture.groups)
     _, high, wide, made = (1, *picture.y)
     return _conv(
@@ -102,20 +102,27 @@ def _depthwise(call: KernelCall, picture: Picture) -> list[str]:
     )  # fmt: skip
 
 
-def _winograd(call: KernelCall, picture: Picture) -> list[str]:
-    ends, weight = _ends(call), call.values(1)
-    filters, channels = picture.y[2], picture.x[2]
-    if weight is not None:
-        plain = call.memory.constant(call.name(1), weight)
-        packed = call.memory.constant(f"{call.name(1)}_transformed", winograd.transformed(weight))
+def _winograd(
+    call: KernelCall, picture: Picture, x: int, weight: int, bias: str, y: int, ends: _Ends,
+    *, is_back: bool = False,
+) -> list[str]:  # fmt: skip
+    """Return a convolution of the arguments x and weight to y, or the way back through it."""
+    known, (filters, channels) = call.values(weight), (picture.y[2], picture.x[2])
+    if known is not None and not is_back:
+        plain = call.memory.constant(call.name(weight), known)
+        packed = call.memory.constant(
+            f"{call.name(weight)}_transformed", winograd.transformed(known)
+        )
     else:
-        plain = call.pointer(1)
+        plain = call.pointer(weight)
         packed = call.memory.scratch(winograd.filters_size(filters, channels))
-        call.before.extend(c_call("winograd_filters", plain, packed, filters, channels))
+        call.before.extend(
+            c_call("winograd_filters", plain, packed, filters, channels, int(is_back))
+        )
     return c_call(
-        "conv_winograd", call.pointer(0), packed, plain, call.pointer(2), ends.skip, call.pointer(3),
+        "conv_winograd", call.pointer(x), packed, plain, bias, ends.skip, call.pointer(y),
         call.memory.work(winograd.work(picture)), "WORK", call.count, *picture.x, *picture.y,
-        *picture.start, winograd.STRIP, *ends.limits,
+        *picture.start, winograd.STRIP, int(is_back), *ends.limits,
     )  # fmt: skip
 
 
@@ -137,6 +144,9 @@ def conv_backward_input(call: KernelCall) -> list[str] | None:
         return None
     if picture.stride != (1, 1) and picture.dilation != (1, 1):
         return None
+    back = picture.back()
+    if winograd.wins(back, double=call.double):
+        return _winograd(call, back, 0, 1, "0", 2, _Ends(), is_back=True)
     if _is_gathered(picture):
         return _gathered(call, picture)
     lines = []
@@ -225,6 +235,8 @@ def conv_backward_weight(call: KernelCall) -> list[str] | None:
     picture = picture_of(call, 0, 1, 2)
     if picture is None:
         return None
+    if winograd.wins(picture, double=call.double):
+        return _winograd_weight(call, picture)
     filters, seen, *kernel = call.shape(2)
     rows, part = picture.part
     columns, run = (1, kernel[-1] * seen) if picture.groups == 1 else (kernel[-1], seen)
@@ -237,6 +249,16 @@ def conv_backward_weight(call: KernelCall) -> list[str] | None:
     return c_call(
         "conv_images_backward_weight", *map(call.pointer, range(3)), sums,
         call.memory.work(part), "WORK", call.count, *picture.numbers, rows, shares,
+    )  # fmt: skip
+
+
+def _winograd_weight(call: KernelCall, picture: Picture) -> list[str]:
+    shares = winograd.shares(picture)
+    sums = call.memory.scratch(shares * winograd.filters_size(picture.y[2], picture.x[2]))
+    return c_call(
+        "conv_winograd_backward_weight", *map(call.pointer, range(3)), sums,
+        call.memory.work(winograd.work_back(picture)), "WORK", call.count, *picture.x, *picture.y,
+        *picture.start, winograd.STRIP_BACK, shares,
     )  # fmt: skip
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from netspec.compiler.c_backend.forms.windows import pads, volume
 from netspec.compiler.c_backend.kernel_call import KernelCall
 from netspec.records import record
@@ -39,6 +41,14 @@ class Picture:
     def is_depthwise(self) -> bool:
         """Whether each filter sees a channel of its own."""
         return self.groups == self.x[2] == self.y[2] and self.groups > 1
+
+    def back(self) -> Picture:
+        """Return the convolution of the gradient that has a stride of 1, for one that has it too."""
+        high, wide = (
+            (size - 1) * step - start
+            for size, step, start in zip(self.kernel, self.dilation, self.start, strict=True)
+        )
+        return replace(self, x=self.y, y=self.x, start=(high, wide))
 
     @property
     def numbers(self) -> tuple[int, ...]:

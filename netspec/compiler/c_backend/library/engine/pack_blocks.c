@@ -52,8 +52,9 @@ static void pack_taps_of_filters(const real *weight, real *packed, int filters, 
 }
 
 /* Filters weight[o][c][3][3] as Winograd's algorithm multiplies them, [block of 16][place of 36][channel]
-   [filter in the block]: G * weight * the transpose of G, with zeros behind the last filter. */
-static void winograd_filters(const real *weight, real *packed, int filters, int channels)
+   [filter in the block]: G * weight * the transpose of G, with zeros behind the last filter. `is_back` is
+   that of `conv_winograd`. */
+static void winograd_filters(const real *weight, real *packed, int filters, int channels, int is_back)
 {
     static const real G[6][3] = {
         {(real)1 / 4, 0, 0}, {-(real)1 / 6, -(real)1 / 6, -(real)1 / 6},
@@ -68,9 +69,11 @@ static void winograd_filters(const real *weight, real *packed, int filters, int 
         for (int r = 0; r < 6; r++)
             for (int l = 0; l < 3; l++)
                 for (int o = 0; o < BLOCK; o++) {
-                    const real *w = weight + ((first + o) * channels + c) * 9 + l;
+                    const real *w = is_back ? weight + (c * filters + first + o) * 9 + 8 - l
+                                            : weight + ((first + o) * channels + c) * 9 + l;
+                    const int next = is_back ? -3 : 3;
                     half[r][l][o] = first + o < filters
-                                        ? G[r][0] * w[0] + G[r][1] * w[3] + G[r][2] * w[6] : 0;
+                                        ? G[r][0] * w[0] + G[r][1] * w[next] + G[r][2] * w[2 * next] : 0;
                 }
         for (int r = 0; r < 6; r++)
             for (int s = 0; s < 6; s++)

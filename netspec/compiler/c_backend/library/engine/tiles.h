@@ -47,6 +47,10 @@ HIDDEN void winograd_products(const real *v, const real *u, real *m, int tiles, 
 /* `tall` x `wide` outputs, of `high` filters, of a tile of m. Returns whether all are finite. */
 HIDDEN int winograd_to(const real *m, int place, const real *bias, const real *skip, real *y,
                        int y_row, int y_step, int tall, int wide, int high, const Limits *limits);
+/* What the gradients of a tile of outputs are for its sums m[place][filter], of which as many are written as
+   are whole vectors. */
+HIDDEN void winograd_slopes(const real *dy, int y_row, int y_step, int tall, int wide, int filters,
+                            real *m, int place);
 /* Places of a row of a convolution with one filter for each channel, which all see `rows` x `taps` places:
 
        y[p][c] = bias[c] + sum over k, l of x[k * x_row + l * x_tap + p * x_next + c]

@@ -135,3 +135,38 @@ int winograd_to(const real *m, int place, const real *bias, const real *skip, re
         sum += each[o];
     return sum - sum == 0;
 }
+
+/* The six sums that four gradients are part of: the transpose of `four_of`. */
+static INLINE void sums_of_four(Vector a, Vector b, Vector c, Vector d, real *to, int step)
+{
+    const Vector even = a + c, odd = b + d, far = a + c * (real)4, apart = (b + d * (real)4) * (real)2;
+    AT(to) = a;
+    AT(to + step) = even + odd;
+    AT(to + 2 * step) = even - odd;
+    AT(to + 3 * step) = far + apart;
+    AT(to + 4 * step) = far - apart;
+    AT(to + 5 * step) = d;
+}
+
+void winograd_slopes(const real *dy, int y_row, int y_step, int tall, int wide, int filters,
+                     real *m, int place)
+{
+    for (int o = 0; o < filters; o += LANES) {
+        const int high = filters - o;
+        real half[24 * LANES];
+        ROLLED
+        for (int q = 0; q < 4; q++) {
+            Vector seen[4] = {{0}};
+            for (int r = 0; r < 4; r++)
+                if (q < wide && r < tall)
+                    seen[r] = lanes_of(dy + r * y_row + q * y_step + o, high);
+            sums_of_four(seen[0], seen[1], seen[2], seen[3], half + q * LANES, 4 * LANES);
+        }
+        ROLLED
+        for (int r = 0; r < 6; r++) {
+            const real *from = half + r * 4 * LANES;
+            sums_of_four(READ(from), READ(from + LANES), READ(from + 2 * LANES), READ(from + 3 * LANES),
+                         m + o + r * 6 * place, place);
+        }
+    }
+}
