@@ -47,8 +47,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
             help=f"set an argument of {name} alone",
         )  # fmt: skip
     parser.add_argument(
-        "--ignore", choices=IGNORABLE, action="append", default=[],
-        help="what not to compare: init, the initial values",
+        "--ignore", metavar="WHAT", action="append", default=[],
+        help=f"what not to compare, of {','.join(IGNORABLE)}: the initial values; the names of values, "
+        "labels, inputs, outputs, nets and blocks",
     )  # fmt: skip
     parser.add_argument(
         "--format", choices=tuple(FORMATS), default="text",
@@ -91,6 +92,7 @@ _Net = tuple[NetFile, _Choice]
 def run(options: argparse.Namespace) -> int:
     """Print the comparison."""
     try:
+        options.ignore = _ignored(options.ignore)
         choices = (
             _choice(options, options.net_a, options.set_a),
             _choice(options, options.net_b, options.set_b),
@@ -109,6 +111,19 @@ def run(options: argparse.Namespace) -> int:
         # Exit code 1 would say that the nets are different.
         report(error.diagnostics, options)
         return WRONG_USE
+
+
+def _ignored(given: list[str]) -> list[str]:
+    """Return what is not compared, of several options and of lists with commas.
+
+    Raises:
+        NetspecError: `usage/diff`.
+    """
+    from netspec.compiler.analysis.diff import require_ignorable
+
+    names = [name.strip() for each in given for name in each.split(",")]
+    require_ignorable(names)
+    return names
 
 
 def _two_files(

@@ -374,7 +374,8 @@ def test_every_attribute_and_every_rule_is_compared() -> None:
             ]  # fmt: skip
             for i, a in enumerate(graphs):
                 for j, b in enumerate(graphs):
-                    is_same = str(a.graph.nodes[-1].op) == str(b.graph.nodes[-1].op)
+                    nodes = [each.graph.nodes[-1] for each in (a, b)]
+                    is_same = nodes[0].op.resolved(*inputs) == nodes[1].op.resolved(*inputs)
                     rules = [
                         [p.initializer for p in each.graph.parameters.values()] for each in (a, b)
                     ]
@@ -412,6 +413,130 @@ def test_defaults_that_follow_from_shapes_are_not_told() -> None:
     before, after = chain("conv(4, 3)"), chain("conv(4, 5)")
     (change,) = [c for c in compared(before, after).changes if c.name == "conv1"]
     assert change.details == ("weight [4, 3, 3, 3] -> [4, 3, 5, 5]",)
+
+
+# ------------------------------------------------------------------------------- up to names
+
+RESIDUAL = """net Residual(classes = 10) {
+    input image: [1, 8, 8]
+    x = image -> conv1: conv(8, 3, pad = 1) -> relu
+    y = x -> conv2: conv(8, 3, pad = 1) -> relu -> conv3: conv(8, 3, pad = 1)
+    x = relu(x + y)
+    output x -> max_pool(2) -> flatten -> fc: linear(classes)
+}
+"""
+RENAMED = """block Res(c) x {
+    y = x -> a: conv(c, 3, pad = same) -> relu -> b: conv(c, [3, 3], pad = [1, 1])
+    return y + x -> relu
+}
+net B {
+    input picture: [1, 8, 8]
+    output scores = picture -> first: conv(8, 3, pad = same) -> relu -> Res(8)
+        -> max_pool(2, stride = 2) -> flatten -> last: linear(10)
+}
+"""
+STEPS = """scan block Cell(n) x {
+    state h: [n] = zeros
+    h = tanh((x -> linear(n)) + (h -> n: linear(n, bias = false)))
+    return h
+}
+net A {
+    input x: [4, 5]
+    output x -> Cell(5)
+}
+"""
+OTHER_STEPS = """scan block C(m) y {
+    state g: [m] = zeros
+    g = tanh((g -> u: linear(m, bias = false)) + (y -> linear(m)))
+    return g
+}
+net D {
+    input y: [4, 5]
+    output y -> C(5)
+}
+"""
+
+
+def branches(*lines: str, end: str) -> str:
+    return net(*lines, f"output {end} -> flatten -> linear(2)")
+
+
+A_AND_B = ("a = x -> conv(4, 1)", "b = x -> conv(4, 1)")
+UP_TO_NAMES: dict[str, tuple[str, str, bool]] = {
+    "a block and other names": (RESIDUAL, RENAMED, True),
+    "one layer less": (
+        RESIDUAL, RENAMED.replace(" -> relu -> b: conv(c, [3, 3], pad = [1, 1])", ""), False,
+    ),
+    "one number": (RESIDUAL, RENAMED.replace("linear(10)", "linear(9)"), False),
+    "a sum the other way around": (
+        net("a = x -> tanh", "b = x -> relu", "output a + b"),
+        net("b = x -> relu", "a = x -> tanh", "output b + a"), True,
+    ),
+    "a difference the other way around": (
+        net("a = x -> tanh", "b = x -> relu", "output a - b"),
+        net("a = x -> tanh", "b = x -> relu", "output b - a"), False,
+    ),
+    "branches that look alike": (
+        branches(*A_AND_B, "c = a -> relu", "d = b -> relu", end="(a * d) + (b * c)"),
+        branches(*A_AND_B, "c = b -> relu", "d = a -> relu", end="(a * c) + (d * b)"), True,
+    ),
+    "branches that look alike, and cross": (
+        branches(*A_AND_B, "c = a -> relu", "d = b -> relu", end="(a * d) + (b * c)"),
+        branches(*A_AND_B, "c = a -> relu", "d = b -> relu", end="(a * c) + (b * d)"), False,
+    ),
+    "one branch read twice": (
+        branches(*A_AND_B, end="a + b"), branches(*A_AND_B, "c = b -> relu", end="a + a"), False,
+    ),
+    "layers that are shared": (
+        net("layer f = conv(3, 1)", "layer g = conv(3, 1)", "output x -> f -> g -> f"),
+        net("layer h = conv(3, 1)", "layer k = conv(3, 1)", "output x -> h -> k -> h"), True,
+    ),
+    "other layers are shared": (
+        net("layer f = conv(3, 1)", "layer g = conv(3, 1)", "output x -> f -> g -> f"),
+        net("layer f = conv(3, 1)", "layer g = conv(3, 1)", "output x -> f -> g -> g"), False,
+    ),
+    "inputs and outputs": (
+        net("input a: [3, 8, 8]", "output one = x - a", "output two = a"),
+        net("input b: [3, 8, 8]", "output p = x - b", "output q = b"), True,
+    ),
+    "outputs in another order": (
+        net("output one = x -> relu", "output two = x -> tanh"),
+        net("output one = x -> tanh", "output two = x -> relu"), False,
+    ),
+    "initial values": (chain("conv(4, 3)"), chain("a: conv(4, 3, weight = zeros)"), False),
+    "steps": (STEPS, OTHER_STEPS, True),
+    "steps with another start": (STEPS, OTHER_STEPS.replace("zeros", "ones"), False),
+    "steps that read the item twice": (STEPS, OTHER_STEPS.replace("(g ->", "(y ->"), False),
+    "steps with another function": (STEPS, OTHER_STEPS.replace("tanh(", "sigmoid("), False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UP_TO_NAMES)
+def test_nets_are_the_same_up_to_names(name: str) -> None:
+    before, after, equal = UP_TO_NAMES[name]
+    a, b = netspec.loads(before), netspec.loads(after)
+    for one, other in ((a, b), (b, a)):
+        comparison = one.diff(other, ignore="names")
+        assert comparison.equal is equal
+        changed = [c for c in comparison.changes if c.kind != "same"]
+        assert changed == [] if equal else changed or "in another way" in str(comparison)
+    assert a.diff(a, ignore=["init", "names"]).equal
+
+
+def test_what_differs_is_told_by_structure(run: Run, write: Write) -> None:
+    a = write(RESIDUAL, "a.net")
+    b = write(RENAMED.replace("[3, 3], pad = [1, 1]", "5, pad = 2, weight = zeros"), "b.net")
+    finished = run("diff", a, b, "--ignore", "init,names")
+    assert finished.code == 1
+    (line,) = [each for each in finished.out.splitlines() if each.startswith(("~ ", "+ ", "- "))]
+    assert "was conv3" in line
+    same = run("diff", a, write(RENAMED, "c.net"), "--ignore", "names", "--format", "json")
+    assert (same.code, json.loads(same.out)["equal"]) == (0, True)
+    assert json.loads(same.out)["changes"] == []
+    assert run("diff", a, write(RENAMED, "c.net")).code == 1
+    wrong = run("diff", a, b, "--ignore", "name")
+    assert wrong.code == 2
+    assert "usage/diff" in wrong.err
 
 
 # ------------------------------------------------------------------ folders, standard input, revisions

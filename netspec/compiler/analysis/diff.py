@@ -1,24 +1,38 @@
 """How two nets differ: layers added, removed and changed, and what that does to the costs.
 
 Layers are matched in order, by label first and then by op and arguments. So a layer that is
-inserted does not make all later layers look changed, although they get new numbers.
+inserted does not make all later layers look changed, although they get new numbers. Where names do not
+count, they are matched by what is below and above them in the net (`analysis/structure`).
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, replace
+from itertools import zip_longest
 from typing import Any
 
+from netspec import codes
 from netspec.compiler.analysis.alike_changes import alike
 from netspec.compiler.analysis.block_calls import BlockCall
 from netspec.compiler.analysis.costs import LayerSummary, Summary, summarize
 from netspec.compiler.analysis.parameter_changes import HeldParameters, parameter_changes
-from netspec.compiler.ir.graph import Graph, show_shape
+from netspec.compiler.analysis.structure import (
+    ALIKE,
+    body_structure,
+    colors_of,
+    likeness,
+    resolved_call,
+    same_structure,
+    structure_of,
+)
+from netspec.compiler.ir.graph import Graph, Node, show_shape
+from netspec.compiler.ir.scan_body import ScanBody
 from netspec.compiler.passes.layer_limit import require_few_layers
+from netspec.diagnostics import NetspecError
 from netspec.records import record
+from netspec.text.printable import printable_lines
 
 # Aligning compares every layer with every other one. It is given up for longer stretches that
 # differ.
@@ -29,8 +43,10 @@ _NAMED = 3
 
 _SIGNS = {"added": "+", "removed": "-", "changed": "~", "renamed": "=", "same": " "}
 _TOTALS = ("parameters", "buffers", "macs")
-IGNORABLE = ("init",)
-"""What can be left out of a comparison."""
+IGNORABLE = ("init", "names")
+"""What can be left out of a comparison: initial values; the names of values, labels, inputs, outputs,
+nets and blocks.
+"""
 
 Pair = tuple[LayerSummary | None, LayerSummary | None]
 
@@ -53,23 +69,42 @@ class Change:
     after: LayerSummary | None = None
 
 
-@record(slots=True)
+@record(slots=True, repr=False)
 class GraphDiff:
-    """The result of comparing two nets. What `ignored` names was not compared."""
+    """The result of comparing two nets. What `ignored` names was not compared. Where that is names,
+    `same` says whether there is a one-to-one map from the one net to the other.
+    """
 
     before: Summary
     after: Summary
     changes: tuple[Change, ...]
     ignored: frozenset[str] = frozenset()
+    same: bool | None = None
 
     @property
     def equal(self) -> bool:
-        """Whether both nets are the same and their parameters have the same names."""
+        """Whether both nets are the same and, unless names are ignored, their parameters have the same
+        names.
+        """
+        if self.same is not None:
+            return self.same
         totals = (
             (len(side.layers), *(getattr(side, name) for name in _TOTALS))
             for side in (self.before, self.after)
         )
         return all(change.kind == "same" for change in self.changes) and len(set(totals)) == 1
+
+    def __str__(self) -> str:
+        return printable_lines(as_text(self, self.before.net, self.after.net))
+
+    def __repr__(self) -> str:
+        said = "equal" if self.equal else f"{sum(c.kind != 'same' for c in self.changes)} changes"
+        return f"<netspec.GraphDiff of {self.before.net} and {self.after.net}: {said}>"
+
+    def _repr_html_(self) -> str:
+        from netspec.text import html
+
+        return html.preformatted(str(self))
 
 
 def compare(before: Graph, after: Graph, ignore: AbstractSet[str] = frozenset()) -> GraphDiff:
@@ -78,7 +113,7 @@ def compare(before: Graph, after: Graph, ignore: AbstractSet[str] = frozenset())
     Args:
         before: the one net.
         after: the other.
-        ignore: what not to compare, out of `IGNORABLE`: `init` stands for the initial values.
+        ignore: what not to compare, out of `IGNORABLE`.
 
     Raises:
         NetspecError: `limit/layers`.
@@ -86,46 +121,102 @@ def compare(before: Graph, after: Graph, ignore: AbstractSet[str] = frozenset())
     for graph in (before, after):
         require_few_layers(graph)
     old, new = summarize(before), summarize(after)
-    pairs = match(old.layers, new.layers)
+    init = "init" not in ignore
+    if "names" in ignore:
+        pairs, same = _by_structure(before, after, old, new, init=init)
+        inputs = _paired(list(old.inputs), list(new.inputs))
+        outputs = _paired(list(old.outputs), list(new.outputs))
+    else:
+        pairs, same = match(old.layers, new.layers), None
+        inputs = [(name, name) for name in {**old.inputs, **new.inputs}]
+        outputs = [(name, name) for name in {**old.outputs, **new.outputs}]
     names = {a.name: b.name for a, b in pairs if a is not None and b is not None}
+    names |= {a: b for a, b in inputs if a in old.inputs and b in new.inputs}
     layers = _Layers(
-        HeldParameters(before), HeldParameters(after),
-        names | {name: name for name in old.inputs},
-        {*names.values(), *old.inputs, *new.inputs}, "init" not in ignore,
-        _steps(before), _steps(after), _sources(after),
+        HeldParameters(before), HeldParameters(after), names,
+        {*names.values(), *old.inputs, *new.inputs}, before, after, frozenset(ignore),
     )  # fmt: skip
-    changes = [
-        *_inputs(old, new),
-        *(layers.change(pair) for pair in pairs),
-        *_outputs(old, new, layers.names),
-    ]
-    return GraphDiff(old, new, tuple(changes), frozenset(ignore))
+    ends = [_inputs(old, new, inputs), _outputs(old, new, outputs, names)]
+    if "names" not in ignore:  # where names do not count, they are paired by their places
+        ends = [
+            _in_order(ends[0], list(old.inputs), list(new.inputs)),
+            _in_order(ends[1], list(old.outputs), list(new.outputs)),
+        ]
+    rows = [layers.same(pair) if same else layers.change(pair) for pair in pairs]
+    changes = [*ends[0], *rows, *ends[1]]
+    return GraphDiff(old, new, tuple(changes), frozenset(ignore), same)
+
+
+def require_ignorable(ignore: Sequence[str]) -> None:
+    """Check what shall not be compared.
+
+    Raises:
+        NetspecError: `usage/diff`.
+    """
+    for each in ignore:
+        if each not in IGNORABLE:
+            message = f"`ignore` takes {' and '.join(map(repr, IGNORABLE))}, not {each!r}"
+            raise NetspecError.simple(codes.USAGE_DIFF, message)
 
 
 # ---------------------------------------------------------------------------------------- matching
 
 
-def match(before: Sequence[LayerSummary], after: Sequence[LayerSummary]) -> list[Pair]:
+def _paired(before: Sequence[str], after: Sequence[str]) -> list[tuple[str | None, str | None]]:
+    """Pair inputs or outputs by their places."""
+    return list(zip_longest(before, after))
+
+
+def _by_structure(
+    before: Graph, after: Graph, old: Summary, new: Summary, *, init: bool
+) -> tuple[list[Pair], bool]:
+    """Pair the layers of two nets by what they compute; return whether the nets are the same, too."""
+    sides = structure_of(before, init=init), structure_of(after, init=init)
+    colors = colors_of(*sides)
+    found = same_structure(*sides, colors)
+    if found is None:
+        alike = likeness(*sides, colors)
+        return match(old.layers, new.layers, lambda a, b: alike(a.name, b.name)), False
+    by_vertex = {vertex: name for name, vertex in sides[1].layers.items()}
+    layers = {layer.name: layer for layer in new.layers}
+    counterparts = {by_vertex[found[vertex]]: name for name, vertex in sides[0].layers.items()}
+    originals = {layer.name: layer for layer in old.layers}
+    return [(originals[counterparts[name]], layer) for name, layer in layers.items()], True
+
+
+def match(
+    before: Sequence[LayerSummary],
+    after: Sequence[LayerSummary],
+    alike: Callable[[LayerSummary, LayerSummary], int] | None = None,
+) -> list[Pair]:
     """Pair the layers of two nets.
 
     Each layer occurs once: with its counterpart, or alone with None.
 
     The pairs are in the order of the nets.
+
+    Args:
+        before: the layers of the one net.
+        after: those of the other.
+        alike: how alike two layers are, 0 if they are none; by default their names count.
     """
+    likeness = _likeness if alike is None else alike
+    most = _EQUAL if alike is None else ALIKE
     least = min(len(before), len(after))
     start = 0
-    while start < least and _likeness(before[start], after[start]) == _EQUAL:
+    while start < least and likeness(before[start], after[start]) == most:
         start += 1
     end = 0
-    while end < least - start and _likeness(before[-1 - end], after[-1 - end]) == _EQUAL:
+    while end < least - start and likeness(before[-1 - end], after[-1 - end]) == most:
         end += 1
     a, b = before[start : len(before) - end], after[start : len(after) - end]
     middle: list[Pair] = [*((layer, None) for layer in a), *((None, layer) for layer in b)]
     if len(a) * len(b) <= MAX_PAIRS:
-        middle = _aligned(a, b)
+        middle = _aligned(a, b, likeness)
+    joined = _joined_by_name(middle) if alike is None else _joined_by_likeness(middle, alike)
     return [
         *zip(before[:start], after[:start], strict=True),
-        *_joined_by_name(middle),
+        *joined,
         *zip(before[len(before) - end :], after[len(after) - end :], strict=True),
     ]
 
@@ -150,7 +241,11 @@ def _likeness(a: LayerSummary, b: LayerSummary) -> int:
     return _SAME_NUMBER if number.isdecimal() else _SAME_LABEL
 
 
-def _aligned(before: Sequence[LayerSummary], after: Sequence[LayerSummary]) -> list[Pair]:
+def _aligned(
+    before: Sequence[LayerSummary],
+    after: Sequence[LayerSummary],
+    likeness: Callable[[LayerSummary, LayerSummary], int],
+) -> list[Pair]:
     """Return the alignment of two sequences with the greatest total likeness (a weighted longest
     common subsequence).
     """
@@ -158,12 +253,12 @@ def _aligned(before: Sequence[LayerSummary], after: Sequence[LayerSummary]) -> l
     for i in range(len(before) - 1, -1, -1):
         row, below, layer = best[i], best[i + 1], before[i]
         for j in range(len(after) - 1, -1, -1):
-            together = _likeness(layer, after[j])
+            together = likeness(layer, after[j])
             row[j] = max(together and together + below[j + 1], below[j], row[j + 1])
     pairs: list[Pair] = []
     i = j = 0
     while i < len(before) and j < len(after):
-        together = _likeness(before[i], after[j])
+        together = likeness(before[i], after[j])
         if together and best[i][j] == together + best[i + 1][j + 1]:
             pairs.append((before[i], after[j]))
             i, j = i + 1, j + 1
@@ -193,6 +288,30 @@ def _joined_by_name(pairs: list[Pair]) -> list[Pair]:
     return joined
 
 
+def _joined_by_likeness(
+    pairs: list[Pair], alike: Callable[[LayerSummary, LayerSummary], int]
+) -> list[Pair]:
+    """Join layers that are left over on both sides and look alike below or above: another line of the
+    file has them.
+    """
+    removed = [a for a, b in pairs if a is not None and b is None]
+    moved: dict[str, LayerSummary] = {}
+    for least in (ALIKE, ALIKE - 2):
+        for a, b in pairs:
+            if a is not None or b is None or b.name in moved:
+                continue
+            fitting = next((each for each in removed if alike(each, b) >= least), None)
+            if fitting is not None:
+                moved[b.name] = fitting
+                removed.remove(fitting)
+    joined = {layer.name for layer in moved.values()}
+    return [
+        (moved.get(b.name), b) if a is None and b is not None else (a, b)
+        for a, b in pairs
+        if b is not None or (a is not None and a.name not in joined)
+    ]
+
+
 # -------------------------------------------------------------------------------------- differences
 
 
@@ -204,10 +323,15 @@ class _Layers:
     held_after: HeldParameters
     names: Mapping[str, str]
     known: AbstractSet[str]  # the values of the net after the change that the other one has too
-    init: bool
-    steps_before: Mapping[str, str]
-    steps_after: Mapping[str, str]
-    sources: AbstractSet[str]  # the layers for which it makes no difference what they read
+    before: Graph
+    after: Graph
+    ignored: AbstractSet[str]
+
+    def same(self, pair: Pair) -> Change:
+        """Return the row of a layer that both nets have."""
+        layer = pair[1]
+        assert layer is not None
+        return Change("same", layer.name, layer.call, show_shape(layer.shape), (), *pair)
 
     def change(self, pair: Pair) -> Change:
         """Return how a pair of layers differs."""
@@ -219,61 +343,71 @@ class _Layers:
             return Change(kind, layer.name, layer.call, show_shape(layer.shape), (), a, b)
         what, shape = _turned(a.call, b.call), _turned(show_shape(a.shape), show_shape(b.shape))
         details = tuple(self._details(a, b))
-        if _without_noise(a.call) != _without_noise(b.call) or a.shape != b.shape or details:
+        if self._calls_differ(a, b) or a.shape != b.shape or details:
             kind = "changed"
         elif a.macs != b.macs:
             kind, details = "changed", (f"{_number(a.macs)} -> {_number(b.macs)} MACs",)
         else:
-            kind = "renamed" if a.name != b.name and self.held_after.are_saved(b.name) else "same"
+            renamed = a.name != b.name and self.held_after.are_saved(b.name)
+            kind = "renamed" if renamed and "names" not in self.ignored else "same"
         if a.name != b.name:
             details = (f"was {a.name}", *details)
         return Change(kind, b.name, what, shape, details, a, b)
 
+    def _calls_differ(self, a: LayerSummary, b: LayerSummary) -> bool:
+        """Whether two layers are called differently, apart from ways to write the same."""
+        if not a.attributes and not b.attributes and "names" not in self.ignored:
+            return a.call != b.call
+        one, other = self.before.by_name[a.name], self.after.by_name[b.name]
+        return resolved_call(one, self.before) != resolved_call(other, self.after)
+
     def _details(self, a: LayerSummary, b: LayerSummary) -> Iterator[str]:
-        yield from self._rewired(a, b)
-        if self.steps_before[a.name] != self.steps_after[b.name]:
+        one, other = self.before.by_name[a.name], self.after.by_name[b.name]
+        yield from self._rewired(one, other)
+        steps = one.op.steps(), other.op.steps()
+        init = "init" not in self.ignored
+        if "names" in self.ignored and steps[0] is not None and steps[1] is not None:
+            if not _same_steps(steps[0], steps[1], init=init):
+                yield "other steps"
+            return  # The parameters have names that the block gives them.
+        if [body and body.text for body in steps[:1]] != [body and body.text for body in steps[1:]]:
             yield "other steps"
         held = self.held_before.by_layer[a.name], self.held_after.by_layer[b.name]
-        yield from parameter_changes(*held, self.names, init=self.init)
+        yield from parameter_changes(*held, self.names, init=init)
 
-    def _rewired(self, a: LayerSummary, b: LayerSummary) -> Iterator[str]:
+    def _rewired(self, one: Node, other: Node) -> Iterator[str]:
         """Describe the new inputs of a layer, unless added or removed layers already explain them."""
-        if b.name in self.sources:
+        if other.op.reads_batch_alone:
             return
-        reads = [self.names.get(value) for value in a.inputs]
-        if len(reads) != len(b.inputs) or any(
+        reads = [self.names.get(value) for value in one.inputs]
+        now = list(other.inputs)
+        if other.op.is_commutative and sorted(map(str, reads)) == sorted(now):
+            return
+        if len(reads) != len(now) or any(
             old is not None and new in self.known and old != new
-            for old, new in zip(reads, b.inputs, strict=True)
+            for old, new in zip(reads, now, strict=True)
         ):
-            yield f"reads {', '.join(b.inputs)} instead of {', '.join(a.inputs)}"
+            yield f"reads {', '.join(now)} instead of {', '.join(one.inputs)}"
 
 
-# A number with as many digits as a double has.
-_LONG = re.compile(r"\d+\.\d{14,}(e-?\d+)?")
+def _same_steps(one: ScanBody, other: ScanBody, *, init: bool) -> bool:
+    sides = body_structure(one, init=init), body_structure(other, init=init)
+    return same_structure(*sides, colors_of(*sides)) is not None
 
 
-def _without_noise(call: str) -> str:
-    """Return a call without the last digits of long numbers, which differ by rounding alone."""
-    return _LONG.sub(lambda number: f"{float(number[0]):.14g}", call)
+_Names = Sequence[tuple[str | None, str | None]]
 
 
-def _steps(graph: Graph) -> dict[str, str]:
-    return {node.name: node.op.steps_text() for node in graph.nodes}
+def _inputs(before: Summary, after: Summary, names: _Names) -> list[Change]:
+    return [
+        _named(_told(old, new), "input", before.show_input(old or ""), after.show_input(new or ""))
+        for old, new in names
+    ]
 
 
-def _sources(graph: Graph) -> set[str]:
-    return {node.name for node in graph.nodes if node.op.reads_batch_alone}
-
-
-def _inputs(before: Summary, after: Summary) -> list[Change]:
-    return _in_order(
-        [
-            _named(name, "input", before.show_input(name), after.show_input(name))
-            for name in {**before.inputs, **after.inputs}
-        ],
-        list(before.inputs),
-        list(after.inputs),
-    )
+def _told(old: str | None, new: str | None) -> str:
+    """The name of an input or an output: the new one, where there is one."""
+    return new or old or ""
 
 
 def _in_order(changes: list[Change], before: list[str], after: list[str]) -> list[Change]:
@@ -294,18 +428,20 @@ def _in_order(changes: list[Change], before: list[str], after: list[str]) -> lis
     ]  # fmt: skip
 
 
-def _outputs(before: Summary, after: Summary, names: Mapping[str, str]) -> list[Change]:
+def _outputs(
+    before: Summary, after: Summary, outputs: _Names, names: Mapping[str, str]
+) -> list[Change]:
     known = set(names.values())
     changes = []
-    for name in {**before.outputs, **after.outputs}:
-        old, new = before.outputs.get(name), after.outputs.get(name)
+    for a, b in outputs:
+        old, new = before.outputs.get(a or ""), after.outputs.get(b or "")
         if old is not None and new is not None:
             # A layer that was added or removed is a row of its own: that it moves the output is no
             # news.
             told = old not in names or new not in known
             old = new if told or names[old] == new else old
-        changes.append(_named(name, "output", old, new))
-    return _in_order(changes, list(before.outputs), list(after.outputs))
+        changes.append(_named(_told(a, b), "output", old, new))
+    return changes
 
 
 def _named(name: str, what: str, old: str | None, new: str | None) -> Change:
@@ -330,6 +466,8 @@ def as_text(comparison: GraphDiff, before: str, after: str) -> str:
     lines = [f"--- {before}", f"+++ {after}", "", *_list(comparison.changes), ""]
     if comparison.ignored:
         lines += [f"not compared: {', '.join(sorted(comparison.ignored))}", ""]
+    if not comparison.equal and all(change.kind == "same" for change in comparison.changes):
+        lines += ["The layers are alike, and are put together in another way.", ""]
     return "\n".join(line.rstrip() for line in [*lines, *_totals(comparison)])
 
 
@@ -468,8 +606,17 @@ def as_dict(comparison: GraphDiff, before: str, after: str) -> dict[str, Any]:
             | {name: getattr(side, name) for name in _TOTALS}
             for key, (title, side) in zip(("before", "after"), sides, strict=True)
         },
-        "changes": [asdict(change) for change in comparison.changes if change.kind != "same"],
+        "changes": [_as_data(change) for change in comparison.changes if change.kind != "same"],
     }
+
+
+def _as_data(change: Change) -> dict[str, Any]:
+    """Return a row as plain data; what a scan block does in a step is told by `summarize`."""
+    found = asdict(change)
+    for layer in (found["before"], found["after"]):
+        if layer is not None:
+            del layer["body"]
+    return found
 
 
 def as_json(comparison: GraphDiff, before: str, after: str) -> str:

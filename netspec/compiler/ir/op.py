@@ -278,6 +278,7 @@ class Op:
             with the value as `x`.
         rate: the attribute that says how often it drops numbers in training; at 0 it drops none.
         is_associative: whether op(op(a, b), c) is op(a, b, c).
+        is_commutative: whether its value does not depend on the order of its inputs.
         aten: the operators of PyTorch's graphs that it stands for in an imported model.
         torch_modules: the classes of modules that it stands for there.
         idioms: rows of other layers that it stands for in any imported model.
@@ -310,6 +311,7 @@ class Op:
     onnx_spellings: ClassVar[tuple[str, ...]] = ()
     rate: ClassVar[str] = ""
     is_associative: ClassVar[bool] = False
+    is_commutative: ClassVar[bool] = False
     aten: ClassVar[tuple[AtenForm, ...]] = ()
     torch_modules: ClassVar[tuple[ModuleForm, ...]] = ()
     idioms: ClassVar[tuple[Idiom, ...]] = ()
@@ -390,9 +392,22 @@ class Op:
         """Return how many layers a file gives it, which are compiled with it."""
         return 0
 
-    def steps_text(self) -> str:
-        """Return what it computes in each step, as text, where a file says that."""
-        return ""
+    def steps(self) -> ScanBody | None:
+        """Return what it computes in each step, where a file says that."""
+        return None
+
+    def resolved(self, *inputs: Shape) -> dict[str, object]:
+        """Return the attributes as what they stand for with these inputs. Ops of a kind with equal ones
+        compute the same; by default they are those of `per_axis`.
+        """
+        return self.per_axis(*inputs)
+
+    def per_axis(self, *inputs: Shape) -> dict[str, object]:
+        """Return the attributes, with a number for each axis where one stands for all."""
+        count = max((len(shape) - 1 for shape in inputs), default=0)
+        return {
+            name: self.kind(name).of_axes(getattr(self, name), count) for name in self.attributes()
+        }
 
     def untrained_row(self, parameter: str) -> int | None:
         """Return the row of a parameter, by the op's own name, for which the gradient is 0 although its

@@ -16,6 +16,7 @@ class Add(ArithmeticOp):
     name = "add"
     onnx_ends = ("Add", "Sum")
     arity = None
+    is_commutative = True
     number_places = ("number", "number")
     aten = (
         AtenForm(

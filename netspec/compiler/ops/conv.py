@@ -119,6 +119,11 @@ class Conv(Op):
             return same_padding(self.kernel, self.dilation, count)
         return self.pad
 
+    def resolved(self, *inputs: Shape) -> dict[str, object]:
+        """`same` is the padding that it stands for."""
+        count = len(inputs[0]) - 1
+        return {**super().resolved(*inputs), "pad": flat(self.padding(count), count)}
+
     def _window(self, x: Shape) -> tuple[Axis, ...]:
         return axes(x, self.kernel, self.stride, self.padding(len(x) - 1), self.dilation)
 

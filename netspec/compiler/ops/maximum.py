@@ -19,6 +19,7 @@ class Maximum(ArithmeticOp):
     name = "maximum"
     onnx_ends = ("Max",)
     arity = 2
+    is_commutative = True
     number_places = ("number", "number")
     aten = (
         AtenForm(("maximum", "max.other"), ("self", "other")),

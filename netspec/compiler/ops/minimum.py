@@ -18,6 +18,7 @@ class Minimum(ArithmeticOp):
     name = "minimum"
     onnx_ends = ("Min",)
     arity = 2
+    is_commutative = True
     number_places = ("number", "number")
     aten = (
         AtenForm(("minimum", "min.other"), ("self", "other")),

@@ -17,6 +17,7 @@ class Mul(ArithmeticOp):
     name = "mul"
     onnx_ends = ("Mul",)
     arity = None
+    is_commutative = True
     number_places = ("number", "number")
     aten = (AtenForm(("mul",), ("self", "other"), does_nothing=lambda call: call["other"] is True),)
     examples = (

@@ -39,6 +39,10 @@ class PoolOp(Op):
         """The stride as numbers."""
         return self.kernel if self.stride is None else self.stride
 
+    def resolved(self, *inputs: Shape) -> dict[str, object]:
+        """A stride that is not given is the size of the window."""
+        return {**super().resolved(*inputs), "stride": spread(self.step, len(inputs[0]) - 1)}
+
     def window(self, x: Shape) -> tuple[Axis, ...]:
         """Return the window over a value (C, ...), by axis."""
         return axes(x, self.kernel, self.step, self.pad, ceil=self.ceil_mode)

@@ -105,9 +105,9 @@ class Scan(Op):
         """Those of the step."""
         return sum(1 + node.op.inner_layers() for node in self.body.graph.nodes)
 
-    def steps_text(self) -> str:
-        """The graph of the step."""
-        return self.body.text
+    def steps(self) -> ScanBody | None:
+        """The body of the block."""
+        return self.body
 
     # -- position by position
 
