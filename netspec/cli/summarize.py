@@ -8,7 +8,7 @@ from netspec import codes
 from netspec.cli import OK
 from netspec.cli.c_sizes import add_c_sizes, require_c_options, show_c_sizes
 from netspec.cli.common import add_net_file, add_net_options, checked_graph, emit, positive
-from netspec.diagnostics import Diagnostic, Hint, NetspecError, Source, Span, suggest
+from netspec.diagnostics import NetspecError
 from netspec.text.width import terminal_width
 
 
@@ -54,7 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the summary of the chosen net."""
     from netspec.compiler.analysis.costs import summarize
-    from netspec.compiler.analysis.costs_text import FORMATS, as_table
+    from netspec.compiler.analysis.costs_text import FORMATS, as_table, chosen_columns
     from netspec.compiler.passes.layer_limit import require_few_rows
 
     require_c_options(options, rows=_chooses_rows(options))
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
         return show_c_sizes(checked_graph(options), options)
     if options.memory:
         return _memory(options)
-    columns = _columns(options.columns)
+    columns = None if options.columns is None else chosen_columns(options.columns, "--columns")
     graph = checked_graph(options)
     require_few_rows(graph)
     summary = summarize(graph, options.batch)
@@ -112,34 +112,3 @@ def _memory(options: argparse.Namespace) -> int:
 
 def _chooses_rows(options: argparse.Namespace) -> bool:
     return bool(options.columns or options.depth or options.blocks)
-
-
-def _columns(text: str | None) -> list[str] | None:
-    """Return the names in `--columns`; None for the default ones.
-
-    Raises:
-        NetspecError: `usage/column`, with every name that is wrong.
-    """
-    from netspec.compiler.analysis.costs_text import COLUMNS
-
-    if text is None:
-        return None
-    if text.strip() == "all":
-        return list(COLUMNS)
-    typed = Source("--columns", text)
-    names, wrong, start = [], [], 0
-    for part in text.split(","):
-        name = part.strip()
-        if name not in COLUMNS:
-            at = start + part.index(name)
-            meant = suggest(name, COLUMNS)
-            known = f"the columns are {', '.join(COLUMNS)}; `all` is all of them"
-            hints = ([Hint(f"did you mean `{meant}`?")] if meant else []) + [Hint(known)]
-            message = f"there is no column `{name}`" if name else "the name of a column is missing"
-            span = Span(typed, at, at + len(name))
-            wrong.append(Diagnostic(codes.USAGE_COLUMN, message, span, hints=tuple(hints)))
-        names.append(name)
-        start += len(part) + 1
-    if wrong:
-        raise NetspecError(wrong)
-    return names

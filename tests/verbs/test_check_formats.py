@@ -20,6 +20,7 @@ from netspec.cli.check_formats.json_report import VERSION
 from netspec.compiler.driver import Request, compile_request
 from netspec.diagnostics import Source, declared_codes
 from tests.conftest import ROOT, Run, Write
+from tests.helpers.json_schemas import closed
 
 SCHEMA = json.loads((ROOT / "docs/check.schema.json").read_text("utf-8"))
 BAD_FILES = sorted((ROOT / "tests/language/bad").rglob("*.net"))
@@ -38,18 +39,6 @@ def bad() -> list[CheckedFile]:
     small = [path for path in BAD_FILES if path.stat().st_size < 2_000]
     assert len(small) > 150
     return [checked(path) for path in small[::8]]
-
-
-def closed(schema: Any) -> Any:
-    """The schema, with no field allowed that it does not name."""
-    if isinstance(schema, list):
-        return [closed(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    out = {key: closed(value) for key, value in schema.items()}
-    if "properties" in out:
-        out["additionalProperties"] = False
-    return out
 
 
 def test_the_json_of_check_follows_its_schema(bad: list[CheckedFile]) -> None:

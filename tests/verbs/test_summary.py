@@ -153,6 +153,22 @@ def test_json_shows_attributes_and_memory(run: Run, networks: Path) -> None:
     assert data["outputs"] == [{"name": "output", "layer": "linear3"}]
 
 
+def test_json_has_the_steps_of_a_scan_and_says_what_is_shared(run: Run, write: Write) -> None:
+    path = write(
+        "scan block Cell(n) x {\n state h: [n] = zeros\n"
+        " h = tanh((x -> linear(n)) + (h -> relu))\n return h\n}\n"
+        "net A {\n input x: [4, 3]\n layer s = linear(3)\n output x -> s -> s -> Cell(5)\n}\n"
+    )
+    data = json.loads(run("summarize", path, "--format", "json").out)
+    first, again, scan = data["layers"]
+    assert (again["name"], again["shares"], "shares" in first) == ("s@2", "s", False)
+    body = scan["body"]
+    assert {"linear", "relu", "add", "tanh"} == {layer["op"] for layer in body["layers"]}
+    assert [each["shape"] for each in body["inputs"]] == [[3], [5]]
+    assert body["outputs"][0]["layer"] in {layer["name"] for layer in body["layers"]}
+    assert "body" not in first
+
+
 def test_warnings_go_to_stderr_and_data_to_stdout(run: Run, write: Write) -> None:
     path = write("net One() { input x: [10, 20, 20]\n output x -> conv(20, 3, stride = 2) }")
     finished = run("summarize", path, "--format", "json")

@@ -37,7 +37,9 @@ class LayerSummary:
     receptive field of one number of the value, as height and width, or None where no input is an
     image. `stride` is the effective stride, the distance between the fields of neighbouring
     numbers, or None where the value is not an image. `calls` are the calls of blocks that it is part
-    of, and `written` is its text in the file, or the beginning of a long one.
+    of, and `written` is its text in the file, or the beginning of a long one. `shares` is the layer
+    whose parameters it has, where another one has them first, and `body` is what it does in each step,
+    where a file says that: the costs of one step.
     """
 
     name: str
@@ -55,11 +57,16 @@ class LayerSummary:
     layers: int = 1
     calls: tuple[BlockCall, ...] = ()
     written: str = ""
+    shares: str | None = None
+    body: Summary | None = None
 
 
 @record(slots=True, repr=False)
 class Summary:
-    """A net's layers and totals. Shapes and MACs are those of one image, bytes those of a batch."""
+    """A net's layers and totals. Shapes and MACs are those of one image, bytes those of a batch.
+
+    `columns` are those of its table; None for the usual ones.
+    """
 
     net: str
     inputs: Mapping[str, Shape]
@@ -74,6 +81,7 @@ class Summary:
     inference_bytes: int
     doc: str = ""
     input_types: Mapping[str, NumberType] = field(default_factory=dict)
+    columns: tuple[str, ...] | None = None
 
     def show_input(self, name: str) -> str | None:
         """Return what an input holds and its shape, as `int[N, T]`; None if there is none."""
@@ -134,6 +142,7 @@ def summarize(graph: Graph, batch: int = 1) -> Summary:
     """Return the summary of a net. Memory is counted for `batch` images."""
     layers = []
     counted: set[str] = set()
+    owners: dict[str, str] = {}
     inputs = {name: field_of_input(shape) for name, shape in graph.inputs.items()}
     shapes = {**graph.inputs, **{node.name: node.shape for node in graph.nodes}}
     fields = extend(inputs, shapes, graph.nodes)
@@ -141,12 +150,14 @@ def summarize(graph: Graph, batch: int = 1) -> Summary:
     for node in graph.nodes:
         own = [graph.parameters[name] for name in node.parameters.values() if name not in counted]
         counted.update(node.parameters.values())
+        owner = {owners.setdefault(full, node.name) for full in node.parameters.values()}
+        body = node.op.steps()
         macs = node.op.macs(*graph.shapes_into(node))
         layers.append(
             LayerSummary(
                 node.name,
                 node.op.name,
-                _attributes(node, graph),
+                node.op.per_axis(*graph.shapes_into(node)),
                 str(node.op),
                 node.inputs,
                 node.shape,
@@ -157,6 +168,8 @@ def summarize(graph: Graph, batch: int = 1) -> Summary:
                 *_looks_at(node, fields[node.name], signals=signals),
                 calls=calls_of(node),
                 written=node.origin.call.span.words,
+                shares=next(iter(sorted(owner - {node.name})), None),
+                body=None if body is None else summarize(body.graph),
             )
         )
     everything = [*graph.inputs.values(), *(node.shape for node in graph.nodes)]
@@ -175,15 +188,6 @@ def summarize(graph: Graph, batch: int = 1) -> Summary:
         graph.doc,
         graph.input_types,
     )
-
-
-def _attributes(node: Node, graph: Graph) -> dict[str, object]:
-    """Return the attributes of a layer, with a number for each axis where one stands for all."""
-    count = max((len(shape) - 1 for shape in graph.shapes_into(node)), default=0)
-    return {
-        name: node.op.kind(name).of_axes(getattr(node.op, name), count)
-        for name in node.op.attributes()
-    }
 
 
 def _looks_at(
@@ -229,6 +233,8 @@ def _folded(
         flops=sum(layer.flops for layer in group),
         layers=len(group),
         written="",
+        shares=None,
+        body=None,
     )
 
 

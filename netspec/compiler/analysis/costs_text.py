@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
+from netspec import codes
 from netspec.compiler.analysis.costs import LayerSummary, Summary
 from netspec.compiler.ir.graph import show_shape
 from netspec.compiler.ir.sizes import Size
+from netspec.diagnostics import Diagnostic, Hint, NetspecError, Source, Span, suggest
 from netspec.records import record
 from netspec.text import html, table
 
@@ -87,12 +89,43 @@ DEFAULT = ("name", "op", "output", "params", "macs")
 Columns = Sequence[str] | None
 
 
+def chosen_columns(text: str, where: str) -> tuple[str, ...]:
+    """Return the names in a list with commas; `all` is all of them.
+
+    Args:
+        text: the list.
+        where: what diagnostics are located in.
+
+    Raises:
+        NetspecError: `usage/column`, with every name that is wrong.
+    """
+    if text.strip() == "all":
+        return tuple(COLUMNS)
+    typed = Source(where, text)
+    names, wrong, start = [], [], 0
+    for part in text.split(","):
+        name = part.strip()
+        if name not in COLUMNS:
+            at = start + part.index(name)
+            meant = suggest(name, COLUMNS)
+            known = f"the columns are {', '.join(COLUMNS)}; `all` is all of them"
+            hints = ([Hint(f"did you mean `{meant}`?")] if meant else []) + [Hint(known)]
+            message = f"there is no column `{name}`" if name else "the name of a column is missing"
+            span = Span(typed, at, at + len(name))
+            wrong.append(Diagnostic(codes.USAGE_COLUMN, message, span, hints=tuple(hints)))
+        names.append(name)
+        start += len(part) + 1
+    if wrong:
+        raise NetspecError(wrong)
+    return tuple(names)
+
+
 def as_table(summary: Summary, columns: Columns = None, width: int | None = None) -> str:
     """Return a table with the totals below it.
 
     Long calls are cut, and names too if it must fit `width`.
     """
-    chosen = [COLUMNS[name] for name in columns or DEFAULT]
+    chosen = [COLUMNS[name] for name in columns or summary.columns or DEFAULT]
     rows = [
         [
             _short(column.cell(layer)) if column is COLUMNS["op"] else column.cell(layer)
@@ -133,7 +166,7 @@ def as_markdown(summary: Summary, columns: Columns = None) -> str:
 
 def as_html(summary: Summary, columns: Columns = None) -> str:
     """Return a table for a notebook, with the totals in its last row and the notes below it."""
-    chosen = [COLUMNS[name] for name in columns or DEFAULT]
+    chosen = [COLUMNS[name] for name in columns or summary.columns or DEFAULT]
     words = sum(not column.is_number for column in chosen)
     rows = ([column.cell(layer) for column in chosen] for layer in summary.layers)
     total = [column.total(summary) for column in chosen]
@@ -239,6 +272,18 @@ def _layer_json(layer: LayerSummary) -> dict[str, Any]:
         "receptive_field": layer.field,
         "stride": layer.stride,
         "layers": layer.layers,
+        **({} if layer.shares is None else {"shares": layer.shares}),
+        **({} if layer.body is None else {"body": _body_json(layer.body)}),
+    }
+
+
+def _body_json(body: Summary) -> dict[str, Any]:
+    """One step of a scan block: what it is given, what it hands on and its layers."""
+    return {
+        "block": body.net,
+        "inputs": [_input_json(body, name) for name in body.inputs],
+        "outputs": [{"name": n, "layer": value} for n, value in body.outputs.items()],
+        "layers": [_layer_json(layer) for layer in body.layers],
     }
 
 
