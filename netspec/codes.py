@@ -224,6 +224,7 @@ OUTPUT_UNWRITABLE = Code.error("output/unwritable", "a file or the output cannot
 PLOT_FILTERS = Code.error("plot/filters", "weights that are not filters, or cannot be drawn")
 PLOT_NOTHING = Code.error("plot/nothing", "a run that has nothing to draw yet")
 
+PLOT_PICTURES = Code.error("plot/pictures", "an array that cannot be shown as pictures")
 PROCESS_LOST = Code.error(
     "process/lost", "another process of the training run ended, or cannot be reached"
 )
@@ -231,6 +232,16 @@ PROCESS_LOST = Code.error(
 RECIPE_KEY = Code.error("recipe/key", "there is no training option with this name")
 RECIPE_SYNTAX = Code.error("recipe/syntax", "the recipe is not valid TOML")
 RECIPE_VALUE = Code.error("recipe/value", "an option in a recipe has an invalid value")
+
+REQUIRE_ASSERT = Code.error("require/assert", "a net that does not meet an `--assert`")
+REQUIRE_INPUT = Code.error("require/input", "a net whose inputs are not those of `--input`")
+REQUIRE_LAYER = Code.error("require/layer", "a layer that `--forbid` names")
+REQUIRE_OP = Code.error("require/op", "`--forbid` of a layer that does not exist")
+REQUIRE_OUTPUT = Code.error("require/output", "a net whose outputs are not those of `--output`")
+REQUIRE_SHAPE = Code.error(
+    "require/shape", "`--input` or `--output` with something that is no shape"
+)
+REQUIRE_TEXT = Code.error("require/text", "an `--assert` that is no condition")
 
 RUN_CHECKPOINT = Code.error(
     "run/checkpoint", "a checkpoint that is damaged, or belongs to another run"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from netspec import codes
@@ -24,8 +25,11 @@ from netspec.diagnostics import NetspecError, plural
 if TYPE_CHECKING:
     from netspec.cli.check_formats.checked_file import CheckedFile
     from netspec.cli.net_files import NetFile
+    from netspec.compiler.driver import Compilation
     from netspec.compiler.fixes import AppliedFix, Fixed
     from netspec.compiler.ir.graph import Graph
+    from netspec.compiler.parse.loader import Module
+    from netspec.compiler.requirements import Requirements, Sizes
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +40,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "standard input",
     )  # fmt: skip
     add_net_options(parser)
+    parser.add_argument(
+        "--assert", dest="facts", metavar="CONDITION", action="append", default=[],
+        help="what each net must meet, such as 'params <= 100_000'; also macs and receptive_field; may "
+        "be repeated",
+    )  # fmt: skip
+    parser.add_argument(
+        "--forbid", metavar="LAYERS", action="append", default=[],
+        help="layers that a net may not have, such as batch_norm,dropout",
+    )  # fmt: skip
+    for end in ("input", "output"):
+        parser.add_argument(
+            f"--{end}", metavar="SIZES", action="append",
+            help=f"the shape that the {end} must have, such as 1,8,8 or 3,_,_; once for each {end}",
+        )  # fmt: skip
     parser.add_argument("--strict", action="store_true", help="warnings fail as errors do")
     parser.add_argument(
         "--fix", action="store_true",
@@ -52,11 +70,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Check every file; the exit code is a failure if any of them fails."""
     from netspec.cli.check_formats.checked_file import CheckedFile
-    from netspec.cli.net_files import net_files
+    from netspec.cli.net_files import left_out, net_files
     from netspec.compiler.driver import Compilation, compile_request
 
     arguments = arguments_of(options)
+    required = _requirements(options)
     files = net_files(options.files)
+    for left in left_out(options.files):
+        tell(left)
     # All files are fixed before the first is checked: a file that imports another one is checked
     # against the fixed version.
     fixes = {file: _fixes(file, arguments, options) for file in files} if options.fix else {}
@@ -67,6 +88,9 @@ def run(options: argparse.Namespace) -> int:
             result = compile_request(file.request(options.net, arguments))
         except NetspecError as error:
             result = Compilation(diagnostics=error.diagnostics)
+        if required and result.module is not None:
+            named = file.name in options.files
+            result = _with_unmet(result, result.module, required, is_named=named)
         failures = result.diagnostics if options.strict else result.errors
         if failures and code != FAILED:
             code = WRONG_USE if is_wrong_use(failures) else FAILED
@@ -82,6 +106,43 @@ def run(options: argparse.Namespace) -> int:
         if text:
             emit(text)
     return code
+
+
+def _requirements(options: argparse.Namespace) -> Requirements | None:
+    """Return what the options ask of each net; None if that is nothing.
+
+    Raises:
+        NetspecError: `require/op`, `require/shape`.
+    """
+    if not (options.facts or options.forbid or options.input or options.output):
+        return None
+    from netspec.compiler.requirements import Requirements, forbidden_ops, sizes
+
+    def shapes(given: list[str] | None, option: str) -> tuple[Sizes, ...] | None:
+        return None if given is None else tuple(sizes(text, option) for text in given)
+
+    return Requirements(
+        tuple(options.facts), forbidden_ops(options.forbid),
+        shapes(options.input, "--input"), shapes(options.output, "--output"),
+    )  # fmt: skip
+
+
+def _with_unmet(
+    result: Compilation, module: Module, required: Requirements, *, is_named: bool
+) -> Compilation:
+    """Return a result with the errors of requirements. A file that was named must have a net, one of a
+    folder may be a library of blocks.
+
+    Raises:
+        NetspecError: for a condition that is none.
+    """
+    from netspec.compiler.requirements import unmet
+    from netspec.diagnostics import Diagnostic, in_order
+
+    found = [each for graph in result.graphs.values() for each in unmet(graph, module, required)]
+    if not module.nets and is_named and not result.errors:
+        found.append(Diagnostic(codes.FILE_NO_NET, f"{module.source.name} has no net"))
+    return replace(result, diagnostics=in_order((*result.diagnostics, *found)))
 
 
 def _fixes(

@@ -211,8 +211,9 @@ def is_wrong_use(diagnostics: Iterable[Diagnostic]) -> bool:
     """Return True if all diagnostics are about the command line and none is about a file."""
     return all(
         d.code.startswith(("setting/", "usage/"))
+        or d.code in (codes.REQUIRE_OP, codes.REQUIRE_SHAPE)
         or (d.span is None and d.code in _WRONG_USE)
-        or (d.span is not None and d.span.source.name == "--set")
+        or (d.span is not None and d.span.source.name in ("--set", "--assert"))
         for d in diagnostics
     )
 

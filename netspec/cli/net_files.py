@@ -91,6 +91,22 @@ def files_below(folder: Path) -> list[Path]:
     return found
 
 
+def left_out(names: Iterable[str]) -> list[str]:
+    """Return a line for each folder, below those among the names, that a person may take for a file, or
+    whose files are not looked for, because it is a link.
+    """
+    found = []
+    for root in names:
+        for where, folders, _ in os.walk(root) if root != STDIN else ():
+            folders[:] = sorted(each for each in folders if each[0] != ".")
+            for path in (Path(where, each) for each in folders):
+                if path.is_symlink():
+                    found.append(f"note: {path} is a link to a folder, which is not followed")
+                elif path.suffix == ".net":
+                    found.append(f"note: {path} is a folder, not a file")
+    return found
+
+
 def with_endings(text: str, raw: bytes) -> str:
     """Return the text with the line endings of the original file: those of its first line."""
     ends_in_both = raw.partition(b"\n")[0].endswith(b"\r")

@@ -8,9 +8,9 @@ name.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from netspec import codes
 from netspec.compiler.elaborate.body import Body
@@ -22,6 +22,7 @@ from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.syntax.other_frameworks import PYTHON_WORDS
 from netspec.diagnostics import Code, Diagnostic, DiagnosticSink, Hint, NetspecError, Source, Span
 
+_T = TypeVar("_T")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # Line breaks have no meaning in the head of a net, so a comment in the value cannot hide its end.
 _BEFORE, _AFTER = "net Setting(value = \n", "\n) { }"
@@ -61,7 +62,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
             `text`.
     """
     typed = Source(SOURCE_NAME, text)
-    name, equals, value = text.partition("=")
+    name, equals, _ = text.partition("=")
     start = len(name) + len(equals)
     if not equals:
         raise _wrong(codes.SETTING_FORM, "a setting has the form name=value", Span(typed, 0, start))
@@ -69,15 +70,53 @@ def parse_setting(text: str) -> tuple[str, Any]:
         raise _wrong(
             codes.SETTING_FORM, "this is not the name of an argument", Span(typed, 0, start - 1)
         )
-    wrapped = Source(SOURCE_NAME, f"{_BEFORE}{value}{_AFTER}")
+    hints = (Hint('constants are such as 5, 2.5, true, same, "same" or [512, 256]'),)
+
+    def not_one(value: Span) -> NetspecError:
+        return _wrong(codes.SETTING_VALUE, "this is not one constant", value, hints)
+
+    return name.strip(), _evaluated(typed, start, _evaluate, not_one)
+
+
+def parse_expression(text: str, source: str, evaluate: Callable[[Source, syntax.Expr], _T]) -> _T:
+    """Return what a function makes of the one expression that a text is.
+
+    Args:
+        text: the expression.
+        source: what diagnostics are located in, such as the name of an option.
+        evaluate: is given the source that was parsed, and the expression.
+
+    Raises:
+        NetspecError: those of `evaluate` too, located in `text`.
+    """
+
+    def not_one(value: Span) -> NetspecError:
+        hint = Hint("a condition is such as params <= 100_000")
+        return _wrong(codes.REQUIRE_TEXT, "this is not one condition", value, (hint,))
+
+    return _evaluated(Source(source, text), 0, evaluate, not_one)
+
+
+def _evaluated(
+    typed: Source,
+    start: int,
+    evaluate: Callable[[Source, syntax.Expr], _T],
+    not_one: Callable[[Span], NetspecError],
+) -> _T:
+    """Return what a function makes of the expression in `typed`, from `start` on.
+
+    Raises:
+        NetspecError: located in `typed`.
+    """
+    wrapped = Source(typed.name, f"{_BEFORE}{typed.text[start:]}{_AFTER}")
     try:
-        return name.strip(), _evaluate(wrapped, _expression(wrapped))
+        return evaluate(wrapped, _expression(wrapped, not_one))
     except NetspecError as error:
         shift = start - len(_BEFORE)
         raise NetspecError([_moved(d, typed, shift) for d in error.diagnostics]) from None
 
 
-def _expression(wrapped: Source) -> syntax.Expr:
+def _expression(wrapped: Source, refused: Callable[[Span], NetspecError]) -> syntax.Expr:
     """Return the one expression in a wrapped value.
 
     Raises:
@@ -85,8 +124,7 @@ def _expression(wrapped: Source) -> syntax.Expr:
             wrapping.
     """
     value = Span(wrapped, len(_BEFORE), len(wrapped.text) - len(_AFTER))
-    hints = (Hint('constants are such as 5, 2.5, true, same, "same" or [512, 256]'),)
-    not_one = _wrong(codes.SETTING_VALUE, "this is not one constant", value, hints)
+    not_one = refused(value)
     try:
         definitions = parse(wrapped).definitions
     except NetspecError as error:

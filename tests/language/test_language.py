@@ -308,6 +308,10 @@ def test_files_that_cannot_be_read(write: Write) -> None:
     assert code_of(path.parent) == "file/unreadable"
     path.write_bytes(b"net A \xff")
     assert code_of(path) == "file/not-text"
+    path.write_bytes("net A".encode("utf-16"))  # as Notepad saves "Unicode"
+    (found,) = compile_request(Request(path=path)).errors
+    assert "is UTF-16 text" in found.message
+    assert "save it as UTF-8" in found.hints[0].text
     path.write_bytes(b"#" * (1 << 20) + b"#")
     assert code_of(path) == "limit/file-size"
     path.write_bytes(b"\xef\xbb\xbfnet A {\r\n input x: [3]\r\n output x\r\n}")

@@ -56,6 +56,104 @@ def test_a_folder_without_nets_is_a_mistake(run: Run, tmp_path: Path) -> None:
         assert finished.err.startswith("error[file/no-net]: there is no .net file in ")
 
 
+def test_a_folder_says_what_it_leaves_out(run: Run, write: Write, tmp_path: Path) -> None:
+    write(GOOD, "good.net")
+    (tmp_path / "net.net").mkdir()
+    (tmp_path / "linked").symlink_to(tmp_path / "net.net")
+    finished = run("check", tmp_path)
+    assert finished.code == 0
+    assert finished.err.splitlines() == [
+        f"note: {tmp_path / 'linked'} is a link to a folder, which is not followed",
+        f"note: {tmp_path / 'net.net'} is a folder, not a file",
+    ]
+
+
+# ------------------------------------------------------------------------------------- requirements
+
+HIDDEN = """scan block Cell(n) x {
+    state h: [n] = zeros
+    h = (x -> linear(n)) + (h -> dropout(0))
+    return h
+}
+block Unit(c) x {
+    return x -> conv(c, 3) -> batch_norm
+}
+net A {
+    input x: [1, 8, 8]
+    for i in range(2) {
+        x = x -> Unit(2)
+    }
+    output x -> flatten -> linear(10)
+}
+"""
+REQUIRED: dict[str, tuple[list[str], list[tuple[str, int | None]]]] = {
+    "met": (["--assert", "params <= 100_000 and macs > 1", "--input", "3,8,8", "--output", "4,_,W",
+             "--forbid", "dropout, batch_norm"], []),
+    "too many parameters": (["--assert", "params < 112"], [("require/assert", 1)]),
+    "two facts": (["--assert", "params < 112", "--assert", "receptive_field > 3"],
+                  [("require/assert", 1), ("require/assert", 1)]),
+    "another input": (["--input", "1,8,8"], [("require/input", 2)]),
+    "one input more": (["--input", "3,8,8", "--input", "5"], [("require/input", 1)]),
+    "another output": (["--output", "10"], [("require/output", 4)]),
+    "a layer": (["--forbid", "relu"], [("require/layer", 4)]),
+}  # fmt: skip
+WRONG: dict[str, tuple[list[str], str]] = {
+    "a name": (["--assert", "parms < 5"], "name/undefined"),
+    "no condition": (["--assert", "params <"], "require/text"),
+    "a wrapping that is closed": (["--assert", "params > 1) { } net B("], "require/text"),
+    "no truth": (["--assert", "params"], "constant/type"),
+    "no layer": (["--forbid", "relu,batchnorm"], "require/op"),
+    "no shape": (["--input", "1x8x8"], "require/shape"),
+}
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+def test_requirements_are_met_or_located(run: Run, write: Write, name: str) -> None:
+    arguments, expected = REQUIRED[name]
+    path = write(GOOD)
+    finished = run("check", path, *arguments, "--format", "json")
+    (file,) = json.loads(finished.out)["files"]
+    told = [(d["code"], d["span"] and d["span"]["line"]) for d in file["diagnostics"]]
+    assert (told, finished.code) == (expected, 1 if expected else 0)
+    for form in ("sarif", "junit", "github"):
+        assert all(
+            code in run("check", path, *arguments, "--format", form).out for code, _ in expected
+        )
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_requirements_that_are_none_are_wrong_use(run: Run, write: Write, name: str) -> None:
+    arguments, code = WRONG[name]
+    finished = run("check", write(GOOD), *arguments)
+    assert finished.code == 2
+    assert f"error[{code}]" in finished.err
+
+
+def test_a_file_cannot_change_what_is_required_of_it(run: Run, write: Write) -> None:
+    text = GOOD.replace("net A", "net A(params = 1)").replace("conv(4, 3)", "conv(3 + params, 3)")
+    finished = run("check", write(text), "--assert", "params < 5")
+    assert finished.code == 1
+    assert "= note: params = 112" in finished.err
+    library = write("block B x {\n return x\n}\n", "lib/b.net")
+    assert "file/no-net" in run("check", library, "--assert", "params < 5").err
+    assert run("check", library.parent, "--assert", "params < 5").code == 0
+
+
+def test_forbidden_layers_are_found_in_blocks_imports_and_steps(run: Run, write: Write) -> None:
+    write(HIDDEN, "blocks.net")
+    path = write(
+        'from "blocks.net" import Unit, Cell\nnet B {\n input x: [1, 8, 8]\n'
+        " y = x -> Unit(2) -> Unit(2)\n output y -> reshape([2, 16]) -> Cell(3)\n}\n", "b.net"
+    )  # fmt: skip
+    finished = run(
+        "check", path, "--forbid", "batch_norm", "--forbid", "dropout", "--format", "json"
+    )
+    (file,) = json.loads(finished.out)["files"]
+    told = [(d["span"]["file"], d["span"]["line"]) for d in file["diagnostics"]
+            if d["code"] == "require/layer"]  # fmt: skip
+    assert told == [(str(path.parent / "blocks.net"), line) for line in (3, 7)]
+
+
 def test_folders_are_formatted_but_no_runs(run: Run, write: Write, tmp_path: Path) -> None:
     ugly = "net A{input x:[3]\noutput x->relu}"
     for name in ("a.net", "b/c.net", "runs/one/net.net"):

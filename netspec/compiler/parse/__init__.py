@@ -6,6 +6,7 @@ explain syntax errors are loaded only when there is one: most files have none.
 
 from __future__ import annotations
 
+import codecs
 import functools
 import threading
 from pathlib import Path
@@ -128,6 +129,10 @@ def decode_source(raw: bytes, name: str) -> Source:
     try:
         return Source(name, raw.decode("utf-8-sig").replace("\r\n", "\n"))
     except UnicodeDecodeError as error:
+        if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            message = f"{name} is UTF-16 text"
+            help = "save it as UTF-8; Windows Notepad has that under `Save as`, `Encoding`"
+            raise NetspecError.simple(codes.FILE_NOT_TEXT, message, help) from None
         line = raw.count(b"\n", 0, error.start) + 1
         raise NetspecError.simple(
             codes.FILE_NOT_TEXT,

@@ -1,0 +1,218 @@
+"""What somebody else asks of a net: facts, layers that it may not have, shapes of inputs and outputs.
+
+An `assert` is what a file promises of itself; a requirement comes from outside, from a task or from what
+the net is made for, and no name of the file can change its meaning.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from netspec import codes
+from netspec.compiler.elaborate.body import Body
+from netspec.compiler.elaborate.net_builder import NET_FACTS, Assembly
+from netspec.compiler.ir.attributes import show
+from netspec.compiler.ir.constants import Constant
+from netspec.compiler.ir.graph import Graph, Node, Shape, show_shape
+from netspec.compiler.ir.receptive_field import extend, field_of_input
+from netspec.compiler.ops import registry
+from netspec.compiler.overrides import parse_expression
+from netspec.compiler.parse.loader import Module
+from netspec.compiler.syntax import tree as syntax
+from netspec.diagnostics import (
+    Code,
+    Diagnostic,
+    DiagnosticSink,
+    Hint,
+    NetspecError,
+    Source,
+    Span,
+    suggest,
+)
+from netspec.records import record
+
+ASSERT_NAME, FORBID_NAME = "--assert", "--forbid"
+"""What diagnostics about a requirement itself are located in."""
+
+Sizes = tuple[int | str, ...]
+"""A shape without the batch; a word stands for any size."""
+
+_SIZE = re.compile(r"[1-9][0-9]*|[A-Za-z_][A-Za-z0-9_]*")
+
+
+@record
+class Requirements:
+    """What every net of a file must be. Inputs and outputs are compared in order; None is no matter."""
+
+    facts: tuple[str, ...] = ()
+    forbidden: frozenset[str] = frozenset()
+    inputs: tuple[Sizes, ...] | None = None
+    outputs: tuple[Sizes, ...] | None = None
+
+    def __bool__(self) -> bool:
+        return bool(
+            self.facts or self.forbidden or self.inputs is not None or self.outputs is not None
+        )
+
+
+def forbidden_ops(lists: Iterable[str]) -> frozenset[str]:
+    """Return the ops that lists with commas name.
+
+    Raises:
+        NetspecError: `require/op`, with every name that is no op.
+    """
+    known, found, wrong = registry(), set(), []
+    for text in lists:
+        typed, start = Source(FORBID_NAME, text), 0
+        for part in text.split(","):
+            name = part.strip()
+            if name in known:
+                found.add(name)
+            else:
+                at = start + len(part) - len(part.lstrip())
+                meant = suggest(name, known)
+                hints = (Hint(f"did you mean `{meant}`?"),) if meant else ()
+                message = (
+                    f"there is no layer `{name}`" if name else "the name of a layer is missing"
+                )
+                span = Span(typed, at, at + len(name))
+                wrong.append(Diagnostic(codes.REQUIRE_OP, message, span, hints=hints))
+            start += len(part) + 1
+    if wrong:
+        raise NetspecError(wrong)
+    return frozenset(found)
+
+
+def sizes(text: str, option: str) -> Sizes:
+    """Return the shape that a text such as `1,8,8` names; a letter or `_` is any size.
+
+    Raises:
+        NetspecError: `require/shape`.
+    """
+    parts = [part.strip() for part in text.strip().removeprefix("[").removesuffix("]").split(",")]
+    if not all(map(_SIZE.fullmatch, parts)):
+        message = f"{option} takes sizes such as 1,8,8 or 3,_,_, not {text!r}"
+        raise NetspecError.simple(codes.REQUIRE_SHAPE, message)
+    return tuple(int(part) if part[0].isdigit() else part for part in parts)
+
+
+def unmet(graph: Graph, module: Module, required: Requirements) -> list[Diagnostic]:
+    """Return an error for each requirement that a net does not meet, located in its file.
+
+    Raises:
+        NetspecError: for a fact that cannot be evaluated, located in its text.
+    """
+    net = module.nets[graph.name]
+    found = [*_facts(graph, net, required.facts), *_layers(graph, required.forbidden)]
+    if required.inputs is not None:
+        spans = [each.span for each in net.body if isinstance(each, syntax.Input)]
+        shapes = list(graph.inputs.values())
+        found += _shapes("input", codes.REQUIRE_INPUT, required.inputs, shapes, spans, net)
+    if required.outputs is not None:
+        spans = [each.span for each in net.body if isinstance(each, syntax.Output)]
+        shapes = [graph.shape_of(value) for value in graph.outputs.values()]
+        found += _shapes("output", codes.REQUIRE_OUTPUT, required.outputs, shapes, spans, net)
+    return found
+
+
+def _facts(graph: Graph, net: syntax.Net, texts: Iterable[str]) -> Iterator[Diagnostic]:
+    known = _known(graph) if texts else {}
+    for text in texts:
+        value, used = _evaluated(text, known)
+        if value is not True:
+            message = f"{graph.name} does not meet `{text.strip()}`"
+            notes = tuple(f"{name} = {_counted(known[name])}" for name in known if name in used)
+            yield Diagnostic(codes.REQUIRE_ASSERT, message, net.name.span, notes=notes)
+
+
+def _counted(value: Constant) -> str:
+    return f"{value:,}" if isinstance(value, int) else show(value)
+
+
+def _known(graph: Graph) -> dict[str, Constant]:
+    """Return the facts of a net (`NET_FACTS`), of what is left of it without what nothing reads."""
+    shapes = {**graph.inputs, **{node.name: node.shape for node in graph.nodes}}
+    fields = {name: field_of_input(shape) for name, shape in graph.inputs.items()}
+    fields = extend(fields, shapes, graph.nodes)
+    values: Mapping[str, Constant] = {
+        "params": sum(parameter.size for parameter in graph.trainable()),
+        "macs": sum(node.op.macs(*graph.shapes_into(node)) for node in graph.nodes),
+        "receptive_field": fields[next(iter(graph.outputs.values()))].constant,
+    }
+    return {name: values[name] for name in NET_FACTS}
+
+
+def _evaluated(text: str, known: Mapping[str, Constant]) -> tuple[object, set[str]]:
+    """Return the value of a condition, and the names in it.
+
+    Raises:
+        NetspecError: if it is none, or names something else.
+    """
+    sink = DiagnosticSink()
+
+    def value(wrapped: Source, expression: syntax.Expr) -> tuple[object, set[str]]:
+        body = Body(Assembly(sink), Module(wrapped))
+        for name, fact in known.items():
+            body.scope.bind(name, fact, expression.span)
+        answer = body.evaluator.condition(expression)
+        sink.raise_if_errors()
+        used = syntax.parts(expression, syntax.NAMING)
+        return answer, {part.id for part in used if isinstance(part, syntax.Name)}
+
+    return parse_expression(text, ASSERT_NAME, value)
+
+
+def _layers(graph: Graph, forbidden: frozenset[str]) -> Iterator[Diagnostic]:
+    """Yield an error for each place of a file where a forbidden layer is."""
+    seen: set[tuple[str, Span]] = set()
+    for node in _every_node(graph):
+        span = node.origin.span
+        if node.op.name in forbidden and (node.op.name, span) not in seen:
+            seen.add((node.op.name, span))
+            message = f"`{node.op.name}` is not allowed here"
+            yield Diagnostic(codes.REQUIRE_LAYER, message, span, trace=node.origin.trace)
+
+
+def _every_node(graph: Graph) -> Iterator[Node]:
+    """Yield the layers of a net, those inside scan blocks too."""
+    for node in graph.nodes:
+        yield node
+        body = node.op.steps()
+        if body is not None:
+            yield from _every_node(body.graph)
+
+
+def _shapes(
+    what: str,
+    code: Code,
+    wanted: Sequence[Sizes],
+    shapes: Sequence[Shape],
+    spans: Sequence[Span],
+    net: syntax.Net,
+) -> Iterator[Diagnostic]:
+    asked = " and ".join(_shown(each) for each in wanted)
+    if len(shapes) != len(wanted):
+        have = " and ".join(map(show_shape, shapes))
+        message = f"{net.name.id} shall have {_count(len(wanted), what)}, {asked}"
+        yield Diagnostic(code, message, net.name.span, notes=(f"it has {have}",))
+        return
+    for at, (sizes, shape) in enumerate(zip(wanted, shapes, strict=True)):
+        if not _fits(sizes, shape):
+            message = f"the {what} shall be {_shown(sizes)}, and is {show_shape(shape)}"
+            span = spans[at] if len(spans) == len(shapes) else net.name.span
+            yield Diagnostic(code, message, span)
+
+
+def _fits(sizes: Sizes, shape: Shape) -> bool:
+    return len(sizes) == len(shape) and all(
+        isinstance(want, str) or want == have for want, have in zip(sizes, shape, strict=True)
+    )
+
+
+def _shown(sizes: Sizes) -> str:
+    return "[" + ", ".join(["N", *map(str, sizes)]) + "]"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
