@@ -205,18 +205,23 @@ def _train_logged(
             **choices.keywords(),
             out=plan.weights,
             stop=wish,
+            max_seconds=settings["max-seconds"],
             progress=not settings["quiet"],
             log_every=settings["log-every"],
             recorder=recorder,
         )
-        if history.stopped:
+        is_over = history.stopped and settings["max-seconds"] is not None and not wish()
+        if history.stopped and not is_over:
             _LOG.info(f"stopped by {wish.name} after {len(history.loss_history):,} steps")
         if rank == 0 and settings["tensorboard"] and plan.folder is not None:
             _show_mistakes(plan.folder, settings, model, data, history)
         _log_what_is_there(plan, recorder, history)
-    if history.stopped:
+    if history.stopped and not is_over:
         return wish.code
-    if rank == 0:
+    if is_over and rank == 0:
+        steps = plural(len(history.loss_history), "step")
+        emit(f"stopped after {settings['max-seconds']:g} s (--max-seconds), {steps}")
+    elif rank == 0:
         emit(_result(history))
     return OK
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from netspec.runtime.plots.png import grid, save_png
+import netspec
+from netspec.runtime.plots.png import GAP, grid, save_png
 from tests.conftest import ROOT, Run
 
 PAGE = (ROOT / "docs/course.md").read_text("utf-8")
@@ -78,6 +82,39 @@ def test_the_files_are_sound_and_in_style(path: Path, run: Run) -> None:
     assert run("fmt", "--check", path).code == 0
 
 
+@pytest.mark.heavy
+def test_the_autograder_grades(tmp_path: Path) -> None:
+    good = "net A {\n    input x: [1, 8, 8]\n    output x -> flatten -> linear(10)\n}\n"
+    texts = {
+        "1_same": good.replace("x", "picture"),
+        "2_large": good.replace("linear", "linear(2000) -> linear"),
+        "3_wrong": good.replace("linear", "linaer"),
+        "4_none": "",
+    }
+    for name, text in texts.items():
+        (tmp_path / "handins" / name).mkdir(parents=True)
+        if text:
+            (tmp_path / "handins" / name / "net.net").write_text(text)
+    (tmp_path / "handins/4_none/net.net").symlink_to(tmp_path / "handins/1_same/net.net")
+    (tmp_path / "reference.net").write_text(good)
+    script = ROOT / "docs/course/grade.py"
+    command = [sys.executable, str(script), "handins", "--reference", "reference.net"]
+    command += ["--tasks", "check,limits,same"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+    assert (tmp_path / "grades/grades.csv").read_text().splitlines() == [
+        "hand-in,check,limits,same,points", "1_same,3,2,2,7", "2_large,3,0,0,3", "3_wrong,0,0,0,0",
+        "4_none,0,0,0,0",
+    ]  # fmt: skip
+    told = {name: (tmp_path / f"grades/{name}.txt").read_text() for name in texts}
+    assert "require/assert" in told["2_large"]
+    assert "did you mean `linear`" in told["3_wrong"]
+    assert "'net.net' was not read" in told["4_none"]
+
+
 def test_the_filter_question(run: Run) -> None:
     for net, expected in (("Small", ("7", "110,592")), ("Large", ("7", "200,704"))):
         path = ROOT / "docs/course/filter_sizes.net"
@@ -138,7 +175,7 @@ def test_a_grid_of_filters() -> None:
     assert picture.shape == (2 * 5 - 1, 3 * 5 - 1, 3)
     assert picture[:4, :4].min() == 0
     assert picture[:4, :4].max() == 255
-    assert (picture[5:, 10:] == 255).all()  # the sixth place is empty
+    assert (picture[5:, 10:] == GAP).all()  # the sixth place is empty
     first = filters[0]
     brightest = np.unravel_index(first.argmax(), first.shape)
     assert picture[brightest[1], brightest[2], brightest[0]] == 255
@@ -150,6 +187,29 @@ def test_a_grid_of_grey_pictures() -> None:
     assert picture.shape == (3, 12, 3)
     assert (picture[..., 0] == picture[..., 2]).all()
     assert not grid(np.ones((1, 1, 2, 2))).any()  # nothing to stretch
+
+
+PICTURES = {
+    "filters": (np.ones((5, 3, 4, 4)), 5), "grey filters": (np.ones((5, 2, 4, 4)), 10),
+    "feature maps": (np.ones((3, 4, 4)), 3), "one": (np.eye(4), 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_pictures_are_shown_and_saved(name: str, tmp_path: Path) -> None:
+    given, count = PICTURES[name]
+    found = netspec.pictures(given, columns=2)
+    assert repr(found).startswith(f"<netspec.Pictures: {count}, ")
+    found.save(tmp_path / "a.png", scale=3)
+    read = read_png(tmp_path / "a.png")
+    assert (read[::3, ::3] == found.array).all()
+    assert found._repr_png_().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("given", [np.ones(3), np.full((2, 2), np.nan), np.ones((0, 3, 4, 4))])
+def test_what_is_no_picture_is_refused(given: np.ndarray) -> None:
+    with pytest.raises(netspec.NetspecError, match="plot/pictures"):
+        netspec.pictures(given)
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 4), (0, 3, 4, 4)])

@@ -190,6 +190,7 @@ def test_the_plateau_lowers_the_rate() -> None:
         ({"accumulate": 0}, "from 1 on"),
         ({"accumulate": 1.5}, "from 1 on"),
         ({"early_stopping": 0}, "from 1 on"),
+        ({"max_seconds": 0}, "more than 0"),
         ({"schedule": "plateau", "schedule_options": {"patience": -1}}, "patience"),
         ({"schedule": "one-cycle", "schedule_options": {"rise": 1.0}}, "between 0 and 1"),
         ({"schedule": "one-cycle", "schedule_options": {"final_divisor": 0}}, "at least 1"),

@@ -113,6 +113,19 @@ def test_seconds_count_what_accuracies_take(run: Run, net, monkeypatch) -> None:
     assert first["images_per_second"] > 64 / 0.1 or first["seconds"] > 0.25
 
 
+def test_a_limit_of_time_ends_a_run_after_a_step(run: Run, net) -> None:
+    Path("t.toml").write_text("max-seconds = 1e-9\n")
+    for more in (("--max-seconds", 1e-9, "--no-recipe"), ()):
+        finished = run("train", net, "--epochs", 9, "--train-limit", 64, "--batch", 16, *more, "--force",
+                       "--out", f"run{len(more)}")  # fmt: skip
+        assert (finished.code, finished.out) == (
+            0,
+            "stopped after 1e-09 s (--max-seconds), 1 step\n",
+        )
+        assert Path(f"run{len(more)}", "weights.safetensors").is_file()
+    assert "must be" in run("train", net, "--max-seconds", 0).err
+
+
 def test_quiet_is_about_one_command(run: Run, net) -> None:
     assert run("train", net, *SHORT, "--out", "a", "--quiet").err == ""
     loud = run("train", "--resume", "a", "--epochs", 2)

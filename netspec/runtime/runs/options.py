@@ -326,6 +326,9 @@ _RUN = (
            " and validation images; 0: at the end alone (default 1)", "run", 1),
     Option("test-every", Int(0, None), "epochs between two on test images (default 0: once, at the end,"
            " with the weights that are saved)", "run", 0, on_resume="free"),
+    Option("max-seconds", Real(), "end after the step in which training has taken so many"
+           " seconds, and save as at the end; --resume goes on for as long again", "run",
+           check=positive("max_seconds"), on_resume="free", metavar="S"),
     Option("early-stopping", Int(1, None), "end when the accuracy on validation images (without these,"
            " the loss), or what --monitor says, was not better in the last N measurements", "run",
            of="data"),

@@ -24,6 +24,7 @@ from netspec.runtime.training.loaders import known_data
 from netspec.runtime.training.loop import TrainingRecorder, TrainingRun
 from netspec.runtime.training.plan import TrainingOptions, plan_training
 from netspec.runtime.training.progress import is_notebook, make_progress
+from netspec.runtime.training.time_limit import TimeLimit
 from netspec.runtime.training.unknown_options import refuse_unknown
 from netspec.runtime.training.whitening import start_whitened
 from netspec.runtime.weights.data_facts import TrainedOn, about_data
@@ -67,6 +68,7 @@ def fit(
     keep: str = "last",
     out: str | Path | None = None,
     stop: Callable[[], bool] = lambda: False,
+    max_seconds: float | None = None,
     progress: bool | None = None,
     log_every: int | None = None,
     eval_every: int = 1,
@@ -156,6 +158,7 @@ def fit(
         out: The file for the weights and the normalization; None saves nothing.
         stop: Called after each step; when it returns True, the run ends and saves as if it were
             complete.
+        max_seconds: End the run in the same way after the step in which it has taken so long.
         progress: Print a line for each epoch to stderr, and on a terminal a live progress line. In a
             notebook a bar and the curve are shown, unless it is False.
         log_every: If stderr is not a terminal, also print a line every `log_every` steps.
@@ -223,6 +226,8 @@ def fit(
         per_class=per_class,
     )
     planned = plan_training(model, known, options)
+    if max_seconds is not None:
+        stop = TimeLimit(max_seconds, stop)
     job, parts, rule = planned.job, planned.parts, planned.rule
     require_memory(model, job, kept=recorder is not None)
     if options.whiten is not None:
