@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from netspec.check_report import CheckReport, check
     from netspec.compiler.onnx_backend import OnnxOptions
     from netspec.onnx_import import from_onnx
+    from netspec.picture_grid import Pictures, pictures
     from netspec.runtime.data import Dataset
     from netspec.runtime.data import load as load_data
     from netspec.runtime.inference.given_picture import read_picture
@@ -47,6 +48,8 @@ _LAZY = {
     "Dataset": ("netspec.runtime.data", "Dataset"),
     "load_data": ("netspec.runtime.data", "load"),
     "Model": ("netspec.runtime.models.numpy_model", "Model"),
+    "Pictures": ("netspec.picture_grid", "Pictures"),
+    "pictures": ("netspec.picture_grid", "pictures"),
     "OnnxOptions": ("netspec.compiler.onnx_backend", "OnnxOptions"),
     "verify": ("netspec.tools.verify", "verify"),
     "load_weights": ("netspec.runtime.weights.weights_file", "load_weights"),
@@ -68,6 +71,7 @@ __all__ = [
     "Net",
     "NetspecError",
     "OnnxOptions",
+    "Pictures",
     "TrainedRun",
     "__version__",
     "check",
@@ -83,6 +87,7 @@ __all__ = [
     "load_run",
     "load_weights",
     "loads",
+    "pictures",
     "read_picture",
     "save_weights",
     "testing",

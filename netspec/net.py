@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, overload
 
@@ -25,6 +26,7 @@ from netspec.files.run_facts import RUN_FACTS
 
 if TYPE_CHECKING:
     from netspec.compiler.analysis.costs import Summary
+    from netspec.compiler.analysis.diff import GraphDiff
     from netspec.draw.drawing import Drawing
     from netspec.runtime.models.engines import Engine
     from netspec.runtime.models.numpy_model import Model
@@ -54,16 +56,65 @@ class Net:
         """The net's name in the file."""
         return self.graph.name
 
-    def summary(self, batch: int = 1) -> Summary:
+    def summary(self, batch: int = 1, *, columns: str | Sequence[str] | None = None) -> Summary:
         """Return layers, shapes, parameters, MACs and memory; `print` shows them as a table.
 
+        Args:
+            batch: the images in a batch, for the memory.
+            columns: those of the table, `"all"` or names such as `["name", "params", "field"]`, as
+                `netspec summarize --columns` takes them.
+
         Raises:
-            NetspecError: `limit/layers`.
+            NetspecError: `limit/layers`, `usage/column`.
         """
         from netspec.compiler.analysis.costs import summarize
 
         require_few_rows(self.graph)
-        return summarize(self.graph, operator.index(batch))  # NumPy integers are accepted, too
+        # NumPy integers are accepted, too.
+        found = summarize(self.graph, operator.index(batch))
+        if columns is None:
+            return found
+        from netspec.compiler.analysis.costs_text import chosen_columns
+
+        text = columns if isinstance(columns, str) else ",".join(columns)
+        return replace(found, columns=chosen_columns(text, "columns"))
+
+    @property
+    def text(self) -> str:
+        """The text of the file, or of the notebook's cell, that the net was read from."""
+        return self.written.module.source.text
+
+    def save(self, path: str | Path, /) -> None:
+        """Write the text of the net to a `.net` file; `netspec fmt` gives it the canonical style.
+
+        A file that it imports is not copied.
+
+        Raises:
+            NetspecError: `output/unwritable`.
+        """
+        from netspec.runtime.weights.atomic_write import told_plainly
+        from netspec.runtime.weights.output_file import write_output
+
+        with told_plainly(Path(path)):
+            write_output(Path(path), (self.text.rstrip("\n") + "\n").encode())
+
+    def diff(self, other: Net, /, *, ignore: str | Collection[str] = ()) -> GraphDiff:
+        """Return how another net differs, layer by layer; `print` shows it, `.equal` is the verdict.
+
+        Args:
+            other: the net after the change.
+            ignore: what not to compare: `"init"`, the initial values, `"names"`, those of values,
+                labels, inputs, outputs, nets and blocks, or several of these.
+
+        Raises:
+            NetspecError: `usage/diff` for another word; `limit/layers`.
+        """
+        from netspec.compiler.analysis.diff import compare, require_ignorable
+
+        words = ignore.split(",") if isinstance(ignore, str) else list(ignore)
+        chosen = [word.strip() for word in words if word.strip()]
+        require_ignorable(chosen)
+        return compare(self.graph, other.graph, frozenset(chosen))
 
     def draw(self, path: str | Path | None = None, /, *, depth: int | None = None) -> Drawing:
         """Return a picture of the net, which a notebook shows.
@@ -113,7 +164,8 @@ class Net:
 
         Args:
             target: `numpy`; `c` for machine code that the C compiler of this machine makes when it is
-                first needed; `torch` for the generated module (`.module`) with the same methods.
+                first needed; `torch` for the generated module (`.module`) with the same methods, but for
+                `predictor` and the flat arrays of all parameters and gradients.
             dtype: `float32` or `float64`.
             seed: the seed of the initial values.
             device: for PyTorch: `cpu`, `cuda` or `auto`.

@@ -70,6 +70,7 @@ class CourseLayer:
         sets: the axes that are normalized together, of the input in another shape.
         pools: windows select their maximum.
         averages: windows give their mean.
+        correlates: windows are multiplied by filters.
         gates: the gradient is passed or not for each number.
     """
 
@@ -87,6 +88,7 @@ class CourseLayer:
     sets: Callable[[Any, Shape], tuple[Shape, tuple[int, ...]]] | None = None
     pools: bool = False
     averages: bool = False
+    correlates: bool = False
     gates: bool = False
 
     @property
@@ -195,7 +197,7 @@ PARTS: dict[str, CourseLayer] = {
         sizes=lambda given: {"features": given["w"].shape[1]} if "w" in given else {},
     ),
     "conv": CourseLayer(
-        "conv", ((3, 2, 7, 11),), (CourseArgument("w", "weight"), _BIAS), _conv_param,
+        "conv", ((3, 2, 7, 11),), (CourseArgument("w", "weight"), _BIAS), _conv_param, correlates=True,
         attributes={"channels": 4, "kernel": 3}, cases=({"stride": 2, "pad": 1}, {}),
         sizes=lambda given: (
             {"channels": given["w"].shape[0], "kernel": list(given["w"].shape[2:])}

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from netspec.testing.conv_mistakes import convolving
 from netspec.testing.layer import Setting
 from netspec.testing.norm_mistakes import normalizing, running
 from netspec.testing.scene import CLOSE, Array, Scene, distance
@@ -305,6 +306,7 @@ GUESSES: tuple[Callable[[Scene], Guesses], ...] = (
     normalizing,
     running,
     pooling,
+    convolving,
     dout_left_out,
     factor,
     other_layout,

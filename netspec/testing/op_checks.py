@@ -347,7 +347,7 @@ def _finding(check: str, runs: Sequence[tuple[str, Callable[[], None]]]) -> Find
             skipped[str(reason)] += 1
         except NetspecError as error:
             failures.append(f"{name}: {error}")
-        except Exception as error:  # whatever the op's own code raises
+        except (Exception, SystemExit) as error:  # whatever the op's own code raises
             kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
             failures.append(f"{name}: {kind}{error}{place_in_ops(error)}")
     return Finding(check, len(runs), skipped, tuple(failures))

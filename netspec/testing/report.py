@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netspec.text import html
+
 Array = NDArray[Any]
 
 
@@ -132,7 +134,7 @@ class LayerCase:
         return "\n".join(lines)
 
 
-@dataclass
+@dataclass(repr=False)
 class LayerReport:
     """The result of `check_layer`.
 
@@ -157,6 +159,12 @@ class LayerReport:
 
     def __bool__(self) -> bool:
         return self.ok
+
+    def __repr__(self) -> str:
+        return f"<netspec.testing.LayerReport of {self.like}: {'ok' if self.ok else 'NOT equal'}>"
+
+    def _repr_html_(self) -> str:
+        return html.preformatted(str(self))
 
     def __str__(self) -> str:
         verdict = "equal to netspec's" if self.ok else "NOT equal to netspec's"

@@ -24,14 +24,14 @@ def name_of(function: Callable[..., Any]) -> str:
 
 
 def call(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function and return its result.
+    """Call a function and return its result. What ends a program, such as `exit()`, ends the call alone.
 
     Raises:
         FaultError: with the exception that it raised, and the line of its own code.
     """
     try:
         return function(*arguments)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise FaultError(_described(function, error)) from None
 
 
@@ -96,9 +96,11 @@ def _kind(value: Any) -> str:
     return "None" if value is None else f"a {type(value).__name__}"
 
 
-def _described(function: Callable[..., Any], error: Exception) -> str:
+def _described(function: Callable[..., Any], error: Exception | SystemExit) -> str:
     """Describe an exception, with the last line of the function's own file in its traceback."""
     text = f"{name_of(function)} raises {type(error).__name__}: {error}"
+    if isinstance(error, SystemExit):
+        text = f"{name_of(function)} ends the program (SystemExit)"
     code = getattr(function, "__code__", None)
     frames = traceback.extract_tb(error.__traceback__)[1:]  # the first frame is `call`
     own = [f for f in frames if code is not None and f.filename == code.co_filename] or frames

@@ -143,13 +143,20 @@ def broken(tmp_path: Path, old: str, new: str):
 FAULTS = [
     # layer, right text, wrong text, argument, hint
     ("conv", "db[f] += dout[n, f].sum()", "db[f] = dout[n, f].sum()", "db", "last image alone"),
-    ("conv", "dw[f] += dout", "dw[f] = dout", "dw", ""),
+    ("conv", "dw[f] += dout", "dw[f] = dout", "dw", "replaces those before"),
     ("conv", "dx = dpadded[:, :, pad : pad + H, pad : pad + W]", "dx = dpadded", "dx",
      "padding is still there"),
     ("conv", "np.sum(window * w[f])", "np.sum(window * w[f, :, ::-1, ::-1])", "out", "flipped"),
     ("conv", "+ b[f]", "", "out", "`b` is not added"),
     ("conv", "dx = dpadded[:, :, pad : pad + H, pad : pad + W]",
      "dx = np.roll(dpadded, 1, 2)[:, :, pad : pad + H, pad : pad + W]", "dx", "shifted by [1, 0]"),
+    ("conv", "dpadded[n, :, rows, columns] += ", "dpadded[n, :, rows, columns] = ", "dx",
+     "windows overlap"),
+    ("conv", "db[f] += dout[n, f].sum()", "db[f] += dout[n, f].mean()", "db", "it is a mean: take"),
+    ("conv", "db[f] += dout[n, f].sum()", "db[f] += dout[:, f].mean() / N", "db", "is the mean of dout"),
+    ("conv", "db[f] += dout[n, f].sum()", "db[f] = dout[n, f, -1, -1]", "db", "last number of dout"),
+    ("conv", "for j in range(dout.shape[3]):", "db[f] = dout[:, f, -1, -1].sum(); "
+     "\n                for j in range(dout.shape[3]):", "db", "dout at the last place"),
     ("affine", "db = dout.sum(axis=0)", "db = dout.mean(axis=0)", "db", "divided by the number of"),
     ("affine", "db = dout.sum(axis=0)", "db = dout[-1]", "db", "last image alone"),
     ("affine", "db = dout.sum(axis=0)", "db = dout", "db", "sum it over the axes [0]"),
@@ -399,6 +406,17 @@ def test_an_exception_is_shown_with_its_place(tmp_path):
     assert fault.startswith("affine_backward raises ValueError: shapes (4,2,3,5)")
     assert re.search(r"at .*solution\.py:\d+: dw = x\.dot\(dout\)$", fault)
     assert [c.name for c in report.cases[0].comparisons] == ["out"]
+
+
+def test_what_would_end_the_program_ends_one_call(tmp_path):
+    module = broken(tmp_path, "db = dout.sum(axis=0)", "raise SystemExit(0)")
+    report = check_layer(*pair(module, "affine"), like="affine")
+    assert report.cases[0].faults[0].startswith("affine_backward ends the program (SystemExit)")
+    assert repr(report) == "<netspec.testing.LayerReport of affine: NOT equal>"
+    assert "<pre" in report._repr_html_()
+    interrupted = broken(tmp_path, "db = dout.sum(axis=0)", "raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        check_layer(*pair(interrupted, "affine"), like="affine")
 
 
 @pytest.mark.parametrize(

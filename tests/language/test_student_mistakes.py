@@ -150,13 +150,16 @@ def test_no_padding_is_a_zero(word: str) -> None:
     assert "pad = 0" in repaired(text)
 
 
-def test_a_call_of_pytorch_is_shown_with_our_attributes() -> None:
-    text = in_net(
-        "output image -> Conv2d(1, 12, 3, padding=1, stride=2) -> flatten -> linear(classes)"
-    )
-    assert the_helps(text) == [
-        "write `conv(12, 3, pad=1, stride=2)`: the size of the input is inferred"
-    ]
+@pytest.mark.parametrize(
+    ("call", "ours"),
+    [
+        ("Conv2d(1, 12, 3, padding=1, stride=2)", "conv(12, 3, pad=1, stride=2)"),
+        ("Conv2d(1, 16, kernel_size=3, padding=1)", "conv(16, kernel=3, pad=1)"),
+    ],
+)
+def test_a_call_of_pytorch_is_shown_with_our_attributes(call: str, ours: str) -> None:
+    text = in_net(f"output image -> {call} -> flatten -> linear(classes)")
+    assert the_helps(text) == [f"write `{ours}`: the size of the input is inferred"]
 
 
 def test_a_semicolon_between_arguments_is_a_comma() -> None:

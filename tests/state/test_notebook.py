@@ -162,16 +162,40 @@ def test_ipython_shows_the_places_of_an_error() -> None:
     assert isinstance(wrong.error_in_exec, netspec.NetspecError)
     assert "<cell bad>:2:14" in "\n".join(wrong.error_in_exec._render_traceback_())
     assert "bad" not in shell.user_ns
-    unnamed = shell.run_cell("%%netspec 1 2\nnet N {}\n")
-    assert isinstance(unnamed.error_in_exec, netspec.NetspecError)
+    for line in ("1 2", "1", "", "a --nett B", "a --net 'B"):
+        unnamed = shell.run_cell(f"%%netspec {line}\nnet N {{}}\n")
+        assert "usage/net" in str(unnamed.error_in_exec)
+
+
+def test_a_cell_chooses_its_net_and_its_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    interactive = pytest.importorskip("IPython.core.interactiveshell")
+    shown: list[Any] = []
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    shell = interactive.InteractiveShell()
+    shell.run_cell("%load_ext netspec")
+    text = "net A(width = 2) {\n input x: [3]\n output x -> linear(width)\n}\n"
+    text += "net B {\n input x: [3]\n output x -> relu\n}\n"
+    done = shell.run_cell(f"%%netspec chosen --net A --set width=5\n{text}")
+    assert done.result.graph.nodes[-1].shape == (5,)
+    assert done.result.text == text
+    assert not shown
+    wrong = "net W {\n input x: [1, 8, 8]\n output x -> conv(2, 3) -> max_pool(9) -> relu\n}\n"
+    failed = shell.run_cell(f"%%netspec wrong\n{wrong}")
+    assert "shape/kernel-too-large" in str(failed.error_in_exec)
+    (drawing,) = shown
+    assert "max_pool(9)" in drawing._repr_svg_()
 
 
 def test_ipython_runs_commands(capsys: pytest.CaptureFixture[str]) -> None:
     interactive = pytest.importorskip("IPython.core.interactiveshell")
     shell = interactive.InteractiveShell()
     shell.run_cell("%load_ext netspec")
-    shell.run_cell(f'%netspec check "{ROOT / "networks/lenet.net"}"')
-    assert "LeNet: 44,426 parameters" in capsys.readouterr().out
+    shell.run_cell(f'%netspec check "{ROOT / "networks/lenet.net"}" "{ROOT / "docs/mistake.net"}"')
+    told = capsys.readouterr().out
+    order = [
+        told.index(words) for words in ("LeNet: 44,426", "error[shape/add", "mistake.net: 1 error")
+    ]
+    assert order == sorted(order)
 
 
 class Display:

@@ -37,6 +37,26 @@ def model(request: pytest.FixtureRequest) -> Any:
     return NET.compile(request.param, seed=1)
 
 
+def test_both_backends_have_the_loss_and_its_gradients() -> None:
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    text = NET.text.replace(" -> dropout(0.5)", "")
+    ours, theirs = (
+        netspec.loads(text).compile(t, dtype="float64", seed=1) for t in ("numpy", "torch")
+    )
+    x = RNG.standard_normal((6, 1, 4, 4))
+    assert np.allclose(ours.scores(x), theirs.scores(x))
+    for options in ({}, {"l2": 0.3}, {"loss": "svm"}, {"training": True}):
+        assert np.isclose(ours.loss(x, Y[:6], **options), theirs.loss(x, Y[:6], **options))
+        value, grads = ours.loss_and_grads(x, Y[:6], **options)
+        found, others = theirs.loss_and_grads(x, Y[:6], **options)
+        assert np.isclose(value, found)
+        assert grads.keys() == others.keys()
+        assert all(np.allclose(grads[name], others[name]) for name in grads)
+    theirs.parameters["linear1.bias"][...] += 1
+    assert np.allclose(theirs.scores(x), ours.scores(x) + 1)
+    assert theirs.parameters.keys() == ours.parameters.keys()
+
+
 def test_a_trained_model_knows_how_its_images_were_normalized(model: Any, tmp_path: Path) -> None:
     history = netspec.fit(model, DATA, epochs=2, batch=10, out=tmp_path / "w.safetensors")
     assert model.history is history

@@ -13,6 +13,7 @@ from netspec.compiler.ir.attributes import Int, WrongValueError
 from netspec.compiler.ir.initializers import Initializer
 from netspec.compiler.ir.op import Op
 from netspec.compiler.ops import registry
+from netspec.compiler.syntax import other_frameworks
 from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Edit, Hint, plural, quoted
 
@@ -123,7 +124,8 @@ def torch_input_size(call: syntax.Call, op: type[Op]) -> syntax.Argument | None:
     given = [argument for argument in call.arguments if argument.name is None]
     # An expression that is not a literal may still be a number.
     values = [a.value.value if isinstance(a.value, syntax.Literal) else UNKNOWN for a in given]
-    named = {argument.name.id for argument in call.arguments if argument.name is not None}
+    names = [argument.name.id for argument in call.arguments if argument.name is not None]
+    named = {other_frameworks.ATTRIBUTES.get(name, name) for name in names}
     where = input_size(op, values, named & set(op.attributes()))
     return None if where is None else given[where]
 

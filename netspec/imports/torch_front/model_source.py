@@ -59,7 +59,7 @@ def make_module(source: str, arguments: Mapping[str, Any]) -> nn.Module:
                 found = getattr(found, part)
             if not isinstance(found, torch.nn.Module):
                 found = found(**arguments)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _failed(f"{source} cannot be made", error) from None
     if not isinstance(found, torch.nn.Module):
         message = f"{source} gives a {type(found).__name__}, and no torch.nn.Module"

@@ -49,7 +49,7 @@ def load_factory(
         given = given() if callable(given) else given
     except NetspecError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         first = (str(error).splitlines() or [""])[0][:300]
         raise NetspecError.simple(
             codes.DATA_MISSING_FILE, f"{name} gives no data: {type(error).__name__}: {first}"

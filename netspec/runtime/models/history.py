@@ -97,13 +97,15 @@ class History:
             + html.curves("accuracy, as it was measured", accuracies)
         )
 
-    def plot(self, path: str | Path, /, *, log: bool = False) -> None:
+    def plot(self, path: str | Path, /, *others: History, log: bool = False) -> None:
         """Draw losses and accuracies to a file, as `netspec plot` draws those of a run.
 
         In a notebook, the history itself shows its curves.
 
         Args:
             path: PNG or SVG.
+            others: histories to compare with, drawn into the same axes as the second, the third
+                and so on.
             log: whether losses have a logarithmic axis.
 
         Raises:
@@ -114,18 +116,21 @@ class History:
         from netspec.runtime.plots.figures import check_picture_path
 
         check_picture_path(Path(path))
-        if not self.loss_history:
+        if not all(each.loss_history for each in (self, *others)):
             message = "the history has nothing to draw: there was no step"
             raise NetspecError.simple(codes.PLOT_NOTHING, message)
-        draw_curves([self._curves()], Path(path), log=log)
+        names = [f"history {number}" for number in range(1, len(others) + 2)]
+        names = names if others else ["the history"]
+        curves = [each._curves(name) for each, name in zip((self, *others), names, strict=True)]
+        draw_curves(curves, Path(path), log=log)
 
-    def _curves(self) -> Curves:
+    def _curves(self, name: str) -> Curves:
         from netspec.runtime.plots.curves import Curves
 
         losses, each = self.loss_history, self.steps_in_epoch
         ends = range(each, len(losses) + 1, each)
         return Curves(
-            "the history",
+            name,
             [((step + 1) / each, loss) for step, loss in enumerate(losses)],
             [(end / each - 0.5, float(np.mean(losses[end - each : end]))) for end in ends],
             {

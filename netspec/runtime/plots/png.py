@@ -17,6 +17,9 @@ from netspec.runtime.weights.output_file import write_output
 Array = NDArray[Any]
 Picture = NDArray[np.uint8]
 
+GAP = (58, 104, 178)
+"""The color between pictures, RGB: a blue that neither the darkest nor the brightest pixel has."""
+
 
 def grid(images: Array, columns: int | None = None, gap: int = 1) -> Picture:
     """Arrange images in a grid, each scaled to the full range from black to white.
@@ -25,7 +28,7 @@ def grid(images: Array, columns: int | None = None, gap: int = 1) -> Picture:
         images: (N, C, H, W). Three channels are RGB; with any other number, each channel is a
             separate grey picture.
         columns: how many in a row; by default about as many as there are rows.
-        gap: white pixels between them.
+        gap: pixels between them, in `GAP`, which is no grey.
 
     Returns:
         (height, width, 3), bytes.
@@ -37,7 +40,8 @@ def grid(images: Array, columns: int | None = None, gap: int = 1) -> Picture:
     count, _, height, width = images.shape
     across = columns or math.ceil(math.sqrt(count))
     down = math.ceil(count / across)
-    whole = np.full((down * (height + gap) - gap, across * (width + gap) - gap, 3), 255, np.uint8)
+    whole = np.full((down * (height + gap) - gap, across * (width + gap) - gap, 3), 0, np.uint8)
+    whole[:] = GAP
     for i, image in enumerate(images):
         top, left = i // across * (height + gap), i % across * (width + gap)
         whole[top : top + height, left : left + width] = _stretched(image).transpose(1, 2, 0)

@@ -45,7 +45,7 @@ from netspec.runtime.models.protocols import Backend, Job
 from netspec.runtime.models.pytorch.continuing import TorchArrays
 from netspec.runtime.models.pytorch.device import Execution, ordinary_errors
 from netspec.runtime.models.pytorch.input_types import as_declared
-from netspec.runtime.optim.losses import AnyLoss
+from netspec.runtime.optim.losses import AnyLoss, chosen_loss
 from netspec.runtime.weights.data_facts import TrainedOn
 from netspec.runtime.weights.host import machine_memory
 from netspec.runtime.weights.safetensors_file import Weights
@@ -210,6 +210,91 @@ class TorchModel:
                   **dict(self.module.named_buffers())}  # fmt: skip
         dtype, device = self.torch_dtype, self.execution.device
         return continued(self.graph, lambda g: TorchArrays(g, values, dtype, device, self.autocast))
+
+    @property
+    def parameters(self) -> dict[str, NDArray[Any]]:
+        """Every parameter and buffer by name: views, writing to which changes the module; or copies, of a
+        module that is on another device than the processor.
+        """
+        held = {**self.module.state_dict(), **dict(self.module.named_buffers())}
+        return {name: _array(held[name]) for name in self.graph.parameters}
+
+    def scores(self, x: ArrayLike | Mapping[str, ArrayLike]) -> NDArray[Any]:
+        """Return the scores (N, ...) of a batch that the loss reads, in evaluation mode."""
+        found = self.forward(x)
+        return found[scores_output(self.graph)] if isinstance(found, dict) else found
+
+    def loss(
+        self,
+        x: ArrayLike | Mapping[str, ArrayLike],
+        y: ArrayLike,
+        *,
+        l2: float = 0.0,
+        loss: AnyLoss = "softmax",
+        training: bool = False,
+    ) -> float:
+        """Return the mean loss of a batch, plus `l2 / 2 * sum(W^2)`; see `netspec.Model.loss`."""
+        with torch.no_grad():
+            return self._loss(x, y, l2, loss, training=training).item()
+
+    def loss_and_grads(
+        self,
+        x: ArrayLike | Mapping[str, ArrayLike],
+        y: ArrayLike,
+        *,
+        l2: float = 0.0,
+        loss: AnyLoss = "softmax",
+        training: bool = True,
+    ) -> tuple[float, dict[str, NDArray[Any]]]:
+        """Return the mean loss of a batch, and its gradients by parameter name, as PyTorch computes them.
+
+        The module's own `grad` stay as they are.
+        """
+        trained = {n: p for n, p in self.module.named_parameters() if p.requires_grad}
+        with torch.enable_grad():
+            value = self._loss(x, y, l2, loss, training=training)
+            found = torch.autograd.grad(value, [*trained.values()], allow_unused=True)
+        grads = {
+            name: np.zeros(tuple(p.shape), self.dtype) if grad is None else _array(grad)
+            for (name, p), grad in zip(trained.items(), found, strict=True)
+        }
+        return value.item(), grads
+
+    def _loss(
+        self,
+        x: ArrayLike | Mapping[str, ArrayLike],
+        y: ArrayLike,
+        l2: float,
+        loss: AnyLoss,
+        *,
+        training: bool,
+    ) -> Tensor:
+        """Return the loss as a tensor.
+
+        Raises:
+            NetspecError: `train/bad-option` for a loss without a PyTorch implementation.
+        """
+        chosen = chosen_loss(loss)
+        in_torch = getattr(chosen, "in_torch", None)
+        if in_torch is None:
+            message = f"{chosen} has no PyTorch implementation (`in_torch`)"
+            raise NetspecError.simple(codes.TRAIN_BAD_OPTION, message)
+        batch = Inputs(self.graph, self.dtype).check(x)
+        if training:
+            require_training_batch(self.graph, len(next(iter(batch.values()))))
+        device = self.execution.device
+        with self._in_training() if training else self._evaluating.one_pass():
+            given = {name: torch.from_numpy(array.copy()) for name, array in batch.items()}
+            with self.autocast():
+                outputs = self.module(*(self.stored(t.to(device), n) for n, t in given.items()))
+            scores = self.chosen_output(outputs).to(self.torch_dtype)
+            labels = torch.from_numpy(np.array(y)).to(device)
+            value: Tensor = in_torch(scores, labels)
+            if l2:
+                weights = (p for n, p in self.module.named_parameters()
+                           if self.graph.parameters[n].role == "weight")  # fmt: skip
+                value = value + 0.5 * l2 * sum(((w * w).sum() for w in weights), torch.zeros(()))
+        return value
 
     def chosen_output(self, outputs: Any, name: str | None = None) -> Tensor:
         """Return an output, by default the one that the loss reads, of all outputs of the module."""
