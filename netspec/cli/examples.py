@@ -28,6 +28,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "netspec check lenet.net",
         "netspec check . --strict --format github",
         "netspec check lenet.net --set classes=100",
+        "netspec check lenet.net --assert 'params <= 100_000' --forbid dropout --input 1,28,28",
     ),
     "summarize": (
         "netspec summarize lenet.net",
@@ -38,6 +39,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "diff": (
         "netspec diff lenet.net lenet",
         "netspec diff HEAD:lenet.net lenet.net",
+        "netspec diff lenet.net lenet --ignore init,names",
         "netspec diff resnet --set-a depth=20 --set-b depth=56",
     ),
     "fmt": ("netspec fmt lenet.net", "netspec fmt --check --diff ."),

@@ -16,6 +16,8 @@ from netspec.runtime.data import Dataset, sample_grid
 from netspec.runtime.models.confusions import Confusions
 from netspec.runtime.models.evaluation import Evaluation
 from netspec.runtime.training import progress
+from netspec.runtime.training.rate_finder import RateSearch
+from netspec.runtime.weights.safetensors_file import Weights
 from netspec.tools.doctor.report import DoctorReport, Symptom
 from tests.conftest import ROOT
 
@@ -149,6 +151,10 @@ def test_reports_are_shown_as_they_are_printed() -> None:
     found = DoctorReport(HOSTILE, [Symptom("first", "ok", HOSTILE)])
     assert HOSTILE.replace("\x1b", "\\x1b") in page(found).words
     assert repr(found).endswith(": ok>")
+    weights = Weights({"a": np.zeros((2, 3)), "b": np.zeros(4)})
+    assert repr(weights) == "<netspec.Weights: 2 tensors, 10 numbers>"
+    rates = RateSearch([1e-3, 1e-2], [2.0, 1.0], [2.0, 1.0], 1e-2)
+    assert repr(rates) == "<netspec.RateSearch: 2 steps, 0.01>"
 
 
 def test_ipython_shows_the_places_of_an_error() -> None:

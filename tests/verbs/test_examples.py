@@ -18,7 +18,9 @@ CODES = {"diff resnet --set-a depth=20 --set-b depth=56": 1}
 RUN = [
     "new lenet", "check lenet.net", "check lenet.net --set classes=100",
     "summarize lenet.net", "summarize resnet --set depth=56", "draw lenet.net -o lenet.svg",
-    "diff lenet.net lenet", "diff resnet --set-a depth=20 --set-b depth=56", "fmt lenet.net",
+    "check lenet.net --assert 'params <= 100_000' --forbid dropout --input 1,28,28",
+    "diff lenet.net lenet", "diff lenet.net lenet --ignore init,names",
+    "diff resnet --set-a depth=20 --set-b depth=56", "fmt lenet.net",
     "fmt --check --diff .", "explain shape/rank", "train numpy lenet.net --epochs 5 --out mine",
     "compile lenet.net --target numpy -o lenet_numpy.py",
     "compile lenet.net --target torch -o lenet_torch.py",

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from netspec import codes
-from netspec.diagnostics import NetspecError
+from netspec.diagnostics import NetspecError, plural
 from netspec.runtime.data.choices import is_number, require
 from netspec.runtime.data.dataset import Dataset
 from netspec.runtime.models.history import History
@@ -30,7 +30,7 @@ class _Model(Trainable, HasState, Remembers, Protocol):
     """A model that can be trained and put back."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RateSearch:
     """The losses of steps with rising rates.
 
@@ -67,6 +67,9 @@ class RateSearch:
             message = "there is nothing to draw: the first loss is not finite"
             raise NetspecError.simple(codes.PLOT_NOTHING, message)
         draw_rates(self.rates, self.losses, self.smooth, self.suggestion, Path(path))
+
+    def __repr__(self) -> str:
+        return f"<netspec.RateSearch: {plural(len(self.losses), 'step')}, {self}>"
 
     def __str__(self) -> str:
         if self.suggestion is None:

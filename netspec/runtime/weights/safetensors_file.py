@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netspec import codes
-from netspec.diagnostics import Diagnostic, Hint, NetspecError, quoted
+from netspec.diagnostics import Diagnostic, Hint, NetspecError, plural, quoted
 from netspec.files.regular_file import open_regular
 from netspec.files.unsound import UnsoundFileError
 from netspec.runtime.data.input_normalization import InputNormalization, normalization_from_json
@@ -37,7 +37,7 @@ _LONGEST = 200
 _WRITABLE = "fiub"  # NumPy's kinds: float, int, unsigned, bool
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Weights:
     """The contents of a weights file.
 
@@ -52,6 +52,10 @@ class Weights:
     normalization: InputNormalization | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        size = sum(tensor.size for tensor in self.tensors.values())
+        return f"<netspec.Weights: {plural(len(self.tensors), 'tensor')}, {size:,} numbers>"
 
     @property
     def trained_on(self) -> TrainedOn | None:

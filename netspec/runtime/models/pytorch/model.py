@@ -111,6 +111,11 @@ class TorchModel:
         self.__dict__.update(state)
         self._evaluating = _Evaluating(self.module)
 
+    def __repr__(self) -> str:
+        size = sum(parameter.size for parameter in self.graph.trainable())
+        where = f"on {self.execution.device}, {size:,} parameters"
+        return f"<netspec.TorchModel {self.graph.name} {self.dtype} {where}>"
+
     def __copy__(self) -> TorchModel:
         return copy.deepcopy(self)
 
