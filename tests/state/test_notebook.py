@@ -84,6 +84,20 @@ def test_a_summary_is_a_table_with_totals() -> None:
     found = page(summary)
     assert "44,426" in found.words
     assert repr(summary) == "<netspec.Summary of LeNet: 12 layers>"
+    chosen = netspec.load("lenet").summary(columns=["name", "field"])
+    assert str(chosen).splitlines()[4].split() == ["layer", "field"]
+    assert ">field</th>" in chosen._repr_html_()
+    assert ">op</th>" not in chosen._repr_html_()
+    with pytest.raises(netspec.NetspecError, match="usage/column"):
+        netspec.load("lenet").summary(columns="name,fild")
+
+
+def test_a_net_gives_its_text(tmp_path: Any) -> None:
+    net = netspec.loads(NET)
+    assert net.text == NET
+    net.save(tmp_path / "small.net")
+    assert (tmp_path / "small.net").read_text() == NET
+    assert netspec.load(tmp_path / "small.net").diff(net).equal
 
 
 def test_a_data_set_shows_samples_and_the_balance_of_its_classes(data: Dataset) -> None:

@@ -191,6 +191,8 @@ def test_a_history_is_drawn(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     history = netspec.fit(NET.compile(), DATA, epochs=2, batch=10, val=10)
     history.plot(tmp_path / "curves.svg", log=True)
+    history.plot(tmp_path / "both.svg", history)
+    assert "history 2" in (tmp_path / "both.svg").read_text()
     assert (tmp_path / "curves.svg").read_text("utf-8").lstrip().startswith("<?xml")
     with pytest.raises(netspec.NetspecError, match="usage/picture"):
         history.plot(tmp_path / "curves.txt")
