@@ -39,7 +39,7 @@ class Pictures:
 
     @property
     def _scale(self) -> int:
-        return max(1, _WIDTH // self.array.shape[1])
+        return max(1, _WIDTH // int(self.array.shape[1]))
 
     def __repr__(self) -> str:
         height, width = self.array.shape[:2]

@@ -26,12 +26,13 @@ def convolving(scene: Scene) -> Guesses:
     if setting is None or not scene.is_gradient or len(setting.layer.parts) > 1:
         return
     (placed,) = setting.layer.parts
-    if not placed.part.correlates or placed.node.op.groups != 1 or setting.dout.ndim != 4:
+    op: Any = placed.node.op
+    if not placed.part.correlates or op.groups != 1 or setting.dout.ndim != 4:
         return
     if scene.name == "dx":
-        yield from ((_OVERLAP, guess) for guess in _inputs(setting, placed.node.op))
+        yield from ((_OVERLAP, guess) for guess in _inputs(setting, op))
     elif scene.name == "dw":
-        yield from ((_REPLACED, guess) for guess in _filters(setting, placed.node.op))
+        yield from ((_REPLACED, guess) for guess in _filters(setting, op))
     elif scene.name == "db":
         dout = setting.dout
         over = "over images, rows and columns, dout.sum(axis=(0, 2, 3))"

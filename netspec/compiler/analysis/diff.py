@@ -131,7 +131,7 @@ def compare(before: Graph, after: Graph, ignore: AbstractSet[str] = frozenset())
         inputs = [(name, name) for name in {**old.inputs, **new.inputs}]
         outputs = [(name, name) for name in {**old.outputs, **new.outputs}]
     names = {a.name: b.name for a, b in pairs if a is not None and b is not None}
-    names |= {a: b for a, b in inputs if a in old.inputs and b in new.inputs}
+    names |= {a: b for a, b in inputs if a and b and a in old.inputs and b in new.inputs}
     layers = _Layers(
         HeldParameters(before), HeldParameters(after), names,
         {*names.values(), *old.inputs, *new.inputs}, before, after, frozenset(ignore),

@@ -139,7 +139,7 @@ def meant_by(name: str, installed: Installed) -> str | None:
     return suggest(name, known)
 
 
-def op_failure(error: Exception) -> Diagnostic | None:
+def op_failure(error: Exception | SystemExit) -> Diagnostic | None:
     """Return the error for an exception of the code of somebody's own op, at the line that failed.
 
     Returns:
@@ -160,7 +160,7 @@ def op_failure(error: Exception) -> Diagnostic | None:
     return None
 
 
-def place_in_ops(error: Exception) -> str:
+def place_in_ops(error: Exception | SystemExit) -> str:
     """Return where in a file of ops an exception comes from, such as ` (my_ops.py:12)`, or ``."""
     found = op_failure(error)
     return "" if found is None or found.span is None else f" ({found.span.where})"

@@ -93,7 +93,7 @@ def _importable(folder: Path) -> Iterator[None]:
             sys.path.remove(place)
 
 
-def _failed(what: str, error: Exception) -> NetspecError:
+def _failed(what: str, error: Exception | SystemExit) -> NetspecError:
     return NetspecError.simple(
         codes.IMPORT_MODULE, f"{what}: {type(error).__name__}: {str(error).strip()[:300]}"
     )

@@ -227,7 +227,10 @@ class TorchModel:
     def scores(self, x: ArrayLike | Mapping[str, ArrayLike]) -> NDArray[Any]:
         """Return the scores (N, ...) of a batch that the loss reads, in evaluation mode."""
         found = self.forward(x)
-        return found[scores_output(self.graph)] if isinstance(found, dict) else found
+        scores: NDArray[Any] = (
+            found[scores_output(self.graph)] if isinstance(found, dict) else found
+        )
+        return scores
 
     def loss(
         self,
@@ -240,7 +243,7 @@ class TorchModel:
     ) -> float:
         """Return the mean loss of a batch, plus `l2 / 2 * sum(W^2)`; see `netspec.Model.loss`."""
         with torch.no_grad():
-            return self._loss(x, y, l2, loss, training=training).item()
+            return float(self._loss(x, y, l2, loss, training=training))
 
     def loss_and_grads(
         self,
@@ -263,7 +266,7 @@ class TorchModel:
             name: np.zeros(tuple(p.shape), self.dtype) if grad is None else _array(grad)
             for (name, p), grad in zip(trained.items(), found, strict=True)
         }
-        return value.item(), grads
+        return float(value.detach()), grads
 
     def _loss(
         self,
