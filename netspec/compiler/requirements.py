@@ -167,10 +167,10 @@ def _layers(graph: Graph, forbidden: frozenset[str]) -> Iterator[Diagnostic]:
     """Yield an error for each place of a file where a forbidden layer is."""
     seen: set[tuple[str, Span]] = set()
     for node in _every_node(graph):
-        span = node.origin.span
-        if node.op.name in forbidden and (node.op.name, span) not in seen:
-            seen.add((node.op.name, span))
-            message = f"`{node.op.name}` is not allowed here"
+        name, span = node.op.name, node.origin.span
+        if name in forbidden and (name, span) not in seen:
+            seen.add((name, span))
+            message = f"`{name}` is not allowed here"
             yield Diagnostic(codes.REQUIRE_LAYER, message, span, trace=node.origin.trace)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import numpy as np
 
-from netspec.compiler.ir.attributes import sides
-from netspec.compiler.ops.families.windows import axes, places
+from netspec.compiler.ir.attributes import sides, spread
 from netspec.testing.layer import Setting
 from netspec.testing.scene import Array, Scene
 
@@ -43,11 +43,18 @@ def convolving(scene: Scene) -> Guesses:
 
 
 def _windows(setting: Setting, op: Any) -> tuple[Array, list[Any]]:
-    """Return the padded picture, and for each output its place and what it reads."""
+    """Return the padded picture, and for each output its place and what it reads, row by row."""
     x = setting.arrays["x"]
-    ends = sides(op.padding(2), 2)
-    padded = np.pad(x, ((0, 0), (0, 0), *ends))
-    return padded, list(places(axes(padded.shape[1:], op.kernel, op.stride, 0, op.dilation)))
+    padded = np.pad(x, ((0, 0), (0, 0), *sides(op.padding(2), 2)))
+    (down, right), apart = spread(op.stride, 2), spread(op.dilation, 2)
+    reach = [d * (k - 1) + 1 for d, k in zip(apart, spread(op.kernel, 2), strict=True)]
+    every = slice(None), slice(None)
+    windows = []
+    for i, j in product(*map(range, setting.dout.shape[2:])):
+        rows = slice(i * down, i * down + reach[0], apart[0])
+        columns = slice(j * right, j * right + reach[1], apart[1])
+        windows.append(((*every, i, j), (*every, rows, columns)))
+    return padded, windows
 
 
 def _inputs(setting: Setting, op: Any) -> Iterator[Array]:
