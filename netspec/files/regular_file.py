@@ -43,8 +43,12 @@ def read_regular(path: str | os.PathLike[str], most: int | None = None) -> bytes
         OSError: as for `open_regular`, or if the file is larger.
     """
     with open_regular(path) as file:
-        found = file.read() if most is None else file.read(most + 1)
-    if most is not None and len(found) > most:
+        if most is None:
+            return file.read()
+        # A file may be larger than the memory, and one of a file system such as proc says 0.
+        is_larger = os.fstat(file.fileno()).st_size > most
+        found = b"" if is_larger else file.read(most + 1)
+    if is_larger or len(found) > most:
         raise OSError(errno.EFBIG, f"it is larger than {most:,} bytes")
     return found
 

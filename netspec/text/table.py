@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from netspec.records import record
+from netspec.text.printable import printable
 from netspec.text.width import columns_of
 
 _GAP = "  "
@@ -63,13 +64,15 @@ def table_lines(
 
     Args:
         columns: the columns.
-        rows: for each row, a cell for each column.
+        rows: for each row, a cell for each column. Names in them may be of any origin: one with line
+            ends would be read as several rows.
         total: the row of totals.
         titled: if False, titles and rules are left out.
         width: the terminal width to fit into, as far as the columns can be narrowed; None makes the
             table as wide as its cells.
     """
     head = [column.title for column in columns]
+    rows = [[printable(cell) for cell in row] for row in rows]
     every = [head, *rows, *([total] if total is not None else [])]
     widths = [max(map(columns_of, cells)) for cells in zip(*every, strict=True)]
     if width is not None:

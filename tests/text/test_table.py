@@ -37,6 +37,12 @@ def test_words_begin_and_numbers_end_at_the_edges_of_their_columns() -> None:
     assert lines(titled=False)[0] == "layer1.block_of_many.conv1  conv(64, 3, pad = 1)   1,024"
 
 
+def test_a_name_stays_in_its_row() -> None:
+    """The name of a class may come from a folder of any origin."""
+    odd = table_lines(COLUMNS, [("one\n9,999", "relu", "0"), ("a\u2028b\x1b[2J", "relu", "12")])
+    assert list(odd)[2:] == ["one\\n9,999       relu       0", "a\\u2028b\\x1b[2J  relu      12"]
+
+
 def test_a_narrow_table_cuts_names_and_calls_and_never_numbers() -> None:
     assert lines(width=42) == [
         "layer             op                params",

@@ -10,6 +10,7 @@ import json
 import pickle
 import struct
 import time
+import tracemalloc
 import zipfile
 import zlib
 from pathlib import Path
@@ -21,6 +22,7 @@ from netspec.diagnostics import NetspecError, Source, render
 from netspec.export import weights_file
 from netspec.files import zip_archive
 from netspec.files.plain_pickle import PickleRefusedError
+from netspec.files.regular_file import read_regular
 from netspec.runtime.data import Dataset, load
 from netspec.runtime.data import npz as npz_file
 from netspec.runtime.data.arrays import open_npy
@@ -711,3 +713,17 @@ def test_a_pickle_is_no_state_dict(tmp_path) -> None:
     path.write_bytes(pickle.dumps({"a": 1}, 2))
     with refused("weights/bad-file", "not a file written by torch.save"):
         load_weights(path)
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    """8 GB that take no room on the disk took 2.4 GB of memory before `import onnx` refused them."""
+    path = tmp_path / "sparse.onnx"
+    with path.open("wb") as file:
+        file.truncate(8 << 30)
+    tracemalloc.start()
+    try:
+        with pytest.raises(OSError, match="larger than 100,000,000 bytes"):
+            read_regular(path, 100_000_000)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()

@@ -159,6 +159,27 @@ def test_packed_pictures_may_be_smaller(folder, tmp_path, run):
     assert max(sides) == 24
 
 
+@pytest.mark.parametrize("plan", [b"\xff\xfe", b"{" * 9_000_000, b""])
+def test_a_folder_of_shards_may_be_of_any_origin(folder, tmp_path, run, plan):
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s/pack.json").write_bytes(plan)
+    done = run("data", "pack", folder, "-o", tmp_path / "s")
+    assert done.code == 1, done.err
+    assert "error[output/not-generated]" in done.err
+    assert [path.name for path in (tmp_path / "s").iterdir()] == ["pack.json"]
+
+
+@pytest.mark.parametrize("name", ["two\nlines", " blank", "line\u2028line", os.fsdecode(b"\xff")])
+def test_a_class_that_is_no_line_is_not_packed(tmp_path, run, name):
+    """Its name would be read as another, or the names of all that follow would be."""
+    make_mixed(tmp_path / "a", 9)
+    (tmp_path / "a/c0").rename(tmp_path / "a" / name)
+    done = run("data", "pack", tmp_path / "a", "-o", tmp_path / "s")
+    assert done.code == 1, done.err
+    assert f"the class {name!r} cannot be a line of classes.txt" in done.err
+    assert not (tmp_path / "s").exists()
+
+
 def test_packing_names_all_that_cannot_be_read(tmp_path):
     make_mixed(tmp_path / "a", 9)
     for name in ("c0/x.png", "c1/y.jpg"):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from netspec import codes
 from netspec.diagnostics import NetspecError
-from netspec.files.regular_file import open_regular
+from netspec.files.regular_file import open_regular, read_regular
 from netspec.files.unsound import UnsoundFileError
 from netspec.runtime.data.dataset import IGNORED, Dataset, require_equal_counts
 from netspec.runtime.data.files import read_error
@@ -98,7 +98,7 @@ def class_names(path: Path) -> tuple[str, ...]:
     try:
         if path.stat().st_size > _MAX_NAME_BYTES:
             raise read_error(path, f"more than {_MAX_NAME_BYTES:,} bytes of names")
-        lines = path.read_text("utf-8").splitlines()
+        lines = read_regular(path, _MAX_NAME_BYTES).decode("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise read_error(path, f"cannot be read: {error}") from None
     return tuple(line.strip() for line in lines if line.strip())

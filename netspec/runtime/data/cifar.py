@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netspec.files.plain_pickle import PickleRefusedError
+from netspec.files.regular_file import read_regular
 from netspec.runtime.data.cifar_pickle import load_dict
 from netspec.runtime.data.dataset import Dataset
 from netspec.runtime.data.files import DownloadError, download, find_or_download, read_error
@@ -61,7 +62,7 @@ def read_batch(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise read_error(path, f"{size} bytes; a batch of CIFAR-10 has 31 million")
-        content = load_dict(path.read_bytes())
+        content = load_dict(read_regular(path, MAX_BYTES))
     except OSError as error:
         raise read_error(path, f"cannot be read: {error}") from None
     except PickleRefusedError as error:

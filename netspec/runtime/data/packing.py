@@ -12,13 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from typing import cast
+from typing import BinaryIO, cast
 
 import numpy as np
 
 from netspec import codes
 from netspec.diagnostics import NetspecError
-from netspec.files.regular_file import open_own
+from netspec.files.regular_file import open_new, open_own, read_regular
 from netspec.futures import wait_for
 from netspec.runtime.data.arrays import CLASS_NAMES
 from netspec.runtime.data.image_folder import TEST, TRAIN, PictureList, list_pictures
@@ -163,19 +163,47 @@ def _plan_of(
 def _settle_plan(out: Path, plan: dict[str, object]) -> None:
     """Write what the shards are made of; or check that those that are there are made of the same."""
     path = out / PLAN
-    text = json.dumps(plan, indent=1)
+    content = json.dumps(plan, indent=1).encode()
     if path.is_file():
-        if path.read_text("utf-8") == text:
+        if _holds(path, content):
             return
         message = f"{out} holds shards of other pictures, or made in another way"
     elif out.is_dir() and any(out.iterdir()):
         message = f"{out} is not empty, and netspec did not make it"
     else:
+        names = _lines_of(_names(plan))
         out.mkdir(parents=True, exist_ok=True)
-        (out / CLASS_NAMES).write_text("\n".join([*_names(plan), ""]), "utf-8")
-        path.write_text(text, "utf-8")
+        for place, text in ((out / CLASS_NAMES, names), (path, content)):
+            with open_new(place) as file, _buffered(file) as buffered:
+                buffered.write(text)
         return
     raise NetspecError.simple(codes.OUTPUT_NOT_GENERATED, message, "name another folder: -o DIR")
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    """Whether a file, which may be of any origin, has this content."""
+    try:
+        return read_regular(path, len(content)) == content
+    except OSError:
+        return False
+
+
+def _lines_of(names: Sequence[str]) -> bytes:
+    """Return names as the lines of a file.
+
+    Raises:
+        NetspecError: `data/bad-file` for one that would be read as another, or as several.
+    """
+    for name in names:
+        if name.splitlines() != [name.strip()] or _is_no_text(name):
+            message = f"the class {name!r} cannot be a line of {CLASS_NAMES}"
+            raise NetspecError.simple(codes.DATA_BAD_FILE, message, "rename its folder")
+    return "\n".join([*names, ""]).encode()
+
+
+def _is_no_text(name: str) -> bool:
+    """Whether a file's name is not UTF-8."""
+    return any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _names(plan: dict[str, object]) -> list[str]:
@@ -189,14 +217,21 @@ def _write(path: Path, shard: _Shard, files: FolderFiles, packing: Packing) -> N
     part.unlink(missing_ok=True)
     with (
         open_own(part) as file,
-        io.BufferedWriter(cast("io.RawIOBase", file)) as buffered,
+        _buffered(file) as buffered,
         tarfile.open(fileobj=buffered, mode="w", format=tarfile.USTAR_FORMAT) as tar,
     ):
         for number, label in zip(shard.numbers, shard.labels, strict=True):
             suffix, content = _content(files, number, packing)
             _add(tar, f"{number:08}{suffix}", content)
             _add(tar, f"{number:08}.{LABEL}", str(label).encode())
+        tar.close()
+        buffered.flush()
+        os.fsync(file.fileno())  # a shard that is there is taken for complete
     os.replace(part, path)
+
+
+def _buffered(file: BinaryIO) -> io.BufferedWriter:
+    return io.BufferedWriter(cast("io.RawIOBase", file))
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
