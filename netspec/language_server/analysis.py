@@ -18,9 +18,10 @@ from netspec.compiler.driver import (
 from netspec.compiler.ir.graph import Node
 from netspec.compiler.parse.loader import Module
 from netspec.compiler.syntax import tree as syntax
-from netspec.diagnostics import Diagnostic, Source, Span
+from netspec.diagnostics import Diagnostic, Source, Span, in_order
 from netspec.language_server.changes import Change, change
 from netspec.language_server.positions import as_compiled
+from netspec.language_server.sound_parts import moved, sound_definitions, without_lines
 from netspec.language_server.tokens import Token, tokens
 
 # A place in a text: its start, and the offset behind it.
@@ -45,12 +46,15 @@ class Analysis:
         result: the result. Its hints are not tried.
         parsed: the last analysis before this one whose text could be parsed, if this one's cannot.
         good: the last analysis before this one without errors, if this one has errors.
+        partial: the analysis of the definitions that could be parsed, at their places, if the whole
+            could not; see `sound_parts`.
     """
 
     request: Request
     result: Compilation
     parsed: Analysis | None = None
     good: Analysis | None = None
+    partial: Analysis | None = None
     _tried: list[Compilation] = field(default_factory=list)
 
     @property
@@ -73,7 +77,24 @@ class Analysis:
         """Return the diagnostics with hints that were tried, which may take a second at first."""
         if not self._tried:
             self._tried.append(with_tried_hints(self.request, self.result))
-        return self._tried[0].diagnostics
+        if self.partial is None:
+            return self._tried[0].diagnostics
+        return self._with_partial(self._tried[0].diagnostics, self.partial.diagnostics())
+
+    @cached_property
+    def found(self) -> tuple[Diagnostic, ...]:
+        """The diagnostics, with hints that are not tried and must not be shown."""
+        if self.partial is None:
+            return self.result.diagnostics
+        return self._with_partial(self.result.diagnostics, self.partial.result.diagnostics)
+
+    def _with_partial(
+        self, own: tuple[Diagnostic, ...], more: tuple[Diagnostic, ...]
+    ) -> tuple[Diagnostic, ...]:
+        """Return syntax errors with the errors of what could be parsed."""
+        assert self.partial is not None
+        errors = [moved(d, self.partial.source, self.source) for d in more if d.severity == "error"]
+        return in_order((*own, *errors))
 
     @cached_property
     def tokens(self) -> list[Token]:
@@ -82,9 +103,29 @@ class Analysis:
 
     @cached_property
     def readable(self) -> tuple[Analysis, Change]:
-        """The analysis of the last text that could be parsed, and what has changed since."""
+        """The analysis of the last text that could be parsed, and what has changed since; of one that
+        never could, what is left of it without the lines that are wrong.
+        """
+        if self.module is None and self.parsed is None:
+            return self._without_errors or self, Change(0, 0, 0)
         old = self if self.module is not None else self.parsed or self
         return old, change(old.text, self.text)
+
+    def typed(self, text: str) -> Analysis | None:
+        """Return what is known of the text as it is now, before it is checked: its tokens, and this
+        analysis for all else. None if nothing could be parsed yet.
+        """
+        parsed = self if self.module is not None else self.parsed
+        if parsed is None:
+            return None
+        request = replace(self.request, source=Source(self.source.name, as_compiled(text)))
+        return Analysis(request, Compilation(), _alone(parsed))
+
+    @cached_property
+    def _without_errors(self) -> Analysis | None:
+        text = without_lines(self.text, self.result.errors)
+        found = _of_part(self.request, text)
+        return found if found.module is not None else self.partial
 
     @cached_property
     def layers(self) -> tuple[Built, ...]:
@@ -172,8 +213,24 @@ def analyze(
         parsed = before if before.module is not None else before.parsed
     if before is not None and (result.errors or result.module is None):
         good = before.good if before.result.errors or before.module is None else before
-    return Analysis(request, result, _alone(parsed), _alone(good))
+    found = Analysis(request, result, _alone(parsed), _alone(good))
+    return found if result.module is not None else replace(found, partial=_partial(found))
+
+
+def _partial(analysis: Analysis) -> Analysis | None:
+    """Return the analysis of what can be parsed of a text; None if that is nothing."""
+    text = sound_definitions(analysis.text, analysis.tokens, analysis.result.errors)
+    if not text.strip():
+        return None
+    found = _of_part(analysis.request, text)
+    return found if found.module is not None and any(found.definitions()) else None
+
+
+def _of_part(request: Request, text: str) -> Analysis:
+    assert request.source is not None
+    part = replace(request, source=Source(request.source.name, text))
+    return Analysis(part, compile_untried(part))
 
 
 def _alone(analysis: Analysis | None) -> Analysis | None:
-    return analysis and replace(analysis, parsed=None, good=None)
+    return analysis and replace(analysis, parsed=None, good=None, partial=None)

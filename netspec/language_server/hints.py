@@ -30,7 +30,7 @@ def shape_hints(analysis: Analysis) -> list[ShapeHint]:
     the error, unless the stage itself has changed.
     """
     found = {hint.offset: hint for hint in _kept(analysis)}
-    found.update((hint.offset, hint) for hint in _known(analysis))
+    found.update((hint.offset, hint) for hint in _known(analysis.partial or analysis))
     return [found[offset] for offset in sorted(found)]
 
 

@@ -38,7 +38,7 @@ def hover(analysis: Analysis, offset: int) -> Hover | None:
     found = _hover_at(analysis, offset)
     wrong = {
         d.code: d.span
-        for d in analysis.result.diagnostics
+        for d in analysis.found
         if d.span is not None
         and d.span.source is analysis.source
         and d.span.start <= offset <= d.span.end

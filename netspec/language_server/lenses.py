@@ -26,14 +26,15 @@ class Lens:
 def lenses(analysis: Analysis) -> Iterator[Lens]:
     """Yield the lenses of each net, its costs first if it has no error."""
     readable, since = analysis.readable
+    known = analysis.partial or analysis
     for definition in readable.definitions():
         name = definition.name
         start, end = since.forward(name.span.start), since.forward(name.span.end)
         if not isinstance(definition, syntax.Net) or start is None or end is None:
             continue
-        if readable is analysis and name.id in analysis.result.graphs:
-            costs = analysis.summary(name.id)
+        if name.id in known.result.graphs:
+            costs = known.summary(name.id)
             yield Lens(start, end, f"{costs.parameters:,} parameters · {costs.macs:,} MACs")
         yield Lens(start, end, "draw", DRAW, name.id)
-        if readable is analysis and name.id in analysis.result.graphs:
+        if name.id in known.result.graphs:
             yield Lens(start, end, "train", TRAIN, name.id)

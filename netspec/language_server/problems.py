@@ -39,7 +39,7 @@ def untried(analysis: Analysis) -> tuple[Diagnostic, ...]:
     """Return the diagnostics of a text that was only just checked: without any hints."""
     return tuple(
         Diagnostic(d.code, d.message, d.span, d.label, d.secondary, d.notes, (), d.trace)
-        for d in analysis.result.diagnostics
+        for d in analysis.found
     )
 
 

@@ -100,6 +100,20 @@ class Server(LanguageServer):
             raise JsonRpcContentModified()
         return self._places(text, await self._analysis(text))
 
+    async def typed(self, uri: str) -> Places:
+        """Return what is known of a text as it is now without waiting until it is checked, if an
+        earlier state could be parsed.
+
+        Raises:
+            JsonRpcContentModified: if it must be checked, and changes before that is done.
+        """
+        text = self.texts.get(uri)
+        if text is not None and text.analysis is not None and text.analyzed != text.state:
+            analysis = text.analysis.typed(text.text)
+            if analysis is not None:
+                return self._places(text, analysis)
+        return await self.places(uri)
+
     async def aside(self, work: Callable[[], _T]) -> _T:
         """Do what takes long in the thread that checks texts."""
         return await asyncio.get_running_loop().run_in_executor(self._worker, work)
@@ -164,7 +178,7 @@ class Server(LanguageServer):
             places, version = self._places(text, analysis), text.version
             self._show(places, version, problems.untried(analysis))
             self.workspace_inlay_hint_refresh_if_known()
-            if any(d.hints for d in analysis.result.diagnostics):
+            if any(d.hints for d in analysis.found):
                 await asyncio.sleep(TRY_AFTER)
                 await self.aside(analysis.diagnostics)
                 self._show(places, version, analysis.diagnostics())
@@ -275,7 +289,7 @@ def _add_typing(server: Server) -> None:
 
     @server.feature(lsp.TEXT_DOCUMENT_COMPLETION, triggers)
     async def complete(params: lsp.CompletionParams) -> lsp.CompletionList:
-        places = await server.places(params.text_document.uri)
+        places = await server.typed(params.text_document.uri)
         asked = params.context
         trigger = asked.trigger_character or "" if asked else ""
         found = completion.completions(places.analysis, places.offset(params.position), trigger)
@@ -285,7 +299,7 @@ def _add_typing(server: Server) -> None:
 
     @server.feature(lsp.TEXT_DOCUMENT_SIGNATURE_HELP, marks)
     async def signature_help(params: lsp.SignatureHelpParams) -> lsp.SignatureHelp | None:
-        places = await server.places(params.text_document.uri)
+        places = await server.typed(params.text_document.uri)
         found = signatures.signature_at(places.analysis, places.offset(params.position))
         return protocol.signature_help(found) if found is not None else None
 

@@ -255,3 +255,13 @@ def test_the_argument_at_the_cursor(text: str, signature: str | None, active: st
 def test_the_head_of_a_net_is_no_call() -> None:
     text, at = with_cursor("net relu(n = |) {")
     assert signature_at(analyzed(text), at) is None
+
+
+def test_what_is_typed_is_completed_before_it_is_checked() -> None:
+    checked = analyzed(CALLED + NET + "output a\n}\n")
+    text, at = with_cursor(NET + "y = a -> |\n}\n")
+    typed = checked.typed(text)
+    assert typed is not None
+    found = {item.label for item in completions(typed, at).items}
+    assert {"C", *OPS} <= found
+    assert analyzed("net").typed(text) is None

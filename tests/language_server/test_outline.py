@@ -7,11 +7,14 @@ import sys
 
 import pytest
 
+from netspec.diagnostics import Span
 from netspec.language_server.analysis import Analysis
 from netspec.language_server.coloring import TYPES, coloured
 from netspec.language_server.folding import folds
+from netspec.language_server.hints import shape_hints
 from netspec.language_server.hover import hover
 from netspec.language_server.lenses import lenses
+from netspec.language_server.navigation import definition
 from netspec.language_server.symbols import document_symbols
 from tests.language_server.conftest import LENET, analyzed
 from tests.language_server.test_names import TEXT
@@ -148,3 +151,56 @@ def test_the_server_loads_neither_numpy_nor_the_parser_generator() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+PARTS = """block Good(n) x {
+    return x -> conv(n, 3)
+}
+block Bad(n) x {
+    return x -> conv(n, 3
+}
+net A {
+    input image: [3, 32, 32]
+    output image -> Good(4) -> cnv(3) -> flatten -> linear(10)
+}
+net B {
+    input image: [3, 32, 32]
+    output image -> Bad(4) -> cnv(3) -> flatten -> linear(10)
+}
+net C {
+    input image: [3, 32, 32]
+    output image -> Good(4) -> flatten -> linear(10)
+}
+"""
+
+
+def test_a_text_that_never_parsed_shows_what_does() -> None:
+    found = analyzed(PARTS)
+    assert found.module is None
+    wrong = [(d.span and d.span.text, d.span and d.span.line) for d in found.found]
+    # Nothing is said of B, which calls a block that is not known.
+    assert wrong == [("(", 5), ("cnv", 9)]
+    tried = found.diagnostics()
+    assert [hint.text for d in tried for hint in d.hints] == ["did you mean `conv`?"]
+    assert all(d.span is not None and d.span.source is found.source for d in tried)
+    assert [part.name for part in document_symbols(found)] == ["Good", "Bad", "A", "B", "C"]
+    assert [lens.title for lens in lenses(found)][-3:] == [
+        "36,122 parameters · 133,200 MACs", "draw", "train",
+    ]  # fmt: skip
+    where = definition(found, PARTS.index("Good(4)"))
+    assert where is not None
+    assert where.span == Span(found.source, 6, 10)
+    said = hover(found, PARTS.index("conv(n, 3)"))
+    assert said is not None
+    assert "[N, 3, 32, 32] -> [N, 4, 30, 30]" in said.markdown
+    assert [hint.text for hint in shape_hints(found)][-1] == "[N, 10]"
+
+
+@pytest.mark.parametrize(
+    "text", ["net", "net A {", "x", "", "block B x {", 'from "', "}}}", "net A }"]
+)
+def test_a_text_of_which_nothing_parses_shows_nothing(text: str) -> None:
+    found = analyzed(text)
+    assert document_symbols(found) == []
+    assert list(lenses(found)) == []
+    assert found.found == found.result.diagnostics

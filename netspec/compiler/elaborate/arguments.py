@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from netspec import codes
 from netspec.compiler.elaborate.evaluator import Evaluator
-from netspec.compiler.elaborate.fix_its import removal
+from netspec.compiler.elaborate.fix_its import apply_edits, removal
 from netspec.compiler.elaborate.input_sizes import attribute_order
 from netspec.compiler.elaborate.names import Names
 from netspec.compiler.elaborate.reporter import Reporter
@@ -157,7 +157,11 @@ class Arguments:
                         other_frameworks.USUAL_CALLS.get(op.name) if not call.arguments else None
                     )
                     edits = _rewritten(call, usual) if usual else ()
-                    hints = (Hint(f"such as `{usual}`", edits, stands=True),) if usual else ()
+                    hints: tuple[Hint, ...] = ()
+                    if usual:
+                        hints = (Hint(f"such as `{usual}`", edits, stands=True),)
+                    if name == "kernel" and call.arguments:
+                        hints = tuple(_kernels(call))
                     self.reporter.report(
                         codes.CALL_MISSING, message, call.span, notes=(signature(op),), hints=hints
                     )
@@ -497,6 +501,16 @@ def signature(op: type[Op]) -> str:
 def _rewritten(call: syntax.Call, usual: str) -> tuple[Edit, ...]:
     """Return the edit that writes a pool's usual call; how wide a layer is nobody can guess."""
     return (Edit(call.span, usual),) if call.callee.id.endswith("_pool") else ()
+
+
+def _kernels(call: syntax.Call) -> Iterator[Hint]:
+    """Yield hints for the two kernels that are met most, one of which who writes has to choose."""
+    last = call.arguments[-1].span
+    end = Span(last.source, last.end, last.end)
+    for kernel in (3, 1):
+        word = "kernel = " if any(each.name is not None for each in call.arguments) else ""
+        edits = (Edit(end, f", {word}{kernel}"),)
+        yield Hint(f"such as {quoted(apply_edits(call.span, edits))}", edits)
 
 
 def _meant(op: type[Op], name: str, value: Value, expr: syntax.Expr) -> tuple[Hint, ...]:

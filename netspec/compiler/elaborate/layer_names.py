@@ -13,6 +13,7 @@ from netspec.compiler.ir.attributes import show
 from netspec.compiler.syntax import labels
 from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Edit, Hint, Label, Span, quoted
+from netspec.text.free_name import free_name
 
 
 class LayerNames:
@@ -114,6 +115,11 @@ class LayerNames:
         elif earlier == span and self.reporter.is_inline:
             advice = "label a call of this inline block, `-> NAME: ...`: its layers lie below that"
             hints = (Hint(advice),)
+        elif earlier != span and span.text == label:
+            prefix = path.removesuffix(label)
+            taken = {each.removeprefix(prefix) for each in self.assembly.taken}
+            free = free_name(label, taken, joint="")
+            hints = (Hint(f"call it `{free}`", (Edit(span, free),)),)
         secondary = () if earlier == span else (Label(earlier, "already here"),)
         message = f"`{path}` is already the name of {self.assembly.kind(path)}"
         if owner != path:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from netspec import codes
+from netspec.compiler.ops import registry
 from netspec.compiler.parse.foreign_syntax import expression_hint, foreign, separations
 from netspec.compiler.parse.indented_bodies import braces_hint
 from netspec.compiler.parse.lalr import Token
@@ -63,7 +64,7 @@ def explained(
     if known is not None:
         return known, "NAME" not in accepted or len(accepted) > 2
     known_slip = braces_hint(source, span.start) or slip_at(source, span.start)
-    hints = (known_slip,) if known_slip is not None else _hints(source, token, accepted)
+    hints = (known_slip,) if known_slip is not None else _hints(source, token, accepted, literals)
     what = "the line ends here" if token.type == "_NL" else f"unexpected {quoted(token, 40)}"
     words = _expected_words(accepted, literals)
     diagnostic = Diagnostic(
@@ -93,7 +94,9 @@ def _expected_words(accepted: set[str], literals: Mapping[str, str]) -> str:
     return " or ".join(sorted(words))
 
 
-def _hints(source: Source, token: Token, accepted: set[str]) -> tuple[Hint, ...]:
+def _hints(
+    source: Source, token: Token, accepted: set[str], literals: Mapping[str, str]
+) -> tuple[Hint, ...]:
     """Return hints about what was probably meant."""
     span = token_span(source, token)
     text = source.text
@@ -107,11 +110,23 @@ def _hints(source: Source, token: Token, accepted: set[str]) -> tuple[Hint, ...]
     elif "COMMA" in accepted and starts_value and {"RPAR", "RSQB"} & accepted:
         comma = Span(source, len(before), len(before))
         hint = Hint("put a comma between them", (Edit(comma, ","),))
+    elif accepted == {"COLON"} and starts_value and text.startswith(" ", len(before)):
+        hint = Hint(
+            "put a colon between them", (Edit(Span(source, len(before), len(before)), ":"),)
+        )
+    elif "->" in map(literals.get, accepted) and _is_layer(token):
+        arrow = Edit(Span(source, len(before), len(before)), " ->")
+        hint = Hint("put an arrow between them", (arrow,))
     elif token in _OPERATORS and _after_stage(text, span):
         hint = Hint("put the chain in brackets: `(x -> ...) + y`")
     else:
         hint = expression_hint(source, token, accepted) or _keyword_hint(source, token)
     return () if hint is None else (hint,)
+
+
+def _is_layer(token: Token) -> bool:
+    """Whether a token is the name of a layer, or like that of a block."""
+    return token.type == "NAME" and (token in registry() or token[:1].isupper())
 
 
 _OPERATORS = ("+", "-", "*", "/", "%", "**", "//")
@@ -209,4 +224,23 @@ def unclosed(source: Source, opener: Token, *places: Label) -> Diagnostic:
     """
     span = token_span(source, opener)
     message = f"`{opener}` is never closed"
-    return Diagnostic(codes.SYNTAX_BRACKET, message, span, secondary=places)
+    hints = tuple(_closing(source, span)) if opener == "{" else ()
+    return Diagnostic(codes.SYNTAX_BRACKET, message, span, secondary=places, hints=hints)
+
+
+def _closing(source: Source, opener: Span) -> Iterator[Hint]:
+    """Yield the hint to close a body behind the lines that are indented more than its head."""
+    text = source.text
+    start = text.rfind("\n", 0, opener.start) + 1
+    head = text[start : opener.start]
+    indent = head[: len(head) - len(head.lstrip())]
+    at = end = len(text) if (first := text.find("\n", opener.end)) < 0 else first
+    while at < len(text):
+        following = text.find("\n", at + 1)
+        following = len(text) if following < 0 else following
+        line = text[at + 1 : following]
+        inner = line[: len(line) - len(line.lstrip())]
+        if line.strip() and len(inner) <= len(indent):
+            break
+        at, end = following, following if line.strip() else end
+    yield Hint("close it", (Edit(Span(source, end, end), f"\n{indent}}}"),))

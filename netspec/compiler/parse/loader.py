@@ -314,7 +314,8 @@ class Loader:
             return
         better = "".join(part[:1].upper() + part[1:] for part in name.id.split("_")) or "Net"
         kind = "net" if isinstance(definition, syntax.Net) else "block"
-        edits = (Edit(name.span, better),) if kind == "net" and better[0].isupper() else ()
+        edits = _renamed(name, better) if kind == "block" else (Edit(name.span, better),)
+        edits = edits if better[0].isupper() else ()
         hint = Hint(f"call it `{better}`", edits)
         message = f"the name of a {kind} starts with a capital, like the class it becomes"
         self._report(codes.NAME_CASE, message, name.span, hints=(hint,))
@@ -490,4 +491,4 @@ def _renamed(name: syntax.Name, meant: str) -> tuple[Edit, ...]:
     source = name.span.source
     calls = re.compile(rf"(?:(?<=-> )|(?<=: )){name.id}\b|\b{name.id}(?=\()")
     spans = [Span(source, *match.span()) for match in calls.finditer(source.text)]
-    return tuple(Edit(span, meant) for span in (name.span, *spans))
+    return tuple(Edit(span, meant) for span in dict.fromkeys((name.span, *spans)))
