@@ -82,6 +82,18 @@ def test_the_number_of_threads_may_change_between_passes(monkeypatch) -> None:
         np.testing.assert_array_equal(predictor(x), answer)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_equal_seeds_train_to_equal_bits(threads: int) -> None:
+    parallel.set_threads(threads)
+    found = []
+    for _ in range(2):
+        model, x = compiled()
+        data = netspec.Dataset("made", x, LABELS, x[:0], LABELS[:0], 3)
+        netspec.fit(model, data, epochs=2, batch=8, optimizer="adam", seed=3)
+        found.append(b"".join(each.tobytes() for each in model.state_dict().values()))
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize("models", [1, 3])
 def test_callers_at_the_same_time_get_what_one_gets(models: int) -> None:
     made = [compiled(seed) for seed in range(models)]

@@ -23,6 +23,7 @@ import netspec
 from netspec.compiler.onnx_backend import onnx_model
 from netspec.export import standalone_source
 from netspec.kernels import parallel
+from netspec.runtime.engine.native import code
 from netspec.runtime.optim.optimizers import OPTIMIZERS, make_optimizer
 from tests.conftest import ROOT
 from tests.helpers.heavy import some_heavy
@@ -187,11 +188,14 @@ def _standalone_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 
 
 def share_out(set_: Callable[[Any, str, int], None] = setattr) -> None:
-    """Let kernels divide even small work among threads, here and in the standalone files."""
+    """Let kernels divide even small work among threads, here and in the standalone files, and machine
+    code its passes.
+    """
     files = map(importlib.import_module, ("netspec_state_training", "netspec_state_inference"))
     for module in (parallel, *files):
         for name, value in (("_threads", 2), ("WORTH_A_THREAD", 1), ("WORTH_A_PART", 1)):
             set_(module, name, value)
+    set_(code, "WORTH_A_TEAM", -1)
 
 
 @pytest.fixture(autouse=True)
