@@ -15,11 +15,12 @@ from netspec.compiler.explain_codes import explanations
 from netspec.compiler.ir import constants, initializers
 from netspec.compiler.ir.attributes import Bool
 from netspec.compiler.parse.loader import Loader
-from netspec.diagnostics import DiagnosticSink, NetspecError, Source
+from netspec.diagnostics import DiagnosticSink, Edit, NetspecError, Source
 from netspec.highlight.words import words
 from netspec.language_server.analysis import Analysis
 from netspec.language_server.callables import Argument, Callable, callables
 from netspec.language_server.heads import Head, heads, names_before
+from netspec.language_server.neighbours import offers
 from netspec.language_server.tokens import Token, before, follows_arrow, opening
 
 Kind = Literal[
@@ -58,6 +59,7 @@ class Completion:
         insert: what is written for it.
         takes: whether brackets with arguments must follow.
         snippet: what is written in place of `insert` where an editor knows places in it.
+        imports: the change elsewhere in the text that makes the word known.
     """
 
     label: str
@@ -67,6 +69,7 @@ class Completion:
     insert: str = ""
     takes: bool = False
     snippet: str = ""
+    imports: Edit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +244,9 @@ class _Place:
             yield _call(called)
         for name in self._layers():
             yield Completion(name, "value", "layer of this body")
+        for offer in offers(self.analysis):
+            detail = f"block of {offer.file}, which is imported"
+            yield Completion(offer.name, "block", detail, takes=True, imports=offer.edit)
 
     def _layers(self) -> list[str]:
         pairs = zip(self.found[: self.at], self.found[1 : self.at], strict=False)

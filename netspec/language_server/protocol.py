@@ -163,7 +163,7 @@ def fix_all(places: Places, edit: Edit | None) -> list[lsp.CodeAction]:
     """Return the action that makes every change that is the only one of its diagnostic."""
     if edit is None:
         return []
-    title, kind = "Make all changes that are the only ones", lsp.CodeActionKind.SourceFixAll
+    title, kind = "Fix all that has one fix", lsp.CodeActionKind.SourceFixAll
     return [lsp.CodeAction(title=title, kind=kind, edit=places.workspace_edit([edit]))]
 
 
@@ -263,13 +263,14 @@ def completion_list(places: Places, found: Completions, *, snippets: bool) -> ls
     """Return the words for a place. With `snippets`, the cursor goes between brackets that follow."""
     where = places.range(found.start, found.end)
     items = [
-        _completion(item, where, place, snippets=snippets) for place, item in enumerate(found.items)
+        _completion(places, item, where, place, snippets=snippets)
+        for place, item in enumerate(found.items)
     ]
     return lsp.CompletionList(is_incomplete=False, items=items)
 
 
 def _completion(
-    item: Completion, where: lsp.Range, place: int, *, snippets: bool
+    places: Places, item: Completion, where: lsp.Range, place: int, *, snippets: bool
 ) -> lsp.CompletionItem:
     text = item.insert or item.label
     if snippets and (item.takes or item.snippet):
@@ -285,6 +286,7 @@ def _completion(
         sort_text=_ORDER.get(item.kind, "4") + order,
         insert_text_format=lsp.InsertTextFormat.Snippet if as_snippet else None,
         text_edit=lsp.TextEdit(where, text),
+        additional_text_edits=[places.text_edit(item.imports)] if item.imports else None,
     )
 
 

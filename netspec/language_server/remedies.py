@@ -1,6 +1,5 @@
-"""Quick fixes of warnings that say what nobody needs: it is left out, or the warning is allowed.
-
-The compiler offers neither: only who wrote the text knows whether it is meant.
+"""Quick fixes that the compiler does not offer: what nobody needs is left out, a warning is allowed, a
+block is imported. Only who wrote the text knows whether one of them is meant.
 """
 
 from __future__ import annotations
@@ -15,26 +14,37 @@ from netspec.compiler.elaborate.fix_its import apply_edits
 from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Diagnostic, Edit, Source, Span
 from netspec.language_server.analysis import Analysis
+from netspec.language_server.neighbours import offers
 from netspec.language_server.tree_places import path_to
 
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """A change that ends a warning."""
+    """A change that ends a warning or an error."""
 
     title: str
     edit: Edit
 
 
-def remedies(analysis: Analysis, warning: Diagnostic) -> Iterator[Remedy]:
-    """Yield the changes that end a warning in the text itself, each tried."""
-    span = warning.span
-    if warning.severity != "warning" or span is None or span.source is not analysis.source:
+def remedies(analysis: Analysis, diagnostic: Diagnostic) -> Iterator[Remedy]:
+    """Yield the changes that end a diagnostic in the text itself, each tried."""
+    span = diagnostic.span
+    if span is None or span.source is not analysis.source:
         return
-    found = [_allowing(span, warning.code)]
-    if warning.code == codes.GRAPH_UNUSED:
-        found = [*_leaving_out(analysis, span), *found]
-    yield from (each for each in found if _helps(analysis, warning, each))
+    found: list[Remedy] = []
+    if diagnostic.code == codes.GRAPH_UNUSED:
+        found += _leaving_out(analysis, span)
+    if diagnostic.code == codes.NAME_UNKNOWN_LAYER:
+        found += _importing(analysis, span.text)
+    if diagnostic.severity == "warning":
+        found.append(_allowing(span, diagnostic.code))
+    yield from (each for each in found if _helps(analysis, diagnostic, each))
+
+
+def _importing(analysis: Analysis, name: str) -> Iterator[Remedy]:
+    for offer in offers(analysis):
+        if offer.name == name:
+            yield Remedy(f"Import `{name}` from {offer.file}", offer.edit)
 
 
 def _allowing(span: Span, code: str) -> Remedy:
@@ -86,14 +96,14 @@ def _listed(spans: list[Span], one: Span) -> Span:
     return Span(one.source, spans[at - 1].end if at else one.start, one.end)
 
 
-def _helps(analysis: Analysis, warning: Diagnostic, remedy: Remedy) -> bool:
+def _helps(analysis: Analysis, diagnostic: Diagnostic, remedy: Remedy) -> bool:
     source, before = analysis.source, analysis.result
     text = apply_edits(Span(source, 0, len(source.text)), [remedy.edit])
     request = replace(analysis.request, source=Source(source.name, text))
     after = compile_untried(request)
 
     def told(found: tuple[Diagnostic, ...]) -> int:
-        return sum((d.code, d.message) == (warning.code, warning.message) for d in found)
+        return sum((d.code, d.message) == (diagnostic.code, diagnostic.message) for d in found)
 
     if after.module is None or len(after.errors) > len(before.errors):
         return False

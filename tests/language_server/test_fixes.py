@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from netspec.compiler.elaborate.fix_its import apply_edits
 from netspec.diagnostics import Span
+from netspec.language_server.completion import completions
 from netspec.language_server.fixes import quick_fixes
 from tests.language_server.conftest import analyzed
 
@@ -36,6 +39,34 @@ def test_what_nothing_needs_is_left_out_or_allowed(text: str, title: str, new: s
     after = apply_edits(Span(analysis.source, 0, len(text)), list(fix.edits))
     assert after == new
     assert not analyzed(after).result.diagnostics
+
+
+@pytest.mark.parametrize(
+    ("text", "new"),
+    [
+        ("", 'from "blocks.net" import Bottle\n\n'),
+        ("language 1\n", 'language 1\nfrom "blocks.net" import Bottle\n'),
+        ('from "blocks.net" import Basic\n', 'from "blocks.net" import Basic, Bottle\n'),
+        (
+            'from "more.net" import M\n',
+            'from "more.net" import M\nfrom "blocks.net" import Bottle\n',
+        ),
+    ],
+)
+def test_a_block_of_a_file_beside_is_imported(text: str, new: str, tmp_path: Path) -> None:
+    blocks = "".join(f"block {name} x {{ return x -> relu }}\n" for name in ("Basic", "Bottle"))
+    (tmp_path / "blocks.net").write_text(blocks)
+    (tmp_path / "more.net").write_text(blocks.replace("Basic", "M").replace("Bottle", "L"))
+    net = "net A {\n    input x: [3, 8, 8]\n    output x -> Bottle\n}\n"
+    analysis = analyzed(text + net, folder=tmp_path)
+    (fix,) = [f for f in quick_fixes(analysis, 0, len(analysis.text)) if "Import" in f.title]
+    assert fix.title == "Import `Bottle` from blocks.net"
+    after = apply_edits(Span(analysis.source, 0, len(analysis.text)), list(fix.edits))
+    assert after == new + net
+    assert not analyzed(after, folder=tmp_path).result.errors
+    offered = completions(analysis, analysis.text.index("Bottle\n}") + 3)
+    (item,) = [each for each in offered.items if each.label == "Bottle"]
+    assert item.imports == fix.edits[0]
 
 
 def test_an_error_is_not_allowed_by_a_comment() -> None:

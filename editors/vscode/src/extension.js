@@ -10,7 +10,8 @@ async function start() {
   const [command, ...args] = vscode.workspace.getConfiguration("netspec").get("command");
   const watcher = vscode.workspace.createFileSystemWatcher("**/*.net");
   client = new LanguageClient("netspec", "netspec", { command, args }, {
-    documentSelector: [{ language: "netspec" }],
+    // No versions of a file in git, nor what another machine shows: they have no folder to import from.
+    documentSelector: ["file", "untitled"].map((scheme) => ({ scheme, language: "netspec" })),
     synchronize: { fileEvents: watcher },
     initializationOptions: { commands: ["netspec.draw", "netspec.train"] },
   });
@@ -93,7 +94,9 @@ function train(uri, net) {
   terminal.show();
   // The command waits for Enter: training needs data, which only its user knows.
   const quoted = process.platform === "win32" ? `"${path}"` : `'${path.replaceAll("'", `'\\''`)}'`;
-  terminal.sendText(`netspec train numpy ${quoted} --net ${net} --data `, false);
+  const [command] = vscode.workspace.getConfiguration("netspec").get("command");
+  const program = /\bnetspec(\.exe)?$/.test(command) && !/\s/.test(command) ? command : "netspec";
+  terminal.sendText(`${program} train numpy ${quoted} --net ${net} --data `, false);
 }
 
 let waiting;
