@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from netspec import codes
 from netspec.compiler.analysis.costs import LayerSummary, Summary, summarize
 from netspec.compiler.driver import (
     Compilation,
@@ -213,6 +214,8 @@ def analyze(
         parsed = before if before.module is not None else before.parsed
     if before is not None and (result.errors or result.module is None):
         good = before.good if before.result.errors or before.module is None else before
+    if not text.strip():  # a new file is no mistake yet
+        result.diagnostics = tuple(d for d in result.diagnostics if d.code != codes.FILE_NO_NET)
     found = Analysis(request, result, _alone(parsed), _alone(good))
     return found if result.module is not None else replace(found, partial=_partial(found))
 

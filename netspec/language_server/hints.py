@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
-from netspec.compiler.analysis.stage_shapes import StageShape, stage_shapes
+from netspec.compiler.analysis.stage_shapes import StageShape, stage_shapes, statement_shapes
+from netspec.compiler.parse.loader import Module
 from netspec.language_server.analysis import Analysis
 from netspec.language_server.changes import change
 
@@ -36,8 +38,13 @@ def shape_hints(analysis: Analysis) -> list[ShapeHint]:
 
 def _known(analysis: Analysis) -> Iterator[ShapeHint]:
     if analysis.module is not None:
-        for each in stage_shapes(analysis.module, analysis.result.given):
+        for each in _shapes(analysis, analysis.module):
             yield _hint(each)
+
+
+def _shapes(analysis: Analysis, module: Module) -> Iterator[StageShape]:
+    given = analysis.result.given
+    return chain(stage_shapes(module, given), statement_shapes(module, given))
 
 
 def _hint(shape: StageShape) -> ShapeHint:
@@ -56,7 +63,7 @@ def _kept(analysis: Analysis) -> Iterator[ShapeHint]:
     if good is None or good.module is None:
         return
     since = change(good.text, analysis.text)
-    for each in stage_shapes(good.module, good.result.given):
+    for each in _shapes(good, good.module):
         start, end = since.forward(each.span.start), since.forward(each.span.end)
         if start is None or end is None:
             continue

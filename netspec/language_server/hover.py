@@ -239,7 +239,7 @@ def _name(analysis: Analysis, name: syntax.Name, offset: int) -> Iterator[str]:
         if home is not module:
             yield f"defined in {home.source.file_name}"
     elif found.line:
-        yield f"```netspec\n{found.line}\n```"
+        yield f"```netspec\n{found.line.removesuffix('{').rstrip()}\n```"
 
 
 def _block_line(block: syntax.Block) -> str:

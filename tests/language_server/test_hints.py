@@ -44,6 +44,20 @@ def test_an_open_size_is_a_formula_and_several_values_are_all_said() -> None:
     ]
 
 
+def test_what_is_computed_without_an_arrow_has_its_shape() -> None:
+    text = (
+        "net A { input x: [4, 9, 9]\n a = relu(conv(x, 8, 3))\n b = a + a\n c = concat(a, b)\n"
+        " k = 3\n d = c\n e = d.channels\n output relu(d) }"
+    )
+    hints = shape_hints(analyzed(text))
+    assert [(text[: h.offset].rpartition("\n")[2].strip(), h.text) for h in hints] == [
+        ("a = relu(conv(x, 8, 3))", "[N, 8, 7, 7]"),
+        ("b = a + a", "[N, 8, 7, 7]"),
+        ("c = concat(a, b)", "[N, 16, 7, 7]"),
+        ("output relu(d)", "[N, 16, 7, 7]"),
+    ]
+
+
 def test_a_block_of_several_shapes_shows_the_first_and_tells_all() -> None:
     text = (
         "block B(n) x { return x -> conv(n, 3) }\n"

@@ -17,11 +17,11 @@ class StageShape:
     """The shapes of the value that a stage gives.
 
     Attributes:
-        stage: the stage.
+        stage: the stage, or the value of a statement.
         types: what it gives, in each case that differs: a block may be called with several shapes.
     """
 
-    stage: syntax.Stage
+    stage: syntax.Stage | syntax.Expr
     types: tuple[ValueTypes, ...]
 
     @property
@@ -53,6 +53,30 @@ def stage_shapes(
                 types = tuple(filter(None, given.get(stage, ())))
                 if types and stage.span.end not in stated:
                     yield StageShape(stage, types)
+
+
+def statement_shapes(
+    module: Module, given: Mapping[object, Sequence[ValueTypes]]
+) -> Iterator[StageShape]:
+    """Yield the shape of what each statement computes without an arrow, such as `c = a + b`, in order;
+    not of a value that only gets another name.
+
+    Args:
+        module: the file.
+        given: what its expressions gave, by their nodes.
+    """
+    stated = {_ends(node) for node in module.shape_comments}
+    for part in syntax.parts(module.tree.definitions if module.tree else ()):
+        values: tuple[syntax.Expr, ...] = ()
+        if isinstance(part, syntax.Return):
+            values = part.values
+        elif isinstance(part, syntax.Assign | syntax.Output):
+            values = (part.value,)
+        for value in values:
+            types = tuple(filter(None, given.get(value, ())))
+            is_plain = isinstance(value, syntax.Pipeline | syntax.Name | syntax.Access)
+            if types and not is_plain and value.span.end not in stated:
+                yield StageShape(value, types)
 
 
 def _ends(node: object) -> int | None:

@@ -76,25 +76,35 @@ def branch_hints(assembly: Assembly, values: Sequence[str]) -> Iterator[Hint]:
     """
     by_name = {node.name: node for node in assembly.nodes}
     above = [_ancestors(by_name, value) for value in values]
+    # Padding comes before all else: it changes what no other branch says.
+    for i, own in enumerate(above):
+        others_of = {name for j, names in enumerate(above) if j != i for name in names}
+        yield from _padded(
+            [node for name, node in own.items() if name not in others_of][:_MAX_BRANCH]
+        )
     for i, own in enumerate(above):
         others = {
             name: node for j, names in enumerate(above) if j != i for name, node in names.items()
         }
         mine = [node for name, node in own.items() if name not in others][:_MAX_BRANCH]
-        yield from _padded(mine)
         shapes = [assembly.shapes[value] for value in values]
         yield from _with_channels(mine, shapes[i], [*shapes[:i], *shapes[i + 1 :]])
         theirs = [node for name, node in others.items() if name not in own][:_MAX_BRANCH]
+        said: list[Hint] = []
         for node in mine:
             for model in theirs:
                 if type(node.op) is type(model.op):
-                    yield from _copied_attributes(node, model)
+                    for hint in _copied_attributes(node, model):
+                        if hint not in said:
+                            said.append(hint)
+                            yield hint
 
 
 def _padded(branch: Sequence[Node]) -> Iterator[Hint]:
     """Yield the hint that the layers of a branch keep the size of the picture: `pad = same`."""
     edits: dict[Span, Edit] = {}
     calls: dict[Span, Node] = {}
+    words: dict[str, None] = {}
     for node in branch:
         op: Any = node.op
         if getattr(op, "pad", None) != 0 or "kernel" not in op.attributes() or op.kernel == 1:
@@ -102,7 +112,11 @@ def _padded(branch: Sequence[Node]) -> Iterator[Hint]:
         if _with_attribute(node, "pad", "same") is None:  # a pool has no `same`
             continue
         origin = node.origin
-        fix = Fix("pad", "same", "")
+        # A step that is an argument may not be 1 in another call, where there is no `same`.
+        is_odd = isinstance(op.kernel, int) and op.kernel % 2 == 1
+        word = str(op.kernel // 2) if is_odd and "stride" in origin.attributes else "same"
+        words[word] = None
+        fix = Fix("pad", word, "")
         for edit in fix_edits(fix, origin.attributes, origin.call, origin.span):
             edits[edit.span] = edit
         calls[origin.call.span] = node
@@ -110,7 +124,8 @@ def _padded(branch: Sequence[Node]) -> Iterator[Hint]:
         return
     (first, node), *more = calls.items()
     place = f"this `{node.op.name}`" if not more else f"the {len(calls)} layers with a kernel"
-    text = f"`pad = same` in {place} of the branch keeps the size of the picture"
+    shown = " and ".join(f"`pad = {word}`" for word in words)
+    text = f"{shown} in {place} of the branch keeps the size of the picture"
     if not more:
         text += f": `{apply_edits(first, [*edits.values()])}`"
     yield Hint(text, tuple(edits.values()))
