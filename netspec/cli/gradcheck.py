@@ -20,10 +20,11 @@ from netspec.text.live_line import LiveLine
 if TYPE_CHECKING:
     from netspec.net import Net
     from netspec.runtime.data import Dataset
-    from netspec.runtime.data.input_normalization import InputNormalization
+    from netspec.runtime.data.vocabulary import Vocabulary
     from netspec.runtime.models.numpy_model import Model
     from netspec.runtime.optim.losses import Loss
     from netspec.runtime.runs.resolve import Settings
+    from netspec.runtime.weights.weights_file import Weights
 
 _EPILOG = """\
 Slopes of the loss are measured by central differences in float64, with a step that is chosen by
@@ -135,8 +136,10 @@ class _Subject(NamedTuple):
 def _subject(net: Net, options: argparse.Namespace) -> _Subject:
     """Return what to check. For a run: its weights, and its images and loss unless others are given."""
     from netspec.runtime.data.input_normalization import fit_normalization
+    from netspec.runtime.models.inputs import whole_fields
     from netspec.runtime.optim.losses import make_loss
     from netspec.runtime.runs.resolve import resolve
+    from netspec.runtime.weights.data_facts import stored_vocabulary
 
     run = named_run(options.file)
     if run is None and options.data is None:
@@ -145,19 +148,22 @@ def _subject(net: Net, options: argparse.Namespace) -> _Subject:
     named = {"data": options.data, "data-dir": folder, "loss": options.loss}
     given = {name: value for name, value in named.items() if value is not None}
     settings = resolve(given) if run is None else run.settings_with(given)
-    model, fitted = (net, None) if run is None else _trained(net, run)
+    model, weights = (net, None) if run is None else _trained(net, run)
     if run is not None and (options.start or options.end):  # a part's inputs are no images
         return _Subject(model, loss=options.loss)
-    data = _images(net, settings)
+    vocabulary = None if weights is None else stored_vocabulary(weights.metadata)
+    data = _images(net, settings, vocabulary)
     kind = settings.normalize_without_weights
-    normalization = fitted or fit_normalization(kind, data.x_train)
+    fitted = None if weights is None else weights.normalization
+    whole = whole_fields(net.graph, data.input_shapes)
+    normalization = fitted or fit_normalization(kind, data.x_train, whole)
     x = normalization.apply(data.x_train[: options.batch], "float64")
     loss = options.loss if run is None else make_loss(settings["loss"], **settings.keywords("loss"))
     return _Subject(model, x, data.y_train[: options.batch], loss)
 
 
-def _trained(net: Net, run: NamedRun) -> tuple[Net | Model, InputNormalization | None]:
-    """Return the model of a run and its normalization.
+def _trained(net: Net, run: NamedRun) -> tuple[Net | Model, Weights | None]:
+    """Return the model of a run and its weights.
 
     A run without weights yet gives its net and None.
     """
@@ -168,16 +174,18 @@ def _trained(net: Net, run: NamedRun) -> tuple[Net | Model, InputNormalization |
     weights = load_weights(run.folder.weights)
     model = net.compile("numpy", dtype="float64")
     model.load_state_dict(weights.tensors)
-    return model, weights.normalization
+    return model, weights
 
 
-def _images(net: Net, settings: Settings) -> Dataset:
+def _images(net: Net, settings: Settings, vocabulary: Vocabulary | None) -> Dataset:
     from netspec.runtime.data.catalog import load
-    from netspec.runtime.models.classifier_shape import class_count, image_shape, require_targets
+    from netspec.runtime.models.classifier_shape import image_shape, require_targets
     from netspec.runtime.optim.targets import OF_CLASSES
 
     folder = Path(settings["data-dir"]) if settings["data-dir"] else None
-    data = load(settings["data"], folder, image_shape(net.graph), resize=settings.resize)
-    class_count(net.graph)
+    data = load(
+        settings["data"], folder, image_shape(net.graph), resize=settings.resize,
+        ignore_index=settings["ignore-index"], tokens=settings["tokens"], vocabulary=vocabulary,
+    )  # fmt: skip
     require_targets(net.graph, data, OF_CLASSES)
     return data

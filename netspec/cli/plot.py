@@ -12,18 +12,28 @@ from netspec.cli.output_place import add_force_option, check_output
 from netspec.diagnostics import NetspecError
 
 _CURVES, _FILTERS = Path("curves.png"), Path("filters.png")
+_NUMBERS = ".csv"
+# So many runs, of other settings each, are drawn with all of their curves.
+_APART = 3
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN",
-                        help="folders of runs: their losses and accuracies are drawn")  # fmt: skip
+                        help="folders of runs, or folders that hold some, such as that of a sweep: their"
+                        " losses and accuracies are drawn. Of runs that differ in the seed, and of more"
+                        " than three, a curve for each combination of settings: the mean over seeds, in"
+                        " a band of one standard deviation (n - 1)")  # fmt: skip
     parser.add_argument("--filters", type=Path, metavar="WEIGHTS",
                         help="draw filters of these weights, a safetensors file or .pth")  # fmt: skip
     parser.add_argument("--layer", metavar="NAME", help="whose filters (default: the first's)")
+    parser.add_argument("--what", metavar="MEASURE",
+                        help="draw this alone: val_loss, perplexity, val, loss or another name in"
+                        " metrics.jsonl (of several runs by default val_loss)")  # fmt: skip
     parser.add_argument("--log", action="store_true", help="draw losses on a logarithmic axis")
     parser.add_argument("-o", "--out", type=Path, metavar="FILE",
-                        help=f"PNG or SVG; of filters PNG (default {_CURVES}, {_FILTERS})")  # fmt: skip
+                        help="PNG, SVG or PDF, or CSV with the numbers of the curves; of filters PNG"
+                        f" (default {_CURVES}, {_FILTERS})")  # fmt: skip
     add_force_option(parser)
     add_color_option(parser)
 
@@ -39,19 +49,32 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _draw_curves(options: argparse.Namespace) -> int:
+    from netspec.runtime.plots.bands import bands_csv, draw_bands
     from netspec.runtime.plots.curves import curves_of, draw_curves
-    from netspec.runtime.plots.figures import check_picture_path
-    from netspec.runtime.runs.folder import RunFolder
+    from netspec.runtime.plots.figures import FORMATS, check_picture_path
+    from netspec.runtime.runs.bands import bands_of
+    from netspec.runtime.runs.listing import find_runs, seed_groups, summarize_run
     from netspec.runtime.runs.metrics import read_metrics
+    from netspec.runtime.weights.atomic_write import told_plainly
+    from netspec.runtime.weights.output_file import write_output
 
     path = options.out or _CURVES
-    check_picture_path(path)
+    check_picture_path(path, (*FORMATS, _NUMBERS))
     check_output(path, (), force=options.force)  # no picture is read
-    found = []
-    for folder in options.runs:
-        RunFolder(folder).facts()  # raises the error for a folder that is not a run
-        found.append(curves_of(folder.resolve().name, read_metrics(folder)))
-    draw_curves(found, path, log=options.log)
+    folders = dict.fromkeys(folder.resolve() for folder in find_runs(options.runs))
+    runs = [summarize_run(folder) for folder in folders]
+    is_csv = path.suffix.lower() == _NUMBERS
+    is_compared = len(runs) > _APART or len(seed_groups(runs)) < len(runs)
+    if is_compared or is_csv or options.what is not None:
+        what, bands = bands_of(runs, options.what)
+        if is_csv:
+            with told_plainly(path):
+                write_output(path, bands_csv(what, bands).encode())
+        else:
+            draw_bands(what, bands, path, log=options.log)
+    else:
+        found = [curves_of(run.path.name, read_metrics(run.path)) for run in runs]
+        draw_curves(found, path, log=options.log)
     emit(str(path))
     return OK
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from netspec.cli import FAILED, OK
 from netspec.cli.common import add_color_option, emit, emit_text, report
-from netspec.cli.measure_text import FORMATS, spread_text
+from netspec.cli.measure_text import FORMATS, measure_text, spread_text
 from netspec.diagnostics import NetspecError
 from netspec.text.printable import printable
 from netspec.text.table import table_lines, text_column
@@ -28,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
                         help="folders of runs, or folders that hold some (default runs)")  # fmt: skip
     parser.add_argument("--compare", action="store_true",
                         help="also show the options in which the runs differ, and mean and spread of"
-                             " those that differ in the seed alone")  # fmt: skip
+                             " (standard deviation, n - 1) of those that differ in the seed")  # fmt: skip
     parser.add_argument("--sort", choices=("started", "val", "test", "loss", "val_loss"),
                         default="started",
                         help="the best, or the oldest, first (default started)")  # fmt: skip
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
             code = FAILED
     found.sort(key=lambda one: _order(one.row(), options.sort))
     rows = [one.row() for one in found]
-    compared = differing(found) if options.compare else {}
+    compared = differing(found) if options.compare or options.format == "csv" else {}
     groups = seed_groups(found) if options.compare else []
     if options.format == "csv":
         emit_text(_csv(found, compared))
@@ -102,10 +102,12 @@ def _grouped(found: Sequence[RunSummary], groups: Sequence[SeedGroup]) -> list[l
 
 def _csv(found: Sequence[RunSummary], compared: dict[str, list[Any]]) -> str:
     """Return CSV with one line for each run, and a column for each choice in which the runs differ."""
+    known = found[0].details() if found else {}
+    compared = {name: values for name, values in compared.items() if name not in known}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     if found:
-        writer.writerow([*found[0].details(), *compared])
+        writer.writerow([*known, *compared])
     for i, one in enumerate(found):
         values = [*one.details().values(), *(column[i] for column in compared.values())]
         writer.writerow(["" if value is None else value for value in values])
@@ -122,8 +124,9 @@ def _order(row: dict[str, Any], by: str) -> tuple[bool, Any]:
 
 def _shown(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
     """Return the cells of the table, without columns in which no run has a value."""
-    rows = [{**row, "best": _best(row)} for row in rows]
-    names = [n for n in rows[0] if n != "best_by" and any(row[n] is not None for row in rows)]
+    rows = [{**row, "best": _best(row), "perplexity": _perplexity(row)} for row in rows]
+    told = ("best_by", "perplexity_of")
+    names = [n for n in rows[0] if n not in told and any(row[n] is not None for row in rows)]
     body = [[_text(row[name], FORMATS.get(name)) for name in names] for row in rows]
     return [["", *names], *([str(i), *line] for i, line in enumerate(body, 1))]
 
@@ -131,6 +134,14 @@ def _shown(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
 def _best(row: dict[str, Any]) -> str | None:
     """Return the best epoch, and which accuracy it was chosen by."""
     return f"{row['best']} ({row['best_by']})" if row["best"] is not None else None
+
+
+def _perplexity(row: dict[str, Any]) -> str | None:
+    """Return the perplexity, and on which images it was measured."""
+    found = row["perplexity"]
+    return (
+        None if found is None else f"{measure_text('perplexity', found)} ({row['perplexity_of']})"
+    )
 
 
 _UNCUT = {"", *FORMATS}

@@ -58,6 +58,25 @@ BODY = "net A {\n    input x: [3, 8, 8]\n%s    output x\n}\n"
 
 
 @pytest.mark.parametrize(
+    ("statement", "at", "help"),
+    [
+        ("assert 3 in [1, 3]", "in", "compare with each"),
+        ("a = [i for i in range(3)]", "for", "fill it in a loop"),
+        ("x = (w1: conv(3, 3) -> relu)", ":", "a label stands behind an arrow"),
+        ("x = w1: conv(3, 3)", ":", "a label stands behind an arrow"),
+    ],
+)
+def test_what_other_languages_have_is_told_how_it_is_written(
+    statement: str, at: str, help: str
+) -> None:
+    text = BODY % f"    {statement}\n"
+    error, *_ = compile_request(Request(source=Source("a.net", text))).errors
+    assert error.span is not None
+    assert (error.span.line, error.span.text) == (3, at)
+    assert any(hint.text.startswith(help) for hint in error.hints)
+
+
+@pytest.mark.parametrize(
     ("lines", "expected"),
     [
         # What is missing at the end of a line is reported on that line, not on the next one.

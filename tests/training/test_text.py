@@ -81,6 +81,16 @@ def test_bytes_are_those_of_any_file(tmp_path: Path) -> None:
     assert np.array_equal(again.x_train, data.x_train)
 
 
+@pytest.mark.parametrize(("val", "held"), [(3, 3), (0.25, 5), (0.01, 1)])
+def test_the_last_windows_are_held_out(book: Path, val: float, held: int) -> None:
+    data = load(book, None, (8,)).limit(20)
+    for seed in (0, 1):
+        rest, x, y = data.split(val, seed)
+        assert np.array_equal(x, data.x_train[-held:])
+        assert np.array_equal(y, data.y_train[-held:])
+        assert len(rest.x_train) == 20 - held
+
+
 # A byte of the command line that is no UTF-8, and half of a surrogate pair.
 @pytest.mark.parametrize(("bad", "wanted"), [("\udcff", [0x61, 0xFF]), ("\ud800", None)])
 def test_a_prompt_that_is_no_text_is_located(bad: str, wanted: list[int] | None) -> None:

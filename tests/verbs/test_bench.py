@@ -43,6 +43,9 @@ net Flat {
         -> flatten -> linear(4)
 }
 """
+# Scores of each place.
+MAP = "net Map {\n input image: [2, 6, 6]\n output image -> conv(4, 3)\n}"
+ROWS = "net Rows {\n input x: [5, 6]\n output x -> linear(8) -> relu -> linear(4)\n}"
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +78,7 @@ def others() -> Iterator[Any]:
 
 @pytest.mark.parametrize("train", [True, False], ids=["training", "inference"])
 @pytest.mark.parametrize("name", [*others()])
-@pytest.mark.parametrize("text", [MIXED, FLAT], ids=["mixed", "flat"])
+@pytest.mark.parametrize("text", [MIXED, FLAT, MAP, ROWS], ids=["mixed", "flat", "map", "rows"])
 def test_a_peer_computes_the_same(text: str, name: str, train: bool) -> None:
     case = Workload(netspec.loads(text), 5, train, parallel.available())
     if train and not PEERS[name].trains:

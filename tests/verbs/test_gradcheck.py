@@ -480,6 +480,23 @@ def test_images_of_a_data_set(run, networks):
     assert finished.code == cli.OK, finished
 
 
+def test_a_text_and_a_run_on_it(run, write, tmp_path):
+    (tmp_path / "tale.txt").write_text("the cat sat on the mat; " * 20, "utf-8")
+    net = write(
+        "net Next(vocabulary = 12) {\n input tokens: int[6]\n"
+        " output tokens -> embedding(vocabulary, 4) -> linear(vocabulary)\n}"
+    )
+    data = ("--data", tmp_path / "tale.txt")
+    trained = ("--out", tmp_path / "a", "--epochs", 1, "--batch", 8)
+    assert run("train", "numpy", net, *data, *trained).code == cli.OK
+    for file, options in ((net, data), (tmp_path / "a", ())):
+        finished = run("gradcheck", file, *options, "--backend", "numpy", "--directions", 1)
+        assert (finished.code, "every gradient agrees" in finished.out) == (cli.OK, True), finished
+    finished = run("doctor", net, *data, "--batch", 8, "--lr", "0.01")
+    assert finished.out.rstrip().endswith("all is well"), finished
+    assert "2.485 for 12 equal scores" in finished.out
+
+
 def test_a_failure_shows_the_line(run, networks, monkeypatch):
     sound = pool.max_backward
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -34,7 +37,7 @@ def weights(**shapes):
 
 def test_steps_are_drawn_where_they_are_in_their_epoch():
     found = curves_of("a", METRICS)
-    assert found.steps == [(0.5, 2.0)]  # NaN is left out
+    assert found.steps == [(0.25, 2.0)]  # the middle of ten steps; NaN is left out
     assert found.epochs == [(0.5, 1.8), (1.5, 1.1)]
     assert found.accuracies["val"] == [(1, 0.2), (2, 0.5)]
     assert list(found.accuracies) == ["train", "val", "test"]
@@ -42,19 +45,19 @@ def test_steps_are_drawn_where_they_are_in_their_epoch():
     lines = [{k: v for k, v in line.items() if k != "test"} for line in METRICS]
     assert curves_of("a", [*lines, result]).accuracies["test"] == [(1, 0.9)]
     alone = curves_of("a", METRICS[:1])
-    assert (alone.steps, alone.epochs, alone.accuracies) == ([(10.0, 2.0)], [], {})
+    assert (alone.steps, alone.epochs, alone.accuracies) == ([(5.0, 2.0)], [], {})
     with fails("plot/nothing", "a has nothing to draw"):
         curves_of("a", [])
 
 
-@pytest.mark.parametrize("name", ["a.png", "a.svg"])
+@pytest.mark.parametrize("name", ["a.png", "a.svg", "a.pdf"])
 def test_a_picture_of_runs(tmp_path, name):
     pytest.importorskip("matplotlib")
     runs = [curves_of("first", METRICS), curves_of("second", METRICS[:1])]
     for path in (tmp_path / name, tmp_path / f"again-{name}"):
         draw_curves(runs, path, log=True)
     content = (tmp_path / name).read_bytes()
-    assert content.startswith(b"\x89PNG" if name == "a.png" else b"<?xml")
+    assert content.startswith({"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[name[2:]])
     assert content == (tmp_path / f"again-{name}").read_bytes()
     draw_curves(runs[1:], tmp_path / name)
 
@@ -70,12 +73,35 @@ def test_the_verb_draws_the_runs_that_it_is_given(run: Run, write, tmp_path, mon
     assert (finished.code, finished.out.strip()) == (0, "both.svg")
     assert Path("both.svg").stat().st_size > 5000
     assert run("plot", "runs/one").out.strip() == "curves.png"
+    for name, lr, seed in (("two", 0.5, 0), ("three", 0.5, 1)):
+        shutil.copytree("runs/one", f"runs/{name}")
+        facts = json.loads(Path(f"runs/{name}/run.json").read_text())
+        facts["options"] |= {"lr": lr, "seed": seed}
+        Path(f"runs/{name}/run.json").write_text(json.dumps(facts))
+    metrics = Path("runs/three/metrics.jsonl")
+    lines = [json.loads(line) for line in metrics.read_text().splitlines()]
+    losses = [line["loss"] for line in lines if line["kind"] == "epoch"]
+    metrics.write_text(
+        "".join(json.dumps(x | {"loss": x.get("loss", 0) + 2}) + "\n" for x in lines)
+    )
+    assert run("plot", "runs", "--what", "loss", "-o", "all.csv").code == 0
+    one, other, last, _ = csv.DictReader(Path("all.csv").read_text().splitlines())
+    assert (one["epoch"], other["epoch"], one["deviation"], one["runs"]) == ("0.5", "1.5", "", "1")
+    assert (last["lr"], last["epoch"], last["runs"]) == ("0.5", "0.5", "2")
+    assert float(last["loss"]) == pytest.approx(losses[0] + 1)
+    assert float(last["deviation"]) == pytest.approx(2**0.5)
+    assert run("plot", "runs", "-o", "all.svg", "--log").code == 0
+    picture = Path("all.svg").read_text()
+    assert "lr 0.5" in picture
+    assert "run one" not in picture
+    wrong = run("plot", "runs", "--what", "trian", "-o", "more.svg")
+    assert (wrong.code, "did you mean `train`?" in wrong.err) == (2, True), wrong
 
 
 def test_a_folder_that_is_no_run(run: Run, tmp_path):
     finished = run("plot", tmp_path)
     assert finished.code == 2
-    assert "is not a run" in finished.err
+    assert "there are no runs in" in finished.err
 
 
 def test_without_matplotlib(run: Run, monkeypatch, tmp_path):

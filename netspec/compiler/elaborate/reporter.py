@@ -17,6 +17,11 @@ from netspec.compiler.elaborate.net_builder import (
 )
 from netspec.diagnostics import Code, Diagnostic, Frame, Hint, Label, Span
 
+_WORK_HELP = (
+    "if a loop writes a table of numbers, compute it with values instead, such as `cos(positions)` of a"
+    " `constant positions: [length] = range(length)`"
+)
+
 if TYPE_CHECKING:
     from typing import Protocol, TypedDict, Unpack
 
@@ -96,5 +101,5 @@ class Reporter:
         self.assembly.work += units
         if self.assembly.work > MAX_WORK:
             message = f"the loops and blocks of this file expand to over {MAX_WORK:,} steps"
-            self.report(codes.LIMIT_WORK, message, span)
+            self.report(codes.LIMIT_WORK, message, span, hints=(Hint(_WORK_HELP),))
             raise StopBuildingError

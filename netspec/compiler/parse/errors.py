@@ -117,6 +117,10 @@ def _hints(
     elif "->" in map(literals.get, accepted) and _is_layer(token):
         arrow = Edit(Span(source, len(before), len(before)), " ->")
         hint = Hint("put an arrow between them", (arrow,))
+    elif token == "in" and "COMPARE" in accepted:
+        hint = Hint('compare with each: `kind == "a" or kind == "b"`')
+    elif token == ":" and _LABEL_FIRST.search(before[-_LONGEST_LABEL:]):
+        hint = Hint("a label stands behind an arrow: `x -> label: conv(...)`")
     elif token in _OPERATORS and _after_stage(text, span):
         hint = Hint("put the chain in brackets: `(x -> ...) + y`")
     else:
@@ -130,6 +134,8 @@ def _is_layer(token: Token) -> bool:
 
 
 _OPERATORS = ("+", "-", "*", "/", "%", "**", "//")
+# A name that nothing but a bracket or the `=` of a statement stands in front of.
+_LABEL_FIRST, _LONGEST_LABEL = re.compile(r"[(=]\s*[A-Za-z_][\w.]*$"), 200
 
 
 def _after_stage(text: str, span: Span) -> bool:
@@ -195,6 +201,11 @@ def _bracket(source: Source, open_brackets: Sequence[Token], token: Token) -> Di
                 secondary=(Label(token_span(source, opener), "opened here"),),
                 hints=(Hint(f"close it first: `{closer}{token}`", (Edit(before, closer),)),),
             )  # fmt: skip
+    elif opener is not None and token == "for" and _is_in_list(source, opener, span):
+        return Diagnostic(
+            codes.SYNTAX_UNEXPECTED_TOKEN, "a list has no `for` in it", span,
+            hints=(Hint("fill it in a loop: `a = []`, and `for i in range(n) { a = a + [i] }`"),),
+        )  # fmt: skip
     elif inside and opener is not None and _starts_statement(source, token):
         return unclosed(source, opener, Label(span, "a new statement starts here"))
     elif not inside and (token.type in CLOSES or (token == "}" and opener is None)):
@@ -202,6 +213,12 @@ def _bracket(source: Source, open_brackets: Sequence[Token], token: Token) -> Di
         hints = (Hint("leave it out", (Edit(span, ""),)),)
         return Diagnostic(codes.SYNTAX_BRACKET, message, span, hints=hints)
     return None
+
+
+def _is_in_list(source: Source, opener: Token, span: Span) -> bool:
+    """Whether a place is behind something else on its line, in square brackets."""
+    line_start = source.text.rfind("\n", 0, span.start) + 1
+    return opener.type == "LSQB" and bool(source.text[line_start : span.start].strip())
 
 
 def _starts_statement(source: Source, token: Token) -> bool:

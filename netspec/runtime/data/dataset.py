@@ -254,7 +254,8 @@ class Dataset:
 
         Args:
             val: how many of the last images; or a share of each class between 0 and 1, drawn, for
-                which the images are copied.
+                which the images are copied. A share of a text is its last part, because windows
+                between those that are trained on would be known by their neighbours.
             seed: what a share is drawn from.
 
         Raises:
@@ -262,6 +263,8 @@ class Dataset:
                 share of images that lie in a file.
         """
         count = len(self.x_train)
+        if is_share(val) and self.vocabulary is not None:
+            val = max(1, round(val * count))
         if is_share(val):
             require(
                 is_in_memory(self.x_train) or isinstance(self.x_train, LazySamples),

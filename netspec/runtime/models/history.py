@@ -103,7 +103,7 @@ class History:
         In a notebook, the history itself shows its curves.
 
         Args:
-            path: PNG or SVG.
+            path: PNG, SVG or PDF.
             others: histories to compare with, drawn into the same axes as the second, the third
                 and so on.
             log: whether losses have a logarithmic axis.
@@ -131,7 +131,7 @@ class History:
         ends = range(each, len(losses) + 1, each)
         return Curves(
             name,
-            [((step + 1) / each, loss) for step, loss in enumerate(losses)],
+            [((step + 0.5) / each, loss) for step, loss in enumerate(losses)],
             [(end / each - 0.5, float(np.mean(losses[end - each : end]))) for end in ends],
             {
                 part: list(zip(self.measured_epochs[part], self.accuracies(part), strict=True))

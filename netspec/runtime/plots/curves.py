@@ -60,7 +60,7 @@ def curves_of(name: str, lines: Sequence[Line]) -> Curves:
     each = epochs[0]["step"] / epochs[0]["epoch"] if epochs else 1
     return Curves(
         name,
-        [(x["step"] / each, x["loss"]) for x in steps],
+        _at_middles(lines, each),
         # The mean of an epoch is drawn at its middle, or else it would lag behind the steps.
         [(x["epoch"] - 0.5, x["loss"]) for x in epochs],
         {
@@ -70,6 +70,17 @@ def curves_of(name: str, lines: Sequence[Line]) -> Curves:
         },
         [(x["epoch"], x["val_loss"]) for x in epochs if _has(x, "val_loss")],
     )
+
+
+def _at_middles(lines: Sequence[Line], each: float) -> list[tuple[float, float]]:
+    """The mean loss of some steps at the middle of them, in epochs of so many steps."""
+    found, before = [], 0
+    for line in lines:
+        if line.get("kind") == "step" and _has(line, "step"):
+            if _has(line, "loss"):
+                found.append(((before + line["step"]) / 2 / each, line["loss"]))
+            before = line["step"]
+    return found
 
 
 def _has(line: Line, *names: str) -> bool:
@@ -84,7 +95,7 @@ def draw_curves(runs: Sequence[Curves], path: Path, *, log: bool = False) -> Non
 
     Args:
         runs: at least one.
-        path: PNG or SVG.
+        path: PNG, SVG or PDF.
         log: whether losses have a logarithmic axis.
 
     Raises:

@@ -12,9 +12,15 @@ from netspec.runtime.weights.atomic_write import told_plainly
 from netspec.runtime.weights.output_file import write_output
 from netspec.text.printable import printable
 
-FORMATS = (".png", ".svg")
+FORMATS = (".png", ".svg", ".pdf")
 # Okabe and Ito's colors, which people with any color vision can tell apart; black is for text.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# The date would make equal figures differ.
+_ABOUT = {
+    "png": {"Software": "netspec"},
+    "svg": {"Date": None, "Creator": "netspec"},
+    "pdf": {"CreationDate": None, "Creator": "netspec"},
+}
 _STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -25,6 +31,8 @@ _STYLE = {
     "font.size": 10,
     # Equal figures give identical files.
     "svg.hashsalt": "netspec",
+    # Letters that stay letters, as journals ask.
+    "pdf.fonttype": 42,
 }
 
 
@@ -79,11 +87,9 @@ def save(made: Any, path: Path) -> None:
         NetspecError: `usage/picture`, `output/unwritable`, `output/disk-full`.
     """
     check_picture_path(path)
-    is_svg = path.suffix.lower() == ".svg"
-    # The date would make equal figures differ.
-    about = {"Date": None, "Creator": "netspec"} if is_svg else {"Software": "netspec"}
+    kind = path.suffix.lower().removeprefix(".")
     content = io.BytesIO()
     with require_matplotlib().rc_context(_STYLE):
-        made.savefig(content, format="svg" if is_svg else "png", dpi=150, metadata=about)
+        made.savefig(content, format=kind, dpi=150, metadata=_ABOUT[kind])
     with told_plainly(path):
         write_output(path, content.getvalue())

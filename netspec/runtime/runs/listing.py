@@ -49,10 +49,20 @@ class RunSummary:
     best_by: str | None
 
     @property
+    def perplexity_of(self) -> str | None:
+        """The part of the data that `perplexity` is of: test, else val, else train."""
+        parts = (
+            p
+            for p in ("test", "val", "train")
+            if self.kept.get(key_of(p, "perplexity")) is not None
+        )
+        return next(parts, None)
+
+    @property
     def perplexity(self) -> float | None:
         """That on test images, else on validation images, else on training images."""
-        found = (self.kept.get(key_of(part, "perplexity")) for part in ("test", "val", "train"))
-        return next((value for value in found if value is not None), None)
+        part = self.perplexity_of
+        return None if part is None else self.kept[key_of(part, "perplexity")]
 
     def row(self) -> dict[str, Any]:
         """Return its row in a table: plain values, None if unknown."""
@@ -68,6 +78,7 @@ class RunSummary:
             "val_loss": self.kept.get("val_loss"),
             "test": self.kept.get("test"),
             "perplexity": self.perplexity,
+            "perplexity_of": self.perplexity_of,
             "best": self.best,
             "best_by": self.best_by,
             "seconds": self.seconds,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from netspec.compiler.ir.graph import Graph
 from netspec.runtime.optim.losses import Loss, SoftmaxCrossEntropy
+from netspec.runtime.optim.targets import OF_CLASSES, as_rows, over_places
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,7 +24,8 @@ Array = NDArray[Any]
 class Objective:
     """A sum over the outputs.
 
-    Scores (N, K) add their loss with labels (N,); any other output y adds sum(w y) / N with weights
+    Scores (N, K) add their loss with labels (N,), and those of places, such as (N, T, K), with labels of
+    each place, (N, T); any other output y adds sum(w y) / N with weights
     w of its shape. `terms` holds labels (integers) or weights by output. The sum is multiplied by
     `scale`, a power of two, which is exact.
     """
@@ -38,7 +41,7 @@ class Objective:
     def reference(self, outputs: Mapping[str, Array]) -> tuple[float, dict[str, Array]]:
         """Return the same by the formulas, if it is the plain cross-entropy."""
         if self.loss == SoftmaxCrossEntropy():
-            return self._total(outputs, _cross_entropy)
+            return self._total(outputs, partial(over_places, _cross_entropy))
         return self.program(outputs)
 
     def _total(
@@ -77,7 +80,7 @@ class Objective:
         does not mean that it is exact.
         """
         spreads = [
-            np.maximum(1.0, np.ptp(outputs[name], axis=1)).mean()
+            np.maximum(1.0, np.ptp(as_rows(outputs[name]), axis=1)).mean()
             for name, term in self.terms.items()
             if term.dtype.kind == "i"
         ]
@@ -108,10 +111,16 @@ def _cross_entropy(y: Array, labels: Array, dy: Array) -> float:
     return float((np.log(sums[:, 0]) - shifted[np.arange(len(y)), labels]).mean())
 
 
-def has_scores(graph: Graph, output: str) -> bool:
-    """Return True if an output is [N, classes] with more than one class."""
+def has_scores(graph: Graph, output: str, *, of_places: bool = False) -> bool:
+    """Return True if an output has scores of more than one class.
+
+    Args:
+        graph: the net.
+        output: the name of the output.
+        of_places: also those of each place, such as [N, T, classes].
+    """
     shape = graph.shape_of(graph.outputs[output])
-    return len(shape) == 1 and shape[0] > 1
+    return (len(shape) == 1 or (of_places and len(shape) > 1)) and OF_CLASSES.classes(shape) > 1
 
 
 def make_objective(
@@ -132,7 +141,8 @@ def make_objective(
     for name, value in graph.outputs.items():
         shape = graph.shape_of(value)
         if name == scores:
-            drawn = rng.integers(0, shape[0], batch)
+            places = map(int, OF_CLASSES.shape(shape))
+            drawn = rng.integers(0, OF_CLASSES.classes(shape), (batch, *places))
             terms[name] = drawn if labels is None else labels
         else:
             terms[name] = rng.standard_normal((batch, *shape))

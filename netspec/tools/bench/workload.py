@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from netspec.compiler.ir.graph import Graph
 from netspec.runtime.models.classifier_shape import (
-    class_count,
+    label_count,
     require_sizes,
     require_training_batch,
     scores_output,
+    scores_shape,
 )
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Workload:
         """
         require_sizes(self.graph)
         if self.train:
-            class_count(self.graph)
+            label_count(self.graph)
             require_training_batch(self.graph, self.batch)
 
     @property
@@ -106,11 +107,14 @@ class Workload:
         }
 
     def labels(self) -> NDArray[Any]:
-        """Return a class for each image."""
+        """Return a class for each image, (N,), or for each place of it, (N, ...)."""
         import numpy as np
 
+        from netspec.runtime.optim.targets import OF_CLASSES
+
         rng = np.random.default_rng([self.seed, 2])
-        return rng.integers(0, class_count(self.graph), self.batch)
+        places = OF_CLASSES.shape(scores_shape(self.graph))
+        return rng.integers(0, label_count(self.graph), (self.batch, *map(int, places)))
 
     def parameters(self) -> dict[str, Array]:
         """Return the parameters and buffers that all peers start with, by name."""

@@ -9,11 +9,11 @@ from netspec.runtime.data.choices import is_number, require
 from netspec.runtime.data.dataset import Dataset
 from netspec.runtime.data.input_normalization import Normalization
 from netspec.runtime.models.classifier_shape import (
-    class_count,
     image_shape,
     require_targets,
     require_training_batch,
 )
+from netspec.runtime.models.inputs import whole_fields
 from netspec.runtime.models.room import require_room, require_room_for_parameters
 from netspec.runtime.optim.losses import make_loss
 from netspec.runtime.optim.optimizers import check_optimizer
@@ -78,9 +78,9 @@ def examine(
     require(is_number(lr) and lr > 0, f"the learning rate must be more than 0, not {lr!r}")
     require(is_number(l2) and l2 >= 0, f"l2 must be at least 0, not {l2!r}")
     data = data.fit_to(image_shape(graph))
-    class_count(graph)
     require_targets(graph, data, OF_CLASSES)
-    normalization = Normalization.fit(normalize, data.x_train)
+    is_whole = bool(whole_fields(graph, data.input_shapes))
+    normalization = Normalization.fit("none" if is_whole else normalize, data.x_train)
     x = normalization.apply(data.x_train[:IMAGES], dtype)
     require_training_batch(graph, min(len(x), batch))
     patient = Patient(

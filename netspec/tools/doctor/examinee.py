@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netspec.compiler.ir.graph import Graph, Parameter
-from netspec.runtime.models.classifier_shape import class_count
+from netspec.runtime.models.classifier_shape import label_count, scores_shape
 from netspec.runtime.models.numpy_model import Model
 from netspec.runtime.optim.losses import Loss
 
@@ -24,8 +24,8 @@ class Patient:
 
     Attributes:
         graph: the graph of the net.
-        x, y: normalized images (N, ...) in the training's precision, and their labels; only a part
-            of the data.
+        x, y: normalized images (N, ...) in the training's precision, and their labels (N,) or (N, ...);
+            only a part of the data.
         loss: without its options, because a loss with label smoothing cannot come close to 0.
         l2: the L2 coefficient of the training.
         optimizer, options: its name and keyword arguments.
@@ -61,10 +61,16 @@ class Patient:
 
     @property
     def classes(self) -> int:
-        """The number of scores."""
-        return class_count(self.graph)
+        """The number of scores of a place."""
+        return label_count(self.graph)
 
     @property
     def expected(self) -> float:
         """The loss if all scores are equal, as for a net that knows nothing."""
-        return float(self.loss.value(np.zeros((len(self.y), self.classes)), self.y))
+        equal = np.zeros((len(self.y), *scores_shape(self.graph)))
+        return float(self.loss.value(equal, self.y))
+
+    @property
+    def places(self) -> int:
+        """How many labels an image has: 1, or one for each place of a text or a map."""
+        return math.prod(self.y.shape[1:])

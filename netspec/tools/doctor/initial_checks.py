@@ -9,6 +9,7 @@ import numpy as np
 from netspec.compiler.ir.graph import Node, Parameter
 from netspec.diagnostics import plural
 from netspec.runtime.models.classifier_shape import scores_output
+from netspec.runtime.optim.targets import as_rows
 from netspec.tools.doctor.examinee import Patient
 from netspec.tools.doctor.report import Pictured, Symptom, Verdict
 from netspec.tools.doctor.signals import dead_units, gradients, with_gates_open
@@ -139,7 +140,11 @@ def scores(patient: Patient) -> Symptom:
     elif least >= 0 and float((outputs == 0).mean()) > CUT_OFF:
         text = f"they come from `{last.name}` ({last.op}), which cuts them off at 0"
         help = "what is cut off gets no gradient: end the net with the linear layer"
-    elif least >= 0 and np.allclose(outputs.sum(axis=1), 1, atol=1e-3) and patient.classes > 1:
+    elif (
+        least >= 0
+        and np.allclose(as_rows(outputs).sum(axis=1), 1, atol=1e-3)
+        and patient.classes > 1
+    ):
         text = f"they come from `{last.name}` ({last.op}) as probabilities, which add up to 1"
         help = "the loss applies a softmax itself: remove this one"
     else:

@@ -75,7 +75,7 @@ def gradcheck(
     Args:
         net: a net, as returned by `netspec.load`, or a model.
         x: a batch (N, C, H, W) or (N, F), or a dict of them by input; random if not given.
-        y: labels (N,); random if not given.
+        y: labels (N,), or (N, T) for an output of scores (N, T, classes); random if not given.
         params: `all`, or names of parameters or inputs with wildcards, such as
             `layer1.*,fc.weight`.
         directions: the number of random directions for each parameter and input (default 10).

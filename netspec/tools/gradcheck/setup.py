@@ -19,6 +19,7 @@ from netspec.runtime.models.classifier_shape import require_sizes
 from netspec.runtime.models.numpy_model import Model
 from netspec.runtime.models.room import parameter_count, require_room, value_count
 from netspec.runtime.optim.losses import AnyLoss, chosen_loss
+from netspec.runtime.optim.targets import OF_CLASSES
 from netspec.tools.agreement.case import HasGraph, draw_inputs
 from netspec.tools.agreement.objective import Objective, has_scores, make_objective
 from netspec.tools.gradcheck.parameters import draw_parameters, settle
@@ -142,20 +143,24 @@ def _objective(
     """Return the objective; its loss applies to the scores if a whole net has any."""
     names = list(graph.outputs)
     scores = "output" if "output" in names else names[0] if len(names) == 1 else None
-    if is_part or scores is None or not has_scores(graph, scores):
+    # Scores of places, of a text or a map, are told from other outputs by their labels or their loss.
+    is_told = loss is not None or y is not None
+    if is_part or scores is None or not has_scores(graph, scores, of_places=is_told):
         scores = None
-    if scores is None and (loss is not None or y is not None):
+    if scores is None and is_told:
         raise NetspecError.simple(
             codes.MODEL_SCORES,
             "a part of a net has no loss: it is checked with a random linear functional"
             if is_part
-            else f"{graph.name} has no output [N, classes] for a loss",
+            else f"{graph.name} has no output of scores for a loss",
         )
     labels = None if y is None else np.asarray(y)
-    if labels is not None and (labels.shape != (batch,) or labels.dtype.kind not in "ui"):
+    places = () if scores is None else OF_CLASSES.shape(graph.shape_of(graph.outputs[scores]))
+    wanted = (batch, *places)
+    if labels is not None and (labels.shape != wanted or labels.dtype.kind not in "ui"):
         raise NetspecError.simple(
             codes.DATA_SHAPE,
-            f"y must hold {batch} whole numbers, one for each image;"
+            f"y must hold whole numbers {list(wanted)}, one for each {'place' if places else 'image'};"
             f" it is {labels.dtype} {list(labels.shape)}",
         )
     chosen = None if loss is None else chosen_loss(loss)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from netspec.runtime.optim.targets import over_places
 from netspec.tools.bench.layer_list import TorchCall, calls, padding, pair, plain
 from netspec.tools.bench.workload import LEARNING_RATE, Array, Runner, Workload
 
@@ -44,7 +45,8 @@ def prepare(case: Workload) -> Runner:
 
     def step() -> float:
         scores, tape = forward()
-        loss, dscores = _cross_entropy(scores, labels)
+        dscores = np.empty_like(scores)
+        loss = over_places(_cross_entropy, scores, labels, dscores)
         for name, d in _parameter_gradients(tape, {output: dscores}).items():
             parameters[name] -= LEARNING_RATE * d
         return loss
@@ -70,14 +72,15 @@ def _parameter_gradients(tape: Sequence[tuple[TorchCall, Backward]], gradients: 
     return dparameters
 
 
-def _cross_entropy(scores: Array, labels: Array) -> tuple[float, Array]:
+def _cross_entropy(scores: Array, labels: Array, dscores: Array) -> float:
     count = len(scores)
     shifted = scores - scores.max(axis=1, keepdims=True)
     exponentials = np.exp(shifted)
     p = exponentials / exponentials.sum(axis=1, keepdims=True)
     loss = float(-np.log(p[np.arange(count), labels]).mean())
     p[np.arange(count), labels] -= 1
-    return loss, p / np.float32(count)
+    dscores[...] = p / np.float32(count)
+    return loss
 
 
 # -- im2col
@@ -170,9 +173,10 @@ def _linear(call: TorchCall, own: Arrays, x: list[Array], train: bool) -> tuple[
         y = y + own["bias"]
 
     def backward(dy: Array) -> tuple[tuple[Array, ...], Arrays]:
-        gradients = {"weight": dy.T @ x[0]}
+        rows = dy.reshape(-1, dy.shape[-1])
+        gradients = {"weight": rows.T @ x[0].reshape(-1, x[0].shape[-1])}
         if "bias" in own:
-            gradients["bias"] = dy.sum(axis=0)
+            gradients["bias"] = rows.sum(axis=0)
         return (dy @ own["weight"],), gradients
 
     return y, backward

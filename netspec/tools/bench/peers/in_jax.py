@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from netspec.runtime.optim.targets import class_axis
 from netspec.tools.bench.layer_list import TorchCall, calls, padding, pair, plain
 from netspec.tools.bench.workload import LEARNING_RATE, Runner, Workload
 
@@ -50,7 +51,9 @@ def prepare(case: Workload) -> Runner:
 
     def loss(weights: Parameters, rest: Parameters, x: Parameters, y: Any) -> Any:
         scores, updates = apply(weights | rest, x)
-        chosen = jnp.take_along_axis(jax.nn.log_softmax(scores), y[:, None], axis=1)
+        axis = class_axis(scores.ndim)
+        shares = jax.nn.log_softmax(scores, axis=axis)
+        chosen = jnp.take_along_axis(shares, jnp.expand_dims(y, axis), axis=axis)
         return -chosen.mean(), updates
 
     def update(weights: Parameters, rest: Parameters, x: Parameters, y: Any) -> Any:

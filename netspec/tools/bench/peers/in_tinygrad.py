@@ -8,6 +8,7 @@ from typing import Any
 
 from tinygrad import Context, Device, Tensor, TinyJit, nn
 
+from netspec.runtime.optim.targets import class_axis
 from netspec.tools.bench.layer_list import TorchCall, calls, padding, pair, plain
 from netspec.tools.bench.workload import LEARNING_RATE, Runner, Workload
 
@@ -41,7 +42,10 @@ def prepare(case: Workload) -> Runner:
 
     def train() -> Any:
         optimizer.zero_grad()
-        loss = apply().sparse_categorical_crossentropy(labels).backward()
+        scores = apply()
+        axis = class_axis(scores.ndim)
+        rows = scores.permute(*(a for a in range(scores.ndim) if a != axis), axis).flatten(0, -2)
+        loss = rows.sparse_categorical_crossentropy(labels.flatten()).backward()
         return loss.realize(*optimizer.schedule_step())
 
     jitted = TinyJit(train)

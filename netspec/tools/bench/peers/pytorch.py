@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from netspec.runtime.models.pytorch.input_types import as_declared
 from netspec.runtime.models.torch_build import build_module
+from netspec.runtime.optim.targets import rows_in_torch
 from netspec.tools.bench.workload import LEARNING_RATE, Array, Runner, Workload
 
 
@@ -70,7 +71,7 @@ def _runner(
     def step() -> Any:
         optimizer.zero_grad()
         with torch.enable_grad():
-            loss = functional.cross_entropy(chosen(called(*batch)), labels)
+            loss = functional.cross_entropy(*rows_in_torch(chosen(called(*batch)), labels))
             loss.backward()
         optimizer.step()
         return loss.detach()

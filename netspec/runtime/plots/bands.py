@@ -1,0 +1,103 @@
+"""Draws one measure of many runs: a line for each combination of settings, its mean over seeds in a band.
+
+The band reaches one standard deviation, with n - 1, above and below the mean.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from netspec.runtime.plots.figures import COLORS, figure, plain, save
+
+_STYLES = ("-", "--", ":", "-.")
+# With more lines, the legend stands beside the picture.
+_INSIDE = 4
+_SIZE, _WIDER = (6, 4.2), (8.5, 4.2)
+
+
+class BandPoint(NamedTuple):
+    """A measure at an epoch: its mean over runs, their deviation (None of one), and how many they are."""
+
+    epoch: float
+    mean: float
+    deviation: float | None
+    count: int
+
+
+@dataclass(frozen=True)
+class Band:
+    """A measure of runs that differ in the seed alone.
+
+    Attributes:
+        settings: the settings in which other bands differ from it, by name.
+        points: its values, in the order of the epochs.
+    """
+
+    settings: Mapping[str, Any]
+    points: Sequence[BandPoint]
+
+    @property
+    def label(self) -> str:
+        """Its settings in words."""
+        return ", ".join(f"{name} {_word(value)}" for name, value in self.settings.items())
+
+
+def draw_bands(what: str, bands: Sequence[Band], path: Path, *, log: bool = False) -> None:
+    """Write a picture of the bands.
+
+    Args:
+        what: the measure.
+        bands: at least one.
+        path: PNG, SVG or PDF.
+        log: whether the measure has a logarithmic axis.
+
+    Raises:
+        NetspecError: `library/matplotlib`, `usage/picture`, `output/unwritable`.
+    """
+    many = len(bands) > _INSIDE
+    made, axes = figure(1, 1, _WIDER if many else _SIZE)
+    ax = axes[0][0]
+    for i, band in enumerate(bands):
+        color, style = COLORS[i % len(COLORS)], _STYLES[i // len(COLORS) % len(_STYLES)]
+        epochs = [point.epoch for point in band.points]
+        means = [point.mean for point in band.points]
+        mark = "o" if len(epochs) < 2 else ""
+        ax.plot(epochs, means, style, marker=mark, color=color, label=plain(band.label))
+        off = [point.deviation or 0.0 for point in band.points]
+        if any(off):
+            low, high = (
+                [m + sign * o for m, o in zip(means, off, strict=True)] for sign in (-1, 1)
+            )
+            ax.fill_between(epochs, low, high, color=color, alpha=0.2, linewidth=0)
+    ax.set_xlabel("epoch")
+    ax.set_ylabel(plain(what.replace("_", " ")))
+    ax.set_xlim(left=0)
+    if log:
+        ax.set_yscale("log")
+    beside = {"bbox_to_anchor": (1.02, 1.0), "loc": "upper left", "borderaxespad": 0.0}
+    ax.legend(fontsize=8, frameon=False, **(beside if many else {}))
+    save(made, path)
+
+
+def bands_csv(what: str, bands: Sequence[Band]) -> str:
+    """Return the numbers of the bands: settings, epoch, mean, deviation and how many runs."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*bands[0].settings, "epoch", what, "deviation", "runs"])
+    for band in bands:
+        own = [_word(value) for value in band.settings.values()]
+        for epoch, mean, deviation, count in band.points:
+            writer.writerow([*own, epoch, mean, "" if deviation is None else deviation, count])
+    return text.getvalue()
+
+
+def _word(value: object) -> str:
+    """A setting as a recipe writes it."""
+    if isinstance(value, list):
+        return ",".join(map(_word, value))
+    return "-" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
