@@ -481,10 +481,10 @@ def test_images_of_a_data_set(run, networks):
 
 
 def test_a_text_and_a_run_on_it(run, write, tmp_path):
-    (tmp_path / "tale.txt").write_text("the cat sat on the mat; " * 20, "utf-8")
+    (tmp_path / "tale.txt").write_text("abcdefghijkl" * 40, "utf-8")
     net = write(
         "net Next(vocabulary = 12) {\n input tokens: int[6]\n"
-        " output tokens -> embedding(vocabulary, 4) -> linear(vocabulary)\n}"
+        " output tokens -> embedding(vocabulary, 16) -> linear(vocabulary)\n}"
     )
     data = ("--data", tmp_path / "tale.txt")
     trained = ("--out", tmp_path / "a", "--epochs", 1, "--batch", 8)

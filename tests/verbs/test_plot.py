@@ -95,7 +95,7 @@ def test_the_verb_draws_the_runs_that_it_is_given(run: Run, write, tmp_path, mon
     assert "lr 0.5" in picture
     assert "run one" not in picture
     wrong = run("plot", "runs", "--what", "trian", "-o", "more.svg")
-    assert (wrong.code, "did you mean `train`?" in wrong.err) == (2, True), wrong
+    assert (wrong.code, "did you mean `train`?" in wrong.err) == (1, True), wrong
 
 
 def test_a_folder_that_is_no_run(run: Run, tmp_path):
