@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from netspec.runtime.models.numpy_model import Model
     from netspec.runtime.optim.losses import Loss
     from netspec.runtime.runs.resolve import Settings
-    from netspec.runtime.weights.weights_file import Weights
+    from netspec.runtime.weights.safetensors_file import Weights
 
 _EPILOG = """\
 Slopes of the loss are measured by central differences in float64, with a step that is chosen by

@@ -26,7 +26,7 @@ class BandPoint(NamedTuple):
     epoch: float
     mean: float
     deviation: float | None
-    count: int
+    runs: int
 
 
 @dataclass(frozen=True)
