@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -15,13 +14,12 @@ from numpy.typing import NDArray
 
 from netspec import codes
 from netspec.diagnostics import Diagnostic, NetspecError
-from netspec.futures import wait_for
 from netspec.runtime.data.dataset import Array, Dataset
 from netspec.runtime.data.files import read_error
 from netspec.runtime.data.picture_errors import error_of_pictures
 from netspec.runtime.data.pictures import SUFFIXES, Resize, is_shorter_side, read_picture
-from netspec.runtime.data.prefetch import submitted
 from netspec.runtime.data.stored_pictures import MOST_NAMED, FolderFiles, StoredPictures
+from netspec.workers import Workers
 
 TRAIN, TEST, VAL = "train", "test", "val"
 # Decoding releases the interpreter lock, so threads help.
@@ -281,22 +279,17 @@ def _read(
     def read(i: int) -> None:
         pixels[i] = read_picture(paths[i], channels, size, resize=resize)
 
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="netspec-read") as threads:
-        futures = [submitted(threads, read, i) for i in range(len(paths))]
+    with Workers(_THREADS) as threads:
+        answers = [threads.ask(read, i) for i in range(len(paths))]
         bad: list[tuple[str, Diagnostic]] = []
-        try:
-            for path, future in zip(paths, futures, strict=True):
-                error = wait_for(future).exception()
-                if isinstance(error, NetspecError):
-                    bad += [(str(path), each) for each in error.diagnostics]
-                    if len(bad) >= MOST_NAMED:
-                        break
-                elif error is not None:
-                    raise error
-        except BaseException:
-            threads.shutdown(cancel_futures=True)
-            raise
+        for path, answer in zip(paths, answers, strict=True):
+            error = answer.error()
+            if isinstance(error, NetspecError):
+                bad += [(str(path), each) for each in error.diagnostics]
+                if len(bad) >= MOST_NAMED:
+                    break
+            elif error is not None:
+                raise error
         if bad:
-            threads.shutdown(cancel_futures=True)
             raise error_of_pictures(bad, there_are_more=len(bad) >= MOST_NAMED)
     return pixels

@@ -8,7 +8,6 @@ import json
 import os
 import tarfile
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -19,13 +18,12 @@ import numpy as np
 from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.files.regular_file import open_new, open_own, read_regular
-from netspec.futures import wait_for
 from netspec.runtime.data.arrays import CLASS_NAMES
 from netspec.runtime.data.image_folder import TEST, TRAIN, PictureList, list_pictures
 from netspec.runtime.data.pictures import picture_image
-from netspec.runtime.data.prefetch import submitted
 from netspec.runtime.data.shards import LABEL
 from netspec.runtime.data.stored_pictures import FolderFiles, StoredPictures
+from netspec.workers import Workers
 
 # How many bytes a shard has, about, if its number of pictures is not given.
 SHARD_BYTES = 1 << 28
@@ -122,13 +120,9 @@ def pack(
             raise
         return path.stat().st_size
 
-    with ThreadPoolExecutor(packing.workers, thread_name_prefix="netspec-pack") as threads:
-        futures = [submitted(threads, write, shard) for shard in shards]
-        try:
-            size = sum(wait_for(future).result() for future in futures)
-        except BaseException:
-            threads.shutdown(cancel_futures=True)
-            raise
+    with Workers(packing.workers) as threads:
+        answers = [threads.ask(write, shard) for shard in shards]
+        size = sum(answer.result() for answer in answers)
     return Packed(len(shards), there, len(sizes), size)
 
 

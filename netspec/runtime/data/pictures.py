@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -312,25 +313,38 @@ def _other_format(content: bytes) -> str:
 _ADDRESS = re.compile(r" <_io\.BytesIO object at 0x[0-9a-fA-F]+>")
 
 
+_LOOKS_AGAIN = 0.005  # seconds
+
+
 class _Pixels:
     """The number of pixels being decoded by all threads together."""
 
     def __init__(self, most: int) -> None:
-        self._most, self._now = most, 0
-        self._changed = threading.Condition()
+        self._most = most
+        self._held: dict[object, int] = {}
+        self._lock = threading.Lock()
 
     @contextmanager
     def room_for(self, pixels: int) -> Iterator[None]:
-        """Wait until there is room for this many pixels."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._now + pixels <= self._most or not self._now)
-            self._now += pixels
+        """Wait until there is room for this many pixels.
+
+        An interrupt leaves neither a lock nor pixels held, as one in a `threading.Condition` can.
+        """
+        mine = object()
         try:
+            while not self._takes(mine, pixels):
+                time.sleep(_LOOKS_AGAIN)
             yield
         finally:
-            with self._changed:
-                self._now -= pixels
-                self._changed.notify_all()
+            with self._lock:
+                self._held.pop(mine, None)
+
+    def _takes(self, mine: object, pixels: int) -> bool:
+        with self._lock:
+            now = sum(self._held.values())
+            if not now or now + pixels <= self._most:
+                self._held[mine] = pixels
+            return mine in self._held
 
 
 _DECODED = _Pixels(MAX_PIXELS)

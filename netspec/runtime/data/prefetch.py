@@ -3,30 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from netspec.futures import wait_for
+from netspec.workers import Answer, Workers
 
 T = TypeVar("T")
 U = TypeVar("U")
-
-
-def submitted(pool: ThreadPoolExecutor, make: Callable[[T], U], item: T) -> Future[U]:
-    """Submit a call to a thread pool; if the system has no thread for it, make the call here.
-
-    In that case a thread that the pool gets later makes the call once more, and its result is
-    ignored.
-    """
-    try:
-        return pool.submit(make, item)
-    except RuntimeError:  # the system allows no more threads
-        done: Future[U] = Future()
-        try:
-            done.set_result(make(item))
-        except Exception as error:
-            done.set_exception(error)
-        return done
 
 
 def prefetched(make: Callable[[T], U], items: Iterable[T]) -> Generator[U]:
@@ -36,11 +18,11 @@ def prefetched(make: Callable[[T], U], items: Iterable[T]) -> Generator[U]:
     raised at the position of its item. When the generator is closed or dropped, it waits for the
     item in progress and makes no more.
     """
-    with ThreadPoolExecutor(1, thread_name_prefix="netspec-batches") as thread:
-        ahead: Future[U] | None = None
+    with Workers(1) as thread:
+        ahead: Answer[U] | None = None
         for item in items:
-            ready, ahead = ahead, submitted(thread, make, item)
+            ready, ahead = ahead, thread.ask(make, item)
             if ready is not None:
-                yield wait_for(ready).result()
+                yield ready.result()
         if ahead is not None:
-            yield wait_for(ahead).result()
+            yield ahead.result()

@@ -7,7 +7,6 @@ import io
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -18,7 +17,6 @@ from numpy.typing import NDArray
 from netspec import codes
 from netspec.diagnostics import Diagnostic, NetspecError
 from netspec.files.cache_folder import cache_folder
-from netspec.futures import wait_for
 from netspec.runtime.data.lazy_samples import LazySamples, Numbers
 from netspec.runtime.data.picture_errors import error_of_pictures
 from netspec.runtime.data.pictures import (
@@ -30,7 +28,7 @@ from netspec.runtime.data.pictures import (
     require_readable,
     resized_image,
 )
-from netspec.runtime.data.prefetch import submitted
+from netspec.workers import Workers
 
 _LOG = logging.getLogger(__name__)
 # Decoding releases the interpreter lock, so threads help.
@@ -144,14 +142,10 @@ class StoredPictures(LazySamples):
             for at in range(len(stored)):
                 decode(at)
             return out
-        with ThreadPoolExecutor(_THREADS, thread_name_prefix="netspec-read") as threads:
-            futures = [submitted(threads, decode, at) for at in range(len(stored))]
-            try:
-                for future in futures:
-                    wait_for(future).result()
-            except BaseException:
-                threads.shutdown(cancel_futures=True)
-                raise
+        with Workers(_THREADS) as threads:
+            answers = [threads.ask(decode, at) for at in range(len(stored))]
+            for answer in answers:
+                answer.result()
         return out
 
     def pixels(self, number: int) -> NDArray[np.uint8]:
@@ -181,7 +175,7 @@ class StoredPictures(LazySamples):
             return
         if len(self) > _TOLD_FROM:
             _LOG.info("looking through %s pictures for such as cannot be read", f"{len(self):,}")
-        with ThreadPoolExecutor(_THREADS, thread_name_prefix="netspec-read") as threads:
+        with Workers(_THREADS) as threads:
             found = self._unreadable(threads)
             wrong = [*islice(found, MOST_NAMED + 1)]
         if wrong:
@@ -193,13 +187,13 @@ class StoredPictures(LazySamples):
             except OSError:
                 pass  # it is looked through again next time
 
-    def _unreadable(self, threads: ThreadPoolExecutor) -> Iterator[tuple[str, Diagnostic]]:
+    def _unreadable(self, threads: Workers) -> Iterator[tuple[str, Diagnostic]]:
         for start in range(0, len(self), _AT_A_TIME):
             block = self.numbers[start : start + _AT_A_TIME]
-            futures = [submitted(threads, self._examine, int(number)) for number in block]
-            for number, future in zip(block, futures, strict=True):
+            answers = [threads.ask(self._examine, int(number)) for number in block]
+            for number, answer in zip(block, answers, strict=True):
                 name = self.files.name(int(number))
-                yield from ((name, each) for each in wait_for(future).result())
+                yield from ((name, each) for each in answer.result())
 
     def _examine(self, number: int) -> Sequence[Diagnostic]:
         """Return what is wrong with a stored picture."""
