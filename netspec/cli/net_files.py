@@ -97,7 +97,7 @@ def left_out(names: Iterable[str]) -> list[str]:
     """
     found = []
     for root in names:
-        for where, folders, _ in os.walk(root) if root != STDIN else ():
+        for where, folders, _ in os.walk(root) if root != STDIN and Path(root).is_dir() else ():
             folders[:] = sorted(each for each in folders if each[0] != ".")
             for path in (Path(where, each) for each in folders):
                 if path.is_symlink():

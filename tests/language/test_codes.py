@@ -60,12 +60,13 @@ def front_end_codes() -> set[Code]:
         parts = path.relative_to(PACKAGE).parts
         if parts[0] == "compiler" and parts[1] != "ops" and not parts[1].endswith("_backend"):
             named |= named_codes(tree)
-    # Settings are about the command line, and the codes of ops are in their bad examples.
+    # Settings, requirements and how verbs are used are about the command line, and the codes of ops
+    # are in their bad examples.
     shown_by_ops = {bad.code for op in registry().values() for bad in op.bad_examples}
     return {
         code
         for code in map(CATALOGUE.__getitem__, named)
-        if not code.startswith("setting/")
+        if not code.startswith(("setting/", "require/", "usage/"))
         and (code not in shown_by_ops or code.startswith("call/"))
     }
 

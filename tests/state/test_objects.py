@@ -130,6 +130,9 @@ class Kind:
 
 
 KINDS = {
+    "Pictures": Kind(
+        lambda: netspec.pictures(DATA.x_train[:5, 0]), lambda shown, i: shown.array[i:]
+    ),
     "Net": Kind(lambda: NET, lambda net, i: (str(net), net.source("torch"), i)),
     "Dataset": Kind(lambda: DATA, lambda data, i: data.x_train[i]),
     "History": Kind(
