@@ -53,3 +53,11 @@ def test_a_gradient_that_is_no_number_differs_wherever_it_stands(names: tuple[st
     ours = {**theirs, "a": np.array([1.0, np.nan, 1.0])}
     with fails("import/differs", "`a` by inf"):
         training_proof._largest(ours, theirs, "the gradients")
+
+
+def test_outputs_of_batches_of_one_are_told_apart() -> None:
+    net = checked_text("n", "net N {\n    input x: [3]\n\n    output x -> sin\n}\n")
+    found = compared(net, {}, lambda batch: {"output": np.sin(batch["x"])}, batches=(1, 1))
+    assert found.tells_apart
+    same = checked_text("n", "net N {\n    input x: [3]\n\n    output x * 0.0\n}\n")
+    assert not compared(same, {}, lambda batch: {"output": batch["x"] * 0}, (1, 1)).tells_apart

@@ -287,3 +287,10 @@ def test_tables_without_a_normalization_are_predicted_as_they_are() -> None:
     assert (model.predict(given) == model.forward(given).argmax(1)).all()
     with pytest.raises(netspec.NetspecError, match="how its images are normalised"):
         model.predict({"a": np.ones((5, 3), np.uint8), "b": given["b"]})  # bytes are of pictures
+
+
+def test_a_net_with_an_open_size_predicts() -> None:
+    text = "net A {\n    input x: [3, T]\n\n    output x -> relu -> mean(2) -> linear(3)\n}\n"
+    model = netspec.loads(text).compile(seed=0)
+    x = np.random.default_rng(0).normal(size=(4, 3, 6)).astype(np.float32)
+    assert (model.predict(x) == model.forward(x).argmax(1)).all()

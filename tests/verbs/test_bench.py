@@ -297,8 +297,8 @@ def test_open_sizes_are_refused(run: Run, write: Write) -> None:
     assert "error[model/open-size]" in finished.err
 
 
-def test_a_net_without_scores_is_refused(run: Run, write: Write) -> None:
-    path = write("net P {\n input x: [3, 4, 4]\n output x -> conv(2, 3)\n}\n")
+def test_a_net_of_several_outputs_is_refused(run: Run, write: Write) -> None:
+    path = write("net P {\n input x: [4]\n output a = x -> linear(2)\n output b = x -> relu\n}\n")
     finished = run("bench", path, "--against", "numpy-im2col")
     assert finished.code == 1
-    assert "error[model/scores]" in finished.err
+    assert "error[model/outputs]" in finished.err

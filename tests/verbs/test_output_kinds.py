@@ -127,7 +127,7 @@ ONLY_READ: dict[str, set[str]] = {
     "predict": {*OF_WEIGHTS, "images"},
     "generate": {*OF_WEIGHTS, "--prompt", "--tokens"}, "doctor": {"file", "--data", "--data-dir"},
     "test-op": {"file", "--op"}, "weights": {"file", "other", "--rename"},
-    "plot": {"runs", "--filters", "--layer"}, "bench": {"file", "--against"},
+    "plot": {"runs", "--filters", "--layer", "--what"}, "bench": {"file", "--against"},
 }  # fmt: skip
 # What is written where no option names it: the file itself, a copy in the working folder, a run.
 REWRITTEN = {("fmt", "files"), ("check", "files"), ("new", "name"), ("train", "--resume"),

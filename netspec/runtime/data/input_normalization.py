@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -19,6 +19,9 @@ from netspec.runtime.data.choices import check_name, is_number, require
 from netspec.runtime.data.dataset import PIXELS_FROM, blocks, magnitude
 from netspec.runtime.data.lazy_samples import some
 from netspec.runtime.data.samples import ONLY, by_input
+
+if TYPE_CHECKING:
+    from netspec.compiler.ir.graph import Shape
 
 
 class ChannelStatistics(NamedTuple):
@@ -308,10 +311,13 @@ def fit_normalization(
     return fitted[ONLY] if ONLY in fitted else Normalizations(fitted)
 
 
-def no_normalization(shapes: Mapping[str, tuple[int, ...]]) -> InputNormalization:
-    """Return the normalization that does nothing, for inputs of these shapes."""
+def no_normalization(shapes: Mapping[str, Shape]) -> InputNormalization:
+    """Return the normalization that does nothing, for inputs of these shapes, which may be open."""
     nothing = {
-        name: Normalization.fit("none", np.zeros((1, *shape))) for name, shape in shapes.items()
+        name: Normalization.fit(
+            "none", np.zeros((1, *(size if isinstance(size, int) else 1 for size in shape)))
+        )
+        for name, shape in shapes.items()
     }
     return Normalizations(nothing) if len(nothing) > 1 else next(iter(nothing.values()))
 
