@@ -103,6 +103,11 @@ def _skips(count: int) -> str:
     return _net(*lines[: MAX_LAYERS // 2])
 
 
+def _not_built(count: int) -> str:
+    """Calls in branches that are not taken, whose names are checked all the same."""
+    return _net(*["if false { y = x -> relu }"] * count)
+
+
 def _branches(count: int) -> str:
     """A value that a thousand layers read, joined in one."""
     return _net(*(f"y{i} = x -> conv(1, 1)" for i in range(count)),
@@ -438,6 +443,7 @@ TEXTS: dict[str, Callable[[], str]] = {
     "calls": lambda: _filled(_calls),
     "skips": lambda: _filled(_skips),
     "branches": lambda: _filled(_branches),
+    "not built": lambda: _filled(_not_built),
     "open sizes": lambda: _filled(_open_sizes),
     "labels": lambda: _filled(_labels),
     "arguments": lambda: _filled(_arguments),

@@ -7,6 +7,7 @@ same.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from typing import TypeAlias
 
 from netspec.compiler.elaborate.arguments import Arguments
@@ -49,7 +50,7 @@ class NotBuilt:
 
     def _call(self, call: syntax.Call) -> None:
         name, module = call.callee.id, self.names.module
-        if name in self.names.scope or name in self._layers() or name in _BUILT_IN:
+        if name in self.names.scope or name in self._layers or name in _BUILT_IN:
             return
         if name in module.blocks:
             block, _ = module.blocks[name]
@@ -63,8 +64,9 @@ class NotBuilt:
         elif name not in module.missing and not module.lacks_ops:
             self.calls.unknown_layer(call)
 
+    @cached_property
     def _layers(self) -> set[str]:
-        """Return the names of the layers that the body declares, here and in what is not built."""
+        """The names of the layers that the body declares, here and in what is not built."""
         declared = syntax.nested(self.names.statements)
         return {s.name.id for s in declared if isinstance(s, syntax.Layer)}
 
