@@ -462,6 +462,16 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
+def located_names(text: str, where: str) -> Iterator[tuple[str, Span]]:
+    """Yield the names in a list with commas, each with its place in the text, which `where` names."""
+    typed, start = Source(where, text), 0
+    for part in text.split(","):
+        name = part.strip()
+        at = start + part.index(name)
+        yield name, Span(typed, at, at + len(name))
+        start += len(part) + 1
+
+
 def quoted(text: str, limit: int = 60) -> str:
     """Return a piece of the file for a message: in backticks, on one line, and not too long."""
     text = " ".join(text.split())

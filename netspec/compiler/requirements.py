@@ -28,6 +28,8 @@ from netspec.diagnostics import (
     NetspecError,
     Source,
     Span,
+    located_names,
+    plural,
     suggest,
 )
 from netspec.records import record
@@ -64,21 +66,14 @@ def forbidden_ops(lists: Iterable[str]) -> frozenset[str]:
     """
     known, found, wrong = registry(), set(), []
     for text in lists:
-        typed, start = Source(FORBID_NAME, text), 0
-        for part in text.split(","):
-            name = part.strip()
+        for name, span in located_names(text, FORBID_NAME):
             if name in known:
                 found.add(name)
-            else:
-                at = start + len(part) - len(part.lstrip())
-                meant = suggest(name, known)
-                hints = (Hint(f"did you mean `{meant}`?"),) if meant else ()
-                message = (
-                    f"there is no layer `{name}`" if name else "the name of a layer is missing"
-                )
-                span = Span(typed, at, at + len(name))
-                wrong.append(Diagnostic(codes.REQUIRE_OP, message, span, hints=hints))
-            start += len(part) + 1
+                continue
+            meant = suggest(name, known)
+            hints = (Hint(f"did you mean `{meant}`?"),) if meant else ()
+            message = f"there is no layer `{name}`" if name else "the name of a layer is missing"
+            wrong.append(Diagnostic(codes.REQUIRE_OP, message, span, hints=hints))
     if wrong:
         raise NetspecError(wrong)
     return frozenset(found)
@@ -194,7 +189,7 @@ def _shapes(
     asked = " and ".join(_shown(each) for each in wanted)
     if len(shapes) != len(wanted):
         have = " and ".join(map(show_shape, shapes))
-        message = f"{net.name.id} shall have {_count(len(wanted), what)}, {asked}"
+        message = f"{net.name.id} shall have {plural(len(wanted), what)}, {asked}"
         yield Diagnostic(code, message, net.name.span, notes=(f"it has {have}",))
         return
     for at, (sizes, shape) in enumerate(zip(wanted, shapes, strict=True)):
@@ -212,7 +207,3 @@ def _fits(sizes: Sizes, shape: Shape) -> bool:
 
 def _shown(sizes: Sizes) -> str:
     return "[" + ", ".join(["N", *map(str, sizes)]) + "]"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"

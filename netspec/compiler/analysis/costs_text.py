@@ -10,7 +10,7 @@ from netspec import codes
 from netspec.compiler.analysis.costs import LayerSummary, Summary
 from netspec.compiler.ir.graph import show_shape
 from netspec.compiler.ir.sizes import Size
-from netspec.diagnostics import Diagnostic, Hint, NetspecError, Source, Span, suggest
+from netspec.diagnostics import Diagnostic, Hint, NetspecError, located_names, suggest
 from netspec.records import record
 from netspec.text import html, table
 
@@ -101,20 +101,15 @@ def chosen_columns(text: str, where: str) -> tuple[str, ...]:
     """
     if text.strip() == "all":
         return tuple(COLUMNS)
-    typed = Source(where, text)
-    names, wrong, start = [], [], 0
-    for part in text.split(","):
-        name = part.strip()
+    names, wrong = [], []
+    for name, span in located_names(text, where):
         if name not in COLUMNS:
-            at = start + part.index(name)
             meant = suggest(name, COLUMNS)
             known = f"the columns are {', '.join(COLUMNS)}; `all` is all of them"
             hints = ([Hint(f"did you mean `{meant}`?")] if meant else []) + [Hint(known)]
             message = f"there is no column `{name}`" if name else "the name of a column is missing"
-            span = Span(typed, at, at + len(name))
             wrong.append(Diagnostic(codes.USAGE_COLUMN, message, span, hints=tuple(hints)))
         names.append(name)
-        start += len(part) + 1
     if wrong:
         raise NetspecError(wrong)
     return tuple(names)

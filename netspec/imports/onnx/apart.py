@@ -212,13 +212,23 @@ def _written(op: FileOperator, formula: Applied, constants: Constants) -> list[F
     return found
 
 
+def under_name(
+    op: FileOperator, operator: str, inputs: tuple[FileValue | None, ...],
+    outputs: tuple[FileValue, ...], attributes: Mapping[str, FileAttribute],
+) -> FileOperator:  # fmt: skip
+    """Return an operator with the name of another one, and what the file says of that one."""
+    given = FileAttributes(dict(attributes))
+    return replace(op, operator=operator, inputs=inputs, outputs=outputs, attributes=given)
+
+
 def part_of(
     op: FileOperator, operator: str, inputs: tuple[FileValue | None, ...],
     outputs: tuple[FileValue, ...], attributes: Mapping[str, FileAttribute] | None = None,
 ) -> FileOperator:  # fmt: skip
-    """Return an operator that does a part of what another one does, under its name."""
-    given = FileAttributes(dict(attributes or {}))
-    made = replace(op, operator=operator, inputs=inputs, outputs=outputs, attributes=given)
+    """Return an operator that does a part of what another one does, under its name, as the maker of
+    its outputs.
+    """
+    made = under_name(op, operator, inputs, outputs, attributes or {})
     for value in outputs:
         value.maker = made
     return made

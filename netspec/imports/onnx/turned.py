@@ -8,17 +8,13 @@ turn is taken back, both are gone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from netspec.compiler.ir.onnx_read import (
-    FileAttribute,
-    FileAttributes,
-    FileOperator,
-    FileValue,
-)
+from netspec.compiler.ir.onnx_read import FileAttributes, FileOperator, FileValue
+from netspec.imports.onnx.apart import under_name
 from netspec.imports.onnx.batch_first import pointwise
 from netspec.imports.onnx.constants import Constants
 from netspec.imports.onnx.file_graph import FileGraph
@@ -146,7 +142,7 @@ class _Turns:
         self._done.add(value)
         base, axes = self.turned[value]
         self.found.append(
-            _like(self._makers[value], "Transpose", (base,), (value,), {"perm": axes})
+            under_name(self._makers[value], "Transpose", (base,), (value,), {"perm": axes})
         )
 
     # -- what is written for the axes before a turn
@@ -207,12 +203,12 @@ class _Turns:
         if not keeps and left != sorted(left):
             return False
         held = FileValue("")
-        self.stored[held] = _whole(sorted(gone))
+        self.stored[held] = np.array(sorted(gone), np.int64)
         inputs = (self.turned[x][0], held)
         if keeps:
             self._append(op, inputs, axes, op.attributes)
         else:
-            self.found.append(_like(op, op.operator, inputs, op.outputs, op.attributes.values))
+            self.found.append(under_name(op, op.operator, inputs, op.outputs, op.attributes.values))
         return True
 
     def _append(
@@ -221,21 +217,5 @@ class _Turns:
     ) -> None:  # fmt: skip
         (y,) = op.outputs
         own = FileValue(y.name)
-        self.found.append(_like(op, op.operator, inputs, (own,), attributes.values))
+        self.found.append(under_name(op, op.operator, inputs, (own,), attributes.values))
         self._note(y, own, axes, op)
-
-
-def _whole(numbers: Sequence[int]) -> Array:
-    return np.array(numbers, np.int64)
-
-
-def _like(
-    op: FileOperator,
-    operator: str,
-    inputs: tuple[FileValue | None, ...],
-    outputs: tuple[FileValue, ...],
-    attributes: Mapping[str, FileAttribute],
-) -> FileOperator:
-    """Return an operator under the name of another one."""
-    given = FileAttributes(dict(attributes))
-    return replace(op, operator=operator, inputs=inputs, outputs=outputs, attributes=given)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from netspec.imports.torch_front.number_kinds import operator_name
+from netspec.imports.torch_front.number_kinds import computed, operator_name
 from netspec.runtime.models.torch_build import require_torch
 
 if TYPE_CHECKING:
@@ -57,16 +57,12 @@ def with_attention(program: ExportedProgram) -> None:
             key = found.key
             if found.is_key_turned:
                 key = graph.call_function(torch.ops.aten.transpose.int, (key, -2, -1))
-                key.meta = {**node.meta, "val": _turned(found.key.meta["val"])}
+                key.meta = {**node.meta, "val": found.key.meta["val"].transpose(-2, -1)}
             given = (found.query, key, found.value, None, found.dropout, found.is_causal)
             made = graph.call_function(torch.ops.aten.scaled_dot_product_attention.default, given)
         made.meta = dict(node.meta)
         node.replace_all_uses_with(made)
         _erase(graph, node)
-
-
-def _turned(value: Any) -> Any:
-    return value.transpose(-2, -1)
 
 
 def _erase(graph: fx.Graph, node: fx.Node) -> None:
@@ -81,6 +77,7 @@ def _erase(graph: fx.Graph, node: fx.Node) -> None:
 @dataclass
 class _HandAttention:
     program: ExportedProgram
+    _known: dict[fx.Node, torch.Tensor | None] = field(default_factory=dict)
 
     def written(self, node: fx.Node) -> _Written | None:
         """Return the attention that a node ends; None if it ends none."""
@@ -165,7 +162,7 @@ class _HandAttention:
         if not _is_inner(node):
             return node, 1.0
         name, args = operator_name(node), node.args
-        if name not in ("mul", "mul_", "div", "div_") or len(args) != 2:
+        if name not in ("mul", "mul_", "div", "div_") or len(args) != 2 or node.kwargs:
             return node, 1.0
         pairs = (args, args[::-1]) if name.startswith("mul") else (args,)
         for value, number in pairs:
@@ -204,14 +201,8 @@ class _HandAttention:
         inputs = {n: self._numbers(n) for n in node.all_input_nodes}
         if any(found is None for found in inputs.values()):
             return None
-        args, options = torch.fx.node.map_arg((node.args, dict(node.kwargs)), inputs.__getitem__)
-        with torch.no_grad():
-            found = node.target(*args, **{k: v for k, v in options.items() if k != "device"})
+        found = computed(node, inputs.__getitem__)
         return found if isinstance(found, torch.Tensor) else None
-
-    @cached_property
-    def _known(self) -> dict[fx.Node, torch.Tensor | None]:
-        return {}
 
     @cached_property
     def _held(self) -> Mapping[str, torch.Tensor]:

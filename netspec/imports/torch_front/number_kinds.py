@@ -1,11 +1,12 @@
-"""What the tensors of a trace hold, and which calls make tensors of one number."""
+"""What the tensors of a trace hold, what its operators compute, and which make tensors of one number."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from netspec.compiler.syntax.tree import NumberType
+from netspec.runtime.models.torch_build import require_torch
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +35,17 @@ def operator_name(node: fx.Node) -> str:
     """Return the name of the operator that a node calls, without its overload; empty for none."""
     schema = getattr(node.target, "_schema", None)
     return schema.name.partition("::")[2] if schema is not None else ""
+
+
+def computed(node: fx.Node, tensor_of: Callable[[fx.Node], torch.Tensor | None]) -> Any:
+    """Return what the operator of a node gives for tensors in the place of the nodes that it reads,
+    on the processor.
+    """
+    torch = require_torch()
+    kept = {name: value for name, value in node.kwargs.items() if name != "device"}
+    given, options = torch.fx.node.map_arg((node.args, kept), tensor_of)
+    with torch.no_grad():
+        return node.target(*given, **options)
 
 
 def filling_number(name: str, arguments: Mapping[str, object]) -> float | None:

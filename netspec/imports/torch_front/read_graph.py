@@ -42,6 +42,7 @@ from netspec.imports.torch_front.hand_attention import with_attention
 from netspec.imports.torch_front.line_names import assigned_names, with_line_names
 from netspec.imports.torch_front.number_kinds import (
     are_quantities,
+    computed,
     filling_number,
     kind_of,
     operator_name,
@@ -517,21 +518,15 @@ class _Reader:
             return False
         if "rand" in name or "bernoulli" in name:
             raise NoNetspecFormError("it draws random numbers: `dropout`, `drop_path` or `noise`")
-        torch = require_torch()
+        empty = require_torch().empty
 
-        def real(argument: Any) -> Any:
-            if isinstance(argument, torch.fx.Node):
-                ref = self.env[argument]
-                if isinstance(ref, _Known):
-                    return ref.tensor
-                return torch.empty((), dtype=argument.meta["val"].dtype)
-            return argument
+        def tensor(source: fx.Node) -> torch.Tensor:
+            ref = self.env[source]
+            return (
+                ref.tensor if isinstance(ref, _Known) else empty((), dtype=source.meta["val"].dtype)
+            )
 
-        arguments = torch.fx.node.map_arg(node.args, real)
-        options = torch.fx.node.map_arg(node.kwargs, real)
-        options = {key: value for key, value in options.items() if key != "device"}
-        with torch.no_grad():
-            found = node.target(*arguments, **options)
+        found = computed(node, tensor)
         source = node if refs and not name.endswith("_") else None
         results = (
             [_Known(t) for t in found]

@@ -82,7 +82,7 @@ class Scorer(Protocol):
         """float32 or float64."""
         ...
 
-    def forward(self, x: Array | Mapping[str, Array], /) -> Any:
+    def forward(self, x: ArrayLike | Mapping[str, ArrayLike], /) -> Any:
         """Return the outputs of a batch in evaluation mode; a dict by name if there are several."""
         ...
 
@@ -455,7 +455,7 @@ def _may_be_pictures(inputs: Mapping[str, Shape], x: Array) -> bool:
     return of_bytes or any(len(shape) == 3 for shape in inputs.values())
 
 
-def scores(model: Scorer, x: Array | Mapping[str, Array]) -> Array:
+def scores(model: Scorer, x: ArrayLike | Mapping[str, ArrayLike]) -> Array:
     """Return the scores (N, K) of a normalized batch; the net may have other outputs too."""
     outputs = model.forward(x)
     found: Array = outputs[scores_output(model.graph)] if isinstance(outputs, dict) else outputs

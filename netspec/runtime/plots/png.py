@@ -40,8 +40,7 @@ def grid(images: Array, columns: int | None = None, gap: int = 1) -> Picture:
     count, _, height, width = images.shape
     across = columns or math.ceil(math.sqrt(count))
     down = math.ceil(count / across)
-    whole = np.full((down * (height + gap) - gap, across * (width + gap) - gap, 3), 0, np.uint8)
-    whole[:] = GAP
+    whole = np.full((down * (height + gap) - gap, across * (width + gap) - gap, 3), GAP, np.uint8)
     for i, image in enumerate(images):
         top, left = i // across * (height + gap), i % across * (width + gap)
         whole[top : top + height, left : left + width] = _stretched(image).transpose(1, 2, 0)

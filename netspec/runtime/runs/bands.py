@@ -7,6 +7,7 @@ from typing import Any
 
 from netspec import codes
 from netspec.diagnostics import NetspecError, suggest
+from netspec.runtime.data.choices import is_number
 from netspec.runtime.plots.bands import Band, BandPoint
 from netspec.runtime.runs.listing import RunSummary, Spread, differing, seed_groups
 from netspec.runtime.runs.metrics import read_metrics
@@ -54,14 +55,10 @@ def bands_of(runs: Sequence[RunSummary], what: str | None = None) -> tuple[str, 
 def _common(runs: Iterable[Sequence[Mapping[str, Any]]]) -> list[str]:
     """The measures that every run has, of at least one epoch."""
     found = [
-        {name for line in lines for name, value in line.items() if _is_number(value)}
+        {name for line in lines for name, value in line.items() if is_number(value)}
         for lines in runs
     ]
     return sorted(set.intersection(*found).difference(_NO_MEASURES)) if found else []
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _not_measured(what: str | None, without: Sequence[str], names: Sequence[str]) -> NetspecError:
@@ -83,7 +80,7 @@ def _spreads(runs: Sequence[Sequence[Mapping[str, Any]]], what: str) -> list[Ban
     for lines in runs:
         for line in lines:
             # A loss that is not finite is kept as the largest number, which leaves no room for others.
-            if _is_number(line.get(what)) and line[what] < _BEYOND:
+            if is_number(line.get(what)) and line[what] < _BEYOND:
                 middle = 0.5 if what == "loss" else 0
                 at.setdefault(line["epoch"] - middle, []).append(line[what])
     spreads = [(epoch, Spread.of(values)) for epoch, values in sorted(at.items())]

@@ -35,6 +35,7 @@ from netspec.runtime.models.evaluation import (
     Normalize,
     evaluate_part,
     predicted,
+    scores,
 )
 from netspec.runtime.models.generation import SAMPLING, Sampling, generate
 from netspec.runtime.models.history import History
@@ -226,11 +227,7 @@ class TorchModel:
 
     def scores(self, x: ArrayLike | Mapping[str, ArrayLike]) -> NDArray[Any]:
         """Return the scores (N, ...) of a batch that the loss reads, in evaluation mode."""
-        found = self.forward(x)
-        scores: NDArray[Any] = (
-            found[scores_output(self.graph)] if isinstance(found, dict) else found
-        )
-        return scores
+        return scores(self, x)
 
     def loss(
         self,
