@@ -109,12 +109,9 @@ class Net:
         Raises:
             NetspecError: `usage/diff` for another word; `limit/layers`.
         """
-        from netspec.compiler.analysis.diff import compare, require_ignorable
+        from netspec.compiler.analysis.diff import compare, ignorable
 
-        words = ignore.split(",") if isinstance(ignore, str) else list(ignore)
-        chosen = [word.strip() for word in words if word.strip()]
-        require_ignorable(chosen)
-        return compare(self.graph, other.graph, frozenset(chosen))
+        return compare(self.graph, other.graph, frozenset(ignorable(ignore)))
 
     def draw(self, path: str | Path | None = None, /, *, depth: int | None = None) -> Drawing:
         """Return a picture of the net, which a notebook shows.

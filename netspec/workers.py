@@ -10,6 +10,7 @@ from __future__ import annotations
 import _thread
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Generic, TypeVar
@@ -62,12 +63,17 @@ class Workers:
     def __init__(self, count: int) -> None:
         """Begin with no thread, and start up to `count` of them as calls are asked for."""
         self._count = count
-        self._started = 0
-        self._asked: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._ended: list[None] = []
-        self._told: SimpleQueue[None] = SimpleQueue()
-        self._is_closed = False
+        self._started: list[int] = []
+        self._calls = _Calls()
         self._process = os.getpid()
+
+    def __del__(self) -> None:
+        """End the threads where an interrupt came before `close` had begun."""
+        calls: _Calls | None = self.__dict__.get(
+            "_calls"
+        )  # one may have come before there were any
+        if calls is not None:
+            calls.end()
 
     def __enter__(self) -> Workers:
         """Return the workers."""
@@ -94,41 +100,58 @@ class Workers:
             else:
                 answer.give(value, None)
 
-        if self._started < self._count:
+        if len(self._started) < self._count:
             self._start()
         if self._started:
-            self._asked.put(call)
+            self._calls.asked.put(call)
         else:
             call()
         return answer
 
     def close(self) -> None:
         """Leave out what is not begun, and wait for the rest."""
-        self._is_closed = True
-        self._asked.put(None)
+        calls = self._calls
+        calls.end()
         if os.getpid() != self._process:  # a fork has none of the threads
             return
         interrupt: BaseException | None = None
-        while len(self._ended) < self._started:
+        while len(calls.ended) < len(self._started):
             try:
-                self._told.get()
+                calls.told.get()
             except BaseException as error:
                 interrupt = interrupt or error
         if interrupt is not None:
             raise interrupt
 
     def _start(self) -> None:
-        try:
-            _thread.start_new_thread(self._work, ())
-        except RuntimeError:  # the system allows no more threads
-            return
-        self._started += 1
+        # No interrupt arrives within a function that is written in C: what is started is counted.
+        start = map(_thread.start_new_thread, (self._calls.work,), ((),))
+        with suppress(RuntimeError):  # the system allows no more threads
+            self._started.extend(start)
 
-    def _work(self) -> None:
-        while (call := self._asked.get()) is not None:
-            if not self._is_closed:
+
+class _Calls:
+    """What threads share with whoever asks. They do not hold the `Workers`, which end them when they
+    are gone.
+    """
+
+    def __init__(self) -> None:
+        self.asked: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self.ended: list[None] = []
+        self.told: SimpleQueue[None] = SimpleQueue()
+        self.are_over = False
+
+    def end(self) -> None:
+        """Let no thread begin another call."""
+        self.are_over = True
+        self.asked.put(None)
+
+    def work(self) -> None:
+        """Make the calls of one thread."""
+        while (call := self.asked.get()) is not None:
+            if not self.are_over:
                 call()
             del call  # what it holds goes while this thread waits
-        self._asked.put(None)  # for the next thread
-        self._ended.append(None)
-        self._told.put(None)
+        self.asked.put(None)  # for the next thread
+        self.ended.append(None)
+        self.told.put(None)

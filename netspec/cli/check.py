@@ -70,14 +70,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Check every file; the exit code is a failure if any of them fails."""
     from netspec.cli.check_formats.checked_file import CheckedFile
-    from netspec.cli.net_files import left_out, net_files
+    from netspec.cli.net_files import named_files
     from netspec.compiler.driver import Compilation, compile_request
 
     arguments = arguments_of(options)
     required = _requirements(options)
-    files = net_files(options.files)
-    for left in left_out(options.files):
-        tell(left)
+    found = named_files(options.files)
+    files = found.files
+    for note in found.notes:
+        tell(note)
     # All files are fixed before the first is checked: a file that imports another one is checked
     # against the fixed version.
     fixes = {file: _fixes(file, arguments, options) for file in files} if options.fix else {}

@@ -119,11 +119,9 @@ def _ignored(given: list[str]) -> list[str]:
     Raises:
         NetspecError: `usage/diff`.
     """
-    from netspec.compiler.analysis.diff import require_ignorable
+    from netspec.compiler.analysis.diff import ignorable
 
-    names = [name.strip() for each in given for name in each.split(",")]
-    require_ignorable(names)
-    return names
+    return [name for each in given for name in ignorable(each)]
 
 
 def _two_files(

@@ -11,7 +11,7 @@ from typing import Any
 
 from netspec import codes
 from netspec.compiler.driver import Request
-from netspec.compiler.parse import decode_source, read_file
+from netspec.compiler.parse import MAX_FILE_BYTES, decode_source, read_file
 from netspec.diagnostics import NetspecError
 from netspec.files.run_facts import RUN_FACTS
 from netspec.records import record
@@ -38,7 +38,7 @@ class NetFile:
             NetspecError: `file/unreadable`.
         """
         if self.path is None:
-            return sys.stdin.buffer.read()
+            return sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
         return read_file(self.path, self.name)
 
     def request(
@@ -55,35 +55,56 @@ class NetFile:
         return Request(source=source, folder=self.folder, net=net, arguments=arguments or {})
 
 
-def net_files(names: Iterable[str]) -> list[NetFile]:
+@record
+class Named:
+    """What names stand for: the files, and a line for each folder below them that a person may take
+    for a file, or that is not looked into.
+    """
+
+    files: list[NetFile]
+    notes: list[str]
+
+
+def named_files(names: Iterable[str]) -> Named:
     """Return the files that names stand for: `-` is standard input, a folder all `.net` files in it.
 
     Raises:
         NetspecError: `file/no-net` for a folder without any.
     """
     found: dict[str, NetFile] = {}
+    notes: list[str] = []
     for name in names:
         if name == STDIN:
             found[name] = NetFile(_SHOWN_STDIN, folder=Path())
         elif Path(name).is_dir():
-            for path in files_below(Path(name)):
+            for path in files_below(Path(name), notes):
                 found[str(path)] = NetFile(str(path), path)
         else:
             found[name] = NetFile(name, Path(name))
-    return list(found.values())
+    return Named(list(found.values()), notes)
 
 
-def files_below(folder: Path) -> list[Path]:
+def net_files(names: Iterable[str]) -> list[NetFile]:
+    """Return the files that names stand for, see `named_files`."""
+    return named_files(names).files
+
+
+def files_below(folder: Path, notes: list[str] | None = None) -> list[Path]:
     """The `.net` files below a folder, sorted; hidden folders and runs are left out.
+
+    `notes` gets a line for each folder that a person may take for a file, or whose files are not
+    looked for, because it is a link.
 
     Raises:
         NetspecError: `file/no-net` if there are none.
     """
     found: list[Path] = []
+    said = [] if notes is None else notes
     for where, folders, files in os.walk(folder):
         # The nets in a run are records, not sources.
         is_run = RUN_FACTS in files and Path(where) != folder
         folders[:] = [] if is_run else sorted(each for each in folders if each[0] != ".")
+        said += filter(None, (_note(Path(where, each)) for each in folders))
         if not is_run:
             found += [Path(where, each) for each in sorted(files) if each.endswith(".net")]
     if not found:
@@ -91,20 +112,11 @@ def files_below(folder: Path) -> list[Path]:
     return found
 
 
-def left_out(names: Iterable[str]) -> list[str]:
-    """Return a line for each folder, below those among the names, that a person may take for a file, or
-    whose files are not looked for, because it is a link.
-    """
-    found = []
-    for root in names:
-        for where, folders, _ in os.walk(root) if root != STDIN and Path(root).is_dir() else ():
-            folders[:] = sorted(each for each in folders if each[0] != ".")
-            for path in (Path(where, each) for each in folders):
-                if path.is_symlink():
-                    found.append(f"note: {path} is a link to a folder, which is not followed")
-                elif path.suffix == ".net":
-                    found.append(f"note: {path} is a folder, not a file")
-    return found
+def _note(folder: Path) -> str | None:
+    """Return what is to be said of a folder, if anything."""
+    if folder.is_symlink():
+        return f"note: {folder} is a link to a folder, which is not followed"
+    return f"note: {folder} is a folder, not a file" if folder.suffix == ".net" else None
 
 
 def with_endings(text: str, raw: bytes) -> str:

@@ -39,7 +39,7 @@ from netspec.records import record
 # Trying a hint compiles the file again. All trials of a run together may cost as much as compiling
 # this many expressions (about a second). A character of text costs half an expression, and a syntax
 # error `SLIP_COST` expressions.
-MAX_TRIAL_COST = 30_000
+MAX_TRIAL_COST = 20_000
 SLIP_COST = 200
 MAX_TRIALS = 60
 MAX_HINTS = 2

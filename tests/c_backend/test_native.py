@@ -452,6 +452,31 @@ def test_a_compiler_that_refuses_is_an_error_with_its_words(cache, monkeypatch) 
     assert not [*cache.iterdir()]
 
 
+@pytest.mark.parametrize(
+    ("ends", "by"),
+    [
+        ("kill -KILL $$", "Killed"),
+        ("kill -SEGV $$", "Segmentation fault"),
+        ("echo 'gcc: fatal error: Killed signal terminated program cc1' >&2; exit 1", "Killed"),
+        ("echo 'error: unable to execute command: Killed' >&2; exit 254", "Killed"),
+    ],
+)
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_compiler_that_is_killed_has_refused_nothing(
+    cache, tmp_path, monkeypatch, ends: str, by: str, asked: bool
+) -> None:
+    real = c_compiler.require_compiler()[0]
+    script = tmp_path / "compiler"
+    passed = "" if asked and "kill" in ends else f'case "$*" in *-dM*) exec {real} "$@" ;; esac\n'
+    script.write_text(f"#!/bin/sh\n{passed}{ends}\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("CC", str(script))
+    with pytest.raises(netspec.NetspecError, match=f"the C compiler was killed: {by}") as raised:
+        forward()
+    assert raised.value.diagnostics[0].code == "compile/c-failed"
+    assert not cache.exists() or not [*cache.iterdir()]
+
+
 def test_clang_computes_the_same(cache, monkeypatch) -> None:
     if c_compiler.shutil.which("clang") is None:
         pytest.skip("there is no clang")

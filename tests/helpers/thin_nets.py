@@ -144,6 +144,8 @@ def main() -> int:
         sound += 1
         wrong += bool(found)
         print("\n".join(found), end="\n" if found else "")
+        if (seed + 1) % 100 == 0:
+            print(f"up to seed {seed}: {sound} sound, {wrong} differ", flush=True)
     print(f"{sound} nets of {options.nets} are sound; {wrong} differ")
     return wrong > 0
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from netspec import workers
 from netspec.runtime.data.prefetch import prefetched
 from netspec.workers import Workers
 
@@ -125,3 +126,35 @@ def test_a_fork_does_not_wait_for_threads_that_it_has_not() -> None:
         os._exit(7)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
     assert list(ahead) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("at", range(1, 8))
+def test_an_interrupt_in_the_first_lines_of_the_end_leaves_no_thread(at: int) -> None:
+    before = _thread._count()
+    passed = 0
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        nonlocal passed
+        if frame.f_code.co_filename == workers.__file__ and event in ("call", "line"):
+            passed += 1
+            if passed == at:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return trace
+
+    threads = Workers(2)
+    assert [threads.ask(abs, -i).result() for i in (1, 2)] == [1, 2]
+    traced = sys.gettrace()
+    try:
+        sys.settrace(trace)
+        threads.__exit__(None, None, None)
+    except KeyboardInterrupt:
+        assert passed == at
+    finally:
+        sys.settrace(traced)
+    del threads
+    for _ in range(500):
+        if _thread._count() == before:
+            return
+        time.sleep(0.01)
+    raise AssertionError("a thread is left")

@@ -183,6 +183,27 @@ def test_standard_input_is_checked(
     assert "error[file/not-text]: <stdin>" in run("check", "-").err
 
 
+@pytest.mark.parametrize("verb", [("check", "-"), ("fmt", "-"), ("diff", "-", "-")])
+def test_an_endless_standard_input_is_not_read_to_its_end(
+    verb: tuple[str, ...], run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Endless(io.RawIOBase):
+        left = 64 << 20
+
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, into: object) -> int:
+            assert isinstance(into, memoryview)
+            self.left -= len(into)
+            assert self.left > 0, "it goes on reading"
+            into[:] = b"#" * len(into)
+            return len(into)
+
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(Endless())))
+    assert "error[limit/file-size]: <stdin> is larger than" in run(*verb).err
+
+
 # --------------------------------------------------------------------------------------- --strict
 
 

@@ -7,7 +7,7 @@ count, they are matched by what is below and above them in the net (`analysis/st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, replace
 from itertools import zip_longest
@@ -147,16 +147,19 @@ def compare(before: Graph, after: Graph, ignore: AbstractSet[str] = frozenset())
     return GraphDiff(old, new, tuple(changes), frozenset(ignore), same)
 
 
-def require_ignorable(ignore: Sequence[str]) -> None:
-    """Check what shall not be compared.
+def ignorable(given: str | Iterable[str]) -> list[str]:
+    """Return what shall not be compared, of words or of a list with commas.
 
     Raises:
-        NetspecError: `usage/diff`.
+        NetspecError: `usage/diff` for another word.
     """
-    for each in ignore:
+    words = given.split(",") if isinstance(given, str) else given
+    chosen = [word.strip() for word in words if word.strip()]
+    for each in chosen:
         if each not in IGNORABLE:
             message = f"`ignore` takes {' and '.join(map(repr, IGNORABLE))}, not {each!r}"
             raise NetspecError.simple(codes.USAGE_DIFF, message)
+    return chosen
 
 
 # ---------------------------------------------------------------------------------------- matching

@@ -27,6 +27,9 @@ def attribute_order(op: type[Op], values: Sequence[Value], named: Set[str]) -> t
     It is our order, unless the arguments only fit PyTorch's, in which "" is an inferred size.
     """
     ours = tuple(op.attributes())
+    # The names alone decide nearly all calls.
+    if not _names_fit(op, op.torch_order, len(values), frozenset(named)):  # type: ignore[arg-type]
+        return ours
     if _fits(op, ours, values, named) or input_size(op, values, named) is None:
         return ours
     # If an attribute is given twice, the extra name is a more likely mistake than an extra size, as
@@ -56,13 +59,17 @@ def input_size(op: type[Op], values: Sequence[Value], named: Set[str]) -> int | 
 
 def _fits(op: type[Op], order: Sequence[str], values: Sequence[Value], named: Set[str]) -> bool:
     """Whether positional arguments can belong to these attributes, in this order."""
-    given = {*order[: len(values)], *named}
-    return (
-        len(values) <= len(order)
-        and _needed(op) <= given
-        and not set(order[: len(values)]).intersection(named)
-        and all(_takes(op, *pair) for pair in zip(order, values, strict=False))
-    )
+    is_possible = _names_fit(op, tuple(order), len(values), frozenset(named))  # type: ignore[arg-type]
+    return is_possible and all(_takes(op, *pair) for pair in zip(order, values, strict=False))
+
+
+@functools.lru_cache(1_000)
+def _names_fit(op: type[Op], order: tuple[str, ...], count: int, named: frozenset[str]) -> bool:
+    """Whether so many positional arguments give all that is needed, and nothing twice, whatever they
+    are.
+    """
+    first = order[:count]
+    return count <= len(order) and _needed(op) <= {*first, *named} and named.isdisjoint(first)
 
 
 def _takes(op: type[Op], name: str, value: Value) -> bool:

@@ -15,7 +15,7 @@ from netspec.compiler.c_backend.emit import COptions, CSource, c_source
 from netspec.compiler.c_backend.train_file import TrainOptions, ordered, sampled, train_source
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.numpy_backend.pipeline import make_plan
-from netspec.runtime.engine.native.c_compiler import refused, require_compiler
+from netspec.runtime.engine.native.c_compiler import failed, require_compiler
 from netspec.tools.agreement.case import Trial
 from netspec.tools.agreement.numpy_trace import stored
 from netspec.tools.agreement.quantities import LOSS, Array, Item, Trace
@@ -134,10 +134,11 @@ def _built(source: CSource, folder: Path) -> Path:
     text.write_text(source.text, "ascii")
     command = [*require_compiler(), "-std=c99", "-O1", "-shared", "-fPIC", str(text)]
     done = subprocess.run(
-        [*command, "-o", str(library), "-lm"], capture_output=True, text=True, check=False
-    )
+        [*command, "-o", str(library), "-lm"],
+        capture_output=True, encoding="utf-8", errors="replace", check=False,
+    )  # fmt: skip
     if done.returncode:
-        raise refused(done.stderr)
+        raise failed(done.returncode, done.stderr)
     return library
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -108,22 +109,36 @@ class CCompiler:
         given = [*_FLAGS, kind, *self.flags, str(source), "-o", str(target), *more]
         done = _run((*self.command, *given))
         if done.returncode:
-            raise refused(done.stderr)
+            raise failed(done.returncode, done.stderr)
 
 
-def refused(said: str) -> NetspecError:
-    """Return the error for a file that a compiler refuses, with its words."""
+def failed(code: int, said: str) -> NetspecError:
+    """Return the error for a compiler that refuses a file, with its words, or that was killed."""
+    if (by := _killed(code, said)) is not None:
+        return NetspecError.simple(
+            codes.COMPILE_C_FAILED, f"the C compiler was killed: {by}",
+            "whoever ended it, or too little memory, is the cause, not the file",
+        )  # fmt: skip
     lines = said.strip().splitlines()
     first = next((line for line in lines if "error" in line), lines[0] if lines else "")
     message = "the C compiler refuses the file" + (f": {first}" if first else "")
     return NetspecError.simple(codes.COMPILE_C_FAILED, message, "please report it")
 
 
+def _killed(code: int, said: str) -> str | None:
+    """Return the signal that ended a compiler, or a program that it started; None if none did."""
+    if code < 0:
+        return signal.strsignal(-code) or f"signal {-code}"
+    found = re.search(r"error: (\w.*?) signal terminated|unable to execute command: (.+)", said)
+    return (found[1] or found[2]).strip() if found else None
+
+
 def this_compiler() -> CCompiler:
     """Return the compiler to use.
 
     Raises:
-        NetspecError: `compile/no-compiler`, also if what `CC` names is none.
+        NetspecError: `compile/no-compiler`, also if what `CC` names is none; `compile/c-failed` if it
+            was killed.
     """
     return _asked(require_compiler(), _words("CFLAGS"))
 
@@ -138,6 +153,8 @@ def _asked(command: tuple[str, ...], more: tuple[str, ...]) -> CCompiler:
         if done.returncode == 0:
             return CCompiler(command, both, done.stdout)
         said = done.stderr or done.stdout
+        if done.returncode < 0:
+            raise failed(done.returncode, said)
     lines = said.strip().splitlines()
     shown = " ".join(command) + (f": {lines[0]}" if lines else "")
     raise _no_compiler(f"this is no C compiler: {shown}")
