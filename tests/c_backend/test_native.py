@@ -17,7 +17,7 @@ import pytest
 import netspec
 from netspec.compiler.c_backend import program_file
 from netspec.kernels import parallel
-from netspec.runtime.engine.native import c_compiler, code, library_cache
+from netspec.runtime.engine.native import c_compiler, code, library_cache, prepared
 from netspec.runtime.engine.native.require import require_c
 from tests.c_backend.test_c_training import DROPS, MANY, MORE, NET
 from tests.helpers.errors import fails
@@ -98,6 +98,29 @@ net Edges(classes = 3) {
     output (y -> flatten, z -> flatten) -> concat -> linear(21) -> relu -> linear(classes)
 }
 """
+
+
+LARGE = "net Large { input image: [2, 40, 40]\n output image -> conv(3, 3) -> relu -> flatten }"
+VIEW = "net View { input image: [2, 40, 40]\n output image -> flatten }"
+
+
+@pytest.mark.parametrize("text", [LARGE, VIEW], ids=["computed", "view"])
+def test_a_predictor_reads_large_inputs_where_they_are(text) -> None:
+    """Whether or not their numbers follow each other and are aligned, and whichever came before."""
+    numpy, native = (model.predictor() for model in both(text, "float32"))
+    rng = np.random.default_rng(0)
+    plain = rng.standard_normal((4, 2, 40, 40)).astype("f")
+    apart = rng.standard_normal((4, 40, 40, 2)).astype("f").transpose(0, 3, 1, 2)
+    odd = np.frombuffer(
+        b"." + rng.standard_normal(plain.shape).astype("f").tobytes(), "f", offset=1
+    )
+    odd = odd.reshape(plain.shape)
+    assert not apart.flags.c_contiguous
+    assert not odd.flags.aligned
+    assert plain.nbytes > prepared.COPIED
+    found = [native(x) for x in (plain, apart, plain, odd, plain, plain + 1)]
+    expected = [numpy(x) for x in (plain, apart, plain, odd, plain, plain + 1)]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from netspec.compiler.numpy_backend.memory_use import ALIGNMENT
 from netspec.compiler.numpy_backend.passes.plan_memory import MemoryPlan
 from netspec.kernels import parallel
 from netspec.runtime.engine.code import Code
+from netspec.runtime.engine.native.prepared import Prepared
 from netspec.runtime.engine.recent import Recent
 from netspec.runtime.engine.record.replay import Replay
 
@@ -34,7 +35,7 @@ class Buffers(dict[str, Array]):
         arena: the array that the others are parts of.
         scratch: working memory of the kernels.
         replays: by function of the program.
-        tables: where the arrays of machine code are, by function, with these arrays.
+        prepared: calls of machine code on these arrays, by function.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class Buffers(dict[str, Array]):
         self.outside = outside
         self.arena, self.scratch = arena, scratch
         self.replays = {"forward": Replay(), "backward": Replay()}
-        self.tables: dict[str, tuple[Sequence[Array | None], object]] = {}
+        self.prepared: dict[str, Prepared] = {}
         self._make = make
 
     def __missing__(self, name: str) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,29 @@ __all__ = ["Program", "make_plan", "run_passes"]
 Array = NDArray[Any]
 
 
+class Ready(Protocol):
+    """A forward pass that is ready to run again and again, in one thread at a time."""
+
+    run: Callable[[], None]
+
+    def give(self, name: str, array: Array) -> None:
+        """Have it read an input from an array of the right type and shape, which stays until it has
+        run, or from a copy.
+        """
+        ...
+
+
+class _Ready:
+    """What runs on inputs that are copied into its buffers."""
+
+    def __init__(self, run: Callable[[], None], buffers: Buffers) -> None:
+        self.run, self._buffers = run, buffers
+
+    def give(self, name: str, array: Array) -> None:
+        """See `Ready`."""
+        self._buffers[name][...] = array
+
+
 class Program:
     """Runs a plan for any batch size.
 
@@ -40,7 +63,6 @@ class Program:
         choose, make: see `Codes`.
         replays: if the program is run repeatedly on the same arrays, repeat only the NumPy calls of
             the kernels, which is faster and gives the same bits; see `Replay`.
-        records: whether its code consists of NumPy calls, so that these can be recorded.
     """
 
     def __init__(
@@ -53,12 +75,10 @@ class Program:
         choose: Choose = as_planned,
         make: Callable[[Graph, Plan, Plan | None], Code] = Code,
         replays: bool = False,
-        records: bool = True,
     ) -> None:
         self.plan = plan
         self.dtype = dtype
         self._replays = replays
-        self._records = records
         self._codes = Codes(graph, plan, steps, dtype, choose, make)
         self._own = self.new_memory()
         self._free = [self._own]
@@ -120,19 +140,18 @@ class Program:
         self._run("backward", buffers, (parameters, gradients))
 
     def _run(self, part: str, buffers: Buffers, others: tuple[Mapping[str, Array], ...]) -> None:
-        if not self._records:  # neither NumPy nor its BLAS computes, and to set them up takes time
-            buffers.code.functions[part](buffers, *others, buffers.scratch)
-            return
         with parallel.one_blas_thread(), as_ieee():
             self._replayed(part, buffers, others)
+
+    def ready(self, buffers: Buffers, parameters: Mapping[str, Array]) -> Ready:
+        """Return `forward` for these arrays, which stay."""
+        return _Ready(partial(self.forward, buffers, parameters), buffers)
 
     def record(self, buffers: Buffers, parameters: Mapping[str, Array]) -> Recording | None:
         """Record the NumPy calls of `forward` for the outputs, with the parameters taken as constants.
 
         Returns None if the calls might not be the same for every input, or there are none.
         """
-        if not self._records:
-            return None
         with Recorder(fold=True) as recorder:
             known = {name: recorder.array(a, constant=True) for name, a in parameters.items()}
             bound = _recorded(recorder, buffers)

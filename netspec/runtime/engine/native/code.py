@@ -25,6 +25,7 @@ from netspec.runtime.engine.code import Code
 from netspec.runtime.engine.memory import REMEMBERED, Buffers, layout
 from netspec.runtime.engine.native.library_cache import library
 from netspec.runtime.engine.native.pool import Pass, members
+from netspec.runtime.engine.native.prepared import Prepared, ReadyForward
 from netspec.runtime.engine.program import Program
 from netspec.runtime.engine.recent import Recent
 
@@ -73,7 +74,24 @@ def native_program(
         plan = dataclasses.replace(plan, forward=tuple(steps))
     plan = with_ends(plan, takes=takes_ends)
     source = program_source(graph, plan, constants, dtype)
-    return Program(graph, plan, dtype, make=partial(NativeCode, source=source), records=False)
+    return NativeProgram(graph, plan, dtype, make=partial(NativeCode, source=source))
+
+
+class NativeProgram(Program):
+    """A program whose codes are `NativeCode`: neither NumPy nor its BLAS computes, and to set these up
+    takes time.
+    """
+
+    def record(self, buffers: Buffers, parameters: Mapping[str, Array]) -> None:
+        """Return None: there are no NumPy calls to record."""
+
+    def ready(self, buffers: Buffers, parameters: Mapping[str, Array]) -> ReadyForward:
+        """See `Program`."""
+        assert isinstance(buffers.code, NativeCode)
+        return buffers.code.ready(buffers, parameters)
+
+    def _run(self, part: str, buffers: Buffers, others: tuple[Mapping[str, Array], ...]) -> None:
+        buffers.code.functions[part](buffers, *others, buffers.scratch)
 
 
 class NativeCode(Code):
@@ -96,6 +114,7 @@ class NativeCode(Code):
         kind = "double" if source.weights.itemsize == 8 else "float"
         first = f"#define REAL {kind}\n"
         found = library(first + source.text, [first + part for part in source.apart])
+        self._passes: dict[str, Pass] = {}
         self._counters = {p.name for p in graph.parameters.values() if p.role == "counter"}
         self.functions = {
             **self.functions,
@@ -125,7 +144,7 @@ class NativeCode(Code):
     def _pass(self, found: ctypes.CDLL, part: str, steps: Sequence[Step]) -> Callable[..., None]:
         if not steps:
             return lambda *_: None
-        native = Pass(found, FUNCTIONS[part])
+        self._passes[part] = Pass(found, FUNCTIONS[part])
         counted = [
             each.name
             for step in steps
@@ -137,9 +156,7 @@ class NativeCode(Code):
         def run(buffers: Buffers, *others: Any) -> None:
             """Run the pass, as the function of a NumPy program does, with the same arguments."""
             named = others[:-1]  # the scratch memory is that of the buffers
-            table = self._table(part, buffers, named)
-            batch, apart = buffers.batch, self._layout(buffers).size
-            native.run(table, batch, buffers.part, apart, self._members(buffers))
+            self._prepared(part, buffers, named).run()
             for name in counted:
                 named[0][name][...] += 1
             for view, root in views:
@@ -169,24 +186,49 @@ class NativeCode(Code):
                 roots[step.output] = roots.get(step.source, step.source)
         return [(each, roots[each]) for each in self.plan.external() if each in roots]
 
-    def _table(self, part: str, buffers: Buffers, named: Sequence[Mapping[str, Array]]) -> object:
-        """Return the places of all operands, in the order of the source.
+    def ready(self, buffers: Buffers, parameters: Mapping[str, Array]) -> ReadyForward:
+        """Return the forward pass for these arrays, which stay, in evaluation mode."""
+        self.functions["forward"](buffers, parameters, buffers.scratch)  # it makes views of arrays
+        prepared = self._prepare("forward", buffers, (parameters,))
+        return ReadyForward(prepared, self._given(), buffers)
 
-        To ask for them takes as long as a small layer: they are kept while the arrays are the same.
-        """
-        arrays = [self._array(operand, buffers, named) for _, operand in self._apart]
-        kept = buffers.tables.get(part)
-        if kept is not None and all(a is b for a, b in zip(kept[0], arrays, strict=True)):
-            return kept[1]
+    def _given(self) -> dict[str, int]:
+        """Return where the pointers to inputs are that nobody reads but the forward pass."""
+        roots = {root for _, root in self._views(self.plan.forward)}
+        kept = roots.union(self.plan.outputs.values())
+        names = {buffer.name for buffer in self.plan.inputs.values() if buffer not in kept}
+        apart = ((i, each) for i, each in self._apart if isinstance(each, Buffer))
+        return {each.name: i for i, each in apart if each.name in names}
+
+    def _prepared(
+        self, part: str, buffers: Buffers, named: Sequence[Mapping[str, Array]]
+    ) -> Prepared:
+        """Return a call of a pass, which is kept while the arrays are the same."""
+        kept = buffers.prepared.get(part)
+        if kept is not None and kept.is_for(self._arrays(buffers, named), self._members(buffers)):
+            return kept
+        made = buffers.prepared[part] = self._prepare(part, buffers, named)
+        return made
+
+    def _prepare(
+        self, part: str, buffers: Buffers, named: Sequence[Mapping[str, Array]]
+    ) -> Prepared:
+        """Return a new call of a pass, with the places of all operands in the order of the source."""
+        arrays, members = self._arrays(buffers, named), self._members(buffers)
         table = np.zeros(len(self._native.operands) + 2, np.uintp)
         table[self._in_arena] = buffers.arena.ctypes.data + self._layout(buffers).offsets
         for (i, _), array in zip(self._apart, arrays, strict=True):
             if array is not None:
                 table[i] = self._place(array)
         table[-2:] = buffers.scratch.ctypes.data, self._native.weights.ctypes.data
-        given = table.ctypes.data_as(ctypes.c_void_p)  # it keeps the table
-        buffers.tables[part] = arrays, given
-        return given
+        at = table.ctypes.data_as(ctypes.c_void_p)  # it keeps the table
+        apart = self._layout(buffers).size
+        run = self._passes[part].call(at, buffers.batch, buffers.part, apart, members)
+        return Prepared(arrays, members, table, run)
+
+    def _arrays(self, buffers: Buffers, named: Sequence[Mapping[str, Array]]) -> list[Array | None]:
+        """Return the arrays of the operands that are not in the arena."""
+        return [self._array(operand, buffers, named) for _, operand in self._apart]
 
     @staticmethod
     def _array(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 from netspec.compiler.c_backend.library import pool
 from netspec.diagnostics import NetspecError
@@ -27,25 +27,27 @@ def members() -> int:
     return min(parallel.threads(), parallel.available(), MOST)
 
 
-_OF_CALL = (ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_longlong)
-
-
 class Pass:
     """A function of a library that is a `Pass` of `library/engine/team.h`."""
 
     def __init__(self, found: ctypes.CDLL, name: str) -> None:
         self._function = found[name]  # unlike an attribute, an object of its own
         self._function.restype = None
-        self._function.argtypes = (*_OF_CALL, ctypes.c_void_p, ctypes.c_int)
         self._address = ctypes.cast(self._function, ctypes.c_void_p)
 
-    def run(self, table: object, batch: int, part: int, apart: int, threads: int) -> None:
-        """Run it in this thread, with others up to so many. No interrupt ends it."""
+    def call(
+        self, table: ctypes.c_void_p, batch: int, part: int, apart: int, threads: int
+    ) -> Callable[[], None]:
+        """Return what runs it in the thread of the caller, with others up to so many. No interrupt ends
+        a run.
+
+        Its arguments are converted here, because that takes as long as a small layer.
+        """
+        given = (table, ctypes.c_int(batch), ctypes.c_int(part), ctypes.c_longlong(apart))
         shared = _shared() if threads > 1 else None
         if shared is None:
-            self._function(table, batch, part, apart, None, 0)
-        else:
-            shared(self._address, table, batch, part, apart, threads)
+            return partial(self._function, *given, None, ctypes.c_int(0))
+        return partial(shared, self._address, *given, ctypes.c_int(threads))
 
 
 @cache
@@ -56,5 +58,4 @@ def _shared() -> Callable[..., None] | None:
     except NetspecError:
         return None
     run.restype = None
-    run.argtypes = (ctypes.c_void_p, *_OF_CALL, ctypes.c_int)
     return run
