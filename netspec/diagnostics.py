@@ -462,6 +462,10 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
+# So many wrong names of a list are told; the message of each shows the list.
+MOST_WRONG_NAMES = 20
+
+
 def located_names(text: str, where: str) -> Iterator[tuple[str, Span]]:
     """Yield the names in a list with commas, each with its place in the text, which `where` names."""
     typed, start = Source(where, text), 0

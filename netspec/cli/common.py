@@ -250,7 +250,8 @@ def emit_piece(text: str) -> None:
 def emit_text(text: str) -> None:
     """Print the contents of a file unchanged, except for characters that a terminal would obey."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8", newline="\n")
+        # An encoding that is given sets what `main` chose for errors back to `strict`.
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", newline="\n")
     if text:
         _print(printable_lines(text) if sys.stdout.isatty() else text)
 

@@ -10,6 +10,7 @@ from netspec.cli import OK
 from netspec.cli.common import add_color_option, emit
 from netspec.cli.output_place import add_force_option, check_output
 from netspec.diagnostics import NetspecError
+from netspec.text.printable import as_utf8
 
 _CURVES, _FILTERS = Path("curves.png"), Path("filters.png")
 _NUMBERS = ".csv"
@@ -69,7 +70,7 @@ def _draw_curves(options: argparse.Namespace) -> int:
         what, bands = bands_of(runs, options.what)
         if is_csv:
             with told_plainly(path):
-                write_output(path, bands_csv(what, bands).encode())
+                write_output(path, as_utf8(bands_csv(what, bands)).encode())
         else:
             draw_bands(what, bands, path, log=options.log)
     else:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from netspec import codes
 from netspec.compiler.elaborate.body import Body
-from netspec.compiler.elaborate.net_builder import Assembly
+from netspec.compiler.elaborate.net_builder import Assembly, StopBuildingError
 from netspec.compiler.ir.initializers import RULES
 from netspec.compiler.parse import parse
 from netspec.compiler.parse.loader import Module
@@ -149,7 +149,20 @@ def _evaluate(wrapped: Source, expression: syntax.Expr) -> Any:
     body = Body(Assembly(sink), Module(wrapped))
     for word in _words(expression):
         body.scope.bind(word.id, word.id, word.span)
-    value = body.evaluator.constant(expression, "a setting")
+    return sound(sink, lambda: body.evaluator.constant(expression, "a setting"))
+
+
+def sound(sink: DiagnosticSink, evaluate: Callable[[], _T]) -> _T:
+    """Return what a function gives that reports its errors to a sink.
+
+    Raises:
+        NetspecError: with these errors, such as a limit at which it stopped.
+    """
+    try:
+        value = evaluate()
+    except StopBuildingError:
+        sink.raise_if_errors()
+        raise
     sink.raise_if_errors()
     return value
 

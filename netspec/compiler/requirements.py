@@ -17,10 +17,11 @@ from netspec.compiler.ir.constants import Constant
 from netspec.compiler.ir.graph import Graph, Node, Shape, show_shape
 from netspec.compiler.ir.receptive_field import extend, field_of_input
 from netspec.compiler.ops import registry
-from netspec.compiler.overrides import parse_expression
+from netspec.compiler.overrides import parse_expression, sound
 from netspec.compiler.parse.loader import Module
 from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import (
+    MOST_WRONG_NAMES,
     Code,
     Diagnostic,
     DiagnosticSink,
@@ -30,6 +31,7 @@ from netspec.diagnostics import (
     Span,
     located_names,
     plural,
+    quoted,
     suggest,
 )
 from netspec.records import record
@@ -40,7 +42,8 @@ ASSERT_NAME, FORBID_NAME = "--assert", "--forbid"
 Sizes = tuple[int | str, ...]
 """A shape without the batch; a word stands for any size."""
 
-_SIZE = re.compile(r"[1-9][0-9]*|[A-Za-z_][A-Za-z0-9_]*")
+# As many digits as the largest sizes have.
+_SIZE = re.compile(r"[1-9][0-9]{0,30}|[A-Za-z_][A-Za-z0-9_]*")
 
 
 @record
@@ -62,7 +65,7 @@ def forbidden_ops(lists: Iterable[str]) -> frozenset[str]:
     """Return the ops that lists with commas name.
 
     Raises:
-        NetspecError: `require/op`, with every name that is no op.
+        NetspecError: `require/op`, with the names that are no op, `MOST_WRONG_NAMES` of a list at most.
     """
     known, found, wrong = registry(), set(), []
     for text in lists:
@@ -74,6 +77,8 @@ def forbidden_ops(lists: Iterable[str]) -> frozenset[str]:
             hints = (Hint(f"did you mean `{meant}`?"),) if meant else ()
             message = f"there is no layer `{name}`" if name else "the name of a layer is missing"
             wrong.append(Diagnostic(codes.REQUIRE_OP, message, span, hints=hints))
+            if len(wrong) == MOST_WRONG_NAMES:
+                break
     if wrong:
         raise NetspecError(wrong)
     return frozenset(found)
@@ -87,7 +92,7 @@ def sizes(text: str, option: str) -> Sizes:
     """
     parts = [part.strip() for part in text.strip().removeprefix("[").removesuffix("]").split(",")]
     if not all(map(_SIZE.fullmatch, parts)):
-        message = f"{option} takes sizes such as 1,8,8 or 3,_,_, not {text!r}"
+        message = f"{option} takes sizes such as 1,8,8 or 3,_,_, not {quoted(text)}"
         raise NetspecError.simple(codes.REQUIRE_SHAPE, message)
     return tuple(int(part) if part[0].isdigit() else part for part in parts)
 
@@ -150,8 +155,7 @@ def _evaluated(text: str, known: Mapping[str, Constant]) -> tuple[object, set[st
         body = Body(Assembly(sink), Module(wrapped))
         for name, fact in known.items():
             body.scope.bind(name, fact, expression.span)
-        answer = body.evaluator.condition(expression)
-        sink.raise_if_errors()
+        answer = sound(sink, lambda: body.evaluator.condition(expression))
         used = syntax.parts(expression, syntax.NAMING)
         return answer, {part.id for part in used if isinstance(part, syntax.Name)}
 

@@ -25,3 +25,8 @@ def printable(text: str) -> str:
 def printable_lines(text: str) -> str:
     """Return lines of text: line ends and tabs are kept, other unprintable characters become escapes."""
     return _NOT_PLAIN.sub(lambda found: printable(found.group()), text)
+
+
+def as_utf8(text: str) -> str:
+    """Return a text that UTF-8 can hold: what it cannot (a name that is no text) becomes escapes."""
+    return text.encode(errors="backslashreplace").decode()

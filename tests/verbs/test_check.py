@@ -331,3 +331,35 @@ def test_a_fixed_file_checks_no_worse(path: Path, seed: int) -> None:
         assert [d.message for d in after.errors] == [d.message for d in done.result.errors]
         assert not done.fixes or is_better(after, before, warnings=False)
         assert bool(done.fixes) == (done.text != mutation.apply(text))
+
+
+# More work than a text may ask for, each in another way.
+MUCH = {
+    "ranges": " and ".join(["range(99999) == range(99999)"] * 300),
+    "lists": " and ".join(["[1.5] * 99999 == [1.5] * 99999"] * 300),
+    "sums": " and ".join(["sum([1.5] * 99999) > 1"] * 500),
+}
+
+
+@pytest.mark.parametrize("name", MUCH)
+def test_options_have_the_limits_of_a_file(name: str, run: Run, write: Write) -> None:
+    net = write("net A(a = true) { input x: [4]\n output x -> linear(3) }")
+    for option in ("--assert", "--set"):
+        text = MUCH[name] if option == "--assert" else f"a={MUCH[name]}"
+        finished = run("check", net, option, text)
+        assert finished.code == 2, finished.err[-500:]
+        assert finished.err.startswith("error[limit/"), finished.err[:500]
+
+
+def test_lists_of_wrong_names_and_long_numbers_are_told_in_short(run: Run, write: Write) -> None:
+    net = write("net A(a = true) { input x: [4]\n output x -> linear(3) }")
+    for verb, option in (("check", "--forbid"), ("summarize", "--columns")):
+        finished = run(verb, net, option, "1," * 30_000)
+        assert finished.code == 2
+        assert len(finished.err) < 20_000
+    for option in ("--input", "--output"):
+        for sizes in ("9" * 10_000, "1,2," + "9" * 10_000, "_," * 10_000 + "?"):
+            finished = run("check", net, option, sizes)
+            assert finished.code == 2
+            assert finished.err.startswith("error[require/shape]")
+            assert len(finished.err) < 500

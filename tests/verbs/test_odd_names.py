@@ -78,12 +78,34 @@ def test_a_run_and_its_data_may_have_names_that_are_no_text(run: Run, place) -> 
     assert run("train", "--resume", out, "--epochs", "2", "--quiet").code == 0
     assert run("eval", out).code == 0
     assert run("runs", out).code == 0
+    assert run("runs", out, "--format", "csv").code == 0
+    assert run("plot", out, "-o", f"{BYTES}.csv").code == 0
+    assert "udcff" in (place / f"{BYTES}.csv").read_text("utf-8")
     recipe = place / out / "recipe.toml"
     again = run("train", f"{BYTES}.net", "--recipe", recipe, "--data", f"{BYTES}/", "--out", "none")
     assert again.code == 0, again.err
     if pytest.importorskip("matplotlib"):
         (place / out).rename(place / f"{BYTES} $a $\\frac$")
         assert run("plot", f"{BYTES} $a $\\frac$", "-o", "p.svg").code == 0
+
+
+def test_files_that_are_written_say_of_names_that_are_no_text_what_they_can(
+    run: Run, place
+) -> None:
+    try:
+        (place / f"{BYTES}.net").write_text(NET.replace("linear(", "linear( "))
+    except OSError:
+        pytest.skip("this system has texts as names alone")
+    changes = run("fmt", "--diff", f"{BYTES}.net")
+    assert changes.code == 0, changes.err
+    assert "dcff" in changes.out
+    if pytest.importorskip("onnx"):
+        made = run("compile", f"{BYTES}.net", "--target", "onnx", "-o", "x.onnx")
+        assert made.code == 0, made.err
+        assert b"udcff" in (place / "x.onnx").read_bytes()
+    pytest.importorskip("tensorboard")
+    named = run("train", f"{BYTES}.net", *SHORT, "--out", BYTES, "--tensorboard")
+    assert named.code == 0, named.err
 
 
 @pytest.mark.parametrize("text", ["a\0b", "\ud800", ""])

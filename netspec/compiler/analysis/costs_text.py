@@ -10,7 +10,14 @@ from netspec import codes
 from netspec.compiler.analysis.costs import LayerSummary, Summary
 from netspec.compiler.ir.graph import show_shape
 from netspec.compiler.ir.sizes import Size
-from netspec.diagnostics import Diagnostic, Hint, NetspecError, located_names, suggest
+from netspec.diagnostics import (
+    MOST_WRONG_NAMES,
+    Diagnostic,
+    Hint,
+    NetspecError,
+    located_names,
+    suggest,
+)
 from netspec.records import record
 from netspec.text import html, table
 
@@ -97,7 +104,7 @@ def chosen_columns(text: str, where: str) -> tuple[str, ...]:
         where: what diagnostics are located in.
 
     Raises:
-        NetspecError: `usage/column`, with every name that is wrong.
+        NetspecError: `usage/column`, with the names that are wrong, `MOST_WRONG_NAMES` at most.
     """
     if text.strip() == "all":
         return tuple(COLUMNS)
@@ -109,6 +116,8 @@ def chosen_columns(text: str, where: str) -> tuple[str, ...]:
             hints = ([Hint(f"did you mean `{meant}`?")] if meant else []) + [Hint(known)]
             message = f"there is no column `{name}`" if name else "the name of a column is missing"
             wrong.append(Diagnostic(codes.USAGE_COLUMN, message, span, hints=tuple(hints)))
+            if len(wrong) == MOST_WRONG_NAMES:
+                break
         names.append(name)
     if wrong:
         raise NetspecError(wrong)

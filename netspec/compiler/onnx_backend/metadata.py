@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from netspec.compiler.ir.graph import Graph, Node
 from netspec.diagnostics import Frame, Source, Span
+from netspec.text.printable import as_utf8
 
 LOCATION = "netspec.location"
 
@@ -42,7 +43,7 @@ def _placed(scopes: Sequence[tuple[str, str]], span: Span | None) -> dict[str, s
 
 def place_metadata(span: Span) -> dict[str, str]:
     """Return where something is written."""
-    return {LOCATION: f"{span.source.file_name}:{span.line}"}
+    return {LOCATION: as_utf8(f"{span.source.file_name}:{span.line}")}
 
 
 def source_hash(graph: Graph) -> str:

@@ -241,10 +241,14 @@ def is_same(before: Any, now: Any) -> bool:
     return bool(plain(before) == plain(now)) and type(plain(before)) is type(plain(now))
 
 
+# So much of a value is shown, in items and in characters.
+_SHOWN = 80
+
+
 def shown(value: Any) -> str:
     """Format a value of an option for a message."""
     if value is None:
         return "nothing"
     if isinstance(value, list | tuple):
-        return ",".join(map(str, value)) or "nothing"
-    return str(value)[:80]
+        value = ",".join(map(str, value[:_SHOWN])) or "nothing"
+    return str(value)[:_SHOWN]

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from netspec import codes
-from netspec.diagnostics import Diagnostic, Hint, NetspecError
+from netspec.diagnostics import Diagnostic, Hint, NetspecError, quoted
 from netspec.files.regular_file import kind_of, read_regular
 from netspec.files.run_facts import RUN_FACTS
 from netspec.runtime.runs.folder import LOG, MAX_FACTS, check_place, make_run
@@ -79,7 +79,7 @@ class SweepFolder:
             raise NetspecError([
                 Diagnostic(
                     codes.RUN_FIXED,
-                    f"{self.path} is a sweep with another `{name}`: {shown(before.get(name))},"
+                    f"{self.path} is a sweep with another {quoted(name)}: {shown(before.get(name))},"
                     f" not {shown(facts.get(name))}",
                     hints=(Hint("start another sweep: --out DIR"),),
                 )

@@ -73,7 +73,7 @@ class InMlflow:
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", "netspec")
         experiment = self._client.get_experiment_by_name(name)
         number = experiment.experiment_id if experiment else self._client.create_experiment(name)
-        run = str(self._client.create_run(number, run_name=folder.name).info.run_id)
+        run = str(self._client.create_run(number, run_name=plain(folder.name)).info.run_id)
         params = [
             Param(option, str(plain(value))[:_LONGEST])
             for option, value in choices.items()

@@ -48,7 +48,7 @@ class InWandb:
 
         name = known_as(folder, NAME) or secrets.token_hex(8)
         self._run = wandb.init(
-            project=os.environ.get("WANDB_PROJECT", "netspec"), id=name, name=folder.name,
+            project=os.environ.get("WANDB_PROJECT", "netspec"), id=name, name=plain(folder.name),
             dir=str(folder), resume="allow", reinit="create_new",
             config={option: plain(value) for option, value in choices.items()},
             settings=wandb.Settings(console="off", silent=True, save_code=False),

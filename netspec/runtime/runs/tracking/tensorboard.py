@@ -74,7 +74,7 @@ class Events:
         from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 
         known = {option: plain(value) for option, value in choices.items() if value is not None}
-        self._add(step, summary=hparams_pb(known, trial_id=name))
+        self._add(step, summary=hparams_pb(known, trial_id=plain(name)))
         if graph is not None:
             self._add(step, graph_def=graph_def(graph))
         self.flush()

@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 from netspec.files.regular_file import kind_of, read_regular
 from netspec.runtime.runs.metrics import key_of
 from netspec.runtime.weights.atomic_write import told_plainly, write_durably
+from netspec.text.printable import as_utf8
 
 _LOG = logging.getLogger(__name__)
 
@@ -70,10 +71,12 @@ def curves(line: Mapping[str, Any]) -> dict[str, float]:
 
 
 def plain(value: Any) -> Any:
-    """Convert a value of an option for a table of choices: a number, a bool or a text."""
+    """Convert a value of an option for a table of choices: a number, a bool or a text in UTF-8."""
     if isinstance(value, Mapping):
-        return ",".join(f"{name}={item}" for name, item in value.items())
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
+        value = ",".join(f"{name}={item}" for name, item in value.items())
+    if isinstance(value, list | tuple):
+        value = ",".join(map(str, value))
+    return as_utf8(value) if isinstance(value, str) else value
 
 
 class Lenient:
