@@ -179,6 +179,32 @@ def test_schedules(backend: str, case: str) -> None:
     )  # fmt: skip
 
 
+# What follows a rise over one epoch of ten steps; see `rates_of_run`.
+BEHIND_A_RISE = {
+    "cosine": (
+        {"minimum": 0.001}, lambda o: schedules.CosineAnnealingLR(o, STEPS - 10, 0.001),
+    ),
+    "linear": ({}, lambda o: schedules.LinearLR(o, 1.0, 0.0, STEPS - 10)),
+    "step": ({"every": 2, "gamma": 0.3}, lambda o: schedules.StepLR(o, 20, 0.3)),
+    "constant": ({}, lambda o: schedules.ConstantLR(o, 1.0)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
+@pytest.mark.parametrize("name", BEHIND_A_RISE)
+def test_a_warm_up_in_front_of_a_schedule(backend: str, name: str) -> None:
+    own, behind = BEHIND_A_RISE[name]
+
+    def theirs(optimizer: Any) -> Any:
+        rise = schedules.LinearLR(optimizer, 1 / 10, 1.0, total_iters=9)
+        return schedules.SequentialLR(optimizer, [rise, behind(optimizer)], [10])
+
+    held_against(
+        backend, lambda p: optim.SGD(p, LR, momentum=0.9), theirs, functional.cross_entropy,
+        optimizer="momentum", schedule=name, schedule_options=own, warmup=1,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("backend", ["numpy", "torch"])
 @pytest.mark.parametrize("case", FORMULAS)
 def test_losses(backend: str, case: str) -> None:

@@ -195,7 +195,9 @@ def test_what_belongs_to_a_choice_falls_with_it() -> None:
     assert settings.left_out == ("lr", "momentum", "keep")
     assert settings["lr"] == OPTIMIZERS["adam"].default_lr  # what adam takes by itself
     assert settings["val"] == 5
-    assert settings.keywords("optimizer") == {}
+    assert settings.keywords("optimizer") == {
+        "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "amsgrad": False,
+    }  # fmt: skip
     assert resolved(text, optimizer="nesterov").left_out == ()
 
 
@@ -259,6 +261,9 @@ def test_the_recipe_beside_a_net_is_taken_and_said(run: Run, net, tmp_path) -> N
     assert f"recipe {net.with_suffix('.toml')}, except for --epochs" in finished.err
     assert len([line for line in finished.err.splitlines() if line.startswith("epoch")]) == 1
     kept = read_recipe(out / "recipe.toml")
+    assert kept.values["beta2"] == 0.999, "what was taken, not that nothing was said"
+    assert kept.values["minimum"] == 0.0
+    assert "momentum" not in kept.values
     assert kept.values["train-limit"] == 64
     assert kept.values["epochs"] == 1
     assert kept.arguments == {"width": 6}

@@ -195,6 +195,25 @@ def test_a_run_that_is_over_can_go_on_for_longer(run: Run, net, tmp_path) -> Non
     assert "differs" not in run("train", "--resume", out).err
 
 
+def test_another_schedule_takes_the_place_of_the_runs(run: Run, net, tmp_path) -> None:
+    out = tmp_path / "run"
+    train(run, "numpy", net, out, "--minimum", 1e-4)
+    longer = run("train", "--resume", out, "--epochs", 3, "--schedule", "exponential")
+    assert longer.code == 0, longer.err
+    options = json.loads((out / FACTS).read_text())["options"]
+    assert (options["minimum"], options["gamma"]) == (None, 0.95)
+    assert "gamma = 0.95" in (out / "recipe.toml").read_text()
+
+
+def test_runs_compare_what_was_said_and_not_the_defaults_of_each(run: Run, net, tmp_path) -> None:
+    for name, options in (("a", []), ("b", ["--optimizer", "sgd"]), ("c", ["--beta1", 0.8])):
+        train(run, "numpy", net, tmp_path / "runs" / name, *options)
+    compared = run("runs", tmp_path / "runs", "--compare").out
+    assert "optimizer" in compared
+    assert re.search(r"^beta1 +0.9 +- +0.8|^beta1 +0.9 +0.8", compared, re.M), compared
+    assert "beta2" not in compared
+
+
 def test_what_cannot_change_is_refused(run: Run, net, tmp_path) -> None:
     pytest.importorskip("torch", reason="PyTorch is not installed")
     out = tmp_path / "run"

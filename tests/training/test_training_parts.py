@@ -21,7 +21,7 @@ from netspec.runtime.optim.losses import (
     SoftmaxCrossEntropy,
     make_loss,
 )
-from netspec.runtime.optim.lr_schedules import SCHEDULES, make_schedule, warm_up
+from netspec.runtime.optim.lr_schedules import SCHEDULES, make_schedule, rates_of_run, warm_up
 from netspec.runtime.optim.optimizers import OPTIMIZERS, clip, make_optimizer
 from netspec.runtime.training.fit import fit
 from tests.helpers.errors import fails
@@ -301,6 +301,28 @@ def test_schedules_by_hand():
     assert rates("exponential", gamma=0.5)[:5] == [1, 1, 0.5, 0.5, 0.25]
     warm = warm_up(make_schedule("constant", 1.0, 12, 2), 4)
     assert [warm(step) for step in range(6)] == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_warm_up_reaches_the_rate_before_anything_falls(name):
+    _, warm = rates_of_run(name, 1.0, 12, 2, 2)
+    bare = make_schedule(name, 1.0, 12 if name == "multi-step" else 8, 2)
+    rise = [warm(step) for step in range(5)]
+    assert rise == pytest.approx([bare(0) * share for share in (0.25, 0.5, 0.75, 1.0, 1.0)])
+    if name != "multi-step":
+        assert [warm(4 + step) for step in range(9)] == [bare(step) for step in range(9)]
+
+
+def test_milestones_and_functions_of_ones_own_count_the_runs_steps():
+    _, warm = rates_of_run("multi-step", 1.0, 12, 2, 1, milestones=[2, 4])
+    assert [warm(step) for step in range(9)] == pytest.approx([0.5, 1, 1, 1] + [0.1] * 4 + [0.01])
+    _, own = rates_of_run(lambda step: 10.0 + step, 1.0, 12, 2, 1)
+    assert [own(step) for step in range(4)] == [5.0, 11.0, 12.0, 13.0]
+
+
+def test_a_warm_up_longer_than_the_run():
+    _, warm = rates_of_run("cosine", 1.0, 4, 2, 3)
+    assert [warm(step) for step in range(4)] == pytest.approx([1 / 6, 2 / 6, 3 / 6, 4 / 6])
 
 
 def test_cosine_is_pytorchs():

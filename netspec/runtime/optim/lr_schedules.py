@@ -211,17 +211,36 @@ def exponential(lr: float, steps: int, steps_per_epoch: int, *, gamma: float = 0
 
 
 def warm_up(schedule: Schedule, steps: int) -> Schedule:
-    """Return `schedule` with its first `steps` rates multiplied by 1/steps, 2/steps, ...
+    """Return a rise to the first rate of `schedule` in `steps` steps, 1/steps, 2/steps, ... 1 of it.
 
-    1 (Goyal et al. 2017).
+    The schedule begins behind it, so that nothing falls before the full rate is reached.
+
+    Source: Goyal et al. (2017); torch's SequentialLR([LinearLR(1 / steps, total_iters=steps - 1),
+    schedule], [steps]) advanced at every step.
 
     Raises:
         NetspecError: `train/bad-option` if `steps` is negative.
     """
+    _check_warm_up(steps)
+    return lambda step: (
+        schedule(0) * (step + 1) / steps if step < steps else schedule(step - steps)
+    )
+
+
+def warm_up_beside(schedule: Schedule, steps: int) -> Schedule:
+    """Return `schedule` with its first `steps` rates multiplied by 1/steps, 2/steps, ... 1.
+
+    For schedules that name steps of the run, which a rise in front of them would move.
+
+    Raises:
+        NetspecError: `train/bad-option` if `steps` is negative.
+    """
+    _check_warm_up(steps)
+    return lambda step: schedule(step) * min(1.0, (step + 1) / max(1, steps))
+
+
+def _check_warm_up(steps: int) -> None:
     require(steps >= 0, f"warm-up steps must be at least 0, not {steps}")
-    if steps == 0:
-        return schedule
-    return lambda step: schedule(step) * min(1.0, (step + 1) / steps)
 
 
 SCHEDULES: dict[str, Callable[..., Schedule]] = {
@@ -237,6 +256,38 @@ SCHEDULES: dict[str, Callable[..., Schedule]] = {
     "exponential": exponential,
     "plateau": plateau,
 }
+
+
+# Those whose options name steps of the run, and which do not fall by themselves.
+_OF_THE_RUN = frozenset({"multi-step"})
+
+
+def rates_of_run(
+    chosen: str | Schedule,
+    lr: float,
+    steps: int,
+    steps_per_epoch: int,
+    warmup: int,
+    /,
+    **options: object,
+) -> tuple[Schedule, Schedule]:
+    """Return the schedule called `chosen`, and the rates of a run that rise to it at the beginning.
+
+    Behind the rise a schedule goes over the steps that are left. The milestones of `multi-step`, and
+    the steps of a function of one's own, stay those of the run.
+
+    Args:
+        chosen, lr, steps, steps_per_epoch, options: See `make_schedule`.
+        warmup: The epochs in which the rate rises.
+
+    Raises:
+        NetspecError: `train/bad-option`, see `make_schedule` and `warm_up`.
+    """
+    rise = warmup * steps_per_epoch
+    beside = not isinstance(chosen, str) or chosen in _OF_THE_RUN
+    left = steps if beside else max(1, steps - rise)
+    rule = make_schedule(chosen, lr, left, steps_per_epoch, **options)
+    return rule, (warm_up_beside if beside else warm_up)(rule, rise)
 
 
 def make_schedule(

@@ -13,6 +13,7 @@ from typing import Any
 from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.models.history import MONITORS
+from netspec.runtime.runs.choice_defaults import choice_defaults
 from netspec.runtime.runs.folder import FACTS, Facts, RunFolder
 from netspec.runtime.runs.metrics import key_of, read_metrics
 from netspec.runtime.runs.options import OPTIONS
@@ -216,18 +217,29 @@ def matters(option: str) -> bool:
 
 
 def differing(runs: Sequence[RunSummary]) -> dict[str, list[Any]]:
-    """Return the training choices in which runs differ, by name, with a value for each run."""
+    """Return the training choices in which runs differ, by name, with a value for each run.
+
+    Options of which each run has the default of its own optimizer, schedule or loss are left out.
+    """
     choices = [_choices(run) for run in runs]
+    unsaid = [choice_defaults(run.facts.options) for run in runs]
     names = dict.fromkeys(name for choice in choices for name in choice)
     table = {name: [choice.get(name) for choice in choices] for name in names}
-    return {name: values for name, values in table.items() if any(v != values[0] for v in values)}
+    return {
+        name: values
+        for name, values in table.items()
+        if any(v != values[0] for v in values)
+        and any(v not in (None, u.get(name)) for v, u in zip(values, unsaid, strict=True))
+    }
 
 
 def _choices(run: RunSummary) -> dict[str, Any]:
     """Return what was chosen for a run, by name."""
     facts = run.facts
+    options = {name: value for name, value in facts.options.items() if value is not None}
+    options = {**dict.fromkeys(facts.options), **choice_defaults(facts.options), **options}
     return (
         {"net": facts.net, "target": facts.target}
         | {f"set {name}": value for name, value in facts.arguments.items()}
-        | {name: value for name, value in facts.options.items() if matters(name)}
+        | {name: value for name, value in options.items() if matters(name)}
     )

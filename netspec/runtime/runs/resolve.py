@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from netspec import codes
@@ -14,6 +14,7 @@ from netspec.runtime.data.pictures import Resize
 from netspec.runtime.optim.losses import make_loss
 from netspec.runtime.optim.lr_schedules import make_schedule
 from netspec.runtime.optim.optimizers import OPTIMIZERS, check_optimizer
+from netspec.runtime.runs.choice_defaults import choice_defaults
 from netspec.runtime.runs.options import OPTIONS, keywords
 from netspec.runtime.runs.recipe import ARGUMENTS, Recipe
 from netspec.runtime.training.plan import TrainingOptions
@@ -92,7 +93,7 @@ class Settings:
 
 
 def resolve(given: Mapping[str, Any], recipe: Recipe | None = None) -> Settings:
-    """Return the values of all options.
+    """Return the values of all options, with the defaults of the chosen optimizer, schedule and loss.
 
     Options in the recipe that belong to a choice (the learning rate of an optimizer, the validation
     part of a data set) are dropped if the command line changes that choice, because they were meant
@@ -127,7 +128,8 @@ def resolve(given: Mapping[str, Any], recipe: Recipe | None = None) -> Settings:
             check(value)
     _check_keywords(settings, recipe)
     _check_statistics(settings, recipe)
-    return settings
+    unsaid = {n: v for n, v in choice_defaults(values).items() if values[n] is None}
+    return replace(settings, values={**values, **unsaid})
 
 
 def _defaults(without: frozenset[str]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from netspec.runtime.data.vocabularies import tokenizer_file
 from netspec.runtime.runs.checkpoint import Checkpoint, newest_checkpoint
 from netspec.runtime.runs.folder import TOKENIZER, Facts, RunFolder
 from netspec.runtime.runs.option_types import problem
-from netspec.runtime.runs.options import OPTIONS
+from netspec.runtime.runs.options import OPTIONS, keywords
 from netspec.runtime.runs.resolve import Settings, resolve
 
 
@@ -76,7 +76,13 @@ def take_up(
     if wrong:
         raise NetspecError(wrong)
     told = {n: v for n, v in given.items() if not is_same(values.get(n), v) and n != "out"}
-    own = {n: v for n, v in values.items() if n in given or OPTIONS[n].on_resume != "forgotten"}
+    # What another schedule was told is not for the one that takes its place.
+    stale = {o.name for choice in told for o in keywords(choice)} - {*given}
+    own = {
+        n: v
+        for n, v in values.items()
+        if n not in stale and (n in given or OPTIONS[n].on_resume != "forgotten")
+    }
     known = {name: value for name, value in {**own, **told}.items() if value is not None}
     settings = dataclasses.replace(resolve(known), given=frozenset(told))
     checkpoint, damaged = newest_checkpoint(folder.checkpoints)

@@ -143,7 +143,8 @@ def fit(
         sample: `once`, each image in each epoch; or `balanced`, as many draws of images in which all
             classes are as likely.
         train_limit: Train only on this many of the first images (after `val` were held out).
-        warmup: The number of epochs in which the rate rises linearly at the beginning.
+        warmup: The number of epochs in which the rate rises linearly to `lr` at the beginning; the
+            schedule goes over those that are left.
         rates: What the learning rate is multiplied by, for parameters whose names match a pattern:
             `{"head.*": 10}`. The last pattern that matches counts.
         decays: What weight decay and `l2` are multiplied by, likewise. They act on weights, and not on

@@ -56,7 +56,7 @@ from netspec.runtime.optim.losses import (
     chosen_loss,
     output_loss,
 )
-from netspec.runtime.optim.lr_schedules import Schedule, make_schedule, warm_up
+from netspec.runtime.optim.lr_schedules import Schedule, rates_of_run
 from netspec.runtime.optim.optimizers import check_optimizer
 from netspec.runtime.optim.own import Step
 from netspec.runtime.optim.targets import OF_CLASSES, Targets, targets_of
@@ -182,7 +182,9 @@ def plan_training(model: Trainable, data: Dataset, options: TrainingOptions) -> 
     count = len(data.x_train)
     parts = batch_slices(count, options.batch)
     steps = options.epochs * len(parts)
-    rule = make_schedule(options.schedule, lr, steps, len(parts), **options.schedule_options)
+    rule, rate = rates_of_run(
+        options.schedule, lr, steps, len(parts), options.warmup, **options.schedule_options
+    )
     if not isinstance(normalize, InputNormalization):
         normalize = fit_normalization(normalize, data.x_train, whole)
     looked_at = train_sample(count, options.seed)
@@ -228,7 +230,7 @@ def plan_training(model: Trainable, data: Dataset, options: TrainingOptions) -> 
         workers=options.workers or 0,
         per_class=options.per_class,
     )
-    return PlannedTraining(job, parts, rule, warm_up(rule, options.warmup * len(parts)))
+    return PlannedTraining(job, parts, rule, rate)
 
 
 def _check(options: TrainingOptions) -> None:
