@@ -15,7 +15,7 @@ from netspec.cli.common import add_color_option, emit, emit_text, report
 from netspec.cli.measure_text import FORMATS, measure_text, spread_text
 from netspec.diagnostics import NetspecError
 from netspec.text.printable import printable
-from netspec.text.table import table_lines, text_column
+from netspec.text.table import markdown_lines, table_lines, text_column
 from netspec.text.width import terminal_width
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sort", choices=("started", "val", "test", "loss", "val_loss"),
                         default="started",
                         help="the best, or the oldest, first (default started)")  # fmt: skip
-    parser.add_argument("--format", choices=("table", "json", "csv"), default="table",
+    parser.add_argument("--format", choices=("table", "json", "csv", "md"), default="table",
                         help="(default table)")  # fmt: skip
     add_color_option(parser)
 
@@ -65,15 +65,15 @@ def run(options: argparse.Namespace) -> int:
         ]
         emit(json.dumps(lines, indent=1))
     elif rows:
-        emit(_table(_shown(rows)))
+        emit(_table(_shown(rows), options.format))
         if compared:
             numbers = [f"{i}" for i in range(1, len(rows) + 1)]
             emit("")
             body = [[name, *map(_text, values)] for name, values in compared.items()]
-            emit(_table([["choice", *numbers], *body]))
+            emit(_table([["choice", *numbers], *body], options.format))
         if any(len(group.runs) > 1 for group in groups):
             emit("")
-            emit(_table(_grouped(found, groups)))
+            emit(_table(_grouped(found, groups), options.format))
     return code
 
 
@@ -157,11 +157,13 @@ def _text(value: Any, form: str | None = None) -> str:
     return printable(",".join(str(v).lower() if isinstance(v, bool) else str(v) for v in values))
 
 
-def _table(lines: Sequence[Sequence[str]]) -> str:
+def _table(lines: Sequence[Sequence[str]], form: str) -> str:
     """Format the table.
 
     Descriptions of runs and choices may be shortened to fit the terminal, but never results.
     """
     head, *rows = lines
     columns = [text_column(name, None if name in _UNCUT else 8) for name in head]
+    if form == "md":
+        return "\n".join(markdown_lines(columns, rows))
     return "\n".join(table_lines(columns, rows, width=terminal_width()))

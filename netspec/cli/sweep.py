@@ -7,7 +7,7 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from netspec.cli.measure_text import spread_text
 from netspec.compiler.parse.shipped_nets import find_net
 from netspec.diagnostics import NetspecError
 from netspec.text.printable import printable
-from netspec.text.table import table_lines, text_column
+from netspec.text.table import Column, markdown_lines, table_lines, text_column
 from netspec.text.width import terminal_width
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", metavar="N", type=positive,
                         help="how many runs at once (default: as many as there are GPUs, or else"
                              " cores)")  # fmt: skip
-    parser.add_argument("--format", choices=("table", "json", "csv"), default="table",
+    parser.add_argument("--format", choices=("table", "json", "csv", "md"), default="table",
                         help="(default table)")  # fmt: skip
     add_color_option(parser)
 
@@ -62,8 +62,11 @@ def run(options: argparse.Namespace) -> int:
     else:
         require_optuna()
         members = [m for chosen in sweep.search.corners() for m in sweep.trial(0, chosen)]
-    written = _check_nets(net, members, options)
-    folder = SweepFolder(options.out or Path("runs") / options.file.stem, _facts(sweep, written))
+    nets = _Nets(net, options)
+    for member in members:
+        nets.of(member)
+    facts = _facts(sweep, nets.of(members[0]))
+    folder = SweepFolder(options.out or Path("runs") / options.file.stem, facts)
     try:
         runner = Runner(sweep, folder, net, options.jobs)
         with until_stopped() as wish:
@@ -71,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
                 runner.run_grid(members, wish)
             else:
                 runner.run_search(sweep.search, wish)
-        rows = rows_of(runner.members, folder, runner.failed, sweep.measure)
+        rows = rows_of(runner.members, folder, runner.failed, sweep.measure, nets.facts)
     finally:
         folder.release()
     if wish():
@@ -102,26 +105,41 @@ def _is_beside(file: Path, net: str) -> bool:
     return (file.parent / net).exists() or (file.parent / f"{net}.net").exists()
 
 
-def _check_nets(net: Path, members: Iterable[Member], options: argparse.Namespace) -> Net:
-    """Check the net with the arguments of all runs; returns one of them.
+class _Nets:
+    """The net of a sweep with the arguments of its runs, each checked once."""
 
-    Raises:
-        NetspecError: what is wrong with the net, or with its arguments.
-    """
-    from netspec.compiler.driver import Request
-    from netspec.runtime.runs.resolve import check_arguments
+    def __init__(self, net: Path, options: argparse.Namespace) -> None:
+        self._net, self._options = net, options
+        self._found: dict[str, Net] = {}
 
-    found: dict[str, Net] = {}
-    for member in members:
+    def of(self, member: Member) -> Net:
+        """Return the net of a run.
+
+        Raises:
+            NetspecError: what is wrong with the net, or with its arguments.
+        """
+        from netspec.compiler.driver import Request
+        from netspec.runtime.runs.resolve import check_arguments
+
         arguments = member.recipe.arguments
         key = repr(sorted(arguments.items()))
-        if key not in found:
+        if key not in self._found:
             try:
-                request = Request(path=net, arguments=arguments)
-                found[key] = requested_net(request, options, warn=not found)
+                request = Request(path=self._net, arguments=arguments)
+                found = requested_net(request, self._options, warn=not self._found)
             except NetspecError as error:
                 raise check_arguments(member.recipe, error) from None
-    return next(iter(found.values()))
+            self._found[key] = found
+        return self._found[key]
+
+    def facts(self, member: Member) -> dict[str, int]:
+        """Return parameters and MACs of a run's net; nothing of a faulty one, whose run has failed."""
+        from netspec.compiler.ir.net_facts import params_and_macs
+
+        try:
+            return params_and_macs(self.of(member).graph)
+        except NetspecError:
+            return {}
 
 
 def _facts(sweep: SweepFile, net: Net) -> dict[str, Any]:
@@ -150,21 +168,24 @@ def _print(rows: Sequence[Row], by: str, form: str) -> None:
         emit(json.dumps([row.to_dict() for row in rows], indent=1))
     elif form == "csv":
         emit_text(_csv(rows))
+    elif form == "md":
+        emit("\n".join(markdown_lines(*_table(rows, by))))
     else:
-        emit(_table(rows, by))
+        emit("\n".join(table_lines(*_table(rows, by), width=terminal_width())))
 
 
 def _csv(rows: Sequence[Row]) -> str:
     from netspec.runtime.runs.listing import MEASURED
+    from netspec.runtime.runs.sweeps.results import COUNTED
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     names = [*rows[0].choices] if rows else []
-    writer.writerow(
-        [*names, "done", "of", *(f"{m}{end}" for m in MEASURED for end in ("", "_spread"))]
-    )
+    measures = [f"{m}{end}" for m in MEASURED for end in ("", "_spread")]
+    writer.writerow([*names, *COUNTED, "done", "of", *measures])
     for row in rows:
         values: list[Any] = [row.choices[name] for name in names]
+        values += [row.facts.get(name) for name in COUNTED]
         values += [row.ends.get("done", 0), sum(row.ends.values())]
         for measure in MEASURED:
             found = row.group.measure(measure)
@@ -173,26 +194,32 @@ def _csv(rows: Sequence[Row]) -> str:
     return text.getvalue()
 
 
-def _table(rows: Sequence[Row], by: str) -> str:
-    """Return the table: choices, how many runs are done, and what was measured; the best first."""
+def _table(rows: Sequence[Row], by: str) -> tuple[list[Column], list[list[str]]]:
+    """Return columns and cells: choices, facts of the net where these differ, how many runs are done,
+    and what was measured; the best first.
+    """
     from netspec.runtime.runs.listing import IN_TABLES
+    from netspec.runtime.runs.sweeps.results import COUNTED
     from netspec.runtime.runs.sweeps.sweep_file import shown_choice
 
     names = [*rows[0].choices]
+    facts = [name for name in COUNTED if len({row.facts.get(name) for row in rows}) > 1]
     measures = [by, *(m for m in IN_TABLES if m != by)]
     shown = [m for m in measures if any(row.group.measure(m) is not None for row in rows)]
     body = [
         [
             str(i),
             *(printable(shown_choice(row.choices[name])) for name in names),
+            *(f"{row.facts[name]:,}" if name in row.facts else "-" for name in facts),
             _ends(row),
             *(spread_text(measure, row.group.measure(measure)) for measure in shown),
         ]
         for i, row in enumerate(rows, 1)
     ]
     columns = [text_column(""), *(text_column(name, 8) for name in names)]
+    columns += [*(Column(name) for name in facts)]
     columns += [text_column(name) for name in ("runs", *shown)]
-    return "\n".join(table_lines(columns, body, width=terminal_width()))
+    return columns, body
 
 
 def _ends(row: Row) -> str:

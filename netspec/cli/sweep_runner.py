@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,6 +21,7 @@ from netspec.runtime.runs.sweeps.search_draws import Draws
 from netspec.runtime.runs.sweeps.search_table import Search
 from netspec.runtime.runs.sweeps.sweep_file import MEASURES, Member, SweepFile, flags
 from netspec.runtime.runs.sweeps.sweep_folder import SweepFolder
+from netspec.text.printable import printable
 
 # How long, and how often, it is looked whether the processes of a killed sweep have ended.
 _PATIENCE, _PAUSE = 60.0, 0.1
@@ -178,6 +180,12 @@ class Runner:
                  "--restartable", *given]  # fmt: skip
         return Command(words, self._folder.log(member))
 
+    def _reason(self, member: Member, code: int) -> str:
+        """Return why a run failed: the signal that ended it, or what it said last."""
+        if code < 0:
+            return f"ended by {signal.Signals(-code).name}"
+        return printable(self._folder.reason(member) or f"exit code {code}")
+
     def _take_note(self, member: Member, code: int) -> None:
         self._ended += 1
         end = self._folder.ended(member, code, pruned=member.name in self._pruned)
@@ -189,5 +197,5 @@ class Runner:
             told = end
         else:
             self.failed.add(member.name)
-            told = f"failed: see {self._folder.log(member)}"
+            told = f"failed: {self._reason(member, code)}; see {self._folder.log(member)}"
         tell(f"[{self._ended}/{self._total}] {member.name}: {told}")

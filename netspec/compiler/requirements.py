@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from netspec import codes
 from netspec.compiler.elaborate.body import Body
-from netspec.compiler.elaborate.net_builder import NET_FACTS, Assembly
+from netspec.compiler.elaborate.net_builder import Assembly
 from netspec.compiler.ir.attributes import show
 from netspec.compiler.ir.constants import Constant
 from netspec.compiler.ir.graph import Graph, Node, Shape, show_shape
-from netspec.compiler.ir.receptive_field import extend, field_of_input
+from netspec.compiler.ir.net_facts import facts_of
 from netspec.compiler.ops import registry
 from netspec.compiler.overrides import parse_expression, sound
 from netspec.compiler.parse.loader import Module
@@ -117,7 +117,7 @@ def unmet(graph: Graph, module: Module, required: Requirements) -> list[Diagnost
 
 
 def _facts(graph: Graph, net: syntax.Net, texts: Iterable[str]) -> Iterator[Diagnostic]:
-    known = _known(graph) if texts else {}
+    known = facts_of(graph) if texts else {}
     for text in texts:
         value, used = _evaluated(text, known)
         if value is not True:
@@ -128,19 +128,6 @@ def _facts(graph: Graph, net: syntax.Net, texts: Iterable[str]) -> Iterator[Diag
 
 def _counted(value: Constant) -> str:
     return f"{value:,}" if isinstance(value, int) else show(value)
-
-
-def _known(graph: Graph) -> dict[str, Constant]:
-    """Return the facts of a net (`NET_FACTS`), of what is left of it without what nothing reads."""
-    shapes = {**graph.inputs, **{node.name: node.shape for node in graph.nodes}}
-    fields = {name: field_of_input(shape) for name, shape in graph.inputs.items()}
-    fields = extend(fields, shapes, graph.nodes)
-    values: Mapping[str, Constant] = {
-        "params": sum(parameter.size for parameter in graph.trainable()),
-        "macs": sum(node.op.macs(*graph.shapes_into(node)) for node in graph.nodes),
-        "receptive_field": fields[next(iter(graph.outputs.values()))].constant,
-    }
-    return {name: values[name] for name in NET_FACTS}
 
 
 def _evaluated(text: str, known: Mapping[str, Constant]) -> tuple[object, set[str]]:

@@ -9,11 +9,11 @@ from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import Literal
 
-from netspec.compiler.elaborate.net_builder import NET_FACTS
 from netspec.compiler.elaborate.statements import ROLES
 from netspec.compiler.explain_codes import explanations
 from netspec.compiler.ir import constants, initializers
 from netspec.compiler.ir.attributes import Bool
+from netspec.compiler.ir.net_facts import NET_FACTS
 from netspec.compiler.parse.loader import Loader
 from netspec.diagnostics import DiagnosticSink, Edit, NetspecError, Source
 from netspec.highlight.words import words

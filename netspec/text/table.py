@@ -88,6 +88,22 @@ def table_lines(
         yield _line(columns, total, widths)
 
 
+def markdown_lines(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Return the lines of a table in Markdown, with all of its cells; see `table_lines`."""
+    yield _markdown([_escaped(column.title) for column in columns])
+    yield _markdown([":--" if column.left else "--:" for column in columns])
+    for row in rows:
+        yield _markdown([_escaped(cell) for cell in row])
+
+
+def _markdown(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _escaped(cell: str) -> str:
+    return printable(cell).replace("\\", r"\\").replace("|", r"\|")
+
+
 def _narrowed(widths: Sequence[int], columns: Sequence[Column], room: int) -> list[int]:
     """Return column widths that fit, by narrowing the widest of the columns that may be narrowed."""
     found = list(widths)

@@ -168,12 +168,46 @@ def test_a_run_that_diverges_is_a_result_and_one_that_fails_is_tried_again(
     for _ in range(2):
         failed = run("sweep", "data.toml", "--format", "csv")
         assert failed.code == 1
-        assert "data=none.npz: failed: see runs/data/sweep/data=none.npz.log" in failed.err
+        log = "runs/data/sweep/data=none.npz.log"
+        assert re.search(
+            rf"data=none.npz: failed: error\[data/\S+: .*none.npz.*; see {log}$", failed.err, re.M
+        )
     rows = [*csv.DictReader(io.StringIO(failed.out))]
     assert [(row["data"], row["done"], row["of"]) for row in rows] == [
         ("digits", "1", "1"), ("none.npz", "0", "1"),
     ]  # fmt: skip
     assert "error[data/" in Path("runs/data/sweep/data=none.npz.log").read_text()
+
+
+def test_the_tables_count_the_nets_where_they_differ(run: Run, write: Write) -> None:
+    path = write(
+        "epochs = 1\n[set]\nhidden = [8, 16]\n[sweep]\nnet = 'tiny.net'\nby = 'loss'\n", "w.toml"
+    )
+    table = run("sweep", path)
+    assert table.code == 0, table.err
+    assert table.out.split()[:4] == ["hidden", "params", "macs", "runs"]
+    counted = {8: (64 * 8 + 8 + 80 + 10, 64 * 8 + 80), 16: (1040 + 170, 1024 + 160)}
+    for hidden, (params, macs) in counted.items():
+        assert re.search(rf"^\d +{hidden} +{params:,} +{macs:,} +1 ", table.out, re.M)
+    shown = run("sweep", path, "--format", "md").out.splitlines()
+    assert shown[0].startswith("|  | hidden | params | macs | runs | loss |")
+    assert shown[1].startswith("| :-- | :-- | --: | --: | :-- |")
+    assert len(shown) == 4
+    for row in json.loads(run("sweep", path, "--format", "json").out):
+        assert (row["params"], row["macs"]) == counted[row["choices"]["hidden"]]
+    for line in csv.DictReader(io.StringIO(run("sweep", path, "--format", "csv").out)):
+        assert (int(line["params"]), int(line["macs"])) == counted[int(line["hidden"])]
+    listed = run("runs", "runs/w", "--compare", "--format", "md").out
+    assert "| choice | 1 | 2 |" in listed
+    assert re.search(r"^\| set hidden \| (8 \| 16|16 \| 8) \|$", listed, re.M)
+
+
+def test_markdown_keeps_a_cell_one_cell() -> None:
+    from netspec.text.table import markdown_lines, text_column
+
+    assert [*markdown_lines([text_column("a|b")], [["x|y\n\\"]])] == [
+        "| a\\|b |", "| :-- |", "| x\\|y\\\\n\\\\ |",
+    ]  # fmt: skip
 
 
 def test_runs_that_differ_in_the_seed_alone_are_compared_as_one(run: Run, write: Write) -> None:

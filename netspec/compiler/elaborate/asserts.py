@@ -9,12 +9,13 @@ from collections.abc import Iterator, Mapping
 from netspec import codes
 from netspec.compiler.elaborate.evaluator import Evaluator
 from netspec.compiler.elaborate.names import Names
-from netspec.compiler.elaborate.net_builder import NET_FACTS, Assembly
+from netspec.compiler.elaborate.net_builder import Assembly
 from netspec.compiler.elaborate.reporter import Reporter
 from netspec.compiler.elaborate.values import Tensor
 from netspec.compiler.ir.attributes import show
 from netspec.compiler.ir.constants import Constant
 from netspec.compiler.ir.graph import show_shape
+from netspec.compiler.ir.net_facts import NET_FACTS
 from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import quoted
 

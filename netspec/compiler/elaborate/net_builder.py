@@ -10,6 +10,7 @@ from netspec.compiler.elaborate.scope import Reads
 from netspec.compiler.elaborate.sketch import Misfit, ValueTypes
 from netspec.compiler.ir.constants import Constant
 from netspec.compiler.ir.graph import Node, Parameter, Shape
+from netspec.compiler.ir.net_facts import net_facts
 from netspec.compiler.ir.receptive_field import Field, extend, field_of_input
 from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.syntax.tree import NumberType
@@ -23,8 +24,6 @@ MAX_ERRORS = 100
 MAX_REPEATS = 1000
 MAX_ELEMENTS = 1 << 36
 MAX_CALLS_DEEP = 24
-# The facts about the whole net that an assert may use. They are known only when the net is built.
-NET_FACTS = ("params", "macs", "receptive_field")
 
 
 class StopBuildingError(Exception):
@@ -158,12 +157,6 @@ class Assembly:
 
     def totals(self) -> Mapping[str, Constant]:
         """Return the facts about the whole net that an assert may use (`NET_FACTS`)."""
-        macs = sum(
-            node.op.macs(*(self.shapes[value] for value in node.inputs)) for node in self.nodes
-        )
-        params = sum(p.size for p in self.parameters.values() if p.trainable)
-        facts: dict[str, Constant] = {"params": params, "macs": macs}
-        if self.outputs:
-            field = self.field(next(iter(self.outputs.values())))
-            facts["receptive_field"] = field.constant
-        return facts
+        first = next(iter(self.outputs.values()), None)
+        field = None if first is None else self.field(first)
+        return net_facts(self.parameters.values(), self.nodes, self.shapes, field)

@@ -222,9 +222,7 @@ def warm_up(schedule: Schedule, steps: int) -> Schedule:
         NetspecError: `train/bad-option` if `steps` is negative.
     """
     _check_warm_up(steps)
-    return lambda step: (
-        schedule(0) * (step + 1) / steps if step < steps else schedule(step - steps)
-    )
+    return lambda step: schedule(0) * (step + 1) / steps if step < steps else schedule(step - steps)
 
 
 def warm_up_beside(schedule: Schedule, steps: int) -> Schedule:
@@ -277,8 +275,12 @@ def rates_of_run(
     the steps of a function of one's own, stay those of the run.
 
     Args:
-        chosen, lr, steps, steps_per_epoch, options: See `make_schedule`.
+        chosen: The name of a schedule, or a schedule.
+        lr: The rate that the schedule starts from.
+        steps: Steps in the whole run.
+        steps_per_epoch: Steps in one epoch.
         warmup: The epochs in which the rate rises.
+        options: Keyword arguments of the schedule.
 
     Raises:
         NetspecError: `train/bad-option`, see `make_schedule` and `warm_up`.

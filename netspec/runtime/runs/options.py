@@ -265,7 +265,8 @@ _TRAINING = (
     Option("minimum", Real(), "the lowest rate of cosine, cosine-restarts and linear (default 0), and of"
            " cyclic (default a tenth of the rate)",
            of="schedule", keyword=True, metavar="RATE"),
-    Option("warmup", Int(0, None), "raise the rate linearly over the first N epochs", default=0),
+    Option("warmup", Int(0, None), "raise the rate linearly over the first N epochs; the schedule"
+           " goes over those that are left", default=0),
     Option("loss", Choice(tuple(LOSSES)), "(default softmax, the cross-entropy); focal: looks at hard"
            " targets; mse, smooth-l1: errors of the scores; bce: of answers of 0 and 1; ctc: of sequences"
            " without places; ntxent: of two views of each image; value: the output",

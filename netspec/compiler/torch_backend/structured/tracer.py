@@ -17,7 +17,6 @@ from typing import Any, cast
 from netspec.compiler.elaborate.constant_loops import Outcomes, given_in
 from netspec.compiler.elaborate.follower import Follower
 from netspec.compiler.elaborate.names import SPLIT, Names
-from netspec.compiler.elaborate.net_builder import NET_FACTS
 from netspec.compiler.elaborate.values import (
     Evaluate,
     Input,
@@ -32,6 +31,7 @@ from netspec.compiler.elaborate.values import (
 from netspec.compiler.ir import initializers
 from netspec.compiler.ir.constants import FUNCTIONS, Constant
 from netspec.compiler.ir.graph import Node, Shape
+from netspec.compiler.ir.net_facts import NET_FACTS
 from netspec.compiler.ir.op import ParameterSpec, Torch
 from netspec.compiler.ir.size_text import size_text
 from netspec.compiler.ir.sizes import Dim, Size

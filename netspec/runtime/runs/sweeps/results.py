@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ from netspec.runtime.runs.sweeps.sweep_folder import SweepFolder
 
 # What a run is that has not ended.
 UNFINISHED = "unfinished"
+# What is counted of each net.
+COUNTED = ("params", "macs")
 
 
 @dataclass(frozen=True)
@@ -22,11 +24,13 @@ class Row:
 
     Attributes:
         choices: What is varied, but for the seed, by its name.
+        facts: Those of the net, `COUNTED`; none if it is faulty with these choices.
         group: Those that are done.
         ends: How many ended how: `done`, `diverged`, `failed`, `unfinished`.
     """
 
     choices: Mapping[str, Any]
+    facts: Mapping[str, int]
     group: SeedGroup
     ends: Mapping[str, int]
 
@@ -46,10 +50,23 @@ class Row:
             name: {"mean": s.mean, "spread": s.spread} for name, s in found.items() if s is not None
         }
         runs = [str(run.path) for run in self.group.runs]
-        return {"choices": dict(self.choices), "ends": dict(self.ends), "runs": runs, **measures}
+        choices = dict(self.choices)
+        return {
+            "choices": choices,
+            **dict(self.facts),
+            "ends": dict(self.ends),
+            "runs": runs,
+            **measures,
+        }
 
 
-def rows_of(members: Iterable[Member], folder: SweepFolder, failed: set[str], by: str) -> list[Row]:
+def rows_of(
+    members: Iterable[Member],
+    folder: SweepFolder,
+    failed: set[str],
+    by: str,
+    facts: Callable[[Member], Mapping[str, int]],
+) -> list[Row]:
     """Return the rows of a sweep: whole ones first, of these the best.
 
     Args:
@@ -57,6 +74,7 @@ def rows_of(members: Iterable[Member], folder: SweepFolder, failed: set[str], by
         folder: Where they are.
         failed: The names of those that failed.
         by: What they are compared by, see `MEASURES`.
+        facts: Returns those of a run's net.
 
     Raises:
         NetspecError: `run/damaged`.
@@ -65,7 +83,7 @@ def rows_of(members: Iterable[Member], folder: SweepFolder, failed: set[str], by
     for member in members:
         named = {"/".join(place): v for place, v in member.choices.items() if place != SEED}
         groups.setdefault(json.dumps(named, sort_keys=True, default=str), []).append(member)
-    rows = [_row(group, folder, failed) for group in groups.values()]
+    rows = [_row(group, folder, failed, facts(group[0])) for group in groups.values()]
 
     def order(row: Row) -> tuple[bool, bool, float]:
         score = row.score(by)
@@ -75,7 +93,9 @@ def rows_of(members: Iterable[Member], folder: SweepFolder, failed: set[str], by
     return sorted(rows, key=order)
 
 
-def _row(group: list[Member], folder: SweepFolder, failed: set[str]) -> Row:
+def _row(
+    group: list[Member], folder: SweepFolder, failed: set[str], facts: Mapping[str, int]
+) -> Row:
     ends: Counter[str] = Counter()
     done = []
     for member in group:
@@ -84,4 +104,4 @@ def _row(group: list[Member], folder: SweepFolder, failed: set[str]) -> Row:
         if end == "done":
             done.append(summarize_run(folder.path / member.name))
     choices = {place[-1]: v for place, v in group[0].choices.items() if place != SEED}
-    return Row(choices, SeedGroup(tuple(done)), ends)
+    return Row(choices, facts, SeedGroup(tuple(done)), ends)

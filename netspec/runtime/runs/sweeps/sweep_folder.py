@@ -131,11 +131,13 @@ class SweepFolder:
             self._write(self.inside / f"{member.name}.end", f"{end}\n".encode())
         return end
 
+    def reason(self, member: Member) -> str | None:
+        """Return the error that a run ended with, as the last one in what it said; None for none."""
+        told = [line for line in _end_of(self.log(member)) if line.startswith("error[")]
+        return told[-1] if told else None
+
     def _diverged(self, member: Member) -> bool:
-        log = self.path / member.name / LOG
-        if kind_of(log) != "file":
-            return False
-        last = read_regular(log)[-_LOOKED_AT:].decode("utf-8", "replace").splitlines()[-_LINES:]
+        last = _end_of(self.path / member.name / LOG)[-_LINES:]
         return any(f"error[{codes.TRAIN_DIVERGED}]" in line for line in last)
 
     def write_trial(self, number: int, choices: Mapping[Place, Any]) -> None:
@@ -165,6 +167,13 @@ class SweepFolder:
         if kind_of(path) != "file" or read_regular(path) != content:
             with told_plainly(path):
                 write_durably(path, content)
+
+
+def _end_of(log: Path) -> list[str]:
+    """Return the last lines of a log; none if it is no file."""
+    if kind_of(log) != "file":
+        return []
+    return read_regular(log)[-_LOOKED_AT:].decode("utf-8", "replace").splitlines()
 
 
 def _read_json(path: Path, most: int) -> dict[str, Any]:
