@@ -171,18 +171,21 @@ class TrainingPlan:
             settings["track"],
             self.lock,
             self.net.graph,
+            is_changed=self.resumed is not None
+            and any(OPTIONS[name].on_resume == "said" for name in settings.given),
         )
         return RunRecorder(keeping)
 
     def _facts(self, data: Mapping[str, Any], threads: int, processes: int) -> Facts:
         """Return the facts that the run is started or resumed with."""
         from netspec.runtime.runs.folder import Facts, net_files
+        from netspec.runtime.runs.resume import options_before
 
         now = _versions(self.target)
         options = {name: self.settings[name] for name in OPTIONS}
         if self.resumed is not None:
             return replace(
-                self.resumed.facts,
+                self.resumed.facts, before=options_before(self.resumed),
                 options=options, threads=threads, processes=processes, versions=now,
             )  # fmt: skip
         return Facts(
@@ -204,10 +207,11 @@ class TrainingPlan:
     def _files(self, facts: Facts, vocabulary: Vocabulary | None) -> dict[str, bytes]:
         """Return the files in the run's folder that describe it, by name."""
         from netspec.runtime.runs.folder import FACTS, NET, TOKENIZER, facts_text, net_files
-        from netspec.runtime.runs.recipe import recipe_text
+        from netspec.runtime.runs.recipe import before_lines, recipe_text
         from netspec.runtime.runs.recipe_place import RECIPE
 
         about = f"The recipe for a run of {facts.written_as}, as it was resolved."
+        about += "".join(f"\n{line}" for line in before_lines(facts.before))
         text = recipe_text(self.settings.values, self.arguments, about)
         described = {FACTS: facts_text(facts).encode(), RECIPE: text.encode()}
         tokenizer = vocabulary.file() if vocabulary is not None else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 from pathlib import Path
 
@@ -193,6 +194,84 @@ def test_a_run_that_is_over_can_go_on_for_longer(run: Run, net, tmp_path) -> Non
     assert "lr = 0.001" in (out / "recipe.toml").read_text()
     # The settings that it was resumed with are now its own.
     assert "differs" not in run("train", "--resume", out).err
+
+
+def test_options_that_no_step_is_taken_with_are_not_written_down(run: Run, net, tmp_path) -> None:
+    out = tmp_path / "run"
+    first = train(run, "numpy", net, out)
+    kept = {name: (out / name).read_bytes() for name in (FACTS, "recipe.toml")}
+    again = run("train", "--resume", out, "--lr", 1e-5)
+    assert (again.code, again.out) == (0, first.out)
+    assert (
+        "nothing is left to train; the options stay as they were (more --epochs go on)" in again.err
+    )
+    assert {name: (out / name).read_bytes() for name in kept} == kept
+    # A run that stopped early has epochs left, but no step to take.
+    early = tmp_path / "early"
+    train(run, "numpy", net, early, "--early-stopping", 1, "--epochs", 9, "--lr", 1e-9)
+    assert len([line for line in read_metrics(early) if line["kind"] == "epoch"]) < 9
+    settled = run("train", "--resume", early, "--lr", 1e-3)
+    assert "nothing is left to train; the options stay as they were\n" in settled.err
+    assert json.loads((early / FACTS).read_text())["options"]["lr"] == 1e-9
+
+
+def test_the_record_says_until_when_other_options_applied(run: Run, net, tmp_path) -> None:
+    out = tmp_path / "run"
+    train(run, "numpy", net, out)
+    assert json.loads((out / FACTS).read_text())["before"] == {}
+    for epochs, lr in ((3, 1e-3), (4, 1e-4)):
+        longer = run("train", "--resume", out, "--epochs", epochs, "--lr", lr)
+        assert longer.code == 0, longer.err
+    assert json.loads((out / FACTS).read_text())["before"] == {
+        "14": {"epoch": 2, "options": {"epochs": 2, "lr": 0.002}},
+        "21": {"epoch": 3, "options": {"epochs": 3, "lr": 0.001}},
+    }
+    assert (
+        "# Until step 14, in epoch 2: epochs = 2, lr = 0.002\n" in (out / "recipe.toml").read_text()
+    )
+    # The recipe is still one, and another run with its options is not of the same choices.
+    train(run, "numpy", net, tmp_path / "other", "--recipe", out / "recipe.toml", "--epochs", 4)
+    compared = run("runs", out, tmp_path / "other", "--compare").out
+    assert re.search(r"^lr until step 14 +0.002 +-$", compared, re.MULTILINE), compared
+    facts = json.loads((out / FACTS).read_text())
+    (out / FACTS).write_text(json.dumps(facts | {"before": {"14": {"options": []}}}))
+    assert "`before` lacks a step, an epoch or options" in run("runs", out).err
+
+
+def test_runs_of_other_nets_and_unfinished_ones_are_no_seeds(run: Run, net, tmp_path) -> None:
+    runs = tmp_path / "runs"
+
+    def over_seeds() -> list[int]:
+        told = json.loads(run("runs", runs, "--compare", "--format", "json").out)
+        return sorted(row["over_seeds"]["runs"] for row in told)
+
+    train(run, "numpy", net, runs / "a", "--seed", 0)
+    net.write_text(f"# A comment.\n\n{NET}", "utf-8")
+    train(run, "numpy", net, runs / "b", "--seed", 1)
+    assert over_seeds() == [2, 2]
+    train(run, "numpy", net, runs / "equal", "--seed", 1)
+    assert over_seeds() == [1, 2, 2]
+    net.write_text(NET.replace("linear(16) -> relu", "linear(8) -> tanh"), "utf-8")
+    train(run, "numpy", net, runs / "edited", "--seed", 2)
+    assert over_seeds() == [1, 1, 2, 2]
+    compared = run("runs", runs, "--compare").out
+    nets = re.search(r"^net((?: +Noisy \([0-9a-f]{6}\)){4})$", compared, re.MULTILINE)
+    assert nets is not None, compared
+    assert len({*re.findall(r"\w{6}\)", nets[1])}) == 2
+    # As if it had been interrupted in its second epoch.
+    shutil.copytree(runs / "b", runs / "half")
+    facts = json.loads((runs / "half" / FACTS).read_text())
+    facts["options"]["seed"] = 3
+    (runs / "half" / FACTS).write_text(json.dumps(facts))
+    lines = (runs / "half/metrics.jsonl").read_text().splitlines(keepends=True)
+    first = next(i for i, line in enumerate(lines) if '"kind": "epoch"' in line)
+    (runs / "half/metrics.jsonl").write_text("".join(lines[: first + 1]))
+    assert over_seeds() == [1, 1, 1, 2, 2]
+    # Lines that are alike in all settings are told apart by the names of the runs.
+    assert run("plot", runs, "-o", tmp_path / "all.csv").code == 0
+    table = (tmp_path / "all.csv").read_text().splitlines()
+    assert table[0].startswith("net,run,epoch,")
+    assert {line.split(",")[1] for line in table[1:]} == {"a", "edited", "equal", "half"}
 
 
 def test_another_schedule_takes_the_place_of_the_runs(run: Run, net, tmp_path) -> None:

@@ -44,6 +44,10 @@ def bands_of(runs: Sequence[RunSummary], what: str | None = None) -> tuple[str, 
     groups = seed_groups(runs)
     firsts = [group.runs[0] for group in groups]
     settings = {n: values for n, values in differing(firsts).items() if n != "seed"}
+    # Runs that are alike, such as one of a seed and another of it, are told apart by their folders.
+    columns = [repr([values[i] for values in settings.values()]) for i in range(len(firsts))]
+    if len({*columns}) < len(columns):
+        settings["run"] = [first.path.name for first in firsts]
     bands = []
     for i, group in enumerate(groups):
         own = {name.removeprefix("set "): values[i] for name, values in settings.items()}

@@ -15,6 +15,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import time
@@ -55,6 +56,7 @@ FORMAT = 1
 _OWN = (FACTS, RECIPE, LOG, METRICS, WEIGHTS, TOKENIZER)
 # The facts of a run take 2 KB, and parsed JSON takes twenty times as much memory as its text.
 MAX_FACTS = 1 << 20
+_STEP = re.compile(r"[0-9]{1,18}")
 # An argument of a net may be a list of lists.
 MAX_NESTING = 40
 # The number of images whose pixels represent those of a whole data set.
@@ -79,6 +81,8 @@ class Facts:
         started: The time, in ISO 8601.
         recipe: The recipe that was used; empty without.
         started_in: The folder that its relative paths start from; empty if unknown.
+        before: What options were before a resumption changed them, by the number of the last step
+            that was taken with them: the `epoch` of that step, and the `options` by name.
     """
 
     target: str
@@ -94,6 +98,7 @@ class Facts:
     started: str
     recipe: str = ""
     started_in: str = ""
+    before: Mapping[str, Any] = field(default_factory=dict)
     format: int = field(default=FORMAT)
 
     @property
@@ -429,6 +434,10 @@ def _check(facts: Facts) -> None:
             raise ValueError(f"`{name}` nests deeper than {MAX_NESTING}")
     if not is_name(facts.file):
         raise ValueError("`file` cannot be the name of a file")
+    for step, changed in facts.before.items():
+        sound = isinstance(changed, dict) and isinstance(changed.get("options"), dict)
+        if not (sound and type(changed.get("epoch")) is int and _STEP.fullmatch(step)):
+            raise ValueError("`before` lacks a step, an epoch or options")
     if facts.target not in TARGETS:
         raise ValueError(f"`target` is none of {', '.join(TARGETS)}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -16,11 +17,14 @@ from netspec.runtime.models.history import MONITORS
 from netspec.runtime.runs.choice_defaults import choice_defaults
 from netspec.runtime.runs.folder import FACTS, Facts, RunFolder
 from netspec.runtime.runs.metrics import key_of, read_metrics
+from netspec.runtime.runs.net_text import net_digest
 from netspec.runtime.runs.options import OPTIONS
 
 # The accuracies that determine the best epoch, in order of preference, with the least number of
 # measurements. Test images are usually measured only once.
 _JUDGES = {"val": 1, "test": 2, "train": 1}
+# So many digits of a digest tell the nets of a list apart.
+_DIGITS = 6
 # What is measured beside them, and has no column of its own in tables.
 _BESIDE = ("top5", "macro_f1")
 
@@ -39,6 +43,9 @@ class RunSummary:
         best: The best epoch; None before one was measured.
         best_by: What was compared: what the run monitors, by default `val`, else `test` if it was
             measured more than once, else `train`.
+        has_ended: Whether it took all of its epochs, or was ended by `early-stopping` or
+            `max-seconds`.
+        text: A digest of its net's text, see `net_digest`.
     """
 
     path: Path
@@ -48,6 +55,8 @@ class RunSummary:
     seconds: float | None
     best: int | None
     best_by: str | None
+    has_ended: bool = True
+    text: str = ""
 
     @property
     def perplexity_of(self) -> str | None:
@@ -119,7 +128,23 @@ def summarize_run(path: Path) -> RunSummary:
     of_kept = [best, *lines[len(epochs) :]] if keeps_best else lines
     kept = {key: value for line in of_kept for key, value in line.items()}
     seconds = lines[-1]["seconds"] if lines else None
-    return RunSummary(path, facts, len(epochs), kept, seconds, best.get("epoch"), by)
+    return RunSummary(
+        path, facts, len(epochs), kept, seconds, best.get("epoch"), by,
+        _has_ended(facts, lines, by, best), net_digest(path, facts),
+    )  # fmt: skip
+
+
+def _has_ended(
+    facts: Facts, lines: Sequence[Mapping[str, Any]], by: str | None, best: Mapping[str, Any]
+) -> bool:
+    options, epochs = facts.options, [line for line in lines if line["kind"] == "epoch"]
+    if len(epochs) == options.get("epochs") or len(lines) > len(epochs):
+        return True
+    patience = options.get("early-stopping")
+    if patience and by is not None:
+        behind = [line for line in epochs if by in line and line["epoch"] > best["epoch"]]
+        return len(behind) >= int(patience)
+    return options.get("max-seconds") is not None
 
 
 def _count(lines: Sequence[Mapping[str, Any]], part: str) -> int:
@@ -195,11 +220,17 @@ class SeedGroup:
 def seed_groups(runs: Sequence[RunSummary]) -> list[SeedGroup]:
     """Return the runs in groups that differ in the seed alone: not in net, choices, data or target.
 
-    The runs of a group are in the order of their seeds: those of a sweep start in any order.
+    A run that has not ended is a group of its own, and so is one whose seed the group already has. The
+    runs of a group are in the order of their seeds: those of a sweep start in any order.
     """
     groups: dict[str, list[RunSummary]] = {}
+    again: Counter[str] = Counter()
     for run in runs:
-        key = {**_choices(run), "seed": None, "data of": run.facts.data.get("sha256")}
+        key = {**_choices(run), "text of net": run.text, "data of": run.facts.data.get("sha256")}
+        key["unfinished"] = None if run.has_ended else str(run.path)
+        equal = json.dumps(key, sort_keys=True, default=str)
+        again[equal] += 1
+        key |= {"seed": None, "repeated": again[equal]}
         groups.setdefault(json.dumps(key, sort_keys=True, default=str), []).append(run)
     return [SeedGroup(tuple(sorted(group, key=_seed))) for group in groups.values()]
 
@@ -221,7 +252,7 @@ def differing(runs: Sequence[RunSummary]) -> dict[str, list[Any]]:
 
     Options of which each run has the default of its own optimizer, schedule or loss are left out.
     """
-    choices = [_choices(run) for run in runs]
+    choices = [{**_choices(run), "net": name} for run, name in zip(runs, _nets(runs), strict=True)]
     unsaid = [choice_defaults(run.facts.options) for run in runs]
     names = dict.fromkeys(name for choice in choices for name in choice)
     table = {name: [choice.get(name) for choice in choices] for name in names}
@@ -233,13 +264,31 @@ def differing(runs: Sequence[RunSummary]) -> dict[str, list[Any]]:
     }
 
 
+def _nets(runs: Sequence[RunSummary]) -> list[str]:
+    """Return the names of nets; of one name with several texts, with the beginning of the digest."""
+    texts: dict[str, set[str]] = {}
+    for run in runs:
+        texts.setdefault(run.facts.net, set()).add(run.text)
+    return [
+        run.facts.net if len(texts[run.facts.net]) == 1
+        else f"{run.facts.net} ({run.text[:_DIGITS] or 'unknown'})"
+        for run in runs
+    ]  # fmt: skip
+
+
 def _choices(run: RunSummary) -> dict[str, Any]:
     """Return what was chosen for a run, by name."""
     facts = run.facts
     options = {name: value for name, value in facts.options.items() if value is not None}
     options = {**dict.fromkeys(facts.options), **choice_defaults(facts.options), **options}
+    before = {
+        f"{name} until step {step}": value
+        for step, changed in facts.before.items()
+        for name, value in changed["options"].items()
+    }
     return (
         {"net": facts.net, "target": facts.target}
         | {f"set {name}": value for name, value in facts.arguments.items()}
         | {name: value for name, value in options.items() if matters(name)}
+        | before
     )

@@ -253,6 +253,22 @@ def recipe_text(values: Mapping[str, Any], arguments: Mapping[str, Any], about: 
     return "\n".join(lines) + "\n"
 
 
+def before_lines(before: Mapping[str, Any]) -> list[str]:
+    """Return what options were before a run was resumed with others, for the comment of its recipe.
+
+    Args:
+        before: See `Facts.before`.
+    """
+    return [
+        f"Until step {step}, in epoch {changed['epoch']}: "
+        + ", ".join(
+            f"{name} = {'nothing' if value is None else _toml(value)}"
+            for name, value in changed["options"].items()
+        )
+        for step, changed in before.items()
+    ]
+
+
 def _line(name: str, value: Any) -> str:
     text = f"{name if _BARE.fullmatch(name) else _toml(name)} = {_toml(value)}"
     # TOML does not allow these characters, which stand for bytes in file names that are not UTF-8.

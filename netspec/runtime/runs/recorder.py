@@ -28,6 +28,7 @@ from netspec.runtime.runs.checkpoint import (
 from netspec.runtime.runs.folder import CHECKPOINTS, FACTS, RunFolder, make_run
 from netspec.runtime.runs.folder_lock import FolderLock
 from netspec.runtime.runs.options import LOG_EVERY
+from netspec.runtime.runs.recipe_place import RECIPE
 from netspec.runtime.runs.tracking.tensorboard import Events
 from netspec.runtime.runs.tracking.tracker import End, Tracker
 from netspec.runtime.runs.tracking.trackers import track
@@ -54,6 +55,7 @@ class Keeping:
         track: The other trackers that are told, see `CLIENTS`.
         lock: The lock of a resumed run's folder; a new run is locked when its folder is made.
         graph: The net, for event files.
+        is_changed: Whether the choices differ from those of the run so far.
     """
 
     path: Path
@@ -67,6 +69,7 @@ class Keeping:
     track: Sequence[str] = ()
     lock: FolderLock | None = None
     graph: Graph | None = None
+    is_changed: bool = False
 
 
 class RunRecorder(TrainingRecorder):
@@ -109,10 +112,10 @@ class RunRecorder(TrainingRecorder):
         self.folder.tidy()
         if keeping.checkpoint is not None:
             settle(self.folder.checkpoints)
-            self.folder.write_files(keeping.files)
+            self.folder.write_files(self._files_of_resumed(run))
         self.on_begin()
         if keeping.checkpoint is not None:
-            _LOG.info("%s continues from step %s", keeping.path, f"{run.steps:,}")
+            self._say_what_is_left(run)
         else:
             _LOG.info("the run is saved in %s", keeping.path)
         self._metrics = metrics.MetricsWriter(keeping.path / metrics.NAME, length)
@@ -120,12 +123,34 @@ class RunRecorder(TrainingRecorder):
             lost = "%s is shorter than it was: lines are missing"
             _LOG.warning(lost, keeping.path / metrics.NAME)
         self._logged = run.steps // keeping.log_every * keeping.log_every
+        self._begin_tracking(run)
+
+    def _begin_tracking(self, run: TrainingRun) -> None:
+        keeping = self._keeping
+        choices = keeping.choices
+        if run.is_over:  # no step is taken with others
+            own = self.folder.facts().options
+            choices = {name: own.get(name) for name in choices}
         if keeping.tensorboard:
             self._events = Events(keeping.path, run.steps)
-            self._events.begin(keeping.path.name, run.steps, keeping.choices, keeping.graph)
+            self._events.begin(keeping.path.name, run.steps, choices, keeping.graph)
             self._trackers.append(self._events)
         for name in keeping.track:
-            self._trackers.append(track(name, keeping.path, keeping.choices))
+            self._trackers.append(track(name, keeping.path, choices))
+
+    def _files_of_resumed(self, run: TrainingRun) -> dict[str, bytes]:
+        """Return the files to write: options that no step is taken with are not written down."""
+        kept = (FACTS, RECIPE) if run.is_over else ()
+        return {name: text for name, text in self._keeping.files.items() if name not in kept}
+
+    def _say_what_is_left(self, run: TrainingRun) -> None:
+        path = self._keeping.path
+        if not run.is_over:
+            _LOG.info("%s continues from step %s", path, f"{run.steps:,}")
+            return
+        stay = "; the options stay as they were" if self._keeping.is_changed else ""
+        more = "" if run.is_settled else " (more --epochs go on)"
+        _LOG.info("%s: nothing is left to train%s%s", path, stay, more)
 
     def after_steps(self, run: TrainingRun) -> None:
         """See `TrainingRecorder`."""

@@ -15,6 +15,7 @@ from netspec.runtime.data.catalog import NAMES
 from netspec.runtime.data.shard_names import is_shards, is_web
 from netspec.runtime.data.vocabularies import tokenizer_file
 from netspec.runtime.runs.checkpoint import Checkpoint, newest_checkpoint
+from netspec.runtime.runs.choice_defaults import choice_defaults
 from netspec.runtime.runs.folder import TOKENIZER, Facts, RunFolder
 from netspec.runtime.runs.option_types import problem
 from netspec.runtime.runs.options import OPTIONS, keywords
@@ -93,6 +94,36 @@ def take_up(
         if OPTIONS[name].on_resume == "said"
     ]
     return Resumed(folder, facts, settings, checkpoint, tuple(notes))
+
+
+def options_before(run: Resumed) -> dict[str, Any]:
+    """Return what options were until the step from which a run goes on, and until earlier changes.
+
+    Options that no step was taken with, or only steps that are lost, are left out.
+
+    Returns:
+        See `Facts.before`.
+    """
+    state = run.checkpoint.state
+    step, epoch = int(state["step"]), int(state["epoch"]) - (not state["done"])
+    known = {
+        int(at): {**changed, "epoch": min(changed["epoch"], epoch)}
+        for at, changed in sorted(run.facts.before.items(), key=lambda item: int(item[0]))
+    }
+    before: dict[int, dict[str, Any]] = {}
+    for at, changed in known.items():
+        before.setdefault(min(at, step), changed)
+    now, usual = run.settings.values, choice_defaults(run.settings.values)
+    options = {
+        name: value
+        for name, value in run.facts.options.items()
+        if OPTIONS[name].on_resume == "said"
+        and not is_same(value, now[name])
+        and (value is not None or now[name] != usual.get(name))
+    }
+    if options and step:
+        before.setdefault(step, {"epoch": epoch, "options": options})
+    return {str(at): changed for at, changed in before.items()}
 
 
 def checked_options(folder: RunFolder, facts: Facts) -> dict[str, Any]:

@@ -123,6 +123,12 @@ class TrainingRun:
         """The number of steps done, over all epochs."""
         return len(self.history.loss_history)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether no step is left to take."""
+        left = (self.epochs - self.epoch + 1) * len(self.parts) - self.done
+        return left <= 0 or self.is_settled
+
     def go(self, on_epoch: Callable[[int, History], None] | None = None) -> None:
         """Take all remaining steps, or until it is asked to stop."""
         self.recorder.begin(self)
@@ -130,7 +136,7 @@ class TrainingRun:
         behind = self.parts[self.done - 1].stop if self.done else 0
         done = (self.epoch - 1) * self.images + behind
         self.progress.start(self.epochs * self.images, done, self.job.data.samples)
-        while self.epoch <= self.epochs and not (self.history.stopped or self._is_settled()):
+        while self.epoch <= self.epochs and not (self.history.stopped or self.is_settled):
             self.history.stopped = self._train() or self._measure()
             if not self.history.stopped:
                 self._end_epoch(on_epoch)
@@ -253,7 +259,8 @@ class TrainingRun:
         if self.plateau is not None:
             self.plateau.follow(self.history.scores())
 
-    def _is_settled(self) -> bool:
+    @property
+    def is_settled(self) -> bool:
         """Return True if the score has not risen in the last `early_stopping` measurements."""
         if self.early_stopping is None:
             return False
