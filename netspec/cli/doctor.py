@@ -19,6 +19,7 @@ from netspec.cli.common import (
     positive,
     tell,
 )
+from netspec.cli.named_run import with_data_of_run
 from netspec.cli.output_place import add_force_option, check_output, net_sources
 from netspec.cli.picture_options import add_normalize_options, add_resize_options
 from netspec.diagnostics import NetspecError
@@ -39,9 +40,9 @@ any is `BAD`.
 """
 
 # The training options that this verb accepts as well.
-_GIVEN = (
-    "data", "normalize", "mean", "std", "resize", "resize-shorter", "optimizer", "lr", "batch", "l2",
-    "loss", "seed",
+TAKEN = (
+    "data", "data-dir", "normalize", "mean", "std", "resize", "resize-shorter", "optimizer", "lr",
+    "batch", "l2", "loss", "seed",
 )  # fmt: skip
 
 
@@ -93,7 +94,10 @@ def run(options: argparse.Namespace) -> int:
         check_picture_path(options.plot)
         require_matplotlib()
     recipe = _recipe(options)
-    settings = resolve(_given(options), recipe)
+    settings = with_data_of_run(
+        resolve(_given(options), recipe), options.file, _given(options),
+        keeps_recipe=not options.no_recipe,
+    )  # fmt: skip
     arguments = {**(recipe.arguments if recipe else {}), **arguments_of(options)}
     try:
         net = checked_net(options, arguments)
@@ -106,7 +110,7 @@ def run(options: argparse.Namespace) -> int:
         tell(f"recipe: {recipe.name}")
     data = load(
         settings["data"],
-        options.data_dir,
+        settings["data-dir"],
         image_shape(net.graph),
         resize=settings.resize,
         ignore_index=settings["ignore-index"],
@@ -149,5 +153,5 @@ def _recipe(options: argparse.Namespace) -> Recipe | None:
 
 
 def _given(options: argparse.Namespace) -> dict[str, Any]:
-    named = ((name, getattr(options, name.replace("-", "_"))) for name in _GIVEN)
-    return {name: value for name, value in named if value is not None}
+    named = ((name, getattr(options, name.replace("-", "_"))) for name in TAKEN)
+    return {name: str(v) if isinstance(v, Path) else v for name, v in named if v is not None}

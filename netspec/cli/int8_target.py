@@ -37,6 +37,9 @@ def quantized_net(trained: Trained, data_name: str, folder: Path | None) -> Quan
     model = trained.model
     assert isinstance(model, Model)
     graph, parameters = model.graph, model.parameters
+    run = trained.run
+    if folder is None and run is not None and run.settings["data"] == data_name:
+        folder = run.settings["data-dir"]
     data = load(data_name, folder, only_input_shape(graph)).fit_to_inputs(graph.inputs)
     normalization = trained.weights.normalization
     if normalization is None:

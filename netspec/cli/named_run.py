@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,6 +118,33 @@ def named_run(path: Path | None) -> NamedRun | None:
     options = checked_options(folder, facts)
     known = {name: value for name, value in options.items() if value is not None}
     return NamedRun(folder, facts, resolve(known))
+
+
+def with_data_of_run(
+    settings: Settings, path: Path | None, given: Mapping[str, Any], *, keeps_recipe: bool = True
+) -> Settings:
+    """Return settings for a run that is named in place of a net, which knows where its data are.
+
+    Its recipe, which others may use too, does not say that.
+
+    Args:
+        settings: The settings.
+        path: What is named.
+        given: The options of the command line, by name.
+        keeps_recipe: Whether the recipe is the run's own.
+
+    Raises:
+        NetspecError: `run/damaged`.
+    """
+    run = named_run(path)
+    if run is None:
+        return settings
+    known = dict(settings.values)
+    if "data" not in given and keeps_recipe:
+        known["data"] = run.settings["data"]
+    if "data-dir" not in given and known["data"] == run.settings["data"]:
+        known["data-dir"] = run.settings["data-dir"]
+    return replace(settings, values=known)
 
 
 def run_around(weights: Path | None) -> NamedRun | None:

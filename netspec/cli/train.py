@@ -189,6 +189,7 @@ def _train_logged(
     waiting: MemoryHandler,
 ) -> int:
     from netspec.runtime.training.fit import fit
+    from netspec.runtime.training.loop import TrainingRecorder
 
     settings = plan.settings
     data, choices = _data_and_options(plan, model)
@@ -198,6 +199,8 @@ def _train_logged(
             "torch.compile: the first steps and the first evaluation take longer, because they compile"
         )
     recorder = plan.recorder(data, threads, processes, rank == 0)
+    told = recorder or TrainingRecorder()
+    told.doctor = plan.doctor()
     with until_stopped() as wish, kept_in(recorder, waiting):
         history = fit(
             model,
@@ -208,7 +211,7 @@ def _train_logged(
             max_seconds=settings["max-seconds"],
             progress=not settings["quiet"],
             log_every=settings["log-every"],
-            recorder=recorder,
+            recorder=told,
         )
         is_over = history.stopped and settings["max-seconds"] is not None and not wish()
         if history.stopped and not is_over:
@@ -284,6 +287,11 @@ def _search(plan: TrainingPlan, model: Model | TorchModel, picture: Path, *, wri
     if writes:
         found.plot(picture)
         _LOG.info(f"{plural(len(found.losses), 'step')}, drawn in {picture}")
+        if found.suggestion is not None:
+            _LOG.info(
+                "the loss fell fastest at this rate: begin with it, and compare three times as much"
+                " and a third of it"
+            )
         emit(str(found))
     return OK if found.suggestion is not None else FAILED
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import shlex
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from netspec.cli.common import arguments_of, checked_net
 from netspec.diagnostics import NetspecError
 from netspec.records import record
 from netspec.runtime.runs.options import LOG_EVERY, OPTIONS
-from netspec.runtime.runs.resume import Note
+from netspec.runtime.runs.resume import Note, shown
 
 if TYPE_CHECKING:
     from netspec.net import Net
@@ -59,6 +60,7 @@ class TrainingPlan:
         is_named: True if the user named the folder.
         lock: Holds the folder of a resumed run.
         asked: The data that the command line itself names; None if it names none.
+        named: The words of the command line that name the net, and those that define its ops.
     """
 
     target: str
@@ -75,6 +77,7 @@ class TrainingPlan:
     is_named: bool = True
     lock: FolderLock | None = None
     asked: str | None = None
+    named: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
 
     @property
     def checkpoint(self) -> Checkpoint | None:
@@ -130,6 +133,20 @@ class TrainingPlan:
             return
         with reserved_name(self.net.name) as folder:
             yield replace(self, folder=folder, weights=folder / WEIGHTS)
+
+    def doctor(self) -> str:
+        """Return the command that examines the net as this run trains it."""
+        from netspec.cli.doctor import TAKEN
+
+        net, ops = self.named
+        if self.folder is not None:  # it knows all that a command would say
+            return shlex.join(["netspec", "doctor", str(self.folder), *ops])
+        words = ["netspec", "doctor", *net, *ops]
+        for name in TAKEN:
+            value = self.settings[name]
+            if name == "lr" or value != OPTIONS[name].default:
+                words += _as_words(name, value)
+        return shlex.join(words)
 
     def recorder(
         self, data: Dataset, threads: int, processes: int, writes: bool
@@ -223,6 +240,22 @@ class TrainingPlan:
         return {**described, **{f"{NET}/{name}": content for name, content in files.items()}}
 
 
+def _as_words(name: str, value: Any) -> list[str]:
+    """Return an option as the command line takes it."""
+    if isinstance(value, bool):
+        return [f"--{name}"] if value else []
+    if isinstance(value, float):
+        value = f"{value:g}"
+    return [] if value is None else [f"--{name}", shown(value)]
+
+
+def _named(options: argparse.Namespace) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the words that name the net, and those that define its ops."""
+    net = [str(options.file), *(["--net", options.net] if options.net else [])]
+    net += [word for each in options.set for word in ("--set", each)]
+    return tuple(net), tuple(word for each in options.ops for word in ("--ops", each))
+
+
 def _versions(target: str) -> dict[str, str]:
     """Return the versions of what computes a run."""
     from netspec.runtime.weights.host import versions
@@ -276,6 +309,7 @@ def _look_for_run(options: argparse.Namespace) -> None:
 
 
 def _new(options: argparse.Namespace) -> TrainingPlan:
+    from netspec.cli.named_run import with_data_of_run
     from netspec.cli.training_options import given
     from netspec.runtime.runs.folder import WEIGHTS, free_name
     from netspec.runtime.runs.resolve import check_arguments, resolve
@@ -284,7 +318,10 @@ def _new(options: argparse.Namespace) -> TrainingPlan:
         message = "which net? netspec train FILE"
         raise NetspecError.simple(codes.USAGE_TRAIN, message, "or continue a run: --resume RUN")
     recipe = _recipe(options)
-    settings = resolve(given(options), recipe)
+    settings = with_data_of_run(
+        resolve(given(options), recipe), options.file, given(options),
+        keeps_recipe=options.recipe is None and not options.no_recipe,
+    )  # fmt: skip
     _check_target(options.target, settings)
     arguments = {**(recipe.arguments if recipe else {}), **arguments_of(options)}
     try:
@@ -307,6 +344,7 @@ def _new(options: argparse.Namespace) -> TrainingPlan:
         sources=tuple(_sources(net, options, settings)), force=options.force,
         is_named=out is not None,
         asked=options.data,
+        named=_named(options),
     )  # fmt: skip
 
 
@@ -398,4 +436,5 @@ def _going_on(options: argparse.Namespace, lock: FolderLock | None) -> TrainingP
     return TrainingPlan(
         facts.target, net, arguments, resumed.settings, tuple(notes), folder.path,
         folder.weights, facts.recipe, resumed, lock=lock, asked=options.data,
+        named=_named(options),
     )  # fmt: skip

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import shlex
 
 import numpy as np
 import pytest
@@ -62,7 +64,7 @@ def test_the_nets_of_the_project_are_well(run: Run, net, options):
     finished = run("doctor", ROOT / f"networks/{net}.net", *options)
     assert finished.code == 0, finished.out
     assert "BAD" not in finished.out
-    assert finished.out.rstrip().endswith("all is well")
+    assert "all is well in what was checked. If a training" in finished.out
     assert f"networks/{net}.toml" in finished.err
 
 
@@ -134,6 +136,16 @@ def test_the_recipe_says_the_precision(run: Run, write, monkeypatch):
     write('dtype = "float64"\n', "test.toml")
     assert run("doctor", path).code == 0
     assert {model.dtype.name for model in made} == {"float64"}
+
+
+def test_uneven_gradients_are_said_and_are_no_fault(data):
+    text = HEAD.format(
+        "    output image -> flatten -> linear(20, weight = normal(0.0005)) -> relu -> linear(10)\n"
+    )
+    uneven = finding(examine(netspec.loads(text), data), "gradients")
+    assert uneven.verdict == "ok"
+    assert "times apart" in uneven.help
+    assert finding(examine(netspec.loads(SOUND), data), "gradients").help is None
 
 
 def test_gradients_that_vanish(data):
@@ -234,7 +246,7 @@ def test_all_is_not_well_where_something_is_unsure():
     assert report.ok
     report.findings.append(Symptom("c", "bad", ""))
     assert str(report).endswith("\n\nbad: c; unsure: b")
-    assert str(DoctorReport("A", [Symptom("a", "ok", "")])).endswith("\n\nall is well")
+    assert "\n\nall is well in what was checked" in str(DoctorReport("A", [Symptom("a", "ok", "")]))
 
 
 MORE_SICK = {
@@ -301,7 +313,7 @@ def test_more_healthy_nets_are_judged_right(data, name):
         netspec.loads(HEAD.format(f"    output {chain}\n").replace("{{", "{")), data, **options
     )
     assert report.ok, str(report)
-    assert str(report).endswith("all is well")
+    assert "\n\nall is well in what was checked" in str(report)
 
 
 # --------------------------------------------------------------------- training at chance level
@@ -317,10 +329,57 @@ def test_training_at_chance_level_names_doctor(run: Run, write, tmp_path, backen
         "--out", tmp_path / "run",
     )  # fmt: skip
     assert finished.code == 0, finished.err
-    told = f"`netspec doctor FILE --lr {float(lr):g}` looks for the cause"
+    told = f"`netspec doctor {tmp_path / 'run'}` looks for the cause"
     assert finished.err.count(told) == warned
     log = (tmp_path / "run/log.txt").read_text("utf-8")
     assert log.count("nothing is learnt yet") == warned
+
+
+def test_the_command_in_the_warning_says_all_of_a_run_that_is_not_kept(
+    run: Run, write, tmp_path
+) -> None:
+    net = write(SOUND, "odd name.net")
+    finished = run(
+        "train", "numpy", net, "--epochs", 2, "--optimizer", "sgd", "--lr", "1e-9",
+        "--set", "classes=11", "--batch", 32, "--out", "none",
+    )  # fmt: skip
+    (command,) = re.findall(r"`(netspec doctor .*)` looks for the cause", finished.err)
+    words = shlex.split(command)[1:]
+    assert words == [
+        "doctor", str(net), "--set", "classes=11", "--optimizer", "sgd", "--lr", "1e-09",
+        "--batch", "32",
+    ]  # fmt: skip
+    examined = run(*words)
+    assert "trained with sgd at learning rate 1e-09" in examined.out
+
+
+def test_a_run_knows_where_its_data_are(run: Run, write, tmp_path, monkeypatch) -> None:
+    rng = np.random.default_rng(0)
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path / "there")
+    images = rng.integers(0, 256, (60, 1, 8, 8), np.uint8)
+    labels = rng.integers(0, 10, 60)
+    np.savez("own.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    net = write(SOUND)
+    trained = run("train", "numpy", net, "--data", "own.npz", "--epochs", 1, "--out", "run")
+    assert trained.code == 0, trained.err
+    monkeypatch.chdir(tmp_path)
+    again = run("train", "numpy", "there/run", "--out", "again")
+    assert again.code == 0, again.err
+    assert "of own (channel)" in run("doctor", "there/run").out
+    # The folder of a data set that has a name is known likewise.
+    facts = json.loads((tmp_path / "there/run/run.json").read_text())
+    facts["options"] |= {"data": "mnist", "data-dir": "elsewhere"}
+    (tmp_path / "there/run/run.json").write_text(json.dumps(facts))
+    (tmp_path / "there/elsewhere").mkdir()
+    seen = []
+    monkeypatch.setattr(
+        "netspec.runtime.data.catalog.load_idx",
+        lambda name, folder: seen.append((name, folder)) or netspec.load_data("digits"),
+    )
+    run("train", "numpy", "there/run", "--out", "third")
+    run("doctor", "there/run")
+    assert seen == [("mnist", tmp_path / "there/elsewhere")] * 2
 
 
 # ------------------------------------------------------------------------------------- its measures

@@ -79,6 +79,8 @@ class RunRecorder(TrainingRecorder):
     soon as it exists, the run can be resumed.
     """
 
+    keeps_states = True
+
     def __init__(self, keeping: Keeping) -> None:
         self.folder = RunFolder(keeping.path)
         self.checkpoint_every = keeping.checkpoint_every

@@ -230,7 +230,7 @@ def fit(
     if max_seconds is not None:
         stop = TimeLimit(max_seconds, stop)
     job, parts, rule = planned.job, planned.parts, planned.rule
-    require_memory(model, job, kept=recorder is not None)
+    require_memory(model, job, kept=recorder is not None and recorder.keeps_states)
     if options.whiten is not None:
         start_whitened(model, job, options.whiten)
     history = History(

@@ -36,10 +36,14 @@ class TrainingRecorder:
         checkpoint_every: The number of steps between two calls of `checkpoint` within an epoch;
             None for none.
         best_out: The file for the weights of the best epoch; None for none.
+        keeps_states: Whether it keeps states to go on from, which takes memory.
+        doctor: The command that looks for why nothing is learnt; None if it is not known which.
     """
 
     checkpoint_every: int | None = None
     best_out: Path | None = None
+    keeps_states = False
+    doctor: str | None = None
 
     def begin(self, run: TrainingRun) -> None:
         """Called before the first step; restores the state of `run` if it is resumed."""
@@ -284,13 +288,20 @@ class TrainingRun:
         limit = chance + max(doubt, min(HARDLY * (1 - chance), chance / 2))
         if chance == 1.0 or found > limit:
             return None
-        rate = max(self.history.learning_rates)
         what = "images" if self.job.data.y_train.ndim == 1 else "targets"
         return (
             f"warning: after epoch {self.epoch} {found:.2%} of the training {what} are right, and one"
             f" answer for all would give {chance:.2%}: nothing is learnt yet;"
-            f" `netspec doctor FILE --lr {rate:g}` looks for the cause"
+            f" `{self._doctor()}` looks for the cause"
         )
+
+    def _doctor(self) -> str:
+        """Return the command to examine the net with."""
+        if self.recorder.doctor is not None:
+            return self.recorder.doctor
+        by = self.job.optimizer
+        optimizer = f" --optimizer {by}" if isinstance(by, str) else ""
+        return f"netspec doctor FILE{optimizer} --lr {max(self.history.learning_rates):g}"
 
     def _check(self, value: float) -> None:
         """Raise an error if a loss is not finite.

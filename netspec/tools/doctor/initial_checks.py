@@ -23,6 +23,8 @@ _L2_ROUNDING = 1e-3
 # the largest is at most 70 times the smallest, and 20 times its weights.
 VANISHED = 1e-5
 EXPLODED = 1e3
+# From here on it is said, without being a fault.
+UNEVEN = 100.0
 # The share of a layer's units: if more are dead, little is left to train. For a linear layer whose
 # inputs are all positive, half of the units being dead is normal.
 DEAD = 0.9
@@ -205,7 +207,17 @@ def gradient_sizes(patient: Patient, pictured: Pictured) -> Symptom:
     if known[least] < VANISHED * known[most]:
         help = "they vanish: try relu instead of sigmoid or tanh, batch_norm, or a skip connection"
         return Symptom(name, "bad", text, help, _where(patient, least), known)
-    return Symptom(name, "ok", text, numbers=known)
+    return Symptom(name, "ok", text, _uneven(known[most] / known[least]), numbers=known)
+
+
+def _uneven(ratio: float) -> str | None:
+    """Return what to try if layers learn at rates that lie far apart, which need not be a fault."""
+    if ratio < UNEVEN:
+        return None
+    return (
+        f"they lie {ratio:.0f} times apart: if it learns slowly, other initial weights or batch_norm"
+        " even them out"
+    )
 
 
 def dead(patient: Patient, pictured: Pictured) -> Symptom:

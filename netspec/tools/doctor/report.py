@@ -8,6 +8,11 @@ from typing import Any, Literal
 
 from netspec.text import html
 
+# What no check finds may still be wrong.
+_SOUND = (
+    "all is well in what was checked. If a training still learns nothing, try other learning rates"
+    " (netspec train --find-lr rates.png), other initial weights (init), or batch_norm"
+)
 # `unsure` proves nothing either way, and does not count as a failure.
 Verdict = Literal["ok", "unsure", "bad"]
 
@@ -116,4 +121,4 @@ class DoctorReport:
         parts = [f"bad: {', '.join(named['bad'])}"] if named["bad"] else []
         if named["unsure"]:
             parts.append(f"unsure: {', '.join(named['unsure'])}")
-        return "; ".join(parts) or "all is well"
+        return "; ".join(parts) or _SOUND
