@@ -7,8 +7,8 @@ import pytest
 from netspec.kernels import parallel
 from netspec.runtime.engine.native import code
 
-# For `CFLAGS`: every loop is worth to be shared.
-SHARED = "-DPRODUCTS=0 -DNUMBERS=0"
+# For `CFLAGS`: every loop is worth to be shared, and sums of linear layers are made in pieces.
+SHARED = "-DPRODUCTS=0 -DNUMBERS=0 -DPIECE=3"
 
 
 def share_everything(monkeypatch: pytest.MonkeyPatch, processors: int = 8) -> None:

@@ -42,6 +42,11 @@ static void linear_row(const real *x, const real *packed, const real *bias, cons
     }
 }
 
+/* So many inputs at a time: their part of a block stays in the smallest cache for all rows. */
+#ifndef PIECE
+#define PIECE 512
+#endif
+
 /* Fully connected: y[r][o] = bias[o] + sum over i of x[r][i] * weight[o][i], with blocks of 16 outputs,
    [block][input][output in the block]. Threads share the tiles. `skip` and limits are those of
    `conv_images`. */
@@ -50,7 +55,8 @@ static void linear_rows(const real *x, const real *packed, const real *bias, con
 {
     const Limits limits = {lowest, highest};
     const int blocks = (outputs + BLOCK - 1) / BLOCK, parts = (rows + 47) / 48;
-    const Walk walk = {1, 0, 0, 1, 0, 0, inputs, 1, BLOCK};
+    /* Sums that are added to the very array that they are written to are made at once. */
+    const int piece = skip && skip == y ? inputs + 1 : PIECE;
     if (rows == 1) {
         linear_row(x, packed, bias, skip, y, inputs, outputs, is_limited ? &limits : 0);
         return;
@@ -63,11 +69,16 @@ static void linear_rows(const real *x, const real *packed, const real *bias, con
             x_at[p] = p * inputs;
             y_at[p] = p * outputs;
         }
-        for (int r = r0; r < r1; r += most)
-            tile_along(r1 - r < most ? r1 - r : most, &walk, x + r * inputs, x_at,
-                       packed + o * inputs, bias ? bias + o : 0, bias ? FROM_BIAS : FROM_ZERO,
-                       y + r * outputs + o, skip ? skip + r * outputs + o : 0, y_at, high, 0,
-                       is_limited ? &limits : 0);
+        for (int i = 0; i == 0 || i < inputs; i += piece) {
+            const int last = inputs - i <= piece;
+            const Walk walk = {1, 0, 0, 1, 0, 0, last ? inputs - i : piece, 1, BLOCK};
+            const int start = i ? FROM_Y : bias ? FROM_BIAS : FROM_ZERO;
+            for (int r = r0; r < r1; r += most)
+                tile_along(r1 - r < most ? r1 - r : most, &walk, x + r * inputs + i, x_at,
+                           packed + o * inputs + i * BLOCK, bias ? bias + o : 0, start,
+                           y + r * outputs + o, skip && last ? skip + r * outputs + o : 0, y_at, high, 0,
+                           is_limited && last ? &limits : 0);
+        }
     }
 }
 
