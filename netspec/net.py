@@ -117,7 +117,7 @@ class Net:
         """Return a picture of the net, which a notebook shows.
 
         Args:
-            path: a file to write it to as well: `.svg`, `.html`, `.mmd` (Mermaid), `.dot`
+            path: a file to write it to as well: `.svg`, `.pdf`, `.html`, `.mmd` (Mermaid), `.dot`
                 (Graphviz) or `.png`.
             depth: how deep blocks are opened; 0 leaves all closed. By default as deep as there are
                 not too many boxes.

@@ -62,14 +62,21 @@ def check_output(path: Path, sources: Iterable[Path], *, force: bool) -> None:
     try:
         with open_regular(path) as file:
             start = file.read(_LOOKED_AT)
+            file.seek(max(len(start), file.seek(0, 2) - _LOOKED_AT))
+            end = file.read()
     except OSError as error:
         message = f"cannot write {path}: the file there cannot be read ({error.strerror})"
         raise NetspecError.simple(codes.OUTPUT_UNWRITABLE, message) from None
-    if start and not _MADE_BY_NETSPEC.match(start):
+    if start and not (_MADE_BY_NETSPEC.match(start) or _is_pdf(start, start + end)):
         raise NetspecError.simple(
             codes.OUTPUT_NOT_GENERATED, f"{path} already exists, and netspec did not generate it",
             "name another file, or give --force to replace it",
         )  # fmt: skip
+
+
+def _is_pdf(start: bytes, whole: bytes) -> bool:
+    """Whether a file is a PDF of netspec's: what a PDF says of itself stands at its end."""
+    return start.startswith(b"%PDF-") and b"/Creator (netspec)" in whole
 
 
 def compiled_before(path: Path) -> bytes | None:

@@ -71,16 +71,28 @@ class Drawing:
 
         return as_png(self.svg(), self.picture.width, self.picture.height)
 
+    def pdf(self) -> bytes:
+        """Return it as PDF of one page, with its letters as letters.
+
+        Raises:
+            NetspecError: `library/matplotlib` if what draws it is not installed.
+        """
+        from netspec.draw.pdf import as_pdf
+
+        return as_pdf(self.svg())
+
     def encoded(self, path: Path) -> bytes:
         """Return the bytes of a file of this name, whose ending chooses the form.
 
         Raises:
-            NetspecError: `usage/picture` for another ending; `library/resvg`.
+            NetspecError: `usage/picture` for another ending; `library/resvg`,
+                `library/matplotlib`.
         """
         require_form(path)
-        if path.suffix.lower() == ".png":
-            return self.png()
-        return _TEXTS[path.suffix.lower()](self).encode()
+        ending = path.suffix.lower()
+        if ending in _BYTES:
+            return _BYTES[ending](self)
+        return _TEXTS[ending](self).encode()
 
     def _repr_svg_(self) -> str:
         return self.svg()
@@ -92,7 +104,8 @@ class Drawing:
 _TEXTS: dict[str, Callable[[Drawing], str]] = {
     ".svg": Drawing.svg, ".html": Drawing.html, ".mmd": Drawing.mermaid, ".dot": Drawing.dot,
 }  # fmt: skip
-FORMS = (*_TEXTS, ".png")
+_BYTES: dict[str, Callable[[Drawing], bytes]] = {".pdf": Drawing.pdf, ".png": Drawing.png}
+FORMS = (*_TEXTS, *_BYTES)
 
 
 def require_form(path: Path) -> None:

@@ -18,6 +18,7 @@ from netspec.draw.body import LINE, PAD, SHAPE, Body, Placed, box_texts
 from netspec.draw.kinds import Kind
 from netspec.draw.outline import Group, Item, Leaf, Outline, leaves
 from netspec.draw.picture import ADAPTER, HEADER, SPACES, Bodies, usual_depth
+from netspec.draw.routes import NEAR
 from netspec.draw.svg import class_of, style, tooltip
 from netspec.draw.text_width import text_width
 from netspec.text.printable import printable
@@ -93,7 +94,10 @@ class _Data:
     def whole(self) -> dict[str, Any]:
         """Return everything."""
         spaces = [[SPACES[bool(one), bool(other)] for other in (0, 1)] for one in (0, 1)]
-        sizes = {"PAD": PAD, "HEADER": HEADER, "ADAPTER": ADAPTER, "LINE": LINE, "SPACES": spaces}
+        sizes = {
+            "PAD": PAD, "HEADER": HEADER, "ADAPTER": ADAPTER, "NEAR": NEAR, "LINE": LINE,
+            "SPACES": spaces,
+        }  # fmt: skip
         source = [{"where": where, "text": text} for where, text in self.source]
         return {"sizes": sizes, "depth": self.depth, "bodies": self.bodies, "source": source}
 

@@ -187,8 +187,10 @@ class _Outliner:
         facts.append("shared parameters" if again else f"{count:,} parameters" if count else "")
         note = " · ".join(fact for fact in facts if fact)
         call = str(node.op)
+        # An array of the net's own comes from nowhere: that it is made for each image is no arrow.
+        reads = () if node.op.reads_batch_alone else node.inputs
         return Leaf(
-            node.name, call, note, kind_of(node, graph), node.inputs, (node.name,),
+            node.name, call, note, kind_of(node, graph), reads, (node.name,),
             node.origin.span, self.facts(node.name), names,
             signature=(call, str(node.shape), tuple(map(str, graph.shapes_into(node))), again),
         )  # fmt: skip

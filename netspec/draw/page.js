@@ -2,7 +2,7 @@
 // netspec; how a body gives way to what is opened in it is that of netspec/draw/picture.py.
 "use strict";
 const net = JSON.parse(document.getElementById("net").textContent);
-const { PAD, HEADER, ADAPTER, LINE, SPACES } = net.sizes;
+const { PAD, HEADER, ADAPTER, NEAR, LINE, SPACES } = net.sizes;
 const open = new Set();
 const editor = typeof acquireVsCodeApi === "function" ? acquireVsCodeApi() : null;
 
@@ -32,10 +32,22 @@ function spread(places, left, right) {
   return new Map([...mirrored].map(([place, at]) => [at, width - twice.get(place)]));
 }
 
-function adapter(inner, outer) {
+// The order of level pieces from the top in which none comes down on the end of another.
+function uncovered(values, start, end) {
+  const left = [...values], found = [];
+  while (left.length) {
+    const free = left.findIndex((value) => !left.some((other) => other !== value && Math.abs(start(other) - end(value)) < NEAR));
+    found.push(...left.splice(Math.max(free, 0), 1));
+  }
+  return found;
+}
+
+function adapter(inner, outer, toBorder) {
   const places = new Map([...inner].map(([value, x]) => [value, [x, outer.has(value) ? outer.get(value) : x]]));
   const bent = [...places].filter(([, [one, other]]) => Math.abs(one - other) > 0.01).map(([value]) => value);
-  return { places, track: new Map(bent.map((value, at) => [value, at])), height: bent.length ? ADAPTER * (bent.length + 1) : 0 };
+  const one = (value) => places.get(value)[0], other = (value) => places.get(value)[1];
+  const order = toBorder ? uncovered(bent, one, other) : uncovered(bent, other, one);
+  return { places, track: new Map(order.map((value, at) => [value, at])), height: bent.length ? ADAPTER * (bent.length + 1) : 0 };
 }
 
 class Opened {
@@ -121,7 +133,7 @@ class Opened {
         if (arrow.target === at) into.set(arrow.value, this.x.get(arrow.x[arrow.x.length - 1]) - left);
         if (arrow.source === at) out.set(arrow.value, this.x.get(arrow.x[0]) - left);
       }
-      this.adapters.set(at, [adapter(inner.edges(true), into), adapter(inner.edges(false), out)]);
+      this.adapters.set(at, [adapter(inner.edges(true), into, false), adapter(inner.edges(false), out, true)]);
     }
   }
 

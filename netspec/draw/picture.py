@@ -14,6 +14,7 @@ from itertools import pairwise
 from netspec.draw.body import LINE, NOTE, PAD, SHAPE, TITLE, Body, Text, box_texts, lay_out
 from netspec.draw.kinds import Kind
 from netspec.draw.outline import Group, Item, Leaf, Outline
+from netspec.draw.routes import NEAR
 from netspec.draw.text_width import text_width
 
 # The usual space between two things, by whether each is a box: below a box stands its shape, above
@@ -265,8 +266,8 @@ class _Opened:
                 a.value: self.x[a.points[0][0]] - left for a in self.body.arrows if a.source == at
             }
             self.adapters[at] = (
-                _Adapter(inner.edges(gives=True), into),
-                _Adapter(inner.edges(gives=False), out),
+                _Adapter(inner.edges(gives=True), into, to_border=False),
+                _Adapter(inner.edges(gives=False), out, to_border=True),
             )
 
     def edges(self, *, gives: bool) -> dict[str, float]:
@@ -381,14 +382,38 @@ def _stacked(things: Sequence[_Thing]) -> tuple[dict[int | tuple[str, float], fl
 class _Adapter:
     """Level pieces between the border of an open block and its body.
 
-    `inner` and `outer` are the places of the values, from the left of the block.
+    `inner` and `outer` are the places of the values, from the left of the block; `to_border` says that
+    the border is below the body, and values go to it.
     """
 
-    def __init__(self, inner: Mapping[str, float], outer: Mapping[str, float]) -> None:
+    def __init__(
+        self, inner: Mapping[str, float], outer: Mapping[str, float], *, to_border: bool
+    ) -> None:
         self.places = {value: (x, outer.get(value, x)) for value, x in inner.items()}
         bent = [value for value, (one, other) in self.places.items() if abs(one - other) > 0.01]
-        self.track = {value: at for at, value in enumerate(bent)}
+        starts, ends = (0, 1) if to_border else (1, 0)
+        start = {value: self.places[value][starts] for value in bent}
+        end = {value: self.places[value][ends] for value in bent}
+        self.track = {value: at for at, value in enumerate(_uncovered(bent, start, end))}
         self.height = ADAPTER * (len(bent) + 1) if bent else 0.0
+
+
+def _uncovered(
+    values: Sequence[str], start: Mapping[str, float], end: Mapping[str, float]
+) -> Iterator[str]:
+    """Yield values from the uppermost level piece on, so that none comes down on the end of another.
+
+    Where two take each other's place one of them has to.
+    """
+    left = [*values]
+    while left:
+        free = (
+            value for value in left
+            if not any(other != value and abs(start[other] - end[value]) < NEAR for other in left)
+        )  # fmt: skip
+        value = next(free, left[0])
+        left.remove(value)
+        yield value
 
 
 def _join(

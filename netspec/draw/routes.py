@@ -9,7 +9,7 @@ from functools import cached_property
 from heapq import heappop, heappush
 
 # Two upright pieces nearer than this look like one.
-_NEAR = 4.0
+NEAR = 4.0
 _STRAIGHT = 0.01
 
 
@@ -66,7 +66,7 @@ def _above(forks: Sequence[Fork], bent: Sequence[int]) -> dict[int, set[int]]:
     found: dict[int, set[int]] = {at: set() for at in bent}
     for at in bent:
         for end in forks[at].ends:
-            near = range(bisect_right(starts, end - _NEAR), bisect_left(starts, end + _NEAR))
+            near = range(bisect_right(starts, end - NEAR), bisect_left(starts, end + NEAR))
             found[at].update(by_start[k] for k in near)
         found[at].discard(at)
     return found
@@ -103,8 +103,8 @@ class _Track:
 
     def has_room(self, fork: Fork) -> bool:
         """Whether a piece touches none of these."""
-        at = bisect_right(self._rights, fork.left - 2 * _NEAR)
-        return at == len(self._lefts) or self._lefts[at] - 2 * _NEAR >= fork.right
+        at = bisect_right(self._rights, fork.left - 2 * NEAR)
+        return at == len(self._lefts) or self._lefts[at] - 2 * NEAR >= fork.right
 
     def take(self, fork: Fork) -> None:
         """Put a piece that touches none of these on the track."""

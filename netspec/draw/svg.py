@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from html import escape
+from typing import Any
 
 from netspec.draw.body import NOTE, PAD, Text
 from netspec.draw.kinds import Kind
@@ -58,6 +59,22 @@ def style(prefix: str = ".netspec ") -> str:
 def _classes() -> Iterator[tuple[str, tuple[str, str], tuple[str, str]]]:
     for kind, (day, night) in COLORS.items():
         yield class_of(kind), day, night
+
+
+def day_style(name: str) -> dict[str, Any]:
+    """Return how a class, or two, of the style sheet looks by day, in the words of Matplotlib."""
+    boxes = {c: (day[0], day[1], 1.0) for c, day, _ in _classes()}
+    looks: dict[str, tuple[str, str, float]] = {
+        "": (_INK[0], "none", 0.0), "t": (_INK[0], "none", 0.0), "s": (_INK[1], "none", 0.0),
+        "l": ("none", _INK[1], 1.2), "k": ("none", _INK[1], 1.0), "p": (_PAPER, "none", 0.0),
+        "a": (_INK[1], "none", 0.0), "f": (COLORS[Kind.ERROR][0][1], "none", 0.0), **boxes,
+    }  # fmt: skip
+    first, _, other = name.partition(" ")
+    fill, border, wide = looks[first]
+    if other == "e":
+        border, wide = COLORS[Kind.ERROR][0][1], 2.0
+    dashes = (0, (4, 3)) if first == "k" or other == "u" else "solid"
+    return {"facecolor": fill, "edgecolor": border, "linewidth": wide, "linestyle": dashes}
 
 
 def class_of(kind: Kind) -> str:

@@ -7,7 +7,7 @@ with a comment cannot stay on its line, and neither can the groups around it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 INDENT = 4
 
@@ -19,11 +19,13 @@ class Comment:
     Attributes:
         own_line: True if the comment is alone on its line.
         apart: True if an empty line may come before it.
+        begins: True if it begins a paragraph: an empty line parts it from the comment before it.
     """
 
     text: str
     own_line: bool
     apart: bool = True
+    begins: bool = False
 
 
 @dataclass(slots=True)
@@ -49,7 +51,7 @@ class Break:
         for comment in comments:
             # Behind a hard break it would seem to belong to the statement before.
             own_line = comment.own_line or self.hard or bool(self.comments)
-            self.comments.append(Comment(comment.text, own_line, comment.apart))
+            self.comments.append(replace(comment, own_line=own_line))
 
 
 @dataclass(slots=True)
@@ -145,7 +147,9 @@ class _Lines:
         paragraph = end.paragraph and bool(comments) and comments[0].apart
         self.parts.append("\n\n" if end.blank or paragraph else "\n")
         margin = " " * (indent + INDENT if end.closing else indent)
-        self.parts += [f"{margin}{comment.text}\n" for comment in comments]
+        for at, comment in enumerate(comments):
+            self.parts.append("\n" if at and comment.begins else "")
+            self.parts.append(f"{margin}{comment.text}\n")
         self.parts.append(" " * indent)
         self.column = indent
 

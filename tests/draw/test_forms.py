@@ -85,6 +85,7 @@ def test_every_form_is_written_and_may_be_written_again(
     for ending in FORMS:
         if ending == ".png":
             pytest.importorskip("resvg_py")
+        if ending in (".png", ".pdf"):
             pytest.importorskip("matplotlib")
         out = tmp_path / f"net{ending}"
         for _ in range(2):  # the second time over the first
@@ -94,6 +95,11 @@ def test_every_form_is_written_and_may_be_written_again(
         assert run("draw", path, "-o", out).code == 0
         assert out.read_bytes() == once
     assert (tmp_path / "net.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    pdf = (tmp_path / "net.pdf").read_bytes()
+    assert pdf.startswith(b"%PDF-")
+    assert b"/FontFile2" in pdf, "its letters are letters"
+    (tmp_path / "net.pdf").write_bytes(pdf.replace(b"(netspec)", b"(another)"))
+    assert "output/not-generated" in run("draw", path, "-o", tmp_path / "net.pdf").err
 
 
 def test_a_file_that_netspec_did_not_draw_is_kept(run: Run, write: Write, tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_the_pictures_of_pages_are_small_and_shown() -> None:
         assert f"]({picture.name})" in shown
 
 
-NETS = ("lenet", "zoo/resnet50", "zoo/densenet121", "zoo/inception_v3", "zoo/swin_t")
+NETS = ("lenet", "zoo/resnet50", "zoo/densenet121", "zoo/inception_v3", "zoo/swin_t", "zoo/llama")
 
 
 @pytest.mark.heavy

@@ -136,6 +136,24 @@ def test_faults_are_seen() -> None:
     assert "is in no box" in broken(forget)
 
 
+def test_values_that_enter_a_block_share_no_line() -> None:
+    net = ROOT / "networks/zoo/llama.net"
+    assert check(compile_request(Request(path=net, arguments={"layers": 2})), (None, 1, 20)) == 1
+
+
+def test_no_arrow_leads_to_an_array_of_the_nets_own() -> None:
+    result = checked(
+        "net D { input x: [4]\n parameter p: [4] = ones\n constant c: [4] = ones\n output x * p + c }"
+    )
+    (sketch,) = result.sketches.values()
+    picture = draw(outline(sketch))
+    ends = {picture.boxes[line.target].item.title for line in picture.lines}
+    assert {box.item.title for box in picture.boxes} - ends == {
+        "x", "parameter([4])", "constant([4])",
+    }  # fmt: skip
+    assert {picture.boxes[line.source].item.title for line in picture.lines} >= {"constant([4])"}
+
+
 def test_equal_calls_are_one_box_with_their_count() -> None:
     (sketch,) = compile_request(Request(path=ROOT / "networks/resnet.net")).sketches.values()
     groups = [item for item in outline(sketch).children if isinstance(item, Group)]

@@ -17,6 +17,7 @@ def faults(picture: Picture, outline: Outline, sketch: Sketch) -> list[str]:
     return [
         *_overlaps(picture),
         *_loose_ends(picture),
+        *_shared_lines(picture),
         *_texts_outside(picture),
         *_missing_arrows(picture, outline),
         *_missing_layers(picture, outline, sketch),
@@ -75,6 +76,26 @@ def _loose_ends(picture: Picture) -> Iterator[str]:
         ):  # fmt: skip
             if abs(y - wanted) > _SLACK or not box.x - _SLACK <= x <= box.x + box.width + _SLACK:
                 yield f"{line.value} does not meet {box.item.name}"
+
+
+def _shared_lines(picture: Picture) -> Iterator[str]:
+    """Two values lie on one line nowhere."""
+    pieces: dict[tuple[bool, float], list[tuple[float, float, str]]] = {}
+    for line in picture.lines:
+        for (x0, y0), (x1, y1) in pairwise(line.points):
+            upright = abs(x0 - x1) <= _SLACK
+            ends = sorted((y0, y1) if upright else (x0, x1))
+            if ends[1] - ends[0] > _SLACK:
+                where = upright, round(x0 if upright else y0, 1)
+                pieces.setdefault(where, []).append((*ends, line.value))
+    for found in pieces.values():
+        found.sort()
+        for at, (_, end, value) in enumerate(found):
+            for start, _, other in found[at + 1 :]:
+                if start >= end - _SLACK:
+                    break
+                if value != other:
+                    yield f"{value} and {other} lie on one line"
 
 
 def _texts_outside(picture: Picture) -> Iterator[str]:

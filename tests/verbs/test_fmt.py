@@ -51,9 +51,16 @@ def test_every_file_here_is_in_the_canonical_style(path: Path) -> None:
     assert max(map(len, code.splitlines())) <= WIDTH
 
 
-@pytest.mark.parametrize("text", ["", "\n\n", "# only a comment", "\n# two\n\n\n# comments\n\n"])
+@pytest.mark.parametrize("text", ["", "\n\n", "# only a comment", "\n# two\n# comments\n\n"])
 def test_files_without_code(text: str) -> None:
     assert formatted(text) == "".join(f"{line}\n" for line in text.split("\n") if line)
+
+
+def test_paragraphs_of_comments_stay_apart() -> None:
+    text = "\n# one\n# two\n\n\n\n# three\n\nnet A {\n\n    # a\n\n\n    # b\n\n    output 1\n}\n"
+    made = "# one\n# two\n\n# three\nnet A {\n    # a\n\n    # b\n    output 1\n}\n"
+    assert formatted(text) == made
+    assert formatted(made) == made
 
 
 def test_the_tree_comparison_sees_every_part() -> None:
@@ -111,7 +118,9 @@ def scrambled(text: str, rng: random.Random, comments: bool = False) -> str:
             opened.pop()
         inside = bool(opened) and opened[-1] != "body"
         out.append(token)
-        if token.startswith("#"):
+        if token.startswith("#") and after.startswith("#"):  # paragraphs of comments stay
+            out.append("\n" + (_lines(rng, 1) if gap.count("\n") > 1 else _blanks(rng)))
+        elif token.startswith("#"):
             out.append("\n" + _lines(rng))
         elif after.startswith("#"):
             out.append(_lines(rng, 1) if "\n" in gap else _blanks(rng))

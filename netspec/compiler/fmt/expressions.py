@@ -146,13 +146,14 @@ class Writer:
         comments: list[Comment] = []
         if text[at : at + 1].isalnum():  # the usual case first
             return at, comments
-        own_line = at == 0
+        own_line, ends = at == 0, 0  # ends of lines since the last comment
         while match := _BETWEEN.match(text, at):
             at = match.end()
             if match.group(1):
-                own_line = True
+                own_line, ends = True, ends + 1
             elif match.group(2):
-                comments.append(_comment(match.group(2).rstrip(), own_line))
+                comments.append(_comment(match.group(2).rstrip(), own_line, begins=ends > 1))
+                ends = 0
         return at, comments
 
 
@@ -465,12 +466,12 @@ def _operands(
     return first, tuple((expr.operator, item) for item in rest)
 
 
-def _comment(text: str, own_line: bool) -> Comment:
+def _comment(text: str, own_line: bool, *, begins: bool) -> Comment:
     """Make a comment for the document.
 
     One that allows a warning stays with the statement that it is about.
     """
-    return Comment(text, own_line, apart=not text.startswith("# allow:"))
+    return Comment(text, own_line, apart=not text.startswith("# allow:"), begins=begins)
 
 
 def _is_plain(item: Expr) -> bool:

@@ -1,7 +1,8 @@
 """The one canonical style of a `.net` file.
 
-The layout depends on the words and the comments only, not on the line breaks and blanks in the
-input. So two files with the same content are formatted alike:
+The layout depends on the words and the comments, not on the line breaks and blanks in the input, but
+for one empty line between two paragraphs of a comment. So two files with the same content are
+formatted alike:
 
 - A statement stands on one line of up to 100 columns if it fits. A pipeline that does not is broken
   after its head and before each layer with arguments; layers without stay beside the one before.
