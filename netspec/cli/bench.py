@@ -8,7 +8,15 @@ from typing import Any
 
 from netspec import codes
 from netspec.cli import FAILED, OK
-from netspec.cli.common import add_net_file, add_net_options, checked_net, emit, positive, tell
+from netspec.cli.common import (
+    add_net_file,
+    add_net_options,
+    checked_net,
+    emit,
+    positive,
+    tell,
+    thread_count,
+)
 from netspec.diagnostics import NetspecError, suggest
 from netspec.text.width import terminal_width
 
@@ -54,7 +62,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="with --layers: images in a batch (default 100, as in the notebook: some 20 seconds)",
     )  # fmt: skip
     parser.add_argument(
-        "--threads", type=positive, metavar="N",
+        "--threads", type=thread_count, metavar="N",
         help="threads of netspec, and of each peer (default: all processors)",
     )  # fmt: skip
     parser.add_argument(

@@ -90,6 +90,16 @@ def natural(text: str) -> int:
     return _whole(text, 0)
 
 
+def thread_count(text: str) -> int:
+    """An argparse type: a number of threads."""
+    from netspec.kernels.parallel import MOST_THREADS
+
+    number = _whole(text, 1)
+    if number > MOST_THREADS:
+        raise argparse.ArgumentTypeError(f"a whole number of at most {MOST_THREADS:,}")
+    return number
+
+
 def _whole(text: str, least: int) -> int:
     try:
         number = int(text)

@@ -15,7 +15,7 @@ from netspec.cli.output_place import add_force_option, check_output
 from netspec.cli.weights import tell_notes
 from netspec.diagnostics import NetspecError
 from netspec.files.model_files import is_model
-from netspec.files.regular_file import read_regular
+from netspec.files.regular_file import holds
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -139,11 +139,11 @@ def _require_same(path: Path, text: str) -> None:
     if not path.is_file():
         return
     try:
-        held = read_regular(path)
+        is_same = holds(path, b"") or holds(path, text.encode())
     except OSError as error:
         message = f"cannot write {path}: the file there cannot be read ({error.strerror})"
         raise NetspecError.simple(codes.OUTPUT_UNWRITABLE, message) from None
-    if held not in (b"", text.encode()):
+    if not is_same:
         raise NetspecError.simple(
             codes.OUTPUT_NOT_GENERATED, f"{path} already exists, and is not what this import writes",
             "name another file, or give --force to replace it",

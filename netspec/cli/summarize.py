@@ -7,7 +7,14 @@ import argparse
 from netspec import codes
 from netspec.cli import OK
 from netspec.cli.c_sizes import add_c_sizes, require_c_options, show_c_sizes
-from netspec.cli.common import add_net_file, add_net_options, checked_graph, emit, positive
+from netspec.cli.common import (
+    add_net_file,
+    add_net_options,
+    checked_graph,
+    emit,
+    positive,
+    thread_count,
+)
 from netspec.diagnostics import NetspecError
 from netspec.text.width import terminal_width
 
@@ -40,7 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="show the memory of the NumPy program instead: its arena, scratch, parameters",
     )  # fmt: skip
     parser.add_argument(
-        "--threads", type=positive, metavar="N",
+        "--threads", type=thread_count, metavar="N",
         help="threads of the kernels, for --memory (default: all processors)",
     )  # fmt: skip
     parser.add_argument(

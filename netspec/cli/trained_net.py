@@ -13,7 +13,7 @@ from netspec.cli.common import (
     add_net_options,
     arguments_of,
     checked_net,
-    positive,
+    thread_count,
 )
 from netspec.cli.named_run import NamedRun, named_run, run_around, setting_text
 from netspec.cli.picture_options import add_resize_options, given_resize
@@ -87,7 +87,7 @@ def add_weight_options(parser: argparse.ArgumentParser, *, pictures: bool = True
                         " this machine makes; or torch")  # fmt: skip
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
                         help="for torch (default auto: a GPU if there is one)")  # fmt: skip
-    parser.add_argument("--threads", type=positive, metavar="N",
+    parser.add_argument("--threads", type=thread_count, metavar="N",
                         help="threads for the arithmetic (default: the libraries')")  # fmt: skip
     if pictures:
         add_resize_options(parser)

@@ -53,6 +53,27 @@ def read_regular(path: str | os.PathLike[str], most: int | None = None) -> bytes
     return found
 
 
+def holds(path: str | os.PathLike[str], content: bytes) -> bool:
+    """Whether the contents of a regular file are these bytes; no more than that is read of it.
+
+    Raises:
+        OSError: as for `open_regular`.
+    """
+    with open_regular(path) as file:
+        return file.read(len(content) + 1) == content
+
+
+def read_end(path: str | os.PathLike[str], count: int) -> bytes:
+    """Return the last bytes of a regular file, up to `count` of them.
+
+    Raises:
+        OSError: as for `open_regular`.
+    """
+    with open_regular(path) as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - count))
+        return file.read(count)
+
+
 def open_below(folder: Path, inside: PurePath) -> BinaryIO:
     """Open a regular file for reading, by a path below a folder that must not contain a symbolic link.
 

@@ -20,6 +20,8 @@ Run = Callable[[Callable[..., Any], Sequence[tuple[Any, ...]]], list[Any]]
 _threads = 0
 _local = threading.local()
 
+# Each thread has memory of its own, and no machine has more processors.
+MOST_THREADS = 1024
 # Below this many multiply-adds (or as much other work) a second thread costs more than it gains.
 WORTH_A_THREAD = 1 << 20
 # The same limit if parts of several kernels are combined before they go to threads.
@@ -43,13 +45,14 @@ def threads() -> int:
     if _threads:
         return _threads
     given = os.environ.get("NETSPEC_NUM_THREADS", "")
-    return int(given) if given.isdigit() and int(given) > 0 else available()
+    is_number = given.isascii() and given.isdigit() and len(given) < 10 and int(given) > 0
+    return min(int(given), MOST_THREADS) if is_number else available()
 
 
 def set_threads(count: int) -> None:
-    """Use `count` threads from here on."""
+    """Use `count` threads from here on, `MOST_THREADS` at most."""
     global _threads  # noqa: PLW0603 - one setting for the process, like BLAS's own
-    _threads = max(1, count)
+    _threads = min(max(1, count), MOST_THREADS)
 
 
 def parts(count: int, work: int) -> list[slice]:

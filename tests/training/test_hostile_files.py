@@ -23,8 +23,7 @@ from netspec.export import weights_file
 from netspec.files import zip_archive
 from netspec.files.plain_pickle import PickleRefusedError
 from netspec.files.regular_file import read_regular
-from netspec.runtime.data import Dataset, load
-from netspec.runtime.data import npz as npz_file
+from netspec.runtime.data import Dataset, load, npy_members
 from netspec.runtime.data.arrays import open_npy
 from netspec.runtime.data.cifar import read_batch
 from netspec.runtime.data.cifar_pickle import load_dict
@@ -378,6 +377,17 @@ def npz(path: Path, members: dict[str, bytes], compression=zipfile.ZIP_DEFLATED)
     return path
 
 
+def test_weights_in_an_archive_are_bounded_before_they_are_unpacked(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "zeros.npz", a=np.zeros((700 << 20) // 4, "f4"))
+    with refused("weights/bad-file", "no file of weights", megabytes=80):
+        load_weights(tmp_path / "zeros.npz")
+    np.savez(tmp_path / "many.npz", **{f"a{i}": np.zeros(1, "f4") for i in range(10_001)})
+    with refused("weights/bad-file", "holds 10,001 arrays"):
+        load_weights(tmp_path / "many.npz")
+    np.savez_compressed(tmp_path / "good.npz", a=np.zeros(1 << 20, "f4"))
+    assert load_weights(tmp_path / "good.npz").tensors["a"].shape == (1 << 20,)
+
+
 def test_the_sound_archive_of_these_tests_is_read(tmp_path) -> None:
     assert load(npz(tmp_path / "a.npz", {})).x_train.shape == (2, 3)
 
@@ -423,7 +433,7 @@ NPZ = {
 
 @pytest.mark.parametrize("name", NPZ)
 def test_a_member_takes_no_memory_before_it_is_sound(tmp_path, monkeypatch, name) -> None:
-    monkeypatch.setattr(npz_file, "_SMALL", 1 << 26)
+    monkeypatch.setattr(npy_members, "_SMALL", 1 << 26)
     path = npz(tmp_path / "a.npz", NPZ[name])
     with refused("data/(bad-file|shape)", megabytes=80):
         load(path)
@@ -727,3 +737,57 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
         tracemalloc.stop()
+
+
+# Hundreds of megabytes that take no room on the disk. Reading them would take as much memory.
+HUGE = 700 << 20
+
+
+def make_huge(path: Path) -> None:
+    """Let a file end in `HUGE` zeros."""
+    with path.open("ab") as file:
+        file.truncate(HUGE)
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "net/a.net", "recipe.toml", "run.json"])
+@pytest.mark.parametrize("verb", ["runs", "resume", "plot"])
+def test_no_file_of_a_run_is_read_beyond_its_size(
+    run: Run, tmp_path: Path, name: str, verb: str
+) -> None:
+    (tmp_path / "a.net").write_text(NET)
+    options = ("--epochs", "1", "--train-limit", "16", "--quiet", "--out", tmp_path / "run")
+    assert run("train", tmp_path / "a.net", *options).code == 0
+    make_huge(tmp_path / "run" / name)
+    given = {
+        "runs": ("runs", tmp_path / "run"),
+        "resume": ("train", tmp_path / "a.net", "--resume", tmp_path / "run", "--epochs", "2"),
+        "plot": ("plot", tmp_path / "run", "-o", tmp_path / "p.csv"),
+    }
+    with within_bounds(seconds=10):
+        finished = run(*given[verb])
+    assert finished.code in (0, 1, 2)
+    assert "internal error" not in finished.err
+    assert "out of memory" not in finished.err
+
+
+def test_no_file_of_a_sweep_is_read_beyond_its_size(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.net").write_text(NET)
+    (tmp_path / "s.toml").write_text(
+        'seed = [0]\nepochs = 1\ntrain-limit = 16\n[sweep]\nnet = "a.net"\n'
+    )
+    assert run("sweep", "s.toml", "--jobs", "1").code == 0
+    out = tmp_path / "runs/s"
+    for path in sorted(path for path in out.rglob("*") if path.is_file()):
+        if path.suffix in (".safetensors", ".net"):
+            continue
+        before = path.read_bytes()
+        make_huge(path)
+        with within_bounds(seconds=10):
+            finished = run("sweep", "s.toml", "--jobs", "1")
+        assert finished.code in (0, 1, 2), path
+        assert "internal error" not in finished.err, path
+        assert "out of memory" not in finished.err, path
+        path.write_bytes(before)

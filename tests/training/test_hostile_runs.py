@@ -178,6 +178,8 @@ def test_pytorchs_checkpoints_are_checked_too(run: Run, tmp_path, monkeypatch) -
         ({"format": 2}, "format 2"),
         ({"target": "shell"}, "none of numpy, c, torch"),
         ({"threads": "many"}, "`threads`"),
+        ({"threads": 0}, "`threads`"),
+        ({"threads": 10**18}, "`threads`"),
         ({"file": "../../secret.net"}, "elsewhere"),
         ({"options": {"epochs": -1}}, "`epochs`"),
         ({"options": {"epochs": [1]}}, "`epochs`"),

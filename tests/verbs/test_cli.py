@@ -18,6 +18,7 @@ import netspec
 from netspec import cli
 from netspec.cli import VERBS
 from netspec.cli import check as check_verb
+from netspec.kernels import parallel
 from tests.conftest import ROOT, Run, Write
 
 GOOD = "net Good(classes = 2) { input x: [3]\n output x -> linear(classes) }\n"
@@ -521,3 +522,24 @@ def test_it_runs_as_a_module(networks: Path) -> None:
     finished = python("-m", "netspec", "check", str(networks / "lenet.net"))
     assert finished.returncode == 0
     assert "44,426" in finished.stdout
+
+
+@pytest.mark.parametrize("verb", ["train numpy", "train torch", "eval", "bench", "summarize"])
+@pytest.mark.parametrize("count", ["0", "1025", "9" * 18, "9" * 5_000, "two"])
+def test_there_are_no_more_threads_than_a_machine_could_have(
+    verb: str, count: str, run: Run, networks: Path
+) -> None:
+    finished = run(*verb.split(), networks / "lenet.net", "--threads", count)
+    assert finished.code == 2, finished.err
+    assert "threads" in finished.err
+
+
+@pytest.mark.parametrize("given", ["9" * 18, "9" * 5_000, "\u00b2", "-1", ""])
+def test_a_number_of_threads_in_the_environment_is_taken_within_reason(
+    given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parallel, "_threads", 0)
+    monkeypatch.setenv("NETSPEC_NUM_THREADS", given)
+    assert 1 <= parallel.threads() <= parallel.MOST_THREADS
+    parallel.set_threads(10**18)
+    assert parallel.threads() == parallel.MOST_THREADS

@@ -35,6 +35,8 @@ GROUP = "netspec.ops"
 
 _OP_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _PACKAGE = "netspec.compiler."
+# No file of ops that a person wrote is larger.
+_MAX_BYTES = 1 << 24
 
 
 @record
@@ -171,7 +173,7 @@ def _read(path: Path) -> bytes:
         message = f"{path}: a file of ops is a Python file, whose name ends in .py"
         raise NetspecError.simple(codes.USE_FILE, message)
     try:
-        return read_regular(path)
+        return read_regular(path, _MAX_BYTES)
     except OSError as error:
         reason = error.strerror or error
         raise NetspecError.simple(codes.FILE_UNREADABLE, f"cannot read {path}: {reason}") from None

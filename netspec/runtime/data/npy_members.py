@@ -13,6 +13,22 @@ from netspec.files.unsound import UnsoundFileError
 from netspec.files.zip_archive import check_member
 from netspec.runtime.data.npy_array import NpyHeader, read_header, read_numbers
 
+# The limit on the compression ratio of numbers, unless the archive is small anyway.
+_MAX_RATIO, _SMALL = 100, 1 << 27
+
+
+def require_likely_size(total: int, size: int, what: str) -> None:
+    """Check that an archive of `size` bytes does not unpack to far more than numbers do.
+
+    Raises:
+        UnsoundFileError: which says that no such `what` does.
+    """
+    if total > max(_SMALL, _MAX_RATIO * size):
+        raise UnsoundFileError(
+            f"takes {total // size} times its size in memory, which no {what} does"
+            " (numpy.savez writes it uncompressed)"
+        )
+
 
 def member_header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NpyHeader:
     """Read the header of a member, and check that the member is as long as the header announces.

@@ -16,14 +16,12 @@ from netspec.files.unsound import UnsoundFileError
 from netspec.files.zip_archive import open_archive
 from netspec.runtime.data.dataset import IGNORED, Dataset, require_equal_counts
 from netspec.runtime.data.files import read_error
-from netspec.runtime.data.npy_members import member_array, member_header
+from netspec.runtime.data.npy_members import member_array, member_header, require_likely_size
 from netspec.runtime.data.samples import packed
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 # The limit on the unpacked size of the four arrays; a zip archive can be a thousand times smaller.
 MAX_BYTES = 1 << 33
-# The limit on the compression ratio for pictures or features, unless the archive is small anyway.
-_MAX_RATIO, _SMALL = 100, 1 << 27
 # The samples of one of several inputs.
 _INPUT = re.compile(r"x_(train|test)\.(.+)", re.DOTALL)
 # How many members a message names.
@@ -87,12 +85,7 @@ def _read_arrays(path: Path, archive: zipfile.ZipFile) -> dict[str, NDArray[Any]
             require_equal_counts(path.stem, part, header.shape, headers[f"y_{part}"].shape)
         else:
             total += 8 * math.prod(header.shape)  # the type of stored labels
-    size = path.stat().st_size
-    if total > max(_SMALL, _MAX_RATIO * size):
-        raise UnsoundFileError(
-            f"takes {total // size} times its size in memory, which no data set does"
-            " (numpy.savez writes it uncompressed)"
-        )
+    require_likely_size(total, path.stat().st_size, "data set")
     return {name: member_array(archive, info, headers[name]) for name, info in wanted.items()}
 
 

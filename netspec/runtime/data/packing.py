@@ -17,7 +17,7 @@ import numpy as np
 
 from netspec import codes
 from netspec.diagnostics import NetspecError
-from netspec.files.regular_file import open_new, open_own, read_regular
+from netspec.files.regular_file import holds, open_new, open_own
 from netspec.runtime.data.arrays import CLASS_NAMES
 from netspec.runtime.data.image_folder import TEST, TRAIN, PictureList, list_pictures
 from netspec.runtime.data.pictures import picture_image
@@ -177,7 +177,7 @@ def _settle_plan(out: Path, plan: dict[str, object]) -> None:
 def _holds(path: Path, content: bytes) -> bool:
     """Whether a file, which may be of any origin, has this content."""
     try:
-        return read_regular(path, len(content)) == content
+        return holds(path, content)
     except OSError:
         return False
 

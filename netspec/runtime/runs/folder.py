@@ -30,8 +30,9 @@ import numpy as np
 from netspec import codes
 from netspec.compiler.elaborate.written import Written
 from netspec.diagnostics import NetspecError
-from netspec.files.regular_file import kind_of, open_own, read_regular
+from netspec.files.regular_file import holds, kind_of, open_own, read_regular
 from netspec.files.run_facts import RUN_FACTS
+from netspec.kernels.parallel import MOST_THREADS
 from netspec.runtime.data.dataset import Dataset
 from netspec.runtime.runs.folder_lock import FolderLock
 from netspec.runtime.runs.metrics import NAME as METRICS
@@ -57,6 +58,8 @@ _OWN = (FACTS, RECIPE, LOG, METRICS, WEIGHTS, TOKENIZER)
 # The facts of a run take 2 KB, and parsed JSON takes twenty times as much memory as its text.
 MAX_FACTS = 1 << 20
 _STEP = re.compile(r"[0-9]{1,18}")
+# A log or metrics that are hard links are copied through the memory.
+_MAX_COPIED = 1 << 28
 # An argument of a net may be a list of lists.
 MAX_NESTING = 40
 # The number of images whose pixels represent those of a whole data set.
@@ -190,7 +193,7 @@ class RunFolder:
         """
         for name, content in files.items():
             path = self.path / name
-            if kind_of(path) != "file" or read_regular(path) != content:
+            if kind_of(path) != "file" or not holds(path, content):
                 with told_plainly(path):
                     write_durably(path, content)
 
@@ -231,7 +234,7 @@ class RunFolder:
         for path in (self.path / LOG, self.path / METRICS):  # appended to, not replaced
             if kind_of(path) is not None and path.lstat().st_nlink > 1:
                 with told_plainly(path):
-                    write_durably(path, read_regular(path))
+                    write_durably(path, read_regular(path, _MAX_COPIED))
 
 
 def _require_kind(path: Path, wanted: str) -> None:
@@ -432,6 +435,8 @@ def _check(facts: Facts) -> None:
             raise ValueError(f"`{name}` is {type(getattr(facts, name)).__name__}")
         if not _is_flat(getattr(facts, name), MAX_NESTING):
             raise ValueError(f"`{name}` nests deeper than {MAX_NESTING}")
+    if not 1 <= facts.threads <= MOST_THREADS:
+        raise ValueError(f"`threads` is not from 1 to {MOST_THREADS:,}")
     if not is_name(facts.file):
         raise ValueError("`file` cannot be the name of a file")
     for step, changed in facts.before.items():

@@ -31,7 +31,7 @@ from typing import Any
 
 from netspec import codes
 from netspec.diagnostics import NetspecError
-from netspec.files.regular_file import open_own, read_regular
+from netspec.files.regular_file import open_own, open_regular
 from netspec.runtime.optim.class_counts import OF_A_CLASS
 from netspec.runtime.weights.atomic_write import told_plainly, write_all
 
@@ -65,7 +65,7 @@ _LARGEST = 1 << 53
 _LONGEST = 2000
 # The same of a line on classes, and how it begins.
 _LONGEST_OF_CLASSES = 1 << 21
-_OF_CLASSES = '{"kind": "classes", '
+_OF_CLASSES = b'{"kind": "classes", '
 
 
 class MetricsWriter:
@@ -125,15 +125,17 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     path = path / NAME if path.is_dir() else path
     number = 0
     try:
-        lines = read_regular(path).decode("utf-8").split("\n")
         found = []
-        for line in lines[:-1]:
-            number += 1
-            longest = _LONGEST_OF_CLASSES if line.startswith(_OF_CLASSES) else _LONGEST
-            if len(line) > longest:
-                raise ValueError(f"it is longer than {longest:,} characters")
-            found.append(json.loads(line))
-            _check(found[-1])
+        with open_regular(path) as file:
+            while line := file.readline(_LONGEST_OF_CLASSES + 2):
+                number += 1
+                longest = _LONGEST_OF_CLASSES if line.startswith(_OF_CLASSES) else _LONGEST
+                if len(line.rstrip(b"\n")) > longest:
+                    raise ValueError(f"it is longer than {longest:,} characters")
+                if not line.endswith(b"\n"):
+                    break
+                found.append(json.loads(line.decode("utf-8")))
+                _check(found[-1])
     except OSError as error:
         message = f"cannot read {path}: {error.strerror or error}"
         raise NetspecError.simple(codes.RUN_DAMAGED, message) from None

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from netspec.kernels.parallel import MOST_THREADS
 from netspec.runtime.data.augment_draws import EDGES
 from netspec.runtime.data.augment_draws import KINDS as IN_BATCHES
 from netspec.runtime.data.augmentations import (
@@ -297,7 +298,7 @@ _TRAINING = (
            default="float32", on_resume="fixed"),
     Option("seed", Int(0, None), "equal seeds give equal weights, bit for bit (default 0)",
            default=0, on_resume="fixed"),
-    Option("threads", Int(1, None), "threads for the arithmetic (default: the libraries')",
+    Option("threads", Int(1, MOST_THREADS), "threads for the arithmetic (default: the libraries')",
            recipe=False),
     Option("weights", Text(), "start from these weights, such as a safetensors file or PyTorch's .pth;"
            " tensors that match by name and shape are loaded",

@@ -21,7 +21,7 @@ from netspec.files.model_files import is_onnx, what_to_do
 from netspec.files.regular_file import open_regular, read_regular
 from netspec.files.unsound import UnsoundFileError
 from netspec.files.zip_archive import open_archive
-from netspec.runtime.data.npy_members import member_array, member_header
+from netspec.runtime.data.npy_members import member_array, member_header, require_likely_size
 from netspec.runtime.weights.engine_state import of_engine
 from netspec.runtime.weights.host import machine_memory
 from netspec.runtime.weights.pytorch_file import load_pytorch
@@ -35,6 +35,8 @@ _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 _IN_FOLDERS = (RUN_WEIGHTS, "model.safetensors", _INDEXES[0], "pytorch_model.bin", _INDEXES[1])
 # An index has a line for each tensor.
 _MAX_INDEX, _MAX_SHARDS = 1 << 26, 10_000
+# The members of an archive are read one by one, each in a tenth of a millisecond.
+_MAX_ARRAYS = 10_000
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 _LONGEST = 200
 
@@ -104,10 +106,13 @@ def _reader(path: Path, *, in_shards: bool = True) -> Callable[[Path], Weights]:
 def _load_arrays(path: Path) -> Weights:
     with open_archive(path) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+        if len(members) > _MAX_ARRAYS:
+            raise UnsoundFileError(f"holds {len(members):,} arrays; the limit is {_MAX_ARRAYS:,}")
         headers = {name: member_header(archive, info) for name, info in members.items()}
         total = sum(info.file_size for info in members.values())
         if total > machine_memory():
             raise UnsoundFileError("it is larger than the memory of this machine when unpacked")
+        require_likely_size(total, path.stat().st_size, "file of weights")
         return Weights({n: member_array(archive, members[n], headers[n]) for n in members})
 
 

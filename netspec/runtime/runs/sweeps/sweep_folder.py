@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 
 from netspec import codes
 from netspec.diagnostics import Diagnostic, Hint, NetspecError, quoted
-from netspec.files.regular_file import kind_of, read_regular
+from netspec.files.regular_file import holds, kind_of, read_end, read_regular
 from netspec.files.run_facts import RUN_FACTS
 from netspec.runtime.runs.folder import LOG, MAX_FACTS, check_place, make_run
 from netspec.runtime.runs.folder_lock import FolderLock
@@ -164,7 +164,7 @@ class SweepFolder:
         return self.inside / f"trial-{number:04}.json"
 
     def _write(self, path: Path, content: bytes) -> None:
-        if kind_of(path) != "file" or read_regular(path) != content:
+        if kind_of(path) != "file" or not holds(path, content):
             with told_plainly(path):
                 write_durably(path, content)
 
@@ -173,7 +173,7 @@ def _end_of(log: Path) -> list[str]:
     """Return the last lines of a log; none if it is no file."""
     if kind_of(log) != "file":
         return []
-    return read_regular(log)[-_LOOKED_AT:].decode("utf-8", "replace").splitlines()
+    return read_end(log, _LOOKED_AT).decode("utf-8", "replace").splitlines()
 
 
 def _read_json(path: Path, most: int) -> dict[str, Any]:
