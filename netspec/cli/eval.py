@@ -267,14 +267,18 @@ def _files(data: Dataset, part: str, settings: Settings) -> Sequence[str]:
 def _settings(options: argparse.Namespace, run: NamedRun | None) -> Settings:
     """Return the settings for data and loss.
 
-    Each is as given, else that of the run, else the default of `train`.
+    Each is as given, else that of the run, else the default of `train`. Pictures of other data are
+    resized as the run's were, for they become inputs of the same net.
     """
     from netspec.runtime.runs.resolve import resolve
 
     folder = str(options.data_dir) if options.data_dir is not None else None
     named = {"data": options.data, "data-dir": folder, "loss": options.loss, "tta": options.tta}
     given = {n: v for n, v in {**named, **given_resize(options)}.items() if v is not None}
-    return resolve(given) if run is None else run.settings_with(given)
+    if run is None:
+        return resolve(given)
+    resize = given_resize(options) or run.resize
+    return run.settings_with({**given, **resize})
 
 
 def _normalization(

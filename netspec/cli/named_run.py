@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netspec.cli.common import tell
+from netspec.cli.picture_options import RESIZE
 from netspec.files.run_facts import RUN_FACTS
 from netspec.records import record
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from netspec.runtime.data.input_normalization import InputNormalization
     from netspec.runtime.runs.folder import Facts, RunFolder
     from netspec.runtime.runs.resolve import Settings
+    from netspec.runtime.weights.safetensors_file import Weights
 
 
 @record
@@ -44,6 +46,12 @@ class NamedRun:
             NetspecError: `usage/weights` if the run has not finished.
         """
         return self.folder.final_weights()
+
+    @property
+    def resize(self) -> dict[str, Any]:
+        """How the run resized pictures: `resize` or `resize-shorter` with its value, if it did."""
+        own = {name: self.settings[name] for name in RESIZE}
+        return {name: value for name, value in own.items() if value}
 
     def with_arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Merge the run's arguments of the net with the given ones; note on stderr where they differ."""
@@ -79,20 +87,41 @@ class NamedRun:
         return resolve(known)
 
     def say_normalization(self, own: InputNormalization | None, given: InputNormalization) -> None:
-        """Note on stderr if images are normalized differently than in the run."""
+        """Note on stderr if images are normalized differently than in the run, where that is known."""
         from netspec.runtime.data.input_normalization import KINDS
 
+        if own is None:
+            return
         what = f"--normalize {given.kind}" if given.kind in KINDS else "--mean and --std"
-        before = own.kind if own is not None else "nothing"
-        if before != given.kind:
-            _note(f"{what}: {self.folder.path} was trained with {before}")
-        elif own is not None and not given.is_like(own):
+        if own.kind != given.kind:
+            _note(f"{what}: {self.folder.path} was trained with {own.kind}")
+        elif not given.is_like(own):
             _note(f"{what}: {self.folder.path} was trained with other numbers")
 
     def say_weights(self, given: Path) -> None:
         """Note on stderr if the given weights are not the run's."""
         if run_around(given) != self:
             _note(f"--weights {given}: not those of {self.folder.path}")
+
+    def complete(self, weights: Weights) -> Weights:
+        """Return weights of elsewhere with what the run's own say of its data, where they say nothing.
+
+        Weights that a loop of one's own trained further are PyTorch's: they know no normalization and
+        no class names. A note on stderr says what was taken from the run.
+        """
+        from netspec.runtime.weights.data_facts import known_of_data
+        from netspec.runtime.weights.weights_file import load_weights
+
+        if weights.normalization is not None or not self.folder.weights.is_file():
+            return weights
+        own = load_weights(self.folder.weights)
+        if own.normalization is not None:
+            _note(
+                "the weights do not say how images were normalised;"
+                f" {self.folder.path} does: {own.normalization.kind}"
+            )
+        about = {**known_of_data(own.metadata), **weights.metadata}
+        return replace(weights, normalization=own.normalization, metadata=about)
 
     def _say(self, what: str, own: Any, given: Any) -> None:
         from netspec.runtime.runs.resume import is_same, shown

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from netspec.runtime.data.input_normalization import ChannelStatistics
 
-_NORMALIZE, _RESIZE = ("normalize", "mean", "std"), ("resize", "resize-shorter")
+_NORMALIZE, RESIZE = ("normalize", "mean", "std"), ("resize", "resize-shorter")
 Group = argparse.ArgumentParser | argparse._ArgumentGroup
 
 
@@ -21,7 +21,7 @@ def add_normalize_options(group: Group, kinds: Sequence[str], about: str) -> Non
 
 def add_resize_options(group: Group) -> None:
     """Add `--resize` and `--resize-shorter`."""
-    _add_options(group, _RESIZE)
+    _add_options(group, RESIZE)
 
 
 def _add_options(group: Group, names: Sequence[str]) -> None:
@@ -47,7 +47,7 @@ def given_normalization(options: argparse.Namespace) -> str | ChannelStatistics 
 
 def given_resize(options: argparse.Namespace) -> dict[str, Any]:
     """Return the values of `resize` and `resize-shorter` that are given, by name."""
-    return _given(options, _RESIZE)
+    return _given(options, RESIZE)
 
 
 def _given(options: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:

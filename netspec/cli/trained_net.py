@@ -113,6 +113,8 @@ def load_trained(options: argparse.Namespace) -> Trained:
     net = checked_net(options)
     path = _weights_path(run, options.weights)
     weights = load_renamed(path, options.rename)
+    if run is not None:
+        weights = run.complete(weights)
     if options.threads is not None:
         _limit_threads(options.backend, options.threads)
     run = run or run_around(path)
@@ -149,7 +151,8 @@ def stored_weights(options: argparse.Namespace) -> Stored | None:
     from netspec.runtime.weights.rename_rules import load_renamed
 
     path = _weights_path(run, options.weights)
-    return Stored(load_renamed(path, options.rename), path, run or run_around(path))
+    weights = load_renamed(path, options.rename)
+    return Stored(weights if run is None else run.complete(weights), path, run or run_around(path))
 
 
 def say_matches(weights: Weights, path: Path, model: Model | TorchModel) -> None:

@@ -70,10 +70,12 @@ def parse_setting(text: str) -> tuple[str, Any]:
         raise _wrong(
             codes.SETTING_FORM, "this is not the name of an argument", Span(typed, 0, start - 1)
         )
-    hints = (Hint('constants are such as 5, 2.5, true, same, "same" or [512, 256]'),)
 
     def not_one(value: Span) -> NetspecError:
-        return _wrong(codes.SETTING_VALUE, "this is not one constant", value, hints)
+        hint = 'constants are such as 5, 2.5, true, same, "same" or [512, 256]'
+        if "," in value.text and not value.text.lstrip().startswith(("[", "(")):
+            hint = f"a list stands in brackets: {name.strip()}=[{value.text.strip()}]"
+        return _wrong(codes.SETTING_VALUE, "this is not one constant", value, (Hint(hint),))
 
     return name.strip(), _evaluated(typed, start, _evaluate, not_one)
 
@@ -128,11 +130,12 @@ def _expression(wrapped: Source, refused: Callable[[Span], NetspecError]) -> syn
     try:
         definitions = parse(wrapped).definitions
     except NetspecError as error:
-        # Errors at or behind the value's end would speak of the wrapping, not of what was typed.
+        # Errors outside of the value would speak of the wrapping, not of what was typed.
         kept = [
             d
             for d in error.diagnostics
             if d.span is not None
+            and value.start <= d.span.start
             and d.span.end <= value.end
             and d.code not in (codes.SYNTAX_UNEXPECTED_END, codes.SYNTAX_UNEXPECTED_TOKEN)
         ]

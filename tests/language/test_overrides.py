@@ -36,7 +36,7 @@ def test_a_setting_can_be_an_init_rule() -> None:
     ("text", "column"),
     [
         ("x", 1), ("=3", 1), ("3x=3", 1), ("x=", 3), ("x=1 2", 3), ("x=1)", 3), ("x=[1,", 3),
-        ("x=(1", 3), ("x=1, y=2", 3),
+        ("x=(1", 3), ("x=1, y=2", 3), ("x=16,32", 3), ("x=max(2", 3),
         ("x=1) { } net B(y=2", 3), ("x=nope + 1", 3), ("x=b if true else 1", 3), ("x=[1, 1/0]", 7),
         ('x="\\q"', 4), ("x=image -> relu", 3), ("x=" + "9" * 60, 3), ("x=" + "[" * 100, None),
     ],
@@ -49,6 +49,15 @@ def test_a_bad_setting_points_into_what_was_typed(text: str, column: int | None)
     assert span.source.text == text
     if column is not None:
         assert span.where == f"--set:1:{column}"
+
+
+def test_a_list_without_brackets_is_told_where_they_belong() -> None:
+    with pytest.raises(NetspecError) as caught:
+        parse_setting("widths=16, 32, 96")
+    (diagnostic,) = caught.value.diagnostics
+    assert [hint.text for hint in diagnostic.hints] == [
+        "a list stands in brackets: widths=[16, 32, 96]"
+    ]
 
 
 def test_a_setting_reaches_the_net(run: Run, networks: Path) -> None:

@@ -137,6 +137,50 @@ def test_a_run_alone_predicts(folder: Path, run: Run) -> None:
     assert "note: --normalize unit: " in said.err
 
 
+def test_weights_of_elsewhere_are_used_with_what_the_run_knows(
+    folder: Path, run: Run, tmp_path: Path
+) -> None:
+    """Weights that a loop of one's own trained further say nothing of images."""
+    bare = tmp_path / "tuned.safetensors"
+    netspec.save_weights(bare, netspec.load_weights(folder / "run/weights.safetensors").tensors)
+    whole = run("eval", folder / "run", "--format", "json")
+    notes = [
+        f"note: --weights {bare}: not those of {folder}/run",
+        f"note: the weights do not say how images were normalised; {folder}/run does: mean-image",
+    ]
+    tuned = run("eval", folder / "run", "--weights", bare, "--format", "json")
+    assert (tuned.code, tuned.err.splitlines()) == (0, notes)
+    assert json.loads(tuned.out) == json.loads(whole.out)
+    said = run("eval", folder / "run", "--weights", bare, "--normalize", "none")
+    assert f"{folder}/run was trained with mean-image" in said.err
+    own = run("predict", folder / "run", folder / "photo.npy")
+    other = run("predict", folder / "run", "--weights", bare, folder / "photo.npy")
+    assert (other.code, other.out, other.err.splitlines()) == (0, own.out, notes)
+    for target in ("numpy", "torch", "onnx"):
+        made = tmp_path / f"of_{target}.{'onnx' if target == 'onnx' else 'py'}"
+        more = ("--standalone",) if target == "numpy" else ("--normalize",)
+        named = ("compile", folder / "run", "--weights", bare, "--target", target, *more)
+        finished = run(*named, "-o", made)
+        assert finished.code == 0, finished.err
+
+
+def test_a_net_and_weights_of_no_run_say_nothing_of_another_normalization(
+    folder: Path, run: Run, tmp_path: Path
+) -> None:
+    bare = tmp_path / "run"
+    bare.mkdir()
+    for name in ("run.json", "recipe.toml", "small.net"):
+        found = next((folder / "run").rglob(name), None)
+        if found is not None:
+            (bare / found.relative_to(folder / "run")).parent.mkdir(parents=True, exist_ok=True)
+            (bare / found.relative_to(folder / "run")).write_bytes(found.read_bytes())
+    tensors = netspec.load_weights(folder / "run/weights.safetensors").tensors
+    netspec.save_weights(tmp_path / "w.safetensors", tensors)
+    finished = run("eval", bare, "--weights", tmp_path / "w.safetensors", "--normalize", "none")
+    assert finished.code == 0, finished.err
+    assert "was trained with" not in finished.err
+
+
 @pytest.mark.parametrize("target", ["numpy", "torch"])
 def test_a_run_alone_compiles(folder: Path, run: Run, target: str) -> None:
     finished = run("compile", folder / "run", "--target", target)
@@ -404,3 +448,23 @@ def test_a_run_is_computed_in_its_own_precision(tmp_path: Path, run: Run) -> Non
     scores = model.forward(weights.normalization.apply(data.x_test[:1], "float64"))[0]
     shares = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
     assert abs(shown["classes"][0]["probability"] - shares.max()) < 1e-14
+
+
+def test_pictures_of_other_data_are_resized_as_those_of_the_run(run: Run, tmp_path: Path) -> None:
+    from netspec.cli import main
+    from netspec.runtime.plots.png import save_png
+
+    (tmp_path / "small.net").write_text(NET)
+    rng = np.random.default_rng(0)
+    for part, size in (("train", 8), ("other", 11)):
+        for name in ("bolt", "nut"):
+            folder = tmp_path / part / name
+            folder.mkdir(parents=True)
+            for i in range(4):
+                save_png(folder / f"{i}.png", rng.integers(0, 255, (size, size), np.uint8))
+    options = ("--set", "classes=2", "--data", tmp_path / "train", "--epochs", 1, "--quiet",
+               "--resize", "--val", 0.25, "--batch", 4, "--out", tmp_path / "run")  # fmt: skip
+    assert main(["train", "numpy", str(tmp_path / "small.net"), *map(str, options)]) == 0
+    finished = run("eval", tmp_path / "run", "--data", tmp_path / "other", "--part", "train")
+    assert finished.code == 0, finished.err
+    assert f"--data {tmp_path}/other" in finished.err

@@ -109,9 +109,10 @@ class LayerNames:
         hints: tuple[Hint, ...] = ()
         turns = self.reporter.turns
         if turns and earlier == span:
-            turn = turns[-1][0]
-            edits = (Edit(span, f"{label}{{{turn}}}"),)
-            hints = (Hint(f"number it with the loop variable: `{label}{{{turn}}}`", edits),)
+            numbered = _numbered(label, [name for name, _ in turns])
+            hints = (
+                Hint(f"number it with the loop variable: `{numbered}`", (Edit(span, numbered),)),
+            )
         elif earlier == span and self.reporter.is_inline:
             advice = "label a call of this inline block, `-> NAME: ...`: its layers lie below that"
             hints = (Hint(advice),)
@@ -148,3 +149,17 @@ class LayerNames:
             if self.suffix or self.assembly.is_free(path):
                 self.assembly.take(path, self.prefix, span)
                 return path
+
+
+def _numbered(label: str, variables: Sequence[str]) -> str:
+    """Return a label that has the loops' variables: `body{i}`, and `stages.{i}.{j}` for `stages.i.j`.
+
+    A segment that is the name of a variable was meant to be its value. What is numbered already by
+    some gets the others behind it, with a line between two numbers.
+    """
+    segments = label.split(".")
+    if any(segment in variables for segment in segments):
+        return ".".join(f"{{{s}}}" if s in variables else s for s in segments)
+    missing = [f"{{{name}}}" for name in variables if f"{{{name}}}" not in label]
+    joint = "_" if label.endswith("}") else ""
+    return f"{label}{joint}{'_'.join(missing or [f'{{{variables[-1]}}}'])}"

@@ -191,7 +191,9 @@ class Statements:
             if len(s.targets) > 1:
                 if not isinstance(value, tuple) or len(value) != len(s.targets):
                     message = f"{show(value)} cannot be unpacked into {len(s.targets)} names"
-                    self.reporter.report(codes.LOOP_ITERABLE, message, s.iterable.span)
+                    self.reporter.report(
+                        codes.LOOP_ITERABLE, message, s.iterable.span, hints=_numbered(s, value)
+                    )
                     self._run_blind(s)
                     return False
                 items = value
@@ -298,3 +300,11 @@ _STATEMENTS: dict[type, Callable[[Statements, Any], None]] = {
     syntax.Declared: Statements._declared,
     syntax.Assign: Statements._assign,
 }
+
+
+def _numbered(s: syntax.For, value: Constant) -> tuple[Hint, ...]:
+    """Return the hint that numbers the items of a list, for `for i, width in widths`."""
+    if len(s.targets) != 2 or isinstance(value, tuple):
+        return ()
+    text = f"enumerate({s.iterable.span.text})"
+    return (Hint(f"`{text}` numbers them", (Edit(s.iterable.span, text),)),)

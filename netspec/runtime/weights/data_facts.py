@@ -22,6 +22,7 @@ from netspec.runtime.data.vocabularies import from_json
 from netspec.runtime.data.vocabulary import Vocabulary
 
 _CLASS_NAMES, _IMAGE_TYPE, _VOCABULARY = "class_names", "image_type", "vocabulary"
+_OF_DATA = (_CLASS_NAMES, _IMAGE_TYPE, _VOCABULARY)
 _BYTES = "uint8"
 
 
@@ -46,6 +47,11 @@ def about_data(data: Dataset) -> dict[str, str]:
     if data.class_names:
         about[_CLASS_NAMES] = json.dumps(list(data.class_names))
     return about
+
+
+def known_of_data(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Return what `about_data` had saved among the metadata of weights."""
+    return {name: metadata[name] for name in _OF_DATA if name in metadata}
 
 
 def stored_vocabulary(metadata: Mapping[str, str]) -> Vocabulary | None:
