@@ -214,6 +214,25 @@ def test_one_bad_run_leaves_the_others_listed_and_compared(
         assert str(tmp_path / "run") in finished.out
 
 
+@pytest.mark.parametrize("option", ["monitor", "seed", "lr", "keep", "early-stopping", "val"])
+def test_an_option_of_another_kind_is_damage_to_whoever_reads_it(
+    run: Run, halfway: Path, option: str
+) -> None:
+    path = halfway / "run.json"
+    facts = json.loads(path.read_text())
+    for value in (["a", "b"], {"a": 1}, "\u001b[31m", [[]]):
+        facts["options"][option] = value
+        path.write_text(json.dumps(facts))
+        for verb in (
+            ("runs",), ("runs", "--compare"), ("runs", "--format", "csv"), ("eval",),
+            ("plot", "-o", halfway.parent / "p.csv"), ("train", "--resume"),
+        ):  # fmt: skip
+            finished = run(*verb, halfway)
+            assert finished.code == 1, (verb, value)
+            assert f"is damaged: `{option}`: not " in finished.err, finished.err
+            assert "\x1b" not in finished.err
+
+
 def test_metrics_that_are_a_fifo_keep_nobody_waiting(run: Run, halfway: Path) -> None:
     (halfway / NAME).unlink()
     os.mkfifo(halfway / NAME)

@@ -36,8 +36,8 @@ from netspec.kernels.parallel import MOST_THREADS
 from netspec.runtime.data.dataset import Dataset
 from netspec.runtime.runs.folder_lock import FolderLock
 from netspec.runtime.runs.metrics import NAME as METRICS
-from netspec.runtime.runs.option_types import is_name
-from netspec.runtime.runs.options import TARGETS
+from netspec.runtime.runs.option_types import is_name, problem
+from netspec.runtime.runs.options import OPTIONS, TARGETS
 from netspec.runtime.runs.recipe import as_constant
 from netspec.runtime.runs.recipe_place import RECIPE
 from netspec.runtime.weights.atomic_write import (
@@ -429,12 +429,7 @@ def fingerprint(data: Dataset) -> dict[str, Any]:
 
 
 def _check(facts: Facts) -> None:
-    for name, kind in Facts.__annotations__.items():
-        wanted = dict if "Mapping" in kind else {"int": int, "str": str}[kind]
-        if not isinstance(getattr(facts, name), wanted):
-            raise ValueError(f"`{name}` is {type(getattr(facts, name)).__name__}")
-        if not _is_flat(getattr(facts, name), MAX_NESTING):
-            raise ValueError(f"`{name}` nests deeper than {MAX_NESTING}")
+    _check_kinds(facts)
     if not 1 <= facts.threads <= MOST_THREADS:
         raise ValueError(f"`threads` is not from 1 to {MOST_THREADS:,}")
     if not is_name(facts.file):
@@ -443,8 +438,33 @@ def _check(facts: Facts) -> None:
         sound = isinstance(changed, dict) and isinstance(changed.get("options"), dict)
         if not (sound and type(changed.get("epoch")) is int and _STEP.fullmatch(step)):
             raise ValueError("`before` lacks a step, an epoch or options")
+    for options in (facts.options, *(changed["options"] for changed in facts.before.values())):
+        _check_options(options)
     if facts.target not in TARGETS:
         raise ValueError(f"`target` is none of {', '.join(TARGETS)}")
+
+
+def _check_kinds(facts: Facts) -> None:
+    for name, kind in Facts.__annotations__.items():
+        wanted = dict if "Mapping" in kind else {"int": int, "str": str}[kind]
+        if not isinstance(getattr(facts, name), wanted):
+            raise ValueError(f"`{name}` is {type(getattr(facts, name)).__name__}")
+        if not _is_flat(getattr(facts, name), MAX_NESTING):
+            raise ValueError(f"`{name}` nests deeper than {MAX_NESTING}")
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    for name, value in options.items():
+        if (wrong := wrong_option(name, value)) is not None:
+            raise ValueError(f"`{name}`: {wrong}")
+
+
+def wrong_option(name: str, value: object) -> str | None:
+    """Return why no run had this value of an option; None if one could, or there is no such option."""
+    if name not in OPTIONS or value is None or value == [] or value is False:
+        return None
+    found = problem(OPTIONS[name].kind, value)
+    return None if found is None else found[0]
 
 
 def _is_flat(value: object, depth: int) -> bool:

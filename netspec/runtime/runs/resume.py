@@ -16,8 +16,7 @@ from netspec.runtime.data.shard_names import is_shards, is_web
 from netspec.runtime.data.vocabularies import tokenizer_file
 from netspec.runtime.runs.checkpoint import Checkpoint, newest_checkpoint
 from netspec.runtime.runs.choice_defaults import choice_defaults
-from netspec.runtime.runs.folder import TOKENIZER, Facts, RunFolder
-from netspec.runtime.runs.option_types import problem
+from netspec.runtime.runs.folder import TOKENIZER, Facts, RunFolder, wrong_option
 from netspec.runtime.runs.options import OPTIONS, keywords
 from netspec.runtime.runs.resolve import Settings, resolve
 
@@ -134,12 +133,7 @@ def checked_options(folder: RunFolder, facts: Facts) -> dict[str, Any]:
     """
     values = {}
     for name, value in facts.options.items():
-        if name not in OPTIONS:
-            wrong: object = "there is no such option"
-        elif value is None or value == [] or value is False:
-            wrong = None
-        else:
-            wrong = problem(OPTIONS[name].kind, value)
+        wrong = "there is no such option" if name not in OPTIONS else wrong_option(name, value)
         if wrong:
             message = f"{folder.path}/run.json is damaged: `{name}`: {wrong}"
             raise NetspecError.simple(codes.RUN_DAMAGED, message)
