@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 from netspec import codes
@@ -25,7 +24,7 @@ from netspec.compiler.ir.constants import open_help
 from netspec.compiler.ir.graph import Node, Origin, Parameter, Shape, show_shape
 from netspec.compiler.ir.initializers import Initializer
 from netspec.compiler.ir.op import NoTorchFormError, Op, ParameterSpec, ShapeError
-from netspec.compiler.ir.sizes import Size, are_short, is_known, names_in
+from netspec.compiler.ir.sizes import Size, are_short, elements, is_known, names_in
 from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.syntax.tree import NumberType
 from netspec.diagnostics import Hint, Label, Span, quoted, suggest
@@ -194,7 +193,7 @@ class Layers:
                 codes.LIMIT_SIZE, message, span, hints=(Hint(open_help(*shape) or ""),)
             )
             raise StopBuildingError
-        largest = max(_elements(shape), *[_elements(spec.shape) for spec in specs], 0)
+        largest = max(elements(shape), *[elements(spec.shape) for spec in specs], 0)
         if largest > MAX_ELEMENTS:
             message = f"`{op.name}` makes an array of {largest:,} numbers"
             notes = (f"the limit is {MAX_ELEMENTS:,}, or 256 GiB in float32",)
@@ -351,10 +350,3 @@ def _open_sizes(shapes: Sequence[Shape], repeats: bool) -> list[str]:
 def _named(op: Op, spec: ParameterSpec) -> str:
     """Return what a parameter is called in messages."""
     return f"the `{spec.name}` of this `{op.name}`" if spec.name else f"this `{op.name}`"
-
-
-def _elements(shape: Shape) -> int:
-    if _PLAIN.issuperset(map(type, shape)):
-        return math.prod(shape)
-    # What the numbers of a follower remember is not needed here.
-    return math.prod(int(extent) if isinstance(extent, int) else extent for extent in shape)

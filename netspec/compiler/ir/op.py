@@ -187,8 +187,10 @@ class Torch:
         """The module in the expression: the expression itself, one in its arguments, or None."""
         if self.is_module:
             return self
-        parts = [part for part in self.arguments if isinstance(part, Torch)]
-        return next((part.module for part in parts if part.module is not None), None)
+        for part in self.arguments:
+            if isinstance(part, Torch) and (module := part.module) is not None:
+                return module
+        return None
 
 
 @dataclass(slots=True, eq=False, repr=False)

@@ -14,6 +14,8 @@ def size_text(size: Dim, *, factor: bool = False) -> str:
     """
     if isinstance(size, int):
         return str(size)
+    if not factor and (name := size.name):
+        return name
     positive = [(m, c) for m, c in size.terms.items() if c > 0]
     negative = [(m, c) for m, c in size.terms.items() if c < 0]
     text = ""

@@ -164,6 +164,16 @@ class Size:
 
     # -- use
 
+    @property
+    def name(self) -> str:
+        """The name that the size is; empty if it is more than a name."""
+        if len(self.terms) != 1:
+            return ""
+        ((monomial, coefficient),) = self.terms.items()
+        if coefficient != 1 or len(monomial) != 1:
+            return ""
+        return monomial[0] if isinstance(monomial[0], str) else ""
+
     def names(self) -> set[str]:
         """Return the names in the size."""
         found: set[str] = set()
@@ -287,6 +297,13 @@ def differ(a: Iterable[Dim], b: Iterable[Dim]) -> bool:
 def at(dims: Iterable[Dim], values: Mapping[str, Dim]) -> tuple[Dim, ...]:
     """Return a shape with numbers put in for some names."""
     return tuple(dim if isinstance(dim, int) else dim.at(values) for dim in dims)
+
+
+def elements(shape: Iterable[Dim]) -> Dim:
+    """Return the number of elements of a shape, as a plain number or a formula: what the numbers of a
+    follower remember is not a part of it.
+    """
+    return math.prod([int(dim) if isinstance(dim, int) else dim for dim in shape])
 
 
 def total(dims: Iterable[Dim]) -> Dim:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 
 from netspec.compiler.ir.contract import *
+from netspec.compiler.ir.sizes import elements
 
 RESHAPE = Code.error("shape/reshape", "sizes whose number of elements is not that of the value")
 
@@ -54,6 +55,8 @@ class Reshape(Op):
     def shape(self, *inputs: Shape) -> Shape:
         """The sizes, where -1 is replaced by a number."""
         (x,) = inputs
+        if -1 not in self.sizes and elements(x) == elements(self.sizes):
+            return self.sizes
         count = math.prod(x)
         given = math.prod(size for size in self.sizes if size != -1)
         rest = count % given if -1 in self.sizes else given - count

@@ -7,9 +7,7 @@ arguments that the object keeps.
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, cast
 
@@ -55,14 +53,11 @@ class Extents:
                 cast(Dim, Size.named(f"{index}.{axis}")) if isinstance(dim, Size) else dim
                 for axis, dim in enumerate(dims, start=1)
             ]
-            # Products of consecutive axes are included, because reshaping joins axes.
-            ends = itertools.combinations(range(len(dims) + 1), 2)
-            for start, stop in sorted(ends, key=lambda pair: pair[1] - pair[0]):
-                extent = math.prod(names[start:stop])
-                # With an open size, a product no longer records which arguments the other factors
-                # depend on.
-                plain = [int(dim) if isinstance(dim, int) else dim for dim in shape[start:stop]]
-                for whole in (math.prod(dims[start:stop]), math.prod(plain)):
+            # With an open size, a product no longer records which arguments the other factors depend on.
+            plain = [int(dim) if isinstance(dim, int) else dim for dim in shape]
+            each = zip(_products(names), _products(dims), _products(plain), strict=True)
+            for extent, *wholes in each:
+                for whole in wholes:
                     if isinstance(whole, Size):
                         known.setdefault(whole, extent)
         return known
@@ -82,6 +77,17 @@ class Extents:
             if extent is not None:
                 single[name] = extent
         return value.at(cast(Mapping[str, int], single))
+
+
+def _products(sizes: Sequence[Dim]) -> Iterator[Dim]:
+    """Yield the sizes, then the products of two axes that follow on one another, then of three: reshaping
+    joins axes.
+    """
+    found = list(sizes)
+    while found:
+        yield from found
+        more = len(sizes) - len(found) + 1
+        found = [size * sizes[at] for at, size in enumerate(found[:-1], start=more)]
 
 
 def is_extent(name: str) -> bool:

@@ -13,7 +13,6 @@ import operator
 from collections.abc import Callable
 from typing import Any, cast
 
-from netspec.compiler.ir.size_text import size_text
 from netspec.compiler.ir.sizes import Dim, Size
 
 
@@ -32,8 +31,9 @@ class Traced(int):
 
     def as_float(self) -> float:
         """The number as a fraction: it still knows the argument that it is."""
-        known = [size_text(size) for size in (self.local, self.outer) if _is_name(size)]
-        return TracedFloat(float(self), *known) if len(known) == 2 else float(self)
+        known = [size.name for size in (self.local, self.outer) if isinstance(size, Size)]
+        is_argument = len(known) == 2 and all(known)
+        return TracedFloat(float(self), *known) if is_argument else float(self)
 
     def __add__(self, other: Any) -> Any:
         return _combine(operator.add, self, other)
@@ -79,11 +79,6 @@ class TracedFloat(float):
         self.local = local
         self.outer = outer
         return self
-
-
-def _is_name(size: Dim) -> bool:
-    """Whether a size is nothing but a name."""
-    return isinstance(size, Size) and size == Size.named(str(size))
 
 
 def _combine(operation: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:

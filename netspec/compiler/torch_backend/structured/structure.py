@@ -8,7 +8,7 @@ over these names. The statements hold for all arguments that they were recorded 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -112,40 +112,44 @@ def remember(form: Any, numbers: Numbers) -> Any:
     return _each(form, lambda part: remember(part, numbers))
 
 
-def meet(known: Any, form: Any, numbers: Numbers) -> None:
-    """Meet a form again.
+def meet(known: Any, form: Any, numbers: Numbers, first: Callable[[Said], None]) -> None:
+    """Meet a form again. `first` is called with each place of a constant before that meets another.
 
     Raises:
         NotStructuredError: if it differs in more than its constants.
     """
     if isinstance(known, Said) and isinstance(form, Number):
+        first(known)
         known.meet(form.expression, form.value, numbers)
         return
     if type(known) is not type(form):
         raise NotStructuredError
-    if type(form) in _PLAIN:
-        if known != form:
-            raise NotStructuredError
-        return
-    if isinstance(known, Torch):
-        _meet_fields(known, form, numbers)
-        return
-    mine, other = _parts(known), _parts(form)
-    if mine is None or other is None:
-        if known != form:
-            raise NotStructuredError
-        return
-    if mine.keys() != other.keys():
+    pairs = None if type(known) in _PLAIN else _pairs(known, form)
+    if pairs is None and known != form:
         raise NotStructuredError
-    for key, part in mine.items():
-        meet(part, other[key], numbers)
+    for mine, other in pairs or ():
+        meet(mine, other, numbers, first)
 
 
-def _meet_fields(known: Torch, form: Torch, numbers: Numbers) -> None:
-    for name in _FIELDS:
-        mine, other = getattr(known, name), getattr(form, name)
-        if mine is not other:  # such as the word that all forms of an op share
-            meet(mine, other, numbers)
+def _pairs(known: Any, form: Any) -> Iterable[tuple[Any, Any]] | None:
+    """What two forms of one type consist of, side by side; None for such as have no parts.
+
+    Raises:
+        NotStructuredError: if one has parts that the other has not.
+    """
+    if isinstance(known, Torch):
+        each = [(getattr(known, name), getattr(form, name)) for name in _FIELDS]
+        # Some are one object, such as the word that all forms of an op share.
+        return [(mine, other) for mine, other in each if mine is not other]
+    if isinstance(known, Block):
+        return [(known.of, form.of), (known.given, form.given)]
+    if not isinstance(known, (tuple, dict)):
+        return None
+    if len(known) != len(form) or (isinstance(known, dict) and known.keys() != form.keys()):
+        raise NotStructuredError
+    if isinstance(known, dict):
+        return [(part, form[key]) for key, part in known.items()]
+    return zip(known, form, strict=True)
 
 
 def _parts(form: Any) -> dict[Any, Any] | None:
@@ -533,13 +537,15 @@ class Recorder:
             raise NotStructuredError
         for one, two in zip(_reads(known), _reads(step), strict=True):
             self._meet_read(one, two)
-        if self.is_trial:
-            for place in places_in(forms_of(known)):
-                self._undo.append(_restoring(place))
-                if place.known:
-                    self._tried.append(place)
-        meet(forms_of(known), forms_of(step), numbers)
+        first = self._trying if self.is_trial else _passing
+        meet(forms_of(known), forms_of(step), numbers, first)
         return known
+
+    def _trying(self, place: Said) -> None:
+        """A trial is about to meet a constant."""
+        self._undo.append(_restoring(place))
+        if place.known:
+            self._tried.append(place)
 
     def give(self, branch: Branch, case: int, value: Read) -> None:
         """What a case of a condition gives."""
@@ -562,6 +568,10 @@ class Recorder:
         suite, at = self._open[-1]
         assert suite.steps is not None
         return None if at >= len(suite.steps) else suite.steps[at]
+
+
+def _passing(place: Said) -> None:
+    """Nothing is to be done before a constant meets another."""
 
 
 def _restoring(place: Said) -> Any:

@@ -1182,7 +1182,7 @@ class StructureTracer(Follower):
                 options[name] = self._of(expr, value, python)
         if form.pairs and self.either:
             options = {name: self._as_given(value, python) for name, value in options.items()}
-        return replace(form, options=options)
+        return form if options == form.options else replace(form, options=options)
 
     def _as_given(self, value: Any, python: PythonConstants) -> Any:
         """An extent of each axis, or the argument that says all of them, as a number or a list."""
@@ -1362,6 +1362,8 @@ def _in_label(text: str) -> str:
 
 def written(value: Any, side: Callable[[Any], Any]) -> Any:
     """A form with its numbers as they are written."""
+    if isinstance(value, (int, float)):
+        return value if isinstance(value, bool) else Number(plain(value), side(value))
     if isinstance(value, Torch):
         return _with(
             value,
@@ -1372,9 +1374,7 @@ def written(value: Any, side: Callable[[Any], Any]) -> Any:
             {name: written(item, side) for name, item in value.defaults.items()},
         )
     if isinstance(value, tuple):
-        return tuple(written(item, side) for item in value)
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return Number(plain(value), side(value))
+        return tuple([written(item, side) for item in value])
     return side(value) if isinstance(value, Size) else value  # an open size
 
 
