@@ -114,37 +114,25 @@ def tiled(
         def whole(*arguments: Array) -> None:
             *arrays, scratch = arguments
             out = arrays[0]
-            full = [array for array, again in zip(arrays, repeated, strict=True) if not again]
-            views = iter(_rows(*full, axes=axes) if along else _flat(*full))
+            shape = (-1, prod(out.shape[1:][-axes:])) if along else (-1,)
             operands = [
-                _along(out, array, axes) if again else next(views)
+                (_along(out, array, axes) if again else array.reshape(shape), again)
                 for array, again in zip(arrays, repeated, strict=True)
             ]
 
             def tile(mine: slice, *registers: Array) -> None:
-                parts = zip(operands, repeated, strict=True)
-                compute(*[a if again else a[mine] for a, again in parts], *registers)
+                parts = [operand if again else operand[mine] for operand, again in operands]
+                compute(*parts, *registers)
 
-            run(tile, operands[0], scratch, floats=floats, flags=flags)
+            run(tile, operands[0][0], scratch, floats=floats, flags=flags)
 
         return whole
 
     return decorate
 
 
-def _flat(*arrays: Array) -> list[Array]:
-    """View contiguous arrays of equal shape as vectors."""
-    return [array.reshape(-1) for array in arrays]
-
-
-def _rows(*arrays: Array, axes: int = 2) -> list[Array]:
-    """View contiguous arrays of equal shape (N, ...) as matrices; a row is their last `axes` axes."""
-    width = prod(arrays[0].shape[1:][-axes:])
-    return [array.reshape(-1, width) for array in arrays]
-
-
 def _along(out: Array, vector: Array, axes: int = 2) -> Array:
-    """Repeat a vector that is broadcast over `out` (N, ...) along a row of it, as made by `_rows`.
+    """Repeat a vector that is broadcast over `out` (N, ...) along a row of it.
 
     NumPy's inner loop is as long as its shortest operand. It broadcasts a single number by itself.
 

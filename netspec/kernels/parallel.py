@@ -58,7 +58,9 @@ def set_threads(count: int) -> None:
 def parts(count: int, work: int) -> list[slice]:
     """Cut range(count) into a slice for each thread, or just one if `work` is not worth threads."""
     worth = WORTH_A_PART if getattr(_local, "fine", False) else WORTH_A_THREAD
-    number = min(threads(), count, max(1, work // worth + 1))
+    if work < worth:  # small kernels are called most: how many threads there are takes time to ask
+        return [slice(0, count)]
+    number = min(threads(), count, work // worth + 1)
     bounds = [count * i // number for i in range(number + 1)]
     return [slice(a, b) for a, b in pairwise(bounds)]
 
