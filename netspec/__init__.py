@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from netspec.torch_import import from_torch
     from netspec.trained_run import TrainedRun, load_run
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # These need NumPy, which `netspec check` does not, so they are imported on first use.
 _LAZY = {

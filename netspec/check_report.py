@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from netspec.compiler.driver import Request, compile_request
 from netspec.compiler.parse.shipped_nets import find_net
+from netspec.compiler.requirements import Requirements, forbidden_ops, sizes, with_unmet
 from netspec.diagnostics import Diagnostic, plural
 from netspec.net import constants
 from netspec.records import record
@@ -44,16 +46,39 @@ class CheckReport:
         return html.preformatted(str(self))
 
 
-def check(path: str | Path, /, net: str | None = None, **arguments: Any) -> CheckReport:
+def check(
+    path: str | Path,
+    /,
+    net: str | None = None,
+    *,
+    asserts: Sequence[str] = (),
+    forbid: Sequence[str] = (),
+    inputs: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    **arguments: Any,
+) -> CheckReport:
     """Check a `.net` file, as `netspec check` does; its mistakes are returned, not raised.
 
     Args:
         path: the file, or the name of a net that comes with netspec.
         net: which net, if the file has several; by default all.
+        asserts: conditions that each net must meet, such as `"params <= 100_000"`.
+        forbid: layers that it may not have, such as `"batch_norm"`.
+        inputs: the shapes that its inputs must have, such as `"1,8,8"`; a letter is any size.
+        outputs: those of its outputs.
         arguments: values for the net's arguments, as for `netspec.load`.
 
     Raises:
-        NetspecError: for an argument that is no constant of the language.
+        NetspecError: for an argument that is no constant of the language; `require/...` for a
+            requirement that is none.
     """
     request = Request(path=find_net(path), net=net, arguments=constants(arguments))
-    return CheckReport(compile_request(request).diagnostics)
+    shapes = [
+        None if each is None else tuple(sizes(text, option) for text in each)
+        for each, option in ((inputs, "inputs"), (outputs, "outputs"))
+    ]
+    required = Requirements(tuple(asserts), forbidden_ops(forbid), *shapes)
+    result = compile_request(request)
+    if required and result.module is not None:
+        result = with_unmet(result, result.module, required)
+    return CheckReport(result.diagnostics)

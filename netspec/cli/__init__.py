@@ -34,7 +34,7 @@ VERBS = {
     "fmt": "put files into the one canonical style",
     "watch": "check and summarize a net at every save, and show its picture in a browser",
     "lsp": "serve an editor: errors, fixes, shapes and completions while a net is written",
-    "explain": "explain the code of an error or a warning",
+    "explain": "explain the code of an error or a warning, or a layer",
     "compile": "write the program that a net compiles to",
     "verify": "compare the reference, the NumPy program and the PyTorch module with each other",
     "gradcheck": "compare the gradients of a net with slopes measured by finite differences",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from netspec import codes
@@ -25,10 +24,8 @@ from netspec.diagnostics import NetspecError, plural
 if TYPE_CHECKING:
     from netspec.cli.check_formats.checked_file import CheckedFile
     from netspec.cli.net_files import NetFile
-    from netspec.compiler.driver import Compilation
     from netspec.compiler.fixes import AppliedFix, Fixed
     from netspec.compiler.ir.graph import Graph
-    from netspec.compiler.parse.loader import Module
     from netspec.compiler.requirements import Requirements, Sizes
 
 
@@ -90,8 +87,10 @@ def run(options: argparse.Namespace) -> int:
         except NetspecError as error:
             result = Compilation(diagnostics=error.diagnostics)
         if required and result.module is not None:
+            from netspec.compiler.requirements import with_unmet
+
             named = file.name in options.files
-            result = _with_unmet(result, result.module, required, is_named=named)
+            result = with_unmet(result, result.module, required, is_named=named)
         failures = result.diagnostics if options.strict else result.errors
         if failures and code != FAILED:
             code = WRONG_USE if is_wrong_use(failures) else FAILED
@@ -126,24 +125,6 @@ def _requirements(options: argparse.Namespace) -> Requirements | None:
         tuple(options.facts), forbidden_ops(options.forbid),
         shapes(options.input, "--input"), shapes(options.output, "--output"),
     )  # fmt: skip
-
-
-def _with_unmet(
-    result: Compilation, module: Module, required: Requirements, *, is_named: bool
-) -> Compilation:
-    """Return a result with the errors of requirements. A file that was named must have a net, one of a
-    folder may be a library of blocks.
-
-    Raises:
-        NetspecError: for a condition that is none.
-    """
-    from netspec.compiler.requirements import unmet
-    from netspec.diagnostics import Diagnostic, in_order
-
-    found = [each for graph in result.graphs.values() for each in unmet(graph, module, required)]
-    if not module.nets and is_named and not result.errors:
-        found.append(Diagnostic(codes.FILE_NO_NET, f"{module.source.name} has no net"))
-    return replace(result, diagnostics=in_order((*result.diagnostics, *found)))
 
 
 def _fixes(

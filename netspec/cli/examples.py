@@ -45,7 +45,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "fmt": ("netspec fmt lenet.net", "netspec fmt --check --diff ."),
     "watch": ("netspec watch lenet.net --draw",),
     "lsp": ("netspec lsp",),
-    "explain": ("netspec explain shape/rank", "netspec explain"),
+    "explain": ("netspec explain shape/rank", "netspec explain conv", "netspec explain"),
     "compile": (
         "netspec compile lenet.net --target numpy -o lenet_numpy.py",
         "netspec compile lenet.net --target torch -o lenet_torch.py",

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from netspec import codes
+from netspec.compiler.driver import Compilation
 from netspec.compiler.elaborate.body import Body
 from netspec.compiler.elaborate.net_builder import Assembly
 from netspec.compiler.ir.attributes import show
@@ -29,6 +31,7 @@ from netspec.diagnostics import (
     NetspecError,
     Source,
     Span,
+    in_order,
     located_names,
     plural,
     quoted,
@@ -114,6 +117,21 @@ def unmet(graph: Graph, module: Module, required: Requirements) -> list[Diagnost
         shapes = [graph.shape_of(value) for value in graph.outputs.values()]
         found += _shapes("output", codes.REQUIRE_OUTPUT, required.outputs, shapes, spans, net)
     return found
+
+
+def with_unmet(
+    result: Compilation, module: Module, required: Requirements, *, is_named: bool = True
+) -> Compilation:
+    """Return a result with the errors of requirements. A file that was named must have a net, one of a
+    folder may be a library of blocks.
+
+    Raises:
+        NetspecError: for a condition that is none.
+    """
+    found = [each for graph in result.graphs.values() for each in unmet(graph, module, required)]
+    if not module.nets and is_named and not result.errors:
+        found.append(Diagnostic(codes.FILE_NO_NET, f"{module.source.name} has no net"))
+    return replace(result, diagnostics=in_order((*result.diagnostics, *found)))
 
 
 def _facts(graph: Graph, net: syntax.Net, texts: Iterable[str]) -> Iterator[Diagnostic]:

@@ -13,13 +13,16 @@ import netspec
 from netspec.compiler.analysis.diff import as_text, compare
 from netspec.compiler.ir.graph import Graph, Node
 from netspec.compiler.ir.idiom import flat_sizes
+from netspec.compiler.ir.op import Op
 from netspec.compiler.ir.storage import resolve_axis
+from netspec.compiler.ops import registry
 from netspec.compiler.ops.expand import Expand
 from netspec.compiler.ops.layer_norm import LayerNorm
 from netspec.compiler.ops.mean import Mean
 from netspec.compiler.ops.reshape import Reshape
 from netspec.compiler.ops.slice_as import SliceAs
 from netspec.imports.torch_import import import_torch
+from netspec.testing.op_examples import net_of
 from tests.helpers.zoo import FEW
 
 torch = pytest.importorskip("torch")
@@ -112,6 +115,39 @@ def close_the_circle(path: Path) -> None:
 @pytest.mark.parametrize("name", QUICK)
 def test_a_small_net_comes_back_from_its_module(name: str) -> None:
     close_the_circle(ROOT / "networks" / name)
+
+
+# Ops that come back as others, and what a trace of PyTorch has in their place.
+AS_OTHERS = {
+    "local_response_norm": "a mean over padded channels, and a power",
+    "softsign": "a quotient by 1 + |x|",
+}
+# Ops that are refused, and why.
+REFUSED = {"scale": "a tensor whose name has dots"}
+
+
+def of_op(op: type[Op]) -> netspec.Net:
+    """Return a net of an op's first example, with the inputs of whole numbers that it has."""
+    text = net_of(op.examples[0].call, op.examples[0].inputs)
+    whole = netspec.loads(text).graph.whole_inputs
+    for name in whole:
+        text = text.replace(f"input {name}: [", f"input {name}: int[")
+    return netspec.loads(text)
+
+
+@pytest.mark.parametrize("op", registry().values(), ids=lambda op: op.name)
+def test_each_op_comes_back_from_its_module(op: type[Op]) -> None:
+    """An op without an `aten` table, or one that does not fit what `torch` writes, is told here."""
+    net = of_op(op)
+    module = net.compile("torch").module
+    if op.name in REFUSED:
+        with pytest.raises(netspec.NetspecError, match=REFUSED[op.name]):
+            import_torch(module, example(net), name=net.name)
+        return
+    back = netspec.loads(import_torch(module, example(net), name=net.name).text)
+    same = compare(as_traced(net.graph), as_traced(back.graph), frozenset(["init"]))
+    told = f"`aten` of {op.name}: {as_text(same, 'the op', 'the import')}"
+    assert same.equal != (op.name in AS_OTHERS), told
 
 
 ROWS = """

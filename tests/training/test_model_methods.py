@@ -209,3 +209,16 @@ def test_check_returns_what_is_wrong(tmp_path: Path) -> None:
     assert repr(report) == "<netspec.CheckReport: 1 error, 0 warnings>"
     assert netspec.check("lenet", classes=3)
     assert not netspec.check("lenet", colours=3)
+
+
+def test_check_takes_what_a_task_asks() -> None:
+    asked = netspec.check(
+        "lenet", classes=3, asserts=["params <= 1_000"], forbid=["max_pool", "lstm"],
+        inputs=["1,28,28"], outputs=["10"],
+    )  # fmt: skip
+    assert {str(d.code) for d in asked.errors} == {
+        "require/assert", "require/layer", "require/output",
+    }  # fmt: skip
+    assert netspec.check("lenet", asserts=["params <= 100_000"], inputs=["_,h,w"], outputs=["k"])
+    with pytest.raises(netspec.NetspecError, match="require/op"):
+        netspec.check("lenet", forbid=["max_pol"])

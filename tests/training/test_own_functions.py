@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import netspec
 from netspec.runtime.data import Dataset
 from netspec.runtime.data.batches import epoch_order
+from netspec.runtime.optim.losses import chosen_loss
 from tests.helpers.errors import fails
 
 NET = "net N {\ninput x: [6]\nh = x -> a: linear(5) -> tanh\noutput h -> b: linear(3)\n}"
@@ -59,6 +61,29 @@ def poly(scores: Any, labels: Any) -> Any:
 
     right = scores.softmax(1)[torch.arange(len(labels)), labels]
     return (-right.log() + SHARPNESS * (1 - right)).mean()
+
+
+class HalfOfSquares:
+    """A loss that has its value with its gradient alone."""
+
+    def value_and_gradient(self, scores: Any, targets: Any, slope: Any) -> float:
+        wanted = np.eye(scores.shape[1], dtype=scores.dtype)[targets]
+        value = float(((scores - wanted) ** 2).sum() / (2 * len(scores)))
+        np.divide(scores - wanted, len(scores), out=slope)
+        return value
+
+
+def test_a_loss_without_a_value_of_its_own_is_measured_too() -> None:
+    model, history = fitted("numpy", loss=HalfOfSquares(), val=10)
+    assert history.loss_history[-1] < history.loss_history[0]
+    data = made()
+    scores = model.scores(data.x_test)
+    slope = np.empty_like(scores)
+    wanted = HalfOfSquares().value_and_gradient(scores, data.y_test, slope)
+    assert model.loss(data.x_test, data.y_test, loss=HalfOfSquares()) == pytest.approx(wanted)
+
+    again = copy(chosen_loss(HalfOfSquares()))
+    assert again.value(scores, data.y_test) == pytest.approx(wanted)
 
 
 @pytest.mark.parametrize("backend", ["numpy", "torch"])

@@ -359,13 +359,12 @@ class _Reader:
         if len({x.rank for x in inputs}) > 1 or any(x.is_bool for x in inputs):
             return False
         inputs += inputs[-1:] * (form.inputs - len(inputs))
-        attributes = AtenCall(_Members(target), ())
         try:
+            found = self._layout(results[0].meta["val"])
+            attributes = AtenCall(_Members(target), found.shape)
             if form.unless is not None:
                 form.unless(attributes)
             _require_whole(*inputs)
-            found = self._layout(results[0].meta["val"])
-            attributes = replace(attributes, shape=found.shape)
             taken = {name: _taken(how, attributes) for name, how in form.attributes.items()}
         except NoNetspecFormError as error:
             self._problem(node, _class_name(type(target).__name__), str(error))

@@ -546,9 +546,25 @@ def chosen_loss(loss: AnyLoss, /, **options: object) -> Loss:
         return make_loss(loss, **options)
     require(not options, f"{loss!r} is given as it is: it takes no options")
     if hasattr(loss, "value_and_gradient"):
-        return cast("Loss", loss)
+        return cast("Loss", loss if hasattr(loss, "value") else _WithValue(loss))
     require(callable(loss), f"a loss is a name, a function or a Loss, not {loss!r}")
     return OwnLoss(loss)
+
+
+class _WithValue:
+    """A loss of one's own that has no `value` by itself: that which comes with the gradient."""
+
+    def __init__(self, loss: Any) -> None:
+        self._loss = loss
+
+    def value(self, logits: Floats, targets: Labels) -> float:
+        """Return the loss."""
+        return float(self._loss.value_and_gradient(logits, targets, np.empty_like(logits)))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # also while a copy is made, which has no loss yet
+            raise AttributeError(name)
+        return getattr(self._loss, name)
 
 
 @dataclass(frozen=True)
