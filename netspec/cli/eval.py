@@ -73,6 +73,7 @@ def run(options: argparse.Namespace) -> int:
     from netspec.runtime.data.samples import number_types
     from netspec.runtime.data.views import views
     from netspec.runtime.models.classifier_shape import only_input_shape, require_views
+    from netspec.runtime.models.odd_pixels import SCALED, are_scaled
     from netspec.runtime.plots.figures import check_picture_path
     from netspec.runtime.weights.data_facts import (
         image_type,
@@ -101,7 +102,10 @@ def run(options: argparse.Namespace) -> int:
         _say_doubts(settings, model, data)
     x, y = _part(data, options.part, settings)
     if given is None:
-        require_same_pixels(data.name, number_types(x), image_type(trained.weights.metadata))
+        trained_on = image_type(trained.weights.metadata)
+        require_same_pixels(data.name, number_types(x), trained_on)
+        if are_scaled(x, trained_on):
+            tell(f"warning: {SCALED}")
     normalization = _normalization(given, trained, data)
     require_views(settings["tta"] or (), data, model.graph)
     of = views(settings["tta"] or ())

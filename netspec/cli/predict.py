@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from netspec import codes
 from netspec.cli import FAILED, OK
-from netspec.cli.common import emit, positive, report
+from netspec.cli.common import emit, positive, report, tell
 from netspec.cli.named_run import named_run
 from netspec.cli.picture_options import add_normalize_options, given_normalization
 from netspec.cli.trained_net import Trained, add_weight_options, load_trained, stored_normalization
@@ -47,12 +47,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Predict, and print one line for each image."""
     from netspec.runtime.inference.predict import picture_files, predict, read_pictures
+    from netspec.runtime.models.odd_pixels import SCALED, are_scaled
     from netspec.runtime.weights.data_facts import image_type
 
     _require_net_first(options)
     trained = load_trained(options)
     resize = trained.resize(options)
     normalization_for = _normalization(options, trained)
+    is_given = given_normalization(options) is not None
+    trained_on = image_type(trained.weights.metadata)
     found: list[Prediction] = []
     unread: list[Diagnostic] = []
     for path in picture_files(options.images):
@@ -61,8 +64,10 @@ def run(options: argparse.Namespace) -> int:
                 path,
                 trained.model.input_shape,
                 resize=resize,
-                trained_on=image_type(trained.weights.metadata),
+                trained_on=trained_on,
             )
+            if not is_given and are_scaled(pictures.x, trained_on):
+                tell(f"warning: {path}: {SCALED}")
             normalization = normalization_for(pictures.x)
             found += predict(trained.model, pictures, normalization, options.top)
         except NetspecError as error:  # the other images are still classified

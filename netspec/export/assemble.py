@@ -206,7 +206,7 @@ def _usage(graph: Graph, training: bool, name: str, *, holds: bool) -> list[str]
         load,
         f"    net.predict(images)                      # classes; {given} they were in training,",
         "    net.predict_proba(images)                # [N, classes]; net.class_names says which",
-        "    net.forward(x)                           # and x normalized already",
+        "    net.forward(net.normalized(images))      # the outputs; training takes such numbers too",
     ]
 
 

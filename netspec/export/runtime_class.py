@@ -38,8 +38,9 @@ COUNTER = "counter"
 CONSTANT = "constant"
 # The key in a weights file under which netspec stores everything besides the numbers.
 METADATA = "netspec"
-# The key in there of the names of the classes, a list in JSON.
+# The keys in there of the names of the classes, a list in JSON, and of the type of the pixels.
 CLASS_NAMES = "class_names"
+IMAGE_TYPE = "image_type"
 
 
 class Network:
@@ -87,6 +88,8 @@ class Network:
         self._rng = np.random.default_rng([seed, 1])
         # Whether nothing has given it weights: `predict` then warns, once.
         self._as_drawn = True
+        # Whether it has warned of pixels that are given in another way than in training.
+        self._is_told = False
         self._allot()
         if self.held:
             content = base64.b64decode(self.held)
@@ -116,8 +119,11 @@ class Network:
         """Return the output of a batch in evaluation mode; a dict by name if there are several.
 
         Args:
-            x: an array with the batch axis in front; a dict of arrays if there are several inputs.
+            x: an array with the batch axis in front, as `normalized` returns it; a dict of arrays if
+                there are several inputs.
         """
+        if self._are_bytes(x):
+            self._tell("these are bytes as they are stored: forward takes net.normalized(x)", 3)
         with self._memories.borrowed() as memory:
             buffers = self._forward(memory, x)
             outputs = {name: buffers[b].copy() for name, b in self.evaluation.outputs.items()}
@@ -158,19 +164,60 @@ class Network:
 
     def _outputs(self, x: ArrayLike | Mapping[str, ArrayLike]) -> Any:
         """Return the outputs of `forward` for a batch that is not normalized yet."""
-        given = x if isinstance(x, Mapping) else {next(iter(self.inputs)): x}
-        values = {name: np.array(_numbers(each), self.dtype) for name, each in given.items()}
         if self._as_drawn:
             self._as_drawn = False
             message = "no weights were loaded, so all answers are chance: call load_weights first"
             warnings.warn(message, UserWarning, stacklevel=3)
-        known = self.normalization or {}
-        by_input = known if isinstance(known, dict) else {next(iter(self.inputs)): known}
-        for name, (mean, scale) in by_input.items():
+        if self._are_scaled(x):
+            message = (
+                "these pixels lie between 0 and 1, and the net was trained on bytes from 0 to 255,"
+            )
+            self._tell(f"{message} which are normalised here: give them as they are stored", 4)
+        values = self.normalized(x)
+        return self.forward(values)
+
+    def normalized(self, x: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, Array]:
+        """Return a batch as the net takes it in `forward` and in training, by the names of its inputs.
+
+        Args:
+            x: as for `forward`, but as the training data were stored, such as bytes.
+        """
+        values = {name: array.copy() for name, array in self._arrays(x).items()}
+        for name, (mean, scale) in self._statistics().items():
             if name in values:
                 values[name] -= mean
                 values[name] /= scale
-        return self.forward(values)
+        return values
+
+    def _statistics(self) -> dict[str, Statistics]:
+        """Return (mean, scale) of each input that is normalized."""
+        known = self.normalization or {}
+        return known if isinstance(known, dict) else {next(iter(self.inputs)): known}
+
+    def _are_bytes(self, x: ArrayLike | Mapping[str, ArrayLike]) -> bool:
+        """Return True for bytes that should be normalised, and are not yet."""
+        given = x if isinstance(x, Mapping) else {next(iter(self.inputs)): x}
+        return any(
+            getattr(given.get(name), "dtype", None) == np.uint8
+            and (mean.any() or (scale != 1).any())
+            for name, (mean, scale) in self._statistics().items()
+        )
+
+    def _are_scaled(self, x: ArrayLike | Mapping[str, ArrayLike]) -> bool:
+        """Return True for pixels that were divided by 255, of a net that was trained on bytes."""
+        if isinstance(x, Mapping) or self.about.get(IMAGE_TYPE) != "uint8":
+            return False
+        array = np.asarray(x)
+        is_real = array.dtype.kind == "f" and array.size > 0
+        if not is_real or array.min() < 0 or array.max() > 1:
+            return False
+        return bool((array != np.trunc(array)).any())
+
+    def _tell(self, message: str, stacklevel: int) -> None:
+        """Warn, once."""
+        if not self._is_told:
+            self._is_told = True
+            warnings.warn(message, UserWarning, stacklevel=stacklevel)
 
     def load_weights(self, path: str | os.PathLike[str]) -> None:
         """Load parameters, and the known facts about their training, from a safetensors file.
@@ -212,6 +259,23 @@ class Network:
 
     def _forward(self, memory: Memory, x: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, Array]:
         """Run a program's forward pass; returns its buffers."""
+        arrays = self._arrays(x)
+        batch = len(next(iter(arrays.values())))
+        buffers = memory.bind(batch)
+        buffers.update(self._prepared)
+        for name, buffer in memory.program.inputs.items():
+            buffers[buffer] = arrays[name]
+        if memory.program.sample is not None:
+            memory.program.sample(buffers, self._rng)
+        memory.program.forward(buffers, self.parameters, memory.scratch)
+        return buffers
+
+    def _arrays(self, x: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, Array]:
+        """Return a batch by the names of the inputs, in the type of the net, after checking it.
+
+        Raises:
+            ValueError: for other inputs, shapes and numbers.
+        """
         given = x if isinstance(x, Mapping) else {next(iter(self.inputs)): x}
         if given.keys() != self.inputs.keys():
             raise ValueError(f"the inputs are {', '.join(self.inputs)}, not {', '.join(given)}")
@@ -223,14 +287,7 @@ class Network:
                 raise ValueError(f"{name} must be [{wanted}], not {list(arrays[name].shape)}")
             if name in self.whole:
                 _require_whole(name, arrays[name], self.whole[name])
-        buffers = memory.bind(batch)
-        buffers.update(self._prepared)
-        for name, buffer in memory.program.inputs.items():
-            buffers[buffer] = arrays[name]
-        if memory.program.sample is not None:
-            memory.program.sample(buffers, self._rng)
-        memory.program.forward(buffers, self.parameters, memory.scratch)
-        return buffers
+        return arrays
 
 
 class TrainedNetwork(Network):
@@ -263,10 +320,12 @@ class TrainedNetwork(Network):
         The next call overwrites the gradients.
 
         Args:
-            x: see `forward`.
+            x: see `forward`; bytes that `predict` would normalize are refused.
             y: the class of each image, or of each place of a sequence [N, T, classes] or map
                 [N, classes, H, W]: integers from 0; where it is -100, nothing is counted.
         """
+        if self._are_bytes(x):
+            raise ValueError("these are bytes as they are stored: train with net.normalized(x)")
         self._as_drawn = False
         with self._training.borrowed() as memory:
             return self._loss_and_grads(memory, x, y), self.gradients

@@ -556,3 +556,36 @@ def test_a_file_of_two_inputs_predicts_and_normalizes_each(tmp_path: Path) -> No
     assert netspec.load_weights(weights).normalization.inputs.keys() == {"a", "b"}
     with pytest.raises(ValueError, match="the inputs are a, b"):
         made.predict({"a": given["a"]})
+
+
+def test_a_file_tells_stored_pixels_from_normalised_ones(tmp_path: Path) -> None:
+    net = netspec.loads("net A { input image: [1, 4, 4]\n output image -> flatten -> linear(3) }")
+    images = np.random.default_rng(0).integers(0, 256, (6, 1, 4, 4), np.uint8)
+    labels = np.array([0, 1, 2, 0, 1, 2])
+    model = net.compile("numpy")
+    netspec.fit(model, netspec.Dataset("a", images, labels, images, labels, 3), epochs=1)
+    path, weights = tmp_path / "a.py", tmp_path / "a.safetensors"
+    path.write_text(standalone_source(net.graph), "utf-8")
+    known = model.trained_on
+    netspec.save_weights(weights, model.state_dict(), known.normalization, known.about)
+    made = loaded(path)["A"]()
+    made.load_weights(weights)
+    (x,) = made.normalized(images).values()
+    np.testing.assert_array_equal(x, known.normalization.apply(images, "f4"))
+    wanted, _ = model.loss_and_grads(x, labels)
+    assert made.loss_and_grads(x, labels)[0] == pytest.approx(wanted)
+    for train in (made.train_step, made.loss_and_grads):
+        with pytest.raises(ValueError, match=r"train with net\.normalized\(x\)"):
+            train(images, labels)
+    with pytest.warns(UserWarning, match="forward takes") as told:
+        made.forward(images)
+    assert told[0].filename == __file__
+    again = loaded(path)["A"]()
+    again.load_weights(weights)
+    with pytest.warns(UserWarning, match="lie between 0 and 1") as told:
+        _ = [again.predict(images / 255) for _ in range(2)]
+    assert [each.filename for each in told] == [__file__]
+    for shape in ((4, 4), (1, 16), (2, 3, 4, 4)):
+        for call in (again.predict, again.predict_proba, again.normalized):
+            with pytest.raises(ValueError, match=r"image must be \[N, 1, 4, 4\], not \["):
+                call(np.zeros(shape))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -34,6 +35,7 @@ from netspec.runtime.models.classifier_shape import (
 )
 from netspec.runtime.models.confusions import MOST_CLASSES, Confusions
 from netspec.runtime.models.inputs import Inputs, whole_fields
+from netspec.runtime.models.odd_pixels import SCALED, are_scaled
 from netspec.runtime.optim.class_counts import OF_A_CLASS, ClassCounts, known
 from netspec.runtime.optim.losses import (
     LOSSES_OF_CLASSES,
@@ -358,6 +360,8 @@ def evaluate_part(
     about = model.trained_on.about if model.trained_on else {}
     if normalize is None:
         require_same_pixels(data.name, number_types(x), image_type(about))
+        if are_scaled(x, image_type(about)):
+            warnings.warn(SCALED, UserWarning, stacklevel=3)
     elif not isinstance(normalize, InputNormalization):
         normalize = _fitted(model, normalize, data.x_train)
     y = labels_by_name(data, y, about)
@@ -392,6 +396,8 @@ def predicted(
     x = _samples(model, images)
     if normalize is None and model.trained_on is not None:
         require_same_pixels("the array", number_types(x), image_type(model.trained_on.about))
+        if are_scaled(x, image_type(model.trained_on.about)):
+            warnings.warn(SCALED, UserWarning, stacklevel=3)
     if normalize is not None and not isinstance(normalize, InputNormalization):
         normalize = _fitted(model, normalize, x)
     normalization = _known_normalization(model, normalize, x)

@@ -184,6 +184,19 @@ def holds_whole(graph: Graph, name: str) -> bool:
     return graph.input_types.get(name, "real") != "real" or name in graph.whole_inputs
 
 
+def require_real_input(graph: Graph) -> None:
+    """Refuse gradients with respect to inputs that all hold whole numbers or booleans.
+
+    Raises:
+        NetspecError: `model/input-type`.
+    """
+    if not graph.real_inputs:
+        message = f"the inputs of {graph.name} hold whole numbers, which have no gradients"
+        raise NetspecError.simple(
+            codes.MODEL_INPUT_TYPE, message, "layers behind them have: those of `embedding`, say"
+        )
+
+
 def require_type(graph: Graph, name: str, array: Array) -> None:
     """Refuse fractions where whole numbers are declared, and all but 0 and 1 where booleans are.
 

@@ -43,10 +43,11 @@ from netspec.runtime.models.evaluation import (
 from netspec.runtime.models.fixed_arrays import FixedArrays, write
 from netspec.runtime.models.generation import SAMPLING, Sampling, generate
 from netspec.runtime.models.history import History
-from netspec.runtime.models.inputs import Inputs
+from netspec.runtime.models.inputs import Inputs, require_real_input
 from netspec.runtime.models.loaded_state import fitted_state
 from netspec.runtime.models.numpy_continuing import NumpyArrays, program_of
 from netspec.runtime.models.numpy_steps import numpy_training
+from netspec.runtime.models.odd_pixels import warn_of_bytes
 from netspec.runtime.models.predictor import Predictor
 from netspec.runtime.models.protocols import Backend, Job
 from netspec.runtime.models.room import require_room_for_parameters
@@ -270,7 +271,8 @@ class Model:
         Raises:
             NetspecError: `model/input-shape` if the shape does not fit.
         """
-        with self._turn(training), self._run_forward(x, training=training, backward=False) as pass_:
+        warn_of_bytes(self.trained_on, x)
+        with self._turn(training), self._run(x, Needs(training)) as pass_:
             copies = {name: array.copy() for name, array in pass_.outputs.items()}
         return copies if len(copies) > 1 else next(iter(copies.values()))
 
@@ -282,7 +284,8 @@ class Model:
         As `forward`, it takes `x` normalised as in training; `predict` and `evaluate` take data as
         they are stored, and normalise them.
         """
-        with self._run_forward(x, training=False, backward=False) as pass_:
+        warn_of_bytes(self.trained_on, x)
+        with self._run(x, Needs()) as pass_:
             return pass_.outputs[scores_output(self.graph)].copy()
 
     def loss(
@@ -303,8 +306,9 @@ class Model:
             loss: a loss, its name, or a function (see `OwnLoss`).
             training: whether to use batch statistics and dropout, which updates the buffers.
         """
+        warn_of_bytes(self.trained_on, x)
         chosen = chosen_loss(loss)
-        with self._turn(training), self._run_forward(x, training=training, backward=False) as pass_:
+        with self._turn(training), self._run(x, Needs(training)) as pass_:
             value = chosen.value(pass_.outputs[scores_output(self.graph)], np.asarray(y))
         return value + self._penalty(l2)
 
@@ -317,16 +321,36 @@ class Model:
         loss: AnyLoss = "softmax",
         training: bool = True,
         copy: bool = True,
+        inputs: bool = False,
     ) -> tuple[float, dict[str, Array]]:
         """Return the mean loss of a batch, and its gradients by parameter name.
 
         The gradients are copies; with `copy=False` they are views that the next call overwrites.
+
+        Args:
+            x: as for `forward`.
+            y: as for `loss`.
+            l2: the L2 coefficient.
+            loss: as for `loss`.
+            training: whether to use batch statistics and dropout, which updates the buffers.
+            copy: whether the gradients are copies.
+            inputs: whether to add the gradients with respect to the inputs, by their names: of the
+                shape of `x`, and for `x` as it is given, normalised. Those of whole numbers have none.
+
+        Raises:
+            NetspecError: `model/input-type` for gradients of inputs that all hold whole numbers.
         """
+        warn_of_bytes(self.trained_on, x)
         chosen = chosen_loss(loss)
+        if inputs:
+            require_real_input(self.graph)
+        of_inputs: dict[str, Array] | None = {} if inputs else None
         with self._one_at_a_time.current:
-            value = self.gradients_(x, y, loss=chosen, l2=l2, training=training)
+            value = self.gradients_(
+                x, y, loss=chosen, l2=l2, training=training, of_inputs=of_inputs
+            )
             grads = {name: g.copy() if copy else g for name, g in self._gradients.items()}
-        return value, grads
+        return value, {**grads, **(of_inputs or {})}
 
     def gradients_(
         self,
@@ -337,14 +361,17 @@ class Model:
         l2: float = 0.0,
         training: bool = True,
         also: Sequence[OutputLoss] = (),
+        of_inputs: dict[str, Array] | None = None,
     ) -> float:
         """Run forward and backward: fills `flat_gradients` and returns the loss with its L2 term.
 
-        The losses of further outputs are added.
+        The losses of further outputs are added. `of_inputs`, if it is given, gets the gradients of the
+        inputs, by name.
         """
         scores = scores_output(self.graph)
         turn = self._one_at_a_time.current
-        with turn, self._run_forward(x, training=training, backward=True) as pass_:
+        needs = Needs(training=training, backward=True, of_inputs=of_inputs is not None)
+        with turn, self._run(x, needs) as pass_:
             program, buffers = pass_.program, pass_.buffers
             for name, buffer in program.plan.output_gradients.items():
                 if name != scores:
@@ -359,6 +386,9 @@ class Model:
                     value += term.weight * one
                     slope *= term.weight
             program.backward(buffers, self._parameters, self._gradients)
+            if of_inputs is not None:
+                found_at = program.plan.input_gradients
+                of_inputs.update({name: buffers[b.name].copy() for name, b in found_at.items()})
         self._l2.add_gradient(self._flat_parameters, self._flat_gradients, l2)
         return value + self._penalty(l2)
 
@@ -395,22 +425,20 @@ class Model:
     def _penalty(self, l2: float) -> float:
         return self._l2.value(self._flat_parameters, l2)
 
-    def _program(self, arrays: Mapping[str, Array], *, training: bool, backward: bool) -> Program:
+    def _program(self, arrays: Mapping[str, Array], needs: Needs) -> Program:
         """Return the program for a batch; a net with open sizes has one for each picture size."""
         sizes = self._inputs.sizes(arrays)
         programs = self._programs.get(
             tuple(sizes.items()),
             lambda: _Programs(self._inputs.sized(arrays), self.dtype, self.frozen, self._engine),
         )
-        return programs.get(training, backward)
+        return programs.get(needs)
 
     @contextmanager
-    def _run_forward(
-        self, x: ArrayLike | Mapping[str, ArrayLike], *, training: bool, backward: bool
-    ) -> Iterator[_Pass]:
+    def _run(self, x: ArrayLike | Mapping[str, ArrayLike], needs: Needs) -> Iterator[_Pass]:
         """Run a forward pass; its buffers belong to the caller until the end of the `with` block."""
         arrays = self._inputs.check(x)
-        program = self._program(arrays, training=training, backward=backward)
+        program = self._program(arrays, needs)
         batch = len(next(iter(arrays.values())))
         if program.plan.training:
             require_training_batch(self.graph, batch)
@@ -500,8 +528,8 @@ class Model:
         For a net with one input whose sizes are known.
         """
         sizes = {name: np.empty((0, *shape)) for name, shape in self.graph.inputs.items()}
-        train = self._program(sizes, training=True, backward=True)
-        measure = self._program(sizes, training=False, backward=False)
+        train = self._program(sizes, Needs(training=True, backward=True))
+        measure = self._program(sizes, Needs())
         return train.needed_bytes(batch) + measure.needed_bytes(evaluated)
 
     def training(self, job: Job) -> AbstractContextManager[Backend]:
@@ -536,6 +564,14 @@ class Model:
         return {name: array.copy() for name, array in self._parameters.items()}
 
 
+class Needs(NamedTuple):
+    """What a pass computes: in training mode or not, with a backward pass, with inputs' gradients."""
+
+    training: bool = False
+    backward: bool = False
+    of_inputs: bool = False
+
+
 class _Pass(NamedTuple):
     """A completed forward pass: the program, its buffers, and the outputs among them."""
 
@@ -552,17 +588,19 @@ class _Programs:
     ) -> None:
         self._graph, self._dtype, self._frozen = graph, dtype, frozen
         self._engine = engine
-        self._made: dict[tuple[bool, bool], Program] = {}
+        self._made: dict[Needs, Program] = {}
 
-    def get(self, training: bool, backward: bool) -> Program:
-        """Return the program, in training mode or not, and with its backward pass or without."""
-        key = (training, backward)
-        if key not in self._made:
-            plan = make_plan(self._graph, training=training, backward=backward, frozen=self._frozen)
+    def get(self, needs: Needs) -> Program:
+        """Return the program that computes what is needed."""
+        if needs not in self._made:
+            plan = make_plan(
+                self._graph, training=needs.training, backward=needs.backward, frozen=self._frozen,
+                input_gradients=needs.of_inputs,
+            )  # fmt: skip
             program = self._engine.program(self._graph, plan, self._dtype)
             # Two threads may both make it; both get the one that is kept.
-            self._made.setdefault(key, program)
-        return self._made[key]
+            self._made.setdefault(needs, program)
+        return self._made[needs]
 
     def __iter__(self) -> Iterator[Program]:
         return iter(self._made.values())

@@ -17,6 +17,7 @@ from netspec.runtime.engine.native.require import require_c
 from netspec.runtime.engine.program import make_plan
 from netspec.runtime.engine.reference import Reference
 from netspec.runtime.models.classifier_shape import require_training_batch
+from netspec.runtime.models.odd_pixels import warn_of_bytes
 from netspec.runtime.optim.losses import AnyLoss
 from netspec.tools.agreement.case import HasGraph, Trial
 from netspec.tools.agreement.numpy_trace import draw_masks, plan_unfused
@@ -101,6 +102,7 @@ def gradcheck(
             that is too small to train on, `gradcheck/option`, `gradcheck/params`, `torch/missing`.
     """
     _check_options(directions, elements, full, whole, mode, backend)
+    warn_of_bytes(getattr(net, "trained_on", None), x)
     if backend is None and getattr(net, "target", None) == "c":
         backend = "c"
     subject = prepare(net, x, y, batch=batch, seed=seed, loss=loss, start=start, end=end)

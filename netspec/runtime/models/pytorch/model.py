@@ -35,13 +35,13 @@ from netspec.runtime.models.evaluation import (
     Normalize,
     evaluate_part,
     predicted,
-    scores,
 )
 from netspec.runtime.models.generation import SAMPLING, Sampling, generate
 from netspec.runtime.models.history import History
-from netspec.runtime.models.inputs import Inputs
+from netspec.runtime.models.inputs import Inputs, require_real_input
 from netspec.runtime.models.loaded_state import fitted_state
 from netspec.runtime.models.memory_check import value_bytes
+from netspec.runtime.models.odd_pixels import warn_of_bytes
 from netspec.runtime.models.protocols import Backend, Job
 from netspec.runtime.models.pytorch.continuing import TorchArrays
 from netspec.runtime.models.pytorch.device import Execution, ordinary_errors
@@ -149,6 +149,10 @@ class TorchModel:
         Raises:
             NetspecError: `model/input-shape` and its like, as `netspec.Model.forward`.
         """
+        warn_of_bytes(self.trained_on, x)
+        return self._forward(x, training=training)
+
+    def _forward(self, x: ArrayLike | Mapping[str, ArrayLike], *, training: bool = False) -> Any:
         inputs = Inputs(self.graph, self.dtype)
         batch = inputs.check(x)
         if training:
@@ -227,7 +231,12 @@ class TorchModel:
 
     def scores(self, x: ArrayLike | Mapping[str, ArrayLike]) -> NDArray[Any]:
         """Return the scores (N, ...) of a batch that the loss reads, in evaluation mode."""
-        return scores(self, x)
+        warn_of_bytes(self.trained_on, x)
+        outputs = self._forward(x)
+        found: NDArray[Any] = (
+            outputs[scores_output(self.graph)] if isinstance(outputs, dict) else outputs
+        )
+        return found
 
     def loss(
         self,
@@ -239,6 +248,7 @@ class TorchModel:
         training: bool = False,
     ) -> float:
         """Return the mean loss of a batch, plus `l2 / 2 * sum(W^2)`; see `netspec.Model.loss`."""
+        warn_of_bytes(self.trained_on, x)
         with torch.no_grad():
             return float(self._loss(x, y, l2, loss, training=training))
 
@@ -250,14 +260,21 @@ class TorchModel:
         l2: float = 0.0,
         loss: AnyLoss = "softmax",
         training: bool = True,
+        inputs: bool = False,
     ) -> tuple[float, dict[str, NDArray[Any]]]:
         """Return the mean loss of a batch, and its gradients by parameter name, as PyTorch computes them.
 
-        The module's own `grad` stay as they are.
+        The module's own `grad` stay as they are. With `inputs`, those of the inputs are added, see
+        `netspec.Model.loss_and_grads`.
         """
+        warn_of_bytes(self.trained_on, x)
         trained = {n: p for n, p in self.module.named_parameters() if p.requires_grad}
+        if inputs:
+            require_real_input(self.graph)
+        of_inputs: dict[str, Tensor] | None = {} if inputs else None
         with torch.enable_grad():
-            value = self._loss(x, y, l2, loss, training=training)
+            value = self._loss(x, y, l2, loss, training=training, of_inputs=of_inputs)
+            trained |= of_inputs or {}
             found = torch.autograd.grad(value, [*trained.values()], allow_unused=True)
         grads = {
             name: np.zeros(tuple(p.shape), self.dtype) if grad is None else _array(grad)
@@ -273,8 +290,9 @@ class TorchModel:
         loss: AnyLoss,
         *,
         training: bool,
+        of_inputs: dict[str, Tensor] | None = None,
     ) -> Tensor:
-        """Return the loss as a tensor.
+        """Return the loss as a tensor. `of_inputs` gets the inputs of real numbers, as leaves.
 
         Raises:
             NetspecError: `train/bad-option` for a loss without a PyTorch implementation.
@@ -290,6 +308,8 @@ class TorchModel:
         device = self.execution.device
         with self._in_training() if training else self._evaluating.one_pass():
             given = {name: torch.from_numpy(array.copy()) for name, array in batch.items()}
+            if of_inputs is not None:
+                of_inputs |= {n: given[n].requires_grad_() for n in self.graph.real_inputs}
             with self.autocast():
                 outputs = self.module(*(self.stored(t.to(device), n) for n, t in given.items()))
             scores = self.chosen_output(outputs).to(self.torch_dtype)
