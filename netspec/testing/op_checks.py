@@ -16,6 +16,8 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
+from netspec.compiler.ir.elementwise_op import ElementwiseOp
+from netspec.compiler.ir.expression import Var
 from netspec.compiler.ir.graph import Graph, Shape
 from netspec.compiler.ir.op import (
     BadExample,
@@ -97,6 +99,21 @@ def check_documentation(op: type[Op]) -> None:
     for name, field in op.attributes().items():
         if field.default is not dataclasses.MISSING:
             require(f"{name} =" in named or "(" in named, f"no example sets `{name}`")
+
+
+def check_formulas(case: ExampleCase) -> None:
+    """An op of every element returns a formula, and a tuple of them for the gradient.
+
+    Raises:
+        Skipped: for other ops.
+        TypeError: with what it returned.
+    """
+    (node,) = graph_of(case.example.call, case.example.inputs, case.uses).nodes
+    if not isinstance(node.op, ElementwiseOp):
+        raise Skipped("it has none")
+    operands = [*map(Var, (*node.inputs, *node.parameters))]
+    node.op.formula(*operands)
+    node.op.slopes(Var("y"), *operands)
 
 
 def check_shape(case: ExampleCase, training: bool) -> None:
@@ -324,6 +341,12 @@ def check_op(op: type[Op], uses: str | None = None) -> Iterator[Finding]:
     positions = [(c.example.call, partial(check_positions, c)) for c in cases]
     refused = [(bad.call, partial(check_refused, bad, uses)) for bad in op.bad_examples]
     yield _finding("it is documented, and has examples", about)
+    formulas = _finding(
+        "its formulas are formulas", [(c.example.call, partial(check_formulas, c)) for c in cases]
+    )
+    if formulas.failures:  # which all other checks would run into
+        yield formulas
+        return
     yield _finding("the shape is what `forward` computes", in_both(check_shape))
     yield _finding("the gradient is the slope", in_both(check_slope))
     yield _finding("the program equals the reference", batches)

@@ -109,6 +109,28 @@ def test_every_unclosed_brace_is_shown_where_it_was_opened() -> None:
     assert errors(text) == [(3, "{"), (4, "{")]
 
 
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        ("block C(c) x", "a block stands outside of the net"),
+        ("scan block C(c) x", "a block stands outside of the net"),
+        ("inline block C(c) x", "a block stands outside of the net"),
+        ("net C", "a net stands outside of the net"),
+    ],
+)
+def test_a_definition_inside_a_net_is_one_error(head: str, said: str) -> None:
+    text = f"net A {{\n    input x: [4]\n    {head} {{\n        return x -> relu\n    }}\n"
+    text += "    y = x -> C(3)\n    output y -> linear(2)\n}\n"
+    (found,) = compile_request(Request(source=Source("a.net", text))).errors
+    assert found.message == said
+    assert found.span.text == head.split("(", maxsplit=1)[0]
+    assert found.hints[0].text == "move it in front of the net, up to its `}`"
+    # At the margin it stands behind a body that is not closed.
+    text = "net A {\n    input x: [4]\n    output x\n\nblock C(c) x {\n    return x\n}\n"
+    (found,) = compile_request(Request(source=Source("a.net", text))).errors
+    assert found.message == "`{` is never closed"
+
+
 def test_a_word_that_cannot_be_a_name_is_reported_once() -> None:
     assert errors(BODY % "    input if: [3, 8, 8]\n    x = if -> relu\n    y = x x\n") == [
         (3, "if"), (5, "x"),

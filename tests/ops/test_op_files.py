@@ -279,6 +279,29 @@ def test_test_op_finds_what_is_wrong(write, run: Run):
     assert "it has twice" in done.err
 
 
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        ("derivatives(self, y, *x): return (x[0] * 2)",
+         "`derivatives` must return a tuple, one formula for each input and parameter: 1 here, not a"
+         " formula alone (is a comma missing, as in `(a,)`?)"),
+        ("derivatives(self, y, *x): return x[0], x[0]", "1 here, not a tuple of 2"),
+        ("derivatives(self, y, *x): return ('a',)", "not a tuple with str in it"),
+        ("derivatives(self, y, *x): pass", "not a NoneType"),
+        ("value(self, *x): return (x[0],)", "`value` must return a formula, not a tuple of 1"),
+    ],
+)  # fmt: skip
+def test_test_op_says_what_is_no_formula(method: str, said: str, write, run: Run):
+    path = op_file(write)
+    with path.open("a") as file:
+        file.write(f"\n    def {method}\n")
+    done = run("test-op", path)
+    assert done.code == 1
+    assert said in done.out
+    assert done.out.count("TypeError") == 1, done.out
+    assert done.out.endswith("1 check failed\n")
+
+
 # An op that has no form in PyTorch, and a parameter.
 PLAIN = """
     from netspec.compiler.ir.contract import *

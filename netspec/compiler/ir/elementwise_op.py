@@ -61,6 +61,32 @@ class ElementwiseOp(Op):
         """
         raise NotImplementedError
 
+    def formula(self, *x: Expression) -> Expression:
+        """Return `value`, which an op of one's own may have wrong.
+
+        Raises:
+            TypeError: if it is no formula.
+        """
+        found = self.value(*x)
+        if not isinstance(found, Expression):
+            raise TypeError(f"`value` must return a formula, not {_kind(found)}")
+        return found
+
+    def slopes(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
+        """Return `derivatives`, which an op of one's own may have wrong.
+
+        Raises:
+            TypeError: if they are no tuple of formulas, one for each of `x`.
+        """
+        found = self.derivatives(y, *x)
+        is_tuple = isinstance(found, tuple) and all(isinstance(f, Expression) for f in found)
+        if not is_tuple or len(found) != len(x):
+            raise TypeError(
+                "`derivatives` must return a tuple, one formula for each input and parameter:"
+                f" {len(x)} here, not {_kind(found)}"
+            )
+        return found
+
     def parameter_axis(self, x: Shape) -> int:
         """Return the axis of the parameters, counted from 1: the channels."""
         return 1
@@ -89,7 +115,7 @@ class ElementwiseOp(Op):
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """Evaluate the formula, one NumPy function at a time."""
         values = self._values(run, x)
-        return evaluate(self.value(*map(Var, values)), values)
+        return evaluate(self.formula(*map(Var, values)), values)
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
         """Apply the chain rule: dx = dy * dy/dx.
@@ -97,7 +123,7 @@ class ElementwiseOp(Op):
         The gradient of a parameter is summed over all elements that each of its numbers applies to.
         """
         values = self._values(run, x)
-        formulas = self.derivatives(Var("y"), *map(Var, values))
+        formulas = self.slopes(Var("y"), *map(Var, values))
         values["y"] = self.forward(run, *x)
         products = [dy * evaluate(formula, values) for formula in formulas]
         axis = self.parameter_axis(dy.shape[1:])
@@ -122,7 +148,7 @@ class ElementwiseOp(Op):
 
         values = dict(zip(operand_names(len(x)), x, strict=True))
         parameters = [spec.name for spec in self.parameters(*(a.shape[1:] for a in x))]
-        formula = self.value(*map(Var, (*values, *parameters)))
+        formula = self.formula(*map(Var, (*values, *parameters)))
         found = [
             evaluate(each, values)
             for each in decisions(formula)
@@ -137,7 +163,7 @@ class ElementwiseOp(Op):
         for spec in self.parameters(*to.x_shapes):
             to.saved[spec.name] = to.parameter_view(spec.name, self._view(to, spec))
         operands = self._operands(to)
-        to.elementwise(to.out, self.value(*map(Var, operands)), **operands)
+        to.elementwise(to.out, self.formula(*map(Var, operands)), **operands)
 
     def lower_backward(self, to: Lowering) -> None:
         """Append a sum for each parameter, then an elementwise step for each input.
@@ -145,7 +171,7 @@ class ElementwiseOp(Op):
         An input whose gradient is `dy` unchanged needs no step.
         """
         operands = self._operands(to)
-        formulas = self.derivatives(Var("y"), *map(Var, operands))
+        formulas = self.slopes(Var("y"), *map(Var, operands))
         operands |= {"y": to.out, "dy": to.dy}
         specs = self.parameters(*to.x_shapes)
         for spec, formula in zip(specs, formulas[len(to.x) :], strict=True):
@@ -205,7 +231,7 @@ class ElementwiseOp(Op):
         if self.torch_function or self.torch_module or self.parameters(*inputs):
             return super().torch(*inputs)
         operands = {name: X(i) for i, name in enumerate(operand_names(len(inputs)))}
-        return torch_formula(self.value(*map(Var, operands)), operands)
+        return torch_formula(self.formula(*map(Var, operands)), operands)
 
     # -- ONNX
 
@@ -225,7 +251,7 @@ class ElementwiseOp(Op):
         behind = len(to.shape) - self.parameter_axis(to.x_shapes[0])
         for name, parameter in to.parameters.items():
             values[name] = to.beside(parameter, behind)
-        return to.formula(self.value(*map(Var, values)), values)
+        return to.formula(self.formula(*map(Var, values)), values)
 
 
 def chain_rule(derivative: Expression) -> Expression:
@@ -241,3 +267,13 @@ def chain_rule(derivative: Expression) -> Expression:
 def operand_names(count: int) -> tuple[str, ...]:
     """Return the names of so many inputs in formulas."""
     return ("x",) if count == 1 else tuple(f"x{i}" for i in range(count))
+
+
+def _kind(found: object) -> str:
+    """Say what an op returned in place of formulas."""
+    if isinstance(found, Expression):
+        return "a formula alone (is a comma missing, as in `(a,)`?)"
+    if isinstance(found, tuple):
+        wrong = next((type(f).__name__ for f in found if not isinstance(f, Expression)), None)
+        return f"a tuple of {len(found)}" if wrong is None else f"a tuple with {wrong} in it"
+    return f"a {type(found).__name__}"

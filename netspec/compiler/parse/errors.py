@@ -215,6 +215,37 @@ def _bracket(source: Source, open_brackets: Sequence[Token], token: Token) -> Di
     return None
 
 
+_DEFINED = re.compile(
+    r"(?P<indent>[ \t]*)(?:(?:inline|scan)[ \t]+)?(?P<kind>block|net)[ \t]+(?P<name>[A-Za-z_]\w*)"
+)
+
+
+def definition_inside(
+    source: Source, open_brackets: Sequence[Token], token: Token
+) -> Diagnostic | None:
+    """Return the diagnostic of a block or a net in the body of another; None if it is none.
+
+    One that is not indented more than what is open stands behind a body that is not closed.
+    """
+    opener = open_brackets[0] if open_brackets else None
+    if opener is None or opener.type != "LBRACE" or token.start_pos is None:
+        return None
+    head = source.text[source.text.rfind("\n", 0, opener.start_pos or 0) + 1 :]
+    line_start = source.text.rfind("\n", 0, token.start_pos) + 1
+    found = _DEFINED.match(source.text, line_start)
+    if found is None or not found.end("indent") < token.start_pos < found.end():
+        return None
+    if len(found["indent"]) <= len(head) - len(head.lstrip(" \t")):
+        return None
+    around = "block" if re.match(r"\s*(?:(?:inline|scan)\s+)?block\b", head) else "net"
+    return Diagnostic(
+        codes.SYNTAX_UNEXPECTED_TOKEN, f"a {found['kind']} stands outside of the {around}",
+        Span(source, found.end("indent"), found.end()),
+        secondary=(Label(token_span(source, opener), "this is open"),),
+        hints=(Hint(f"move it in front of the {around}, up to its `}}`"),),
+    )  # fmt: skip
+
+
 def _is_in_list(source: Source, opener: Token, span: Span) -> bool:
     """Whether a place is behind something else on its line, in square brackets."""
     line_start = source.text.rfind("\n", 0, span.start) + 1

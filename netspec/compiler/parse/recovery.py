@@ -11,7 +11,7 @@ from __future__ import annotations
 from math import inf
 
 from netspec import codes
-from netspec.compiler.parse.errors import explained, unexpected_character
+from netspec.compiler.parse.errors import definition_inside, explained, unexpected_character
 from netspec.compiler.parse.lalr import (
     Tables,
     Token,
@@ -86,6 +86,9 @@ class _Recovery:
         Return False if nothing can be changed.
         """
         token = self.reading.tokens[at]
+        nested = definition_inside(self.source, openers(self.reading.before[at]), token)
+        if nested is not None and token is not self.refused:
+            return self._leave_out(token, nested)
         diagnostic, whole = self._diagnostic(at)
         if token is self.refused:  # skipping its statement was not enough
             without = self.leaving_out.definition(diagnostic)
@@ -99,6 +102,15 @@ class _Recovery:
                 self._report(diagnostic)
             without = self.leaving_out.statement(diagnostic)
         self.repaired = False
+        if without is not None:
+            self.reading.apply(without)
+        return without is not None
+
+    def _leave_out(self, token: Token, diagnostic: Diagnostic) -> bool:
+        """Report a statement that nothing mends, and skip it; False if nothing would be left."""
+        self.refused, self.repaired = token, False
+        self._report(diagnostic)
+        without = self.leaving_out.statement(diagnostic)
         if without is not None:
             self.reading.apply(without)
         return without is not None
