@@ -271,7 +271,7 @@ def _data_and_options(
         on_demand=settings.decodes_on_demand, code=plan.asked == settings["data"],
         ignore_index=settings["ignore-index"], tokens=plan.tokens,
     )  # fmt: skip
-    _LOG.info("%s on %s: %s", plan.net.name, data.name, _images(data, settings))
+    _LOG.info("%s on %s: %s", plan.net.name, _named(data), _images(data, settings))
     return data, settings.training_options(normalization)
 
 
@@ -294,6 +294,16 @@ def _search(plan: TrainingPlan, model: Model | TorchModel, picture: Path, *, wri
             )
         emit(str(found))
     return OK if found.suggestion is not None else FAILED
+
+
+def _named(data: Dataset) -> str:
+    """Return the name of a data set, and of digits that are larger than they are stored how they are."""
+    from netspec.runtime.data.digits import SIDE
+
+    shape = data.x_train.shape[1:]
+    if data.name != "digits" or len(shape) != 3 or shape[1:] == (SIDE, SIDE):
+        return data.name
+    return f"{data.name} ({SIDE} x {SIDE}, resized to {shape[1]} x {shape[2]})"
 
 
 def _images(data: Dataset, settings: Settings) -> str:

@@ -64,7 +64,8 @@ def factor(scene: Scene) -> Guesses:
             hint = f"it is {size}: divide by {what}"
         elif number != 1 and abs(ratio * number - 1) < CLOSE:
             hint = f"it is {size}: divided by {what} one time too many"
-    yield hint, ratio * ours
+    if scene.ours.size > 1 or not hint.endswith("everywhere"):  # of one number it says nothing
+        yield hint, ratio * ours
 
 
 def other_layout(scene: Scene) -> Guesses:
@@ -174,6 +175,10 @@ def dout_left_out(scene: Scene) -> Guesses:
     yield "it is not multiplied by dout", setting.changed(dout=ones).results()[scene.name]
     if setting.dout.shape == scene.yours.shape:
         yield "it is dout, passed on unchanged", setting.dout
+    if len(setting.layer.parts) == 1 and setting.layer.parts[0].part.gates:
+        (x,) = (setting.arrays[name] for name in setting.layer.graph.inputs)
+        hint = "it lets dout through where its input is 0, where the gradient is 0"
+        yield hint, np.where(x >= 0, setting.dout, 0)
     negative = np.where(setting.dout > 0, setting.dout, 0)
     for i, placed in enumerate(setting.layer.parts):
         if not placed.part.gates:

@@ -246,6 +246,7 @@ FAULTS = [
      "dx = (dx_hat - dx_hat.mean(axis=0) - x_hat * (dx_hat * x_hat).mean(axis=0)) / std",
      "dx = (dx_hat - dx_hat.sum(axis=0) / 3 - x_hat * (dx_hat * x_hat).sum(axis=0) / 3) / std",
      "dx", "divided by N = 3: a mean is over N H W = 90 numbers"),
+    ("relu", "dx = dout * (x > 0)", "dx = dout * (x >= 0)", "dx", "through where its input is 0"),
 ]  # fmt: skip
 
 
@@ -372,6 +373,14 @@ def test_a_fault_of_a_loss_is_named(tmp_path, like, old, new, argument, hint):
     report = check_layer(getattr(broken(tmp_path, old, new), like), like=like)
     (comparison,) = [c for c in report.differing if c.name == argument]
     assert any(hint in h for h in comparison.hints), report
+
+
+def test_a_factor_of_one_number_is_no_hint(tmp_path):
+    odd = broken(tmp_path, "np.arange(N), y])) / N", "np.arange(N), y])) / N + 0.3")
+    report = check_layer(odd.softmax_loss, like="softmax_loss")
+    (comparison,) = report.differing
+    assert comparison.name == "loss"
+    assert not any("everywhere" in hint for hint in comparison.hints), report
 
 
 def test_a_solution_with_one_wrong_gradient(tmp_path):

@@ -1,6 +1,7 @@
 """The kernels, compared with slow and obvious loops."""
 
 import itertools
+import warnings
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from hypothesis import strategies as st
 from netspec.kernels import batch_norm as norm
 from netspec.kernels import conv, copies, dropout, linear, parallel, pool
 from netspec.kernels.convolution import conv_plan, winograd
+from netspec.kernels.convolution.mending import mend
+from netspec.kernels.windows import Window
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float64, np.float32])
 quick = settings(max_examples=100, deadline=None, derandomize=True, database=None)
@@ -628,3 +631,14 @@ def test_tiles_of_other_processors_compute_the_same(monkeypatch):
         conv.forward(x, w, None, out, np.empty(size, np.float32), **options)
         found.append(out)
     np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-4)
+
+
+def test_numbers_that_overflow_when_they_are_looked_at_warn_of_nothing() -> None:
+    x = np.full((1, 4, 4, 1), 3e30, np.float32)
+    kernel, out = np.ones((1, 1, 1, 1), np.float32), np.empty((1, 4, 4, 1), np.float32)
+    out[...] = x
+    window = Window((1, 1), (1, 1), (0, 0, 0, 0), (1, 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mend(x, kernel, None, out, window)
+    np.testing.assert_array_equal(out, x)

@@ -26,6 +26,7 @@ from netspec.kernels import parallel
 from netspec.runtime.engine.native import code
 from netspec.runtime.optim.optimizers import OPTIMIZERS, make_optimizer
 from tests.conftest import ROOT
+from tests.helpers.errors import fails
 from tests.helpers.heavy import some_heavy
 from tests.helpers.members import weights_first
 
@@ -451,3 +452,25 @@ def test_other_processes_take_it_and_train_it(method: str) -> None:
         assert same(ours, expected[name]), name
     for (name, _), ours, theirs in zip(seeds, found, trained, strict=True):
         assert all(np.allclose(a, b, rtol=1e-3, atol=1e-5) for a, b in zip(ours, theirs)), name  # noqa: B905
+
+
+@pytest.mark.parametrize("target", ["numpy", "torch"])
+def test_methods_of_other_tools_are_told_where_they_are(target: str) -> None:
+    if target == "torch":
+        pytest.importorskip("torch", reason="PyTorch is not installed")
+    model = netspec.loads("net A { input x: [4]\n output x -> linear(3) }").compile(target)
+    with pytest.raises(AttributeError, match=r"has no attribute 'save': netspec\.save_weights\("):
+        model.save("a.safetensors")
+    with pytest.raises(AttributeError, match=r"no attribute 'other'$"):
+        _ = model.other
+    assert not hasattr(model, "fit")
+    assert copy.deepcopy(model).graph is not None
+
+
+def test_a_history_asks_for_the_file_to_draw_to() -> None:
+    model = netspec.loads(
+        "net A { input x: [1, 8, 8]\n output x -> flatten -> linear(10) }"
+    ).compile()
+    history = netspec.fit(model, netspec.load_data("digits"), epochs=1, progress=False)
+    with fails("usage/picture", "plot needs the file to draw to"):
+        history.plot()

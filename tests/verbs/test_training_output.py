@@ -76,6 +76,12 @@ def test_the_header_says_what_is_really_used(run: Run, net) -> None:
     assert "adam, learning rate 0.002, cosine; batches of 64, 1 epoch\n" in finished.err
 
 
+def test_the_header_says_that_digits_are_resized(run: Run, write) -> None:
+    larger = write("net L { input image: [3, 12, 10]\n output image -> flatten -> linear(10) }")
+    finished = run("train", larger, "--epochs", 1, "--train-limit", 64, "--out", "none")
+    assert "L on digits (8 x 8, resized to 12 x 10): 64 of " in finished.err
+
+
 def test_a_training_accuracy_of_some_images_is_said_to_be_one() -> None:
     from netspec.cli.train import _images
     from netspec.runtime.runs.resolve import resolve

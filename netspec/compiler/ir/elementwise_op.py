@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from netspec.compiler.ir.expression import (
@@ -60,6 +61,13 @@ class ElementwiseOp(Op):
         If it is written in `y`, the inputs need not be kept.
         """
         raise NotImplementedError
+
+    def require_formulas(self, operands: Sequence[str]) -> bool:
+        """See `Op`."""
+        x = [*map(Var, operands)]
+        self.formula(*x)
+        self.slopes(Var("y"), *x)
+        return True
 
     def formula(self, *x: Expression) -> Expression:
         """Return `value`, which an op of one's own may have wrong.

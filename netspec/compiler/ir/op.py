@@ -371,6 +371,17 @@ class Op:
         """
         return to.same()
 
+    def require_formulas(self, operands: Sequence[str]) -> bool:
+        """Return whether formulas say what it computes, after checking that they are formulas.
+
+        Args:
+            operands: the names of its inputs and parameters.
+
+        Raises:
+            TypeError: for what is none.
+        """
+        return False
+
     def least_training_batch(self, *inputs: Shape) -> int:
         """Return the smallest batch size on which the op can be trained."""
         return 1

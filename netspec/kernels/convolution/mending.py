@@ -24,9 +24,9 @@ def mend(x: Array, kernel: Array, bias: Array | None, out: Array, window: Window
     def task(numbers: Array, x: Array, kernel: Array, bias: Array | float = 0.0) -> None:
         # NaN and infinity survive in either sum; very large numbers may overflow and look like
         # them.
-        if isfinite(numbers.dot(numbers) if flat else np.add.reduce(numbers, axis=None)):
-            return
         with np.errstate(over="ignore", invalid="ignore"):
+            if isfinite(numbers.dot(numbers) if flat else np.add.reduce(numbers, axis=None)):
+                return
             for picture, result in zip(x, numbers.reshape(shape), strict=True):
                 _mend_picture(picture, kernel, bias, result, window)
 

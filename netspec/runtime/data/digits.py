@@ -13,7 +13,7 @@ from netspec.diagnostics import NetspecError
 from netspec.runtime.data.dataset import Dataset
 
 TEST_IMAGES = 360
-_SIDE = 8
+SIDE = 8
 _LARGEST_VALUE = 16.0
 # 1,797 pictures of 3 x 224 x 224 are 270 MB; an input larger than this is not meant for 8 x 8
 # digits.
@@ -36,7 +36,7 @@ def load_digits(input_shape: tuple[int, ...] | None) -> Dataset:
     Raises:
         NetspecError: `data/shape` for an input that is not of the shape of a picture.
     """
-    shape = (1, _SIDE, _SIDE) if input_shape in (None, (_SIDE * _SIDE,)) else input_shape
+    shape = (1, SIDE, SIDE) if input_shape in (None, (SIDE * SIDE,)) else input_shape
     if shape is None or len(shape) != 3 or min(shape) < 1:
         raise NetspecError.simple(
             codes.DATA_SHAPE,
@@ -91,11 +91,11 @@ def _resize(images: NDArray[np.uint8], height: int, width: int) -> NDArray[np.ui
 
 def _taps(size: int) -> tuple[tuple[NDArray[np.intp], NDArray[np.float64]], ...]:
     """Return the two of 8 pixels that each of `size` pixels lies between, each (size,), with weights."""
-    at = (np.arange(size) + 0.5) * (_SIDE / size) - 0.5
+    at = (np.arange(size) + 0.5) * (SIDE / size) - 0.5
     before = np.floor(at)
     weight = at - before
     first = before.astype(np.intp)
     return (
-        (np.clip(first, 0, _SIDE - 1), 1 - weight),
-        (np.clip(first + 1, 0, _SIDE - 1), weight),
+        (np.clip(first, 0, SIDE - 1), 1 - weight),
+        (np.clip(first + 1, 0, SIDE - 1), weight),
     )

@@ -97,7 +97,7 @@ class History:
             + html.curves("accuracy, as it was measured", accuracies)
         )
 
-    def plot(self, path: str | Path, /, *others: History, log: bool = False) -> None:
+    def plot(self, path: str | Path | None = None, /, *others: History, log: bool = False) -> None:
         """Draw losses and accuracies to a file, as `netspec plot` draws those of a run.
 
         In a notebook, the history itself shows its curves.
@@ -109,12 +109,17 @@ class History:
             log: whether losses have a logarithmic axis.
 
         Raises:
-            NetspecError: `plot/nothing`, `library/matplotlib`, `usage/picture`,
+            NetspecError: `plot/nothing`, `library/matplotlib`, `usage/picture`, also without a path;
                 `output/unwritable`.
         """
         from netspec.runtime.plots.curves import draw_curves
         from netspec.runtime.plots.figures import check_picture_path
 
+        if path is None:
+            raise NetspecError.simple(
+                codes.USAGE_PICTURE, "plot needs the file to draw to",
+                'history.plot("curves.png"); in a notebook a history shows its curves itself',
+            )  # fmt: skip
         check_picture_path(Path(path))
         if not all(each.loss_history for each in (self, *others)):
             message = "the history has nothing to draw: there was no step"

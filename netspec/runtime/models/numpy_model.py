@@ -8,7 +8,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -33,6 +33,7 @@ from netspec.runtime.models.classifier_shape import (
     scores_output,
 )
 from netspec.runtime.models.continuing import Continued, continued
+from netspec.runtime.models.elsewhere import no_attribute
 from netspec.runtime.models.engines import Engine, NumpyEngine
 from netspec.runtime.models.evaluation import (
     Evaluation,
@@ -199,6 +200,11 @@ class Model:
 
     def __copy__(self) -> Model:
         return copy.deepcopy(self)
+
+    if not TYPE_CHECKING:  # for mypy an attribute that is not there stays an error
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise no_attribute(self, name)
 
     # -- what it is
 

@@ -33,7 +33,8 @@ def draw_data(data: Dataset, path: Path) -> None:
     )
     bars.set_yticks(places, [plain(name)[:24] for name in names[: len(places)]])
     bars.invert_yaxis()
-    bars.legend(loc="lower right")
+    # Above the bars, of which it would cover some.
+    bars.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, frameon=False)
     bars.set_xlabel("samples")
     samples = np.stack([data.x_train[int(number)] for number in _in_turn(data.y_train)])
     if samples.shape[1] != 3:

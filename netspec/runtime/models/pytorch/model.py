@@ -7,7 +7,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from weakref import WeakSet
 
 import numpy as np
@@ -30,6 +30,7 @@ from netspec.runtime.models.classifier_shape import (
     scores_output,
 )
 from netspec.runtime.models.continuing import Continued, continued
+from netspec.runtime.models.elsewhere import no_attribute
 from netspec.runtime.models.evaluation import (
     Evaluation,
     Normalize,
@@ -111,6 +112,11 @@ class TorchModel:
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         self.__dict__.update(state)
         self._evaluating = _Evaluating(self.module)
+
+    if not TYPE_CHECKING:  # for mypy an attribute that is not there stays an error
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise no_attribute(self, name)
 
     def __repr__(self) -> str:
         size = sum(parameter.size for parameter in self.graph.trainable())
