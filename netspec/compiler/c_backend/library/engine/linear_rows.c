@@ -42,6 +42,14 @@ static void linear_row(const real *x, const real *packed, const real *bias, cons
     }
 }
 
+/* How many of the rows that are left a tile takes: all take about as many, because a tile of a few waits for
+   its own sums. */
+static int even_rows(int left, int most)
+{
+    const int tiles = (left - 1) / most + 1;
+    return (left - 1) / tiles + 1;
+}
+
 /* So many inputs at a time: their part of a block stays in the smallest cache for all rows. */
 #ifndef PIECE
 #define PIECE 512
@@ -54,7 +62,8 @@ static void linear_rows(const real *x, const real *packed, const real *bias, con
                         int rows, int inputs, int outputs, int is_limited, real lowest, real highest)
 {
     const Limits limits = {lowest, highest};
-    const int blocks = (outputs + BLOCK - 1) / BLOCK, parts = (rows + 47) / 48;
+    const int blocks = (outputs + BLOCK - 1) / BLOCK, parts = (rows + 63) / 64;
+    const int each = parts ? (rows - 1) / parts + 1 : 1;
     /* Sums that are added to the very array that they are written to are made at once. */
     const int piece = skip && skip == y ? inputs + 1 : PIECE;
     if (rows == 1) {
@@ -62,7 +71,8 @@ static void linear_rows(const real *x, const real *packed, const real *bias, con
         return;
     }
     SHARE(item, blocks * parts, 1, (double)rows * inputs * outputs > PRODUCTS) {
-        const int o = item / parts * BLOCK, r0 = item % parts * 48, r1 = r0 + 48 < rows ? r0 + 48 : rows;
+        const int o = item / parts * BLOCK, r0 = item % parts * each;
+        const int r1 = r0 + each < rows ? r0 + each : rows;
         const int high = outputs - o < BLOCK ? outputs - o : BLOCK, most = tile_rows(high);
         int x_at[8], y_at[8];
         for (int p = 0; p < most; p++) {
@@ -73,11 +83,13 @@ static void linear_rows(const real *x, const real *packed, const real *bias, con
             const int last = inputs - i <= piece;
             const Walk walk = {1, 0, 0, 1, 0, 0, last ? inputs - i : piece, 1, BLOCK};
             const int start = i ? FROM_Y : bias ? FROM_BIAS : FROM_ZERO;
-            for (int r = r0; r < r1; r += most)
-                tile_along(r1 - r < most ? r1 - r : most, &walk, x + r * inputs + i, x_at,
+            for (int r = r0, used; r < r1; r += used) {
+                used = even_rows(r1 - r, most);
+                tile_along(used, &walk, x + r * inputs + i, x_at,
                            packed + o * inputs + i * BLOCK, bias ? bias + o : 0, start,
                            y + r * outputs + o, skip && last ? skip + r * outputs + o : 0, y_at, high, 0,
                            is_limited && last ? &limits : 0);
+            }
         }
     }
 }
@@ -110,9 +122,11 @@ static void linear_rows_backward_input(const real *dy, const real *weight, real 
             dy_at[p] = p * outputs;
             dx_at[p] = p * inputs;
         }
-        for (int r = 0; r < rows; r += most)
-            tile_along(rows - r < most ? rows - r : most, &walk, dy + r * outputs, dy_at, block, 0,
+        for (int r = 0, used; r < rows; r += used) {
+            used = even_rows(rows - r, most);
+            tile_along(used, &walk, dy + r * outputs, dy_at, block, 0,
                        FROM_ZERO, dx + r * inputs + i, 0, dx_at, high, 0, 0);
+        }
     }
 }
 
