@@ -20,6 +20,7 @@ from netspec.language_server.folding import Fold
 from netspec.language_server.hints import ShapeHint
 from netspec.language_server.hover import Hover
 from netspec.language_server.lenses import Lens
+from netspec.language_server.links import Link
 from netspec.language_server.navigation import Found
 from netspec.language_server.positions import Lines
 from netspec.language_server.problems import Problem
@@ -233,6 +234,20 @@ def document_symbol(places: Places, symbol: DocumentSymbol) -> lsp.DocumentSymbo
 def folding_range(fold: Fold) -> lsp.FoldingRange:
     """Return lines that can be folded."""
     return lsp.FoldingRange(fold.first, fold.last, kind=_FOLDS[fold.kind])
+
+
+def selection_range(places: Places, found: Iterable[tuple[int, int]]) -> lsp.SelectionRange:
+    """Return ranges that hold each other, from the smallest; the whole text is the last one."""
+    made: lsp.SelectionRange | None = None
+    for start, end in reversed([*found]):
+        made = lsp.SelectionRange(places.range(start, end), made)
+    assert made is not None
+    return made
+
+
+def document_link(places: Places, link: Link) -> lsp.DocumentLink:
+    """Return a link to a file that a text names."""
+    return lsp.DocumentLink(places.range(link.start, link.end), link.path.as_uri())
 
 
 def semantic_tokens(places: Places, found: Iterable[Coloured]) -> lsp.SemanticTokens:

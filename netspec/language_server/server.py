@@ -27,10 +27,12 @@ from netspec.language_server import (
     hints,
     hover,
     lenses,
+    links,
     navigation,
     problems,
     protocol,
     renaming,
+    selecting,
     signatures,
     symbols,
 )
@@ -265,6 +267,20 @@ def _add_reading(server: Server) -> None:
     async def folding_ranges(params: lsp.FoldingRangeParams) -> list[lsp.FoldingRange]:
         places = await server.places(params.text_document.uri)
         return [protocol.folding_range(fold) for fold in folding.folds(places.analysis)]
+
+    @server.feature(lsp.TEXT_DOCUMENT_SELECTION_RANGE)
+    async def selection_ranges(params: lsp.SelectionRangeParams) -> list[lsp.SelectionRange]:
+        places = await server.places(params.text_document.uri)
+        found = (
+            selecting.selections(places.analysis, places.offset(position))
+            for position in params.positions
+        )
+        return [protocol.selection_range(places, each) for each in found]
+
+    @server.feature(lsp.TEXT_DOCUMENT_DOCUMENT_LINK)
+    async def document_links(params: lsp.DocumentLinkParams) -> list[lsp.DocumentLink]:
+        places = await server.places(params.text_document.uri)
+        return [protocol.document_link(places, link) for link in links.links(places.analysis)]
 
     legend = lsp.SemanticTokensLegend(token_types=list(coloring.TYPES), token_modifiers=[])
 

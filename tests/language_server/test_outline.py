@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,9 @@ from netspec.language_server.folding import folds
 from netspec.language_server.hints import shape_hints
 from netspec.language_server.hover import hover
 from netspec.language_server.lenses import lenses
+from netspec.language_server.links import links
 from netspec.language_server.navigation import definition
+from netspec.language_server.selecting import selections
 from netspec.language_server.symbols import document_symbols
 from tests.language_server.conftest import LENET, analyzed
 from tests.language_server.test_names import TEXT
@@ -41,6 +44,29 @@ def test_bodies_brackets_and_comments_fold() -> None:
     assert [(fold.first, fold.last, fold.kind) for fold in folds(analyzed(text))] == [
         (0, 1, "comment"), (2, 6, "region"), (3, 4, "region"),
     ]  # fmt: skip
+
+
+def test_a_selection_grows_from_a_word_to_the_text() -> None:
+    text = "net A {\n    x = [\n        f(a, b),\n    ]\n}\n"
+    shown = [text[slice(*each)] for each in selections(analyzed(text), text.index("b)"))]
+    assert shown == [
+        "b", "a, b", "(a, b)", "f(a, b)", "f(a, b),", "[\n        f(a, b),\n    ]",
+        "x = [\n        f(a, b),\n    ]", "{\n    x = [\n        f(a, b),\n    ]\n}", text[:-1], text,
+    ]  # fmt: skip
+    for broken in ("", "net A {", "}", "x = [(", "\n\n"):
+        for offset in range(len(broken) + 1):
+            assert selections(analyzed(broken), offset)[-1] == (0, len(broken))
+
+
+def test_files_that_a_text_names_are_links(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/b.net").write_text("block B x { return x }")
+    (tmp_path / "out.net").write_text("block C x { return x }")
+    text = 'from "b.net" import B\nfrom "none.net" import B\nfrom "../out.net" import C\n'
+    (link,) = links(analyzed(text, folder=tmp_path / "in"))
+    assert text[link.start : link.end] == "b.net"
+    assert link.path == (tmp_path / "in/b.net").resolve()
+    assert not [*links(analyzed(text))]
 
 
 @pytest.mark.parametrize(

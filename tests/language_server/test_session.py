@@ -202,6 +202,11 @@ async def test_what_an_editor_shows_of_a_text(
     assert net.name == "LeNet"
     (fold,) = await client.text_document_folding_range_async(lsp.FoldingRangeParams(text.id)) or ()
     assert (fold.start_line, fold.end_line) == (1, 11)
+    asked = lsp.SelectionRangeParams(text.id, [lsp.Position(1, 5)])
+    (selected,) = await client.text_document_selection_range_async(asked) or ()
+    assert (selected.range.start.character, selected.range.end.character) == (4, 9)
+    assert selected.parent is not None
+    assert not await client.text_document_document_link_async(lsp.DocumentLinkParams(text.id))
     colours = await client.text_document_semantic_tokens_full_async(
         lsp.SemanticTokensParams(text.id)
     )
