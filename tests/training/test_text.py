@@ -216,6 +216,16 @@ def test_a_net_with_scores_for_more_tokens_writes_those_of_the_text(
     assert set(written.out) == set("abcd\n")
 
 
+def test_a_net_with_too_few_scores_is_told_how_many_tokens_there_are(
+    run: Any, book: Path, tmp_path: Path
+) -> None:
+    words = ("train", "numpy", tmp_path / "writer.net", "--set", "classes=4", "--data", book)
+    refused = run(*words, "--out", "none")
+    assert refused.code == 1
+    assert "book has 5 different tokens, the network only 4 outputs" in refused.err
+    assert "give the embedding and the last layer 5" in refused.err
+
+
 def test_weights_without_a_vocabulary_write_nothing(run: Any, book: Path, tmp_path: Path) -> None:
     model = netspec.loads(NET).compile()
     netspec.save_weights(tmp_path / "w.safetensors", model.state_dict())

@@ -448,6 +448,13 @@ class Dataset:
                 f" there is no training image of {shown}{' ...' if len(unseen) > 5 else ''}",
                 "number the classes from 0 without gaps, or add the missing images",
             )
+        if self.vocabulary is not None:
+            raise NetspecError.simple(
+                codes.DATA_SHAPE,
+                f"{self.name} has {self.classes} different tokens, the network only {outputs} outputs",
+                f"give the embedding and the last layer {self.classes}: as an argument of the net, such"
+                f" as --set vocabulary={self.classes}",
+            )
         raise NetspecError.simple(
             codes.DATA_SHAPE,
             f"{self.name} has {self.classes} classes, the network only {outputs} outputs",
