@@ -110,6 +110,21 @@ def test_every_unclosed_brace_is_shown_where_it_was_opened() -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("input x: [1 28 28]", "put a comma between them"),
+        ("input x: [1, 28 28]", "put a comma between them"),
+        ("input = x[1, 28, 28]",
+         "`input` is a word of the language: write `input image: [1, 28, 28]`"),
+    ],
+)  # fmt: skip
+def test_slips_in_the_declaration_of_an_input_have_help(line: str, said: str) -> None:
+    text = f"net A {{\n    {line}\n    output x -> flatten -> linear(3)\n}}\n"
+    first = compile_request(Request(source=Source("a.net", text))).errors[0]
+    assert [hint.text for hint in first.hints] == [said]
+
+
+@pytest.mark.parametrize(
     ("head", "said"),
     [
         ("block C(c) x", "a block stands outside of the net"),

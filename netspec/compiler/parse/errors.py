@@ -108,8 +108,10 @@ def _hints(
     elif token == ":" and "EQUAL" in accepted:
         hint = Hint("write `=` instead", (Edit(span, " ="),))
     elif "COMMA" in accepted and starts_value and {"RPAR", "RSQB"} & accepted:
-        comma = Span(source, len(before), len(before))
-        hint = Hint("put a comma between them", (Edit(comma, ","),))
+        hint = Hint("put a comma between them", tuple(_commas(source, len(before), span.start)))
+    elif token == "=" and (declared := _DECLARED.search(before[-_LONGEST_LABEL:])) is not None:
+        shown = "input image: [1, 28, 28]" if declared[1] == "input" else "output x -> ..."
+        hint = Hint(f"`{declared[1]}` is a word of the language: write `{shown}`")
     elif accepted == {"COLON"} and starts_value and text.startswith(" ", len(before)):
         hint = Hint(
             "put a colon between them", (Edit(Span(source, len(before), len(before)), ":"),)
@@ -131,6 +133,22 @@ def _hints(
 def _is_layer(token: Token) -> bool:
     """Whether a token is the name of a layer, or like that of a block."""
     return token.type == "NAME" and (token in registry() or token[:1].isupper())
+
+
+# The word of a declaration at the beginning of a line.
+_DECLARED = re.compile(r"(?:^|\n)[ \t]*(input|output)$")
+# Values behind one another, up to the end of their list.
+_LISTED = re.compile(r"[\w.]+((?:[ \t]+[\w.]+)*)[ \t]*[\])]")
+_GAP = re.compile(r"(?<=[\w.])(?=[ \t]+[\w.])")
+
+
+def _commas(source: Source, at: int, following: int) -> Iterator[Edit]:
+    """Yield a comma for a place, and for those like it up to the end of the list."""
+    yield Edit(Span(source, at, at), ",")
+    rest = _LISTED.match(source.text, following)
+    if rest is not None:
+        for gap in _GAP.finditer(source.text, following, rest.end()):
+            yield Edit(Span(source, gap.start(), gap.start()), ",")
 
 
 _OPERATORS = ("+", "-", "*", "/", "%", "**", "//")
