@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from netspec import codes
 from netspec.cli import OK
-from netspec.cli.common import add_color_option, arguments_of, emit, report, tell, write_whole
+from netspec.cli.common import (
+    add_color_option,
+    arguments_of,
+    emit,
+    report,
+    tell,
+    write_bytes,
+    write_whole,
+)
 from netspec.cli.output_place import add_force_option, check_output
 from netspec.cli.weights import tell_notes
 from netspec.diagnostics import NetspecError
@@ -76,6 +84,34 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Import a model, and write the files once it is proved."""
+    _check_outputs(options)
+    readers: Mapping[str, Callable[[argparse.Namespace], ImportedText]] = {
+        "torch": _from_torch,
+        "onnx": _from_onnx,
+    }
+    found = readers[options.tool](options)
+    weights = b"" if options.weights_out is None else found.weights_file()
+    if not options.force:
+        _require_same(options.output, found.text.encode())
+        _require_same(options.weights_out, weights)
+    for note in found.notes:
+        tell(f"note: {note}")
+    report(found.net.warnings, options)
+    _write(options, found, weights)
+    tell(f"proved on two batches: outputs at most {found.difference:.1e} of the largest apart")
+    if found.trained is not None:
+        gradients = found.trained.gradients
+        slopes = "" if gradients is None else f", gradients {gradients:.1e}"
+        tell(f"in training with random parameters: outputs {found.trained.outputs:.1e}{slopes}")
+    return OK
+
+
+def _check_outputs(options: argparse.Namespace) -> None:
+    """Refuse files that could not be written, or that this command reads.
+
+    Raises:
+        NetspecError: `output/unwritable`, `output/is-source`.
+    """
     outputs = [path for path in (options.output, options.weights_out) if path is not None]
     if len({os.path.realpath(path) for path in outputs}) < len(outputs):
         message = f"cannot write {outputs[0]}: the net and the weights are two files"
@@ -84,19 +120,12 @@ def run(options: argparse.Namespace) -> int:
     source = Path(options.source.rpartition(":")[0] or options.source)
     read = [source, *([options.weights] if options.tool == "torch" and options.weights else [])]
     for path in outputs:
-        # A net that is there may be the one that this import writes: that is seen afterwards.
-        force = options.force or path is options.output
-        check_output(path, [each for each in read if each.is_file()], force=force)
-    readers: Mapping[str, Callable[[argparse.Namespace], ImportedText]] = {
-        "torch": _from_torch,
-        "onnx": _from_onnx,
-    }
-    found = readers[options.tool](options)
-    if options.output is not None and not options.force:
-        _require_same(options.output, found.text)
-    for note in found.notes:
-        tell(f"note: {note}")
-    report(found.net.warnings, options)
+        # What is there may be what this import writes: that is seen afterwards.
+        check_output(path, [each for each in read if each.is_file()], force=True)
+
+
+def _write(options: argparse.Namespace, found: ImportedText, weights: bytes) -> None:
+    """Write the net, or print it, and its weights."""
     if options.output is None:
         emit(found.text.rstrip("\n"))
     else:
@@ -104,18 +133,10 @@ def run(options: argparse.Namespace) -> int:
         if options.output.suffix != ".net":
             tell(f"note: {options.output} is a net, and editors know these by their ending: .net")
     if options.weights_out is not None:
-        from netspec.runtime.weights.safetensors_file import save_weights
-
-        save_weights(options.weights_out, found.state, found.normalization, found.about)
+        write_bytes(options.weights_out, weights)
         if found.normalization is None and found.net.graph.real_inputs:
             tell("note: the model does not say how its inputs were normalised: see --normalize of train,"
                  " eval and predict")  # fmt: skip
-    tell(f"proved on two batches: outputs at most {found.difference:.1e} of the largest apart")
-    if found.trained is not None:
-        gradients = found.trained.gradients
-        slopes = "" if gradients is None else f", gradients {gradients:.1e}"
-        tell(f"in training with random parameters: outputs {found.trained.outputs:.1e}{slopes}")
-    return OK
 
 
 def _require_safetensors(path: Path | None) -> None:
@@ -130,16 +151,18 @@ def _require_safetensors(path: Path | None) -> None:
         raise NetspecError.simple(codes.OUTPUT_UNWRITABLE, message, help)
 
 
-def _require_same(path: Path, text: str) -> None:
-    """Refuse to replace a file by another net; the same net may be written again.
+def _require_same(path: Path | None, content: bytes) -> None:
+    """Refuse to replace a file by another one; the same net or weights may be written again.
+
+    Weights that are there may have been trained further since, under the same names.
 
     Raises:
         NetspecError: `output/not-generated`, `output/unwritable`.
     """
-    if not path.is_file():
+    if path is None or not path.is_file():
         return
     try:
-        is_same = holds(path, b"") or holds(path, text.encode())
+        is_same = holds(path, b"") or holds(path, content)
     except OSError as error:
         message = f"cannot write {path}: the file there cannot be read ({error.strerror})"
         raise NetspecError.simple(codes.OUTPUT_UNWRITABLE, message) from None

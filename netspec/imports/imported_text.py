@@ -36,3 +36,9 @@ class ImportedText:
     normalization: InputNormalization | None = None
     about: Mapping[str, str] = field(default_factory=dict)
     trained: TrainingDifference | None = None
+
+    def weights_file(self) -> bytes:
+        """Return the contents of a weights file with the weights."""
+        from netspec.runtime.weights.safetensors_file import weights_bytes
+
+        return weights_bytes(self.state, self.normalization, self.about)

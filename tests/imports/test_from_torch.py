@@ -515,6 +515,20 @@ def test_all_that_stands_in_the_way_is_listed_at_once() -> None:
     assert "`cummax`" in caught.value.diagnostics[1].message
 
 
+class Standardized(nn.Conv2d):
+    def forward(self, x: Any) -> Any:
+        return F.conv2d(x, self.weight - self.weight.mean(), self.bias)
+
+
+def test_what_stands_behind_what_cannot_be_expressed_is_listed_too() -> None:
+    model = nn.Sequential(Standardized(3, 4, 3), nn.ReLU(), Standardized(4, 4, 3))
+    with pytest.raises(NetspecError) as caught:
+        netspec.from_torch(model, torch.randn(2, 3, 8, 8))
+    (diagnostic,) = caught.value.diagnostics
+    assert "`mean` cannot be expressed" in diagnostic.message
+    assert "so in 2 places, also in 2" in diagnostic.notes[-1]
+
+
 MODEL = """
 import torch
 

@@ -225,6 +225,50 @@ def test_nothing_is_written_where_something_is_missing(tmp_path: Path) -> None:
     assert not (tmp_path / "a.net").exists()
 
 
+def test_what_is_missing_behind_what_is_missing_is_listed_too(tmp_path: Path) -> None:
+    x, y = (onnx.helper.make_tensor_value_info(n, 1, ["N", 4]) for n in "xy")
+    nodes = [onnx.helper.make_node("Own", ["x"], ["a"], name="first", domain="own"),
+             onnx.helper.make_node("Relu", ["a"], ["b"], name="sound"),
+             onnx.helper.make_node("Shrink", ["b"], ["c"], name="other"),
+             onnx.helper.make_node("Own", ["c"], ["y"], name="last", domain="own")]  # fmt: skip
+    model = onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", [x], [y]))
+    onnx.save(model, tmp_path / "net.onnx")
+    done = run(tmp_path / "net.onnx")
+    assert "`first`: `own.Own` cannot be expressed" in done.stderr
+    assert "so in 2 places, also in `last`" in done.stderr
+    assert "`other`: `Shrink` cannot be expressed" in done.stderr
+    assert "sound" not in done.stderr
+
+
+def test_weights_that_were_trained_further_are_not_replaced(tmp_path: Path) -> None:
+    source, weights = net_file(tmp_path), tmp_path / "w.safetensors"
+    command = (source, "-o", tmp_path / "a.net", "--weights-out", weights)
+    assert run(*command).returncode == 0
+    assert run(*command).returncode == 0  # the same again
+    stored = netspec.load_weights(weights)
+    trained = {name: tensor + 1 for name, tensor in stored.tensors.items()}
+    netspec.save_weights(weights, trained, stored.normalization, stored.metadata)
+    kept = weights.read_bytes()
+    refused = run(*command)
+    assert refused.returncode == 1
+    assert "output/not-generated" in refused.stderr
+    assert weights.read_bytes() == kept
+    assert run(*command, "--force").returncode == 0
+    assert weights.read_bytes() != kept
+
+
+def test_open_sizes_without_names_are_height_and_width(tmp_path: Path) -> None:
+    x = onnx.helper.make_tensor_value_info("input", 1, ["N", 3, None, None])
+    y = onnx.helper.make_tensor_value_info("y", 1, None)
+    nodes = [onnx.helper.make_node("Relu", ["input"], ["y"])]
+    model = onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", [x], [y]), ir_version=8)
+    onnx.save(model, tmp_path / "net.onnx")
+    done = run(tmp_path / "net.onnx")
+    assert done.returncode == 0, done.stderr
+    assert "input_: [3, H, W]" in done.stdout
+    assert "the input `input` of the file is called `input_` here" in done.stderr
+
+
 def test_what_the_model_says_of_the_data_is_in_the_weights(tmp_path: Path) -> None:
     from netspec.runtime.data.input_normalization import Normalization
 

@@ -327,8 +327,14 @@ class _Front:
         by_value = {layer.value: layer for layer in self._found.layers}
         ends = [by_value.get(value) for value in self._found.outputs.values()]
         kept = sorted({e.op.name for e in ends if e is not None and e.op.is_distribution})
+        renamed = [
+            f"the input `{shown_name(name)}` of the file is called `{own}` here"
+            for name, given in self._graph.inputs.items()
+            if name != (own := self._values[given.value])
+        ]
         return [
             *self._copies[:_MOST_LISTED],
+            *renamed[:_MOST_LISTED],
             *(
                 note
                 for name, border in self._borders.inputs.items()

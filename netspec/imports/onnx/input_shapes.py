@@ -44,6 +44,9 @@ def input_shapes(graph: FileGraph, sizes: Mapping[str, Shape]) -> dict[str, Shap
         rank = len(given.sizes)
         dims: list[Dim] = []
         for axis, size in enumerate(given.sizes):
+            if size is None and axis and rank in _USUAL:  # the height or width of pictures
+                dims.append(names_of.size("", axis, rank))
+                continue
             if size is None:
                 example = f"--input {shown_name(name)}=3,224,224"
                 message = f"the file does not say what shape `{shown_name(name)}` has"

@@ -358,7 +358,8 @@ class _Recognition:
                 found[value] = layer
                 waiting += layer.inputs
             elif value.maker is not None:
-                if self._is_first(value.maker) and not self._is_between(value):
+                is_first = self._is_first(value.maker) and not self._is_between(value)
+                if is_first or not _is_known(value.maker.operator):
                     missing[id(value.maker)] = self._missing(value.maker)
                 waiting += [v for v in value.maker.inputs if v and not self._constants.is_fixed(v)]
         layers = sorted(found.values(), key=lambda layer: self._order.get(layer.root, -1))
@@ -383,6 +384,8 @@ class _Recognition:
         )
 
     def _missing(self, op: FileOperator) -> Missing:
+        if not _is_known(op.operator):
+            return Missing(op, "no layer computes this")
         if self._batch_first.has_view(op.outputs[0]):
             return Missing(op, "the batch is not the first axis of an output of the file")
         if any(map(self._batch_first.has_view, op.inputs)):
@@ -395,6 +398,24 @@ class _Recognition:
             else "no layer computes this"
         )
         return Missing(op, reason)
+
+
+# Operators that no layer's form has, and that may disappear all the same: where sizes are computed,
+# inside of what a layer stands for, or as others are put in their place.
+_OF_SIZES_OR_INSIDE = frozenset(
+    "And ArgMin Attention CastLike Ceil Constant ConstantOfShape DequantizeLinear Equal EyeLike"
+    " Floor GRU GatherND Greater GreaterOrEqual Hardmax If LSTM Less LessOrEqual Loop Mean Mod"
+    " NonZero Not Or RMSNormalization RNN Range ReduceL1 ReduceL2 ReduceLogSum ReduceProd"
+    " ReduceSumSquare Round Scan ScatterElements ScatterND Shape Sign Size Swish Tan Tile TopK"
+    " Trilu Unique Upsample Xor".split()
+)
+
+
+def _is_known(operator: str) -> bool:
+    """Whether a layer may end in an operator, or have it inside; else it is missing wherever it stands,
+    also behind what is missing.
+    """
+    return operator in _ends() or operator in _inside() or operator in _OF_SIZES_OR_INSIDE
 
 
 def _require_sound(op: Op) -> None:
@@ -495,6 +516,19 @@ def _forms() -> Mapping[str, Sequence[_Form]]:
             pattern = pattern_of(text)
             found.setdefault(pattern.operator, []).append(_Form(cls(), _numbered(pattern)))
     return found
+
+
+@functools.cache
+def _inside() -> frozenset[str]:
+    """Return the operators in the forms of ops."""
+    found: set[str] = set()
+    waiting: list[object] = [form.pattern for forms in _forms().values() for form in forms]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, Applied):
+            found.add(part.operator)
+            waiting += part.inputs
+    return frozenset(found)
 
 
 def _numbered(pattern: Applied) -> Applied:

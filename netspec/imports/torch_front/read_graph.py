@@ -347,7 +347,7 @@ class _Reader:
         members = set(call)
         outer = {n for c in call for n in c.all_input_nodes if n not in members}
         if any(isinstance(self.env.get(n), _Failed) for n in outer):
-            self.env.update(dict.fromkeys(call, _FAILED))
+            self._fail(call)
             return True
         given = self._given(call, outer, form)
         results = [n for n in call if any(user not in members for user in n.users)]
@@ -368,7 +368,7 @@ class _Reader:
             taken = {name: _taken(how, attributes) for name, how in form.attributes.items()}
         except NoNetspecFormError as error:
             self._problem(node, _class_name(type(target).__name__), str(error))
-            self.env.update(dict.fromkeys(call, _FAILED))
+            self._fail(call)
             return True
         stored = [f"{path}.{name}" for name in target.state_dict()]
         self.used.update(stored)
@@ -382,6 +382,14 @@ class _Reader:
             self.env[n] = _FAILED if _tensors(inner) else inner
         self.env[results[0]] = replace(found, value=made)
         return True
+
+    def _fail(self, call: list[fx.Node]) -> None:
+        """Let something stand in for what a module gives."""
+        members = set(call)
+        for n in call:
+            inner = n.meta.get("val")
+            is_result = _tensors(inner) and any(user not in members for user in n.users)
+            self.env[n] = self._stand_in(n) if is_result else _FAILED if _tensors(inner) else inner
 
     def _given(self, call: list[fx.Node], outer: set[fx.Node], form: ModuleForm) -> list[fx.Node]:
         """Return the values that a module reads, in order, without states of zeros."""
@@ -447,13 +455,13 @@ class _Reader:
             return
         if schema is None:
             self._problem(node, *_named_region(str(node.target)))
-            self.env[node] = _FAILED
+            self.env[node] = self._stand_in(node)
             return
         name = schema.name.partition("::")[2]
         overload = schema.overload_name
         refs = [self.env.get(n, _FAILED) for n in node.all_input_nodes]
         if any(isinstance(ref, _Failed) for ref in refs):
-            self._store(node, _FAILED)
+            self._store(node, self._stand_in(node), is_sound=False)
             return
         if name in _SAME_VALUE:
             same = self._of_kind(self.env[node.args[0]], node)
@@ -469,7 +477,32 @@ class _Reader:
             self._store(node, self._translated(node, f"{name}.{overload}", schema))
         except NoNetspecFormError as error:
             self._problem(node, name.rstrip("_"), str(error))
-            self._store(node, _FAILED)
+            self._store(node, self._stand_in(node), is_sound=False)
+
+    def _stand_in(self, node: fx.Node) -> Any:
+        """Return what later nodes read in place of a result that cannot be expressed.
+
+        A net with a problem is never written; what lies behind the first one is read all the same, so
+        that one run lists them all. Only images' values have one: a computed weight is a problem of
+        the layer that takes it, which has one already.
+        """
+        value = node.meta["val"]
+        if isinstance(value, (list, tuple)):
+            return [self._stand_in_of(node, part) for part in value]
+        return self._stand_in_of(node, value)
+
+    def _stand_in_of(self, node: fx.Node, value: Any) -> AtenTensor | _Failed:
+        if not hasattr(value, "shape") or not value.dtype.is_floating_point:
+            return _FAILED
+        try:
+            found = self._layout(value)
+        except NoNetspecFormError:
+            return _FAILED
+        if found.batch != 0 or found.first != 0 or isinstance(value.shape[0], int):
+            return _FAILED
+        name = self._free(node.name)
+        self._shapes[name] = found.shape
+        return replace(found, value=name)
 
     def _of_kind(self, ref: Any, node: fx.Node) -> Any:
         """Return a value as a node converts it; None if that changes its numbers."""
@@ -545,8 +578,11 @@ class _Reader:
         self.env[node] = replace(x, is_lower=True)
         return True
 
-    def _store(self, node: fx.Node, ref: Any) -> None:
-        """Keep a result; one in place is what all names of its memory stand for from now on."""
+    def _store(self, node: fx.Node, ref: Any, *, is_sound: bool = True) -> None:
+        """Keep a result; one in place is what all names of its memory stand for from now on.
+
+        One that only stands in for another is not sound, and its problem was told.
+        """
         self.env[node] = ref
         schema = node.target._schema
         if schema.name.partition("::")[2].endswith("_") and node.args:
@@ -556,7 +592,7 @@ class _Reader:
             for other in [root, *(n for n, r in self._storage.items() if r is root)]:
                 if self.env.get(other) is old or other is target:
                     self.env[other] = ref
-                elif self._is_read_later(other, node) and not isinstance(ref, _Failed):
+                elif self._is_read_later(other, node) and is_sound:
                     self._problem(
                         node, schema.name.partition("::")[2],
                         "it changes a view in place, and another view of it is read later: assign"
