@@ -11,7 +11,7 @@ import pytest
 
 from tests.helpers.dense_files import IMPORTED, SIZE, TEXTS, VERBS, cost, make
 
-# Measured were 3.3 s at most (PyTorch modules, standalone files), on a busy machine.
+# Measured were 2.7 s at most (PyTorch modules), and 3.8 s where ten processes shared two processors.
 LONGEST = 10.0
 MEGABYTES = 500
 

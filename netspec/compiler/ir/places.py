@@ -47,11 +47,12 @@ def places_read(graph: Graph) -> dict[str, tuple[Places, ...]]:
     moved = _Moved(graph)
     found: dict[str, list[Places]] = {}
     for node in graph.nodes:
-        for index, value in enumerate(node.inputs):
-            if value in moved:
-                for limit, at in node.op.places(index, *graph.shapes_into(node)):
-                    for name, own in moved.origins(value, at):
-                        found.setdefault(name, []).append(Places(limit, node, own))
+        reads = [(index, value) for index, value in enumerate(node.inputs) if value in moved]
+        shapes = graph.shapes_into(node) if reads else ()
+        for index, value in reads:
+            for limit, at in node.op.places(index, *shapes):
+                for name, own in moved.origins(value, at):
+                    found.setdefault(name, []).append(Places(limit, node, own))
     return {name: tuple(found[name]) for name in graph.inputs if name in found}
 
 
