@@ -104,7 +104,10 @@ def options_before(run: Resumed) -> dict[str, Any]:
         See `Facts.before`.
     """
     state = run.checkpoint.state
-    step, epoch = int(state["step"]), int(state["epoch"]) - (not state["done"])
+    step, at_epoch, done = (state.get(name) for name in ("step", "epoch", "done"))
+    if not (isinstance(step, int) and isinstance(at_epoch, int) and isinstance(done, int)):
+        return {}  # the state is refused where it is taken up
+    epoch = at_epoch - (not done)
     known = {
         int(at): {**changed, "epoch": min(changed["epoch"], epoch)}
         for at, changed in sorted(run.facts.before.items(), key=lambda item: int(item[0]))
