@@ -241,7 +241,8 @@ def test_machines_with_other_vectors_compute_the_same(monkeypatch, machine, dtyp
         test_frozen_parameters_get_no_gradient_and_the_others_the_same()
         test_images_are_computed_in_parts_from_input_to_output(monkeypatch, 3)
     else:
-        test_bits_do_not_depend_on_the_number_of_threads()
+        for net in (NET, WINOGRAD):
+            test_bits_do_not_depend_on_the_number_of_threads(net)
         test_winograds_tiles_and_joined_layers_have_the_numbers_of_the_numpy_model(
             monkeypatch, f"-O2 {flags}"
         )
