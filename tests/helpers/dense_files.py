@@ -175,7 +175,7 @@ def _empty_calls(count: int) -> str:
 
 def _deep_loop() -> str:
     """As many layers as can be checked."""
-    return _net(f"for i in range({MAX_WORK // 5}) {{ x = x -> relu }}")
+    return _net(f"for i in range({MAX_WORK // 6}) {{ x = x -> relu }}")
 
 
 def _empty_blocks(count: int) -> str:

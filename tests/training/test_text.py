@@ -237,7 +237,7 @@ def test_weights_without_a_vocabulary_write_nothing(run: Any, book: Path, tmp_pa
 def test_a_text_need_not_have_every_byte(run: Any, book: Path, tmp_path: Path) -> None:
     words = ("train", "numpy", tmp_path / "writer.net", "--data", book, "--tokens", "byte")
     few = run(*words, "--epochs", 1, "--out", "none")
-    assert "give the last layer 256 outputs" in few.err
+    assert "give the embedding and the last layer 256" in few.err
     enough = run(*words, "--set", "classes=256", "--epochs", 1, "--out", "none")
     assert enough.code == 0, enough.err
     assert "no training image" not in enough.err

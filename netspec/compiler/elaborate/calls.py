@@ -118,7 +118,7 @@ class Calls:
     def _apply_op(
         self, call: syntax.Call, inputs: Sequence[Input], label: syntax.Label | None, span: Span
     ) -> Input:
-        self.reporter.count_work(span)  # once more: a layer takes as long as a few expressions
+        self.reporter.count_work(span, 2)  # a layer takes as long as a few expressions
         cls = self.names.module.ops[call.callee.id]
         names = self.layer_names
         bound = self.arguments.bind(cls, call, len(inputs))

@@ -16,8 +16,8 @@ from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.syntax.tree import NumberType
 from netspec.diagnostics import DiagnosticSink, Hint, Label, Span
 
-# One unit of work is one expression or statement, and a layer is two: about 20 microseconds.
-MAX_WORK = 75_000
+# One unit of work is one expression or statement, and a layer is three: about 20 microseconds.
+MAX_WORK = 100_000
 MAX_ERRORS = 100
 # Building stops after this many repetitions of errors that were already reported: a loop that repeats
 # them has no new ones to show.

@@ -65,11 +65,11 @@ class ElementwiseOp(Op):
     def require_formulas(self, operands: Sequence[str]) -> bool:
         """See `Op`."""
         x = [*map(Var, operands)]
-        self.formula(*x)
-        self.slopes(Var("y"), *x)
+        self.checked_value(*x)
+        self.checked_derivatives(Var("y"), *x)
         return True
 
-    def formula(self, *x: Expression) -> Expression:
+    def checked_value(self, *x: Expression) -> Expression:
         """Return `value`, which an op of one's own may have wrong.
 
         Raises:
@@ -80,7 +80,7 @@ class ElementwiseOp(Op):
             raise TypeError(f"`value` must return a formula, not {_kind(found)}")
         return found
 
-    def slopes(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
+    def checked_derivatives(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
         """Return `derivatives`, which an op of one's own may have wrong.
 
         Raises:
@@ -123,7 +123,7 @@ class ElementwiseOp(Op):
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """Evaluate the formula, one NumPy function at a time."""
         values = self._values(run, x)
-        return evaluate(self.formula(*map(Var, values)), values)
+        return evaluate(self.checked_value(*map(Var, values)), values)
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
         """Apply the chain rule: dx = dy * dy/dx.
@@ -131,7 +131,7 @@ class ElementwiseOp(Op):
         The gradient of a parameter is summed over all elements that each of its numbers applies to.
         """
         values = self._values(run, x)
-        formulas = self.slopes(Var("y"), *map(Var, values))
+        formulas = self.checked_derivatives(Var("y"), *map(Var, values))
         values["y"] = self.forward(run, *x)
         products = [dy * evaluate(formula, values) for formula in formulas]
         axis = self.parameter_axis(dy.shape[1:])
@@ -156,7 +156,7 @@ class ElementwiseOp(Op):
 
         values = dict(zip(operand_names(len(x)), x, strict=True))
         parameters = [spec.name for spec in self.parameters(*(a.shape[1:] for a in x))]
-        formula = self.formula(*map(Var, (*values, *parameters)))
+        formula = self.checked_value(*map(Var, (*values, *parameters)))
         found = [
             evaluate(each, values)
             for each in decisions(formula)
@@ -171,7 +171,7 @@ class ElementwiseOp(Op):
         for spec in self.parameters(*to.x_shapes):
             to.saved[spec.name] = to.parameter_view(spec.name, self._view(to, spec))
         operands = self._operands(to)
-        to.elementwise(to.out, self.formula(*map(Var, operands)), **operands)
+        to.elementwise(to.out, self.checked_value(*map(Var, operands)), **operands)
 
     def lower_backward(self, to: Lowering) -> None:
         """Append a sum for each parameter, then an elementwise step for each input.
@@ -179,7 +179,7 @@ class ElementwiseOp(Op):
         An input whose gradient is `dy` unchanged needs no step.
         """
         operands = self._operands(to)
-        formulas = self.slopes(Var("y"), *map(Var, operands))
+        formulas = self.checked_derivatives(Var("y"), *map(Var, operands))
         operands |= {"y": to.out, "dy": to.dy}
         specs = self.parameters(*to.x_shapes)
         for spec, formula in zip(specs, formulas[len(to.x) :], strict=True):
@@ -239,7 +239,7 @@ class ElementwiseOp(Op):
         if self.torch_function or self.torch_module or self.parameters(*inputs):
             return super().torch(*inputs)
         operands = {name: X(i) for i, name in enumerate(operand_names(len(inputs)))}
-        return torch_formula(self.formula(*map(Var, operands)), operands)
+        return torch_formula(self.checked_value(*map(Var, operands)), operands)
 
     # -- ONNX
 
@@ -259,7 +259,7 @@ class ElementwiseOp(Op):
         behind = len(to.shape) - self.parameter_axis(to.x_shapes[0])
         for name, parameter in to.parameters.items():
             values[name] = to.beside(parameter, behind)
-        return to.formula(self.formula(*map(Var, values)), values)
+        return to.formula(self.checked_value(*map(Var, values)), values)
 
 
 def chain_rule(derivative: Expression) -> Expression:

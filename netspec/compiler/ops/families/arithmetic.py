@@ -105,7 +105,7 @@ class ArithmeticOp(ElementwiseOp):
             super().lower_backward(to)
             return
         names = operand_names(len(to.x))
-        formulas = self.slopes(Var("y"), *map(Var, names))
+        formulas = self.checked_derivatives(Var("y"), *map(Var, names))
         wide: dict[str, Buffer] = {"y": to.out, "dy": to.dy}
         for i, formula in enumerate(formulas):
             if not to.wanted[i]:
