@@ -56,22 +56,25 @@ static int even_rows(int left, int most)
 #endif
 
 /* Fully connected: y[r][o] = bias[o] + sum over i of x[r][i] * weight[o][i], with blocks of 16 outputs,
-   [block][input][output in the block]. Threads share the tiles. `skip` and limits are those of
+   [block][input][output in the block]. Threads share the blocks; those that do not divide evenly among them
+   are cut by rows, so that no thread waits for another's whole block. `skip` and limits are those of
    `conv_images`. */
 static void linear_rows(const real *x, const real *packed, const real *bias, const real *skip, real *y,
                         int rows, int inputs, int outputs, int is_limited, real lowest, real highest)
 {
     const Limits limits = {lowest, highest};
     const int blocks = (outputs + BLOCK - 1) / BLOCK, parts = (rows + 63) / 64;
-    const int each = parts ? (rows - 1) / parts + 1 : 1;
+    const int rest = blocks % THREADS, cuts = parts * THREADS, whole = (blocks - rest) * parts;
     /* Sums that are added to the very array that they are written to are made at once. */
     const int piece = skip && skip == y ? inputs + 1 : PIECE;
     if (rows == 1) {
         linear_row(x, packed, bias, skip, y, inputs, outputs, is_limited ? &limits : 0);
         return;
     }
-    SHARE(item, blocks * parts, 1, (double)rows * inputs * outputs > PRODUCTS) {
-        const int o = item / parts * BLOCK, r0 = item % parts * each;
+    SHARE(item, whole + rest * cuts, 1, (double)rows * inputs * outputs > PRODUCTS) {
+        const int at = item < whole ? item : item - whole, many = item < whole ? parts : cuts;
+        const int o = ((item < whole ? 0 : blocks - rest) + at / many) * BLOCK;
+        const int each = (rows - 1) / many + 1, r0 = at % many * each;
         const int r1 = r0 + each < rows ? r0 + each : rows;
         const int high = outputs - o < BLOCK ? outputs - o : BLOCK, most = tile_rows(high);
         int x_at[8], y_at[8];
