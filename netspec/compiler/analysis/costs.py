@@ -144,8 +144,7 @@ def summarize(graph: Graph, batch: int = 1) -> Summary:
     counted: set[str] = set()
     owners: dict[str, str] = {}
     inputs = {name: field_of_input(shape) for name, shape in graph.inputs.items()}
-    shapes = {**graph.inputs, **{node.name: node.shape for node in graph.nodes}}
-    fields = extend(inputs, shapes, graph.nodes)
+    fields = extend(inputs, graph.shapes, graph.nodes)
     signals = any(node.op.storage is Storage.CHANNELS_LAST for node in graph.nodes)
     for node in graph.nodes:
         own = [graph.parameters[name] for name in node.parameters.values() if name not in counted]

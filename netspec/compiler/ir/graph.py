@@ -124,6 +124,11 @@ class Graph:
         """The node that computes each value. Inputs have none."""
         return {node.name: node for node in self.nodes}
 
+    @cached_property
+    def shapes(self) -> Mapping[str, Shape]:
+        """The shapes of all values, by name."""
+        return {**self.inputs, **{node.name: node.shape for node in self.nodes}}
+
     def shape_of(self, value: str) -> Shape:
         """Return the shape of a value, which is a node or an input."""
         return self.inputs[value] if value in self.inputs else self.by_name[value].shape

@@ -34,8 +34,7 @@ def net_facts(
 
 def params_and_macs(graph: Graph) -> dict[str, int]:
     """Return the two facts of a graph that are costs."""
-    shapes = {**graph.inputs, **{node.name: node.shape for node in graph.nodes}}
-    return _costs(graph.parameters.values(), graph.nodes, shapes)
+    return _costs(graph.parameters.values(), graph.nodes, graph.shapes)
 
 
 def _costs(
@@ -49,7 +48,6 @@ def _costs(
 
 def facts_of(graph: Graph) -> dict[str, Constant]:
     """Return the facts of a graph, in which nothing is left that no output needs."""
-    shapes = {**graph.inputs, **{node.name: node.shape for node in graph.nodes}}
     fields = {name: field_of_input(shape) for name, shape in graph.inputs.items()}
-    output = extend(fields, shapes, graph.nodes)[next(iter(graph.outputs.values()))]
-    return net_facts(graph.parameters.values(), graph.nodes, shapes, output)
+    output = extend(fields, graph.shapes, graph.nodes)[next(iter(graph.outputs.values()))]
+    return net_facts(graph.parameters.values(), graph.nodes, graph.shapes, output)

@@ -463,9 +463,12 @@ def _may_be_pictures(inputs: Mapping[str, Shape], x: Array) -> bool:
 
 def scores(model: Scorer, x: ArrayLike | Mapping[str, ArrayLike]) -> Array:
     """Return the scores (N, K) of a normalized batch; the net may have other outputs too."""
-    outputs = model.forward(x)
-    found: Array = outputs[scores_output(model.graph)] if isinstance(outputs, dict) else outputs
-    return found
+    return scores_among(model.graph, model.forward(x))
+
+
+def scores_among(graph: Graph, outputs: Array | Mapping[str, Array]) -> Array:
+    """Return the scores among what `forward` returned: the one output, or several by name."""
+    return outputs[scores_output(graph)] if isinstance(outputs, Mapping) else outputs
 
 
 def class_probabilities(model: Scorer, x: Array | Mapping[str, Array]) -> NDArray[np.float64]:

@@ -55,12 +55,9 @@ def warn_of_bytes(
         x: what was given: an array, or one for each input.
         stacklevel: how far up the caller is who gave them, see `warnings.warn`.
     """
-    if trained_on is None or image_type(trained_on.about) is None:
+    if trained_on is None or trained_on.normalization.kind == "none":
         return
-    if (
-        _BYTES not in (image_type(trained_on.about) or "")
-        or trained_on.normalization.kind == "none"
-    ):
+    if _BYTES not in (image_type(trained_on.about) or ""):
         return
     given = x.values() if isinstance(x, Mapping) else [x]
     if any(getattr(each, "dtype", None) == np.uint8 for each in given):

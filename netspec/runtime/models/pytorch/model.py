@@ -36,6 +36,7 @@ from netspec.runtime.models.evaluation import (
     Normalize,
     evaluate_part,
     predicted,
+    scores_among,
 )
 from netspec.runtime.models.generation import SAMPLING, Sampling, generate
 from netspec.runtime.models.history import History
@@ -238,11 +239,7 @@ class TorchModel:
     def scores(self, x: ArrayLike | Mapping[str, ArrayLike]) -> NDArray[Any]:
         """Return the scores (N, ...) of a batch that the loss reads, in evaluation mode."""
         warn_of_bytes(self.trained_on, x)
-        outputs = self._forward(x)
-        found: NDArray[Any] = (
-            outputs[scores_output(self.graph)] if isinstance(outputs, dict) else outputs
-        )
-        return found
+        return scores_among(self.graph, self._forward(x))
 
     def loss(
         self,
