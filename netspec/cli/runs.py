@@ -6,7 +6,7 @@ import argparse
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,9 @@ from netspec.text.width import terminal_width
 
 if TYPE_CHECKING:
     from netspec.runtime.runs.listing import RunSummary, SeedGroup
+
+# So many runs stand side by side at most, unless they differ in more choices.
+_SIDE_BY_SIDE = 5
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -67,14 +70,22 @@ def run(options: argparse.Namespace) -> int:
     elif rows:
         emit(_table(_shown(rows), options.format))
         if compared:
-            numbers = [f"{i}" for i in range(1, len(rows) + 1)]
             emit("")
-            body = [[name, *map(_text, values)] for name, values in compared.items()]
-            emit(_table([["choice", *numbers], *body], options.format))
+            emit(_table(_chosen(compared, len(rows)), options.format))
         if any(len(group.runs) > 1 for group in groups):
             emit("")
             emit(_table(_grouped(found, groups), options.format))
     return code
+
+
+def _chosen(compared: Mapping[str, Sequence[Any]], runs: int) -> list[list[str]]:
+    """Return the cells of the table of choices: a line for each, or for each run if these are more."""
+    numbers = [f"{i}" for i in range(1, runs + 1)]
+    lines = [["choice", *numbers], *([name, *map(_text, row)] for name, row in compared.items())]
+    if runs <= max(len(compared), _SIDE_BY_SIDE):
+        return lines
+    turned = [list(line) for line in zip(*lines, strict=True)]
+    return [["", *turned[0][1:]], *turned[1:]]
 
 
 def _over_seeds(one: RunSummary, groups: Sequence[SeedGroup]) -> dict[str, Any]:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import struct
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import netspec
+from netspec.runtime.plots.bands import Band, BandPoint, draw_bands
 from netspec.runtime.plots.curves import curves_of, draw_curves
+from netspec.runtime.plots.figures import highest_of
 from netspec.runtime.plots.filters import draw_filters
 from tests.conftest import Run
 from tests.helpers.errors import fails
@@ -171,3 +175,31 @@ def test_wrong_use(run: Run, arguments):
     finished = run("plot", *arguments)
     assert finished.code == 2
     assert "usage/plot" in finished.err
+
+
+def test_a_run_that_diverges_leaves_the_picture(tmp_path):
+    pytest.importorskip("matplotlib")
+    runs = [curves_of("sound", METRICS), curves_of("wild", METRICS)]
+    wild = replace(runs[1], epochs=[(0.5, 1e11), (1.5, 2e9)])
+    draw_curves([runs[0], wild], tmp_path / "a.svg")
+    text = (tmp_path / "a.svg").read_text()
+    assert "wild (leaves the picture)" in text
+    assert "1e11" not in text
+    assert highest_of([[2.0, 1.0], [1e11, 3.0], [2.5]]) == 2.5
+    assert highest_of([[2.0, 1.0], [15.0]]) is None
+    assert highest_of([]) is None
+
+
+def test_a_legend_of_many_lines_stands_beside_the_picture(tmp_path, recwarn):
+    pytest.importorskip("matplotlib")
+    settings = {"optimizer": "adam", "net": "a" * 40, "widths": [16, 32, 64], "lr": 1e-3}
+    points = [BandPoint(1, 2.0, None, 1), BandPoint(2, 1.0, None, 1)]
+    bands = [Band({**settings, "seed": i}, points) for i in range(25)]
+    draw_bands("val_loss", bands, tmp_path / "many.png")
+    draw_bands("val_loss", bands[:2], tmp_path / "two.png")
+    assert not [w for w in recwarn if "layout" in str(w.message)]
+    many, two = (
+        struct.unpack(">II", (tmp_path / name).read_bytes()[16:24]) for name in ("many.png", "two.png")
+    )
+    assert many[0] == two[0] > 6 * 150  # both have names that are broader than a picture
+    assert many[1] > two[1] >= 4 * 150

@@ -194,7 +194,9 @@ def shape_hints(
     while node is not None and len(node.inputs) == 1:
         for attribute, new in _candidates(wanted):
             fixed = _with_attribute(node, attribute, new)
-            if fixed is None or not _gives(fixed, assembly.shapes[node.inputs[0]], after, wanted):
+            # A pool of windows of 1 does nothing: nobody means it.
+            is_empty = attribute == "kernel" and new == 1 and "channels" not in node.op.attributes()
+            if fixed is None or is_empty or not _gives(fixed, assembly.shapes[node.inputs[0]], after, wanted):
                 continue
             edits = fix_edits(
                 Fix(attribute, str(new), ""),

@@ -105,16 +105,23 @@ def _hints(
     hint: Hint | None = None
     if token == "=" and "COMPARE" in accepted and "LBRACE" in accepted:
         hint = Hint("compare with `==`", (Edit(span, "=="),))
+    elif token == ":" and "EQUAL" in accepted and (typed := _TYPED.match(text, span.start)):
+        hint = Hint("arguments have no types", (Edit(Span(source, len(before), typed.end()), ""),))
     elif token == ":" and "EQUAL" in accepted:
-        hint = Hint("write `=` instead", (Edit(span, " ="),))
+        is_apart = text.startswith(" ", span.end)
+        hint = Hint("write `=` instead", (Edit(span, " =" if is_apart else " = "),))
     elif "COMMA" in accepted and starts_value and {"RPAR", "RSQB"} & accepted:
         hint = Hint("put a comma between them", tuple(_commas(source, len(before), span.start)))
     elif token == "=" and (declared := _DECLARED.search(before[-_LONGEST_LABEL:])) is not None:
         shown = "input image: [1, 28, 28]" if declared[1] == "input" else "output x -> ..."
         hint = Hint(f"`{declared[1]}` is a word of the language: write `{shown}`")
-    elif accepted == {"COLON"} and starts_value and text.startswith(" ", len(before)):
+    elif accepted == {"COLON"} and token == "=":
+        before_it = Span(source, len(before), span.end)
+        hint = Hint("write `:` instead", (Edit(before_it, ":"),))
+    elif accepted == {"COLON"} and starts_value:
+        colon = ":" if text.startswith(" ", len(before)) else ": "
         hint = Hint(
-            "put a colon between them", (Edit(Span(source, len(before), len(before)), ":"),)
+            "put a colon between them", (Edit(Span(source, len(before), len(before)), colon),)
         )
     elif "->" in map(literals.get, accepted) and _is_layer(token):
         arrow = Edit(Span(source, len(before), len(before)), " ->")
@@ -137,6 +144,8 @@ def _is_layer(token: Token) -> bool:
 
 # The word of a declaration at the beginning of a line.
 _DECLARED = re.compile(r"(?:^|\n)[ \t]*(input|output)$")
+# A type as Python writes it.
+_TYPED = re.compile(r":\s*(?:list\[\w+\]|(?:int|float|bool|str|list)\b)")
 # Values behind one another, up to the end of their list.
 _LISTED = re.compile(r"[\w.]+((?:[ \t]+[\w.]+)*)[ \t]*[\])]")
 _GAP = re.compile(r"(?<=[\w.])(?=[ \t]+[\w.])")

@@ -29,6 +29,8 @@ _MAX_CLOSED = 4
 # further.
 _LEFT_OUT, _REPLACED, _NAME, _EACH_BACK, _LINE_BACK = 1.5, 2.0, 1.1, 0.05, 0.4
 _ODD, FURTHER = 1.2, 0.12
+# Other languages have the one where this one has the other: no more than an insertion.
+_CONFUSED = {("COLON", "EQUAL"), ("EQUAL", "COLON"), ("EQUAL", "COMPARE")}
 _DEFINITIONS = ("NET", "BLOCK", "FROM", "LANGUAGE")
 # One operator and one atom stand for all of them, because the parser continues alike.
 _ALIKE = {
@@ -129,7 +131,7 @@ class Repairs:
             return
         for kind in kinds:
             if kind != token.type and (kind != "LBRACE" or self._opens_body(following)):
-                yield Repair(at, 1, (kind,), _REPLACED)
+                yield Repair(at, 1, (kind,), _cost_of(token, kind))
 
     def _ends_of_definition(
         self, before: Configuration, at: int, closers: tuple[str, ...]
@@ -203,3 +205,8 @@ class Repairs:
         if after.kind == "RBRACE" and before.open is not None and self.reading.starts_line(token):
             return self.reading.indent(before.open.token) != self.reading.indent(token)
         return False
+
+
+def _cost_of(token: Token, kind: str) -> float:
+    """The cost of a token of this kind in the place of another."""
+    return 1.0 if (token.type, kind) in _CONFUSED else _REPLACED

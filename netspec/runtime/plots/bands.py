@@ -12,12 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from netspec.runtime.plots.figures import COLORS, figure, plain, save
+from netspec.runtime.plots.figures import (
+    COLORS,
+    LEAVES,
+    add_legend,
+    figure,
+    highest_of,
+    is_beyond,
+    plain,
+    save,
+)
 
 _STYLES = ("-", "--", ":", "-.")
-# With more lines, the legend stands beside the picture.
-_INSIDE = 4
-_SIZE, _WIDER = (6, 4.2), (8.5, 4.2)
+_SIZE = (6, 4.2)
 
 
 class BandPoint(NamedTuple):
@@ -59,15 +66,16 @@ def draw_bands(what: str, bands: Sequence[Band], path: Path, *, log: bool = Fals
     Raises:
         NetspecError: `library/matplotlib`, `usage/picture`, `output/unwritable`.
     """
-    many = len(bands) > _INSIDE
-    made, axes = figure(1, 1, _WIDER if many else _SIZE)
+    made, axes = figure(1, 1, _SIZE)
     ax = axes[0][0]
+    top = None if log else highest_of([point.mean for point in band.points] for band in bands)
     for i, band in enumerate(bands):
         color, style = COLORS[i % len(COLORS)], _STYLES[i // len(COLORS) % len(_STYLES)]
         epochs = [point.epoch for point in band.points]
         means = [point.mean for point in band.points]
         mark = "o" if len(epochs) < 2 else ""
-        ax.plot(epochs, means, style, marker=mark, color=color, label=plain(band.label))
+        label = plain(band.label) + (LEAVES if is_beyond(top, means) else "")
+        ax.plot(epochs, means, style, marker=mark, color=color, label=label)
         off = [point.deviation or 0.0 for point in band.points]
         if any(off):
             low, high = (
@@ -79,8 +87,10 @@ def draw_bands(what: str, bands: Sequence[Band], path: Path, *, log: bool = Fals
     ax.set_xlim(left=0)
     if log:
         ax.set_yscale("log")
-    beside = {"bbox_to_anchor": (1.02, 1.0), "loc": "upper left", "borderaxespad": 0.0}
-    ax.legend(fontsize=8, frameon=False, **(beside if many else {}))
+    if top is not None:
+        lowest = min(point.mean for band in bands for point in band.points)
+        ax.set_ylim(min(lowest * 1.05, 0.0), top * 1.05)
+    add_legend(made, ax)
     save(made, path)
 
 

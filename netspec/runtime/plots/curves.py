@@ -9,7 +9,16 @@ from typing import Any
 
 from netspec import codes
 from netspec.diagnostics import NetspecError
-from netspec.runtime.plots.figures import COLORS, figure, plain, save
+from netspec.runtime.plots.figures import (
+    COLORS,
+    LEAVES,
+    add_legend,
+    figure,
+    highest_of,
+    is_beyond,
+    plain,
+    save,
+)
 
 # The line styles of one run's accuracies, and the markers for those with a single point.
 _STYLES = {"train": ":", "val": "-", "test": "--"}
@@ -103,8 +112,9 @@ def draw_curves(runs: Sequence[Curves], path: Path, *, log: bool = False) -> Non
     """
     has_accuracies = any(run.accuracies for run in runs)
     made, axes = figure(1, 2 if has_accuracies else 1, _SIZE if has_accuracies else (6, 4.2))
+    top = None if log else highest_of(map(_all_losses, runs))
     for i, run in enumerate(runs):
-        _losses(axes[0][0], run, COLORS[i % len(COLORS)])
+        _losses(axes[0][0], run, COLORS[i % len(COLORS)], top)
         if has_accuracies:
             _accuracies(axes[0][1], run, COLORS[i % len(COLORS)], several=len(runs) > 1)
     in_epochs = any(run.epochs for run in runs)
@@ -112,8 +122,7 @@ def draw_curves(runs: Sequence[Curves], path: Path, *, log: bool = False) -> Non
         ax.set_xlabel("epoch" if in_epochs else "step")
         ax.set_ylabel(what)
         ax.set_xlim(left=0)
-        if ax.get_legend_handles_labels()[1]:
-            ax.legend(fontsize=8, frameon=False)
+        add_legend(made, ax)
     if has_accuracies:
         low, high = axes[0][1].get_ylim()
         room = max(0.0, _LEAST_SPAN - (high - low)) / 2
@@ -121,18 +130,25 @@ def draw_curves(runs: Sequence[Curves], path: Path, *, log: bool = False) -> Non
     if log:
         axes[0][0].set_yscale("log")
     else:
-        axes[0][0].set_ylim(bottom=0)
+        axes[0][0].set_ylim(bottom=0, top=None if top is None else top * 1.05)
     save(made, path)
 
 
-def _losses(ax: Any, run: Curves, color: str) -> None:
+def _all_losses(run: Curves) -> list[float]:
+    return [loss for _, loss in (*run.steps, *run.epochs)]
+
+
+def _losses(ax: Any, run: Curves, color: str, top: float | None) -> None:
+    label = plain(run.name)
+    if is_beyond(top, _all_losses(run)):
+        label += LEAVES
     if run.steps:
         # If there are means of epochs, the steps are drawn in the background.
-        faint = {"alpha": 0.35, "linewidth": 1} if run.epochs else {"label": plain(run.name)}
+        faint = {"alpha": 0.35, "linewidth": 1} if run.epochs else {"label": label}
         ax.plot(*zip(*run.steps, strict=True), color=color, **faint)
     if run.epochs:
         mark = "o" if len(run.epochs) < 2 else ""
-        ax.plot(*zip(*run.epochs, strict=True), marker=mark, color=color, label=plain(run.name))
+        ax.plot(*zip(*run.epochs, strict=True), marker=mark, color=color, label=label)
     # One that is not finite is kept as the largest number, which would leave no room for others.
     held_out = [point for point in run.val_losses if point[1] < _BEYOND]
     if held_out:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import textwrap
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import median_low
 from typing import Any
 
 from netspec import codes
@@ -11,6 +14,14 @@ from netspec.diagnostics import NetspecError
 from netspec.runtime.weights.atomic_write import told_plainly
 from netspec.runtime.weights.output_file import write_output
 from netspec.text.printable import printable
+
+# With more entries, or broader ones, a legend stands beside the picture.
+_INSIDE, _INSIDE_WIDTH = 8, 40
+# A legend's letters and lines in inches, and the letters of its longest line.
+_LETTER, _LEADING, _LONGEST = 0.075, 0.16, 56
+# A line that goes so many times as high as the middle one leaves the picture.
+_BEYOND = 10
+LEAVES = " (leaves the picture)"
 
 FORMATS = (".png", ".svg", ".pdf")
 # Okabe and Ito's colors, which people with any color vision can tell apart; black is for text.
@@ -78,6 +89,48 @@ def figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any
     with matplotlib.rc_context(_STYLE):
         made = Figure(figsize=size, layout="constrained")
         return made, made.subplots(rows, columns, squeeze=False)
+
+
+def add_legend(made: Any, ax: Any) -> None:
+    """Add the legend of the lines in `ax`: in it, or beside it if there are many or with long names.
+
+    The figure grows by what a legend takes that stands beside.
+    """
+    handles, labels = ax.get_legend_handles_labels()
+    if not labels:
+        return
+    wrapped = ["\n".join(textwrap.wrap(label, _LONGEST)) for label in labels]
+    lines = [line for label in wrapped for line in label.split("\n")]
+    widest = max(map(len, lines))
+    if len(lines) <= _INSIDE and widest <= _INSIDE_WIDTH:
+        ax.legend(fontsize=8, frameon=False)
+        return
+    width, height = made.get_size_inches()
+    made.set_size_inches(width + _LETTER * widest + 0.6, max(height, _LEADING * len(lines) + 0.4))
+    ax.legend(
+        handles, wrapped, fontsize=8, frameon=False,
+        bbox_to_anchor=(1.02, 1.0), loc="upper left", borderaxespad=0.0,
+    )  # fmt: skip
+
+
+def highest_of(lines: Iterable[Sequence[float]]) -> float | None:
+    """Return where an axis should end so that one line that diverges does not flatten the others.
+
+    Args:
+        lines: the values of each line.
+
+    Returns:
+        The highest value of the lines that stay near the middle one, or None if all of them do.
+    """
+    highest = [max(values) for values in lines if values]
+    if not highest or (limit := _BEYOND * median_low(highest)) <= 0:
+        return None
+    return None if max(highest) <= limit else max(high for high in highest if high <= limit)
+
+
+def is_beyond(top: float | None, values: Sequence[float]) -> bool:
+    """Whether a line of these values leaves a picture that ends at `top`."""
+    return top is not None and max(values, default=top) > top
 
 
 def save(made: Any, path: Path) -> None:
