@@ -194,9 +194,11 @@ def shape_hints(
     while node is not None and len(node.inputs) == 1:
         for attribute, new in _candidates(wanted):
             fixed = _with_attribute(node, attribute, new)
-            # A pool of windows of 1 does nothing: nobody means it.
-            is_empty = attribute == "kernel" and new == 1 and "channels" not in node.op.attributes()
-            if fixed is None or is_empty or not _gives(fixed, assembly.shapes[node.inputs[0]], after, wanted):
+            if (
+                fixed is None
+                or _does_nothing(fixed)
+                or not _gives(fixed, assembly.shapes[node.inputs[0]], after, wanted)
+            ):
                 continue
             edits = fix_edits(
                 Fix(attribute, str(new), ""),
@@ -225,6 +227,11 @@ def _with_attribute(node: Node, attribute: str, value: int | str) -> Op | None:
         return changed
     except WrongValueError:
         return None
+
+
+def _does_nothing(op: Any) -> bool:
+    """Whether a layer is a pool of windows of 1, which nobody means."""
+    return "channels" not in op.attributes() and getattr(op, "kernel", None) == 1
 
 
 def _gives(op: Op, shape: Shape, after: Sequence[Node], wanted: Sequence[Dim | None]) -> bool:

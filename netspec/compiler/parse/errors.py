@@ -102,27 +102,13 @@ def _hints(
     text = source.text
     before = text[: span.start].rstrip(" \t")
     starts_value = token.type in ("NAME", "INT", "FLOAT", "STRING", "LSQB", "LPAR")
-    hint: Hint | None = None
-    if token == "=" and "COMPARE" in accepted and "LBRACE" in accepted:
+    hint = _colon_hint(source, token, accepted, before, starts_value=starts_value)
+    if hint is not None:
+        pass
+    elif token == "=" and "COMPARE" in accepted and "LBRACE" in accepted:
         hint = Hint("compare with `==`", (Edit(span, "=="),))
-    elif token == ":" and "EQUAL" in accepted and (typed := _TYPED.match(text, span.start)):
-        hint = Hint("arguments have no types", (Edit(Span(source, len(before), typed.end()), ""),))
-    elif token == ":" and "EQUAL" in accepted:
-        is_apart = text.startswith(" ", span.end)
-        hint = Hint("write `=` instead", (Edit(span, " =" if is_apart else " = "),))
     elif "COMMA" in accepted and starts_value and {"RPAR", "RSQB"} & accepted:
         hint = Hint("put a comma between them", tuple(_commas(source, len(before), span.start)))
-    elif token == "=" and (declared := _DECLARED.search(before[-_LONGEST_LABEL:])) is not None:
-        shown = "input image: [1, 28, 28]" if declared[1] == "input" else "output x -> ..."
-        hint = Hint(f"`{declared[1]}` is a word of the language: write `{shown}`")
-    elif accepted == {"COLON"} and token == "=":
-        before_it = Span(source, len(before), span.end)
-        hint = Hint("write `:` instead", (Edit(before_it, ":"),))
-    elif accepted == {"COLON"} and starts_value:
-        colon = ":" if text.startswith(" ", len(before)) else ": "
-        hint = Hint(
-            "put a colon between them", (Edit(Span(source, len(before), len(before)), colon),)
-        )
     elif "->" in map(literals.get, accepted) and _is_layer(token):
         arrow = Edit(Span(source, len(before), len(before)), " ->")
         hint = Hint("put an arrow between them", (arrow,))
@@ -135,6 +121,32 @@ def _hints(
     else:
         hint = expression_hint(source, token, accepted) or _keyword_hint(source, token)
     return () if hint is None else (hint,)
+
+
+def _colon_hint(
+    source: Source, token: Token, accepted: set[str], before: str, *, starts_value: bool
+) -> Hint | None:
+    """Return a hint about a colon in the place of `=`, `=` in that of a colon, or neither."""
+    text, span = source.text, token_span(source, token)
+    if token == ":" and "EQUAL" in accepted:
+        typed = _TYPED.match(text, span.start)
+        if typed is not None:
+            place = Span(source, len(before), typed.end())
+            return Hint("arguments have no types", (Edit(place, ""),))
+        is_apart = text.startswith(" ", span.end)
+        return Hint("write `=` instead", (Edit(span, " =" if is_apart else " = "),))
+    if token == "=" and (declared := _DECLARED.search(before[-_LONGEST_LABEL:])) is not None:
+        shown = "input image: [1, 28, 28]" if declared[1] == "input" else "output x -> ..."
+        return Hint(f"`{declared[1]}` is a word of the language: write `{shown}`")
+    if accepted != {"COLON"}:
+        return None
+    if token == "=":
+        return Hint("write `:` instead", (Edit(Span(source, len(before), span.end), ":"),))
+    if not starts_value:
+        return None
+    colon = ":" if text.startswith(" ", len(before)) else ": "
+    place = Span(source, len(before), len(before))
+    return Hint("put a colon between them", (Edit(place, colon),))
 
 
 def _is_layer(token: Token) -> bool:
