@@ -199,7 +199,8 @@ def test_a_legend_of_many_lines_stands_beside_the_picture(tmp_path, recwarn):
     draw_bands("val_loss", bands[:2], tmp_path / "two.png")
     assert not [w for w in recwarn if "layout" in str(w.message)]
     many, two = (
-        struct.unpack(">II", (tmp_path / name).read_bytes()[16:24]) for name in ("many.png", "two.png")
+        struct.unpack(">II", (tmp_path / name).read_bytes()[16:24])
+        for name in ("many.png", "two.png")
     )
     assert many[0] == two[0] > 6 * 150  # both have names that are broader than a picture
     assert many[1] > two[1] >= 4 * 150
