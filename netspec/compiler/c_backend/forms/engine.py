@@ -13,8 +13,10 @@ from netspec.compiler.c_backend.kernel_call import KernelCall, c_call
 from netspec.compiler.ir.plan import Buffer, KernelStep
 from netspec.records import record
 
-# The rows of x that a product over rows packs at a time.
-ROWS = 256
+# What a product over rows has at hand; see `library/engine/lanes.h`.
+GROUP, WIDE, ROWS, PIECE = 4, 16, 128, 256
+# The rows of x that the way back to a weight packs at a time.
+SEEN = 256
 # The numbers at most that the gradients of a picture times all taps are: those of a larger cache.
 GATHERED = 1 << 16
 # Parts of a sum over the batch, each of which is added up alone.
@@ -263,13 +265,27 @@ def _winograd_weight(call: KernelCall, picture: Picture) -> list[str]:
 
 
 def linear(call: KernelCall) -> list[str]:
-    """Tiles of up to eight rows by 16 outputs."""
+    """Tiles of up to six rows by 16 outputs."""
     outputs, inputs = call.shape(1)
     ends = _ends(call)
+    sizes: tuple[str | int, ...] = (call.rows(0, inputs), inputs, outputs, *ends.limits)
+    if call.values(1) is None and ends.skip == "0":
+        work = call.memory.work(_packed_columns(GROUP, outputs, inputs) + _rows_together(inputs))
+        return c_call("linear_rows_of_new", *map(call.pointer, range(4)), work, "WORK", *sizes)
     return c_call(
         "linear_rows", call.pointer(0), _packed(call, 1, 1), call.pointer(2), ends.skip,
-        call.pointer(3), call.rows(0, inputs), inputs, outputs, *ends.limits,
+        call.pointer(3), *sizes,
     )  # fmt: skip
+
+
+def _packed_columns(blocks: int, columns: int, terms: int) -> int:
+    """Return how many numbers are the columns that a product over rows packs at a time."""
+    return min(blocks * BLOCK, rounded(columns, BLOCK)) * min(PIECE, rounded(terms, BLOCK))
+
+
+def _rows_together(terms: int) -> int:
+    """Return how many numbers are the rows that it copies, if they have several pieces."""
+    return ROWS * PIECE if terms > PIECE else BLOCK
 
 
 def linear_backward_input(call: KernelCall) -> list[str]:
@@ -277,16 +293,18 @@ def linear_backward_input(call: KernelCall) -> list[str]:
     outputs, inputs = call.shape(1)
     return c_call(
         "linear_rows_backward_input", *map(call.pointer, range(3)),
-        call.memory.work(outputs * BLOCK), "WORK", call.rows(0, outputs), inputs, outputs,
+        call.memory.work(_packed_columns(WIDE, inputs, outputs) + _rows_together(outputs)), "WORK",
+        call.rows(0, outputs), inputs, outputs,
     )  # fmt: skip
 
 
 def linear_backward_weight(call: KernelCall) -> list[str]:
-    """Tiles of up to eight outputs by 16 inputs, over all rows."""
+    """Tiles of up to six outputs by 16 inputs, over all rows."""
     outputs, inputs = call.shape(2)
     return c_call(
         "linear_rows_backward_weight", *map(call.pointer, range(3)),
-        call.memory.work(ROWS * BLOCK), "WORK", call.rows(0, inputs), inputs, outputs, ROWS,
+        call.memory.work(min(WIDE * BLOCK, rounded(inputs, BLOCK)) * SEEN), "WORK",
+        call.rows(0, inputs), inputs, outputs, SEEN,
     )  # fmt: skip
 
 

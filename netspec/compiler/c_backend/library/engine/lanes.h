@@ -23,6 +23,20 @@ enum { LANES = VECTOR_BYTES / sizeof(real), BLOCK = 16 };
 #define AT(pointer) (*(Vector *)(pointer))
 #define READ(pointer) (*(const Vector *)(pointer))
 
+/* Begins to load what is read later. */
+#ifdef __GNUC__
+#define FETCH(pointer) __builtin_prefetch(pointer)
+#else
+#define FETCH(pointer) (void)0
+#endif
+
+/* What a product over rows has at hand: some blocks of columns, more of them where rows of a matrix are cut, and
+   so many terms of their sums, which leave one block in the smallest cache; and as many terms of some rows. */
+enum { GROUP = 4, WIDE = 16, ROWS = 128 };
+#ifndef PIECE
+#define PIECE 256
+#endif
+
 /* Threads share a loop of more products than these, or of more numbers; for less one of them is as fast. */
 #ifndef PRODUCTS
 #define PRODUCTS (1 << 17)

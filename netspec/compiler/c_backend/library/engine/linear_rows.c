@@ -50,106 +50,192 @@ static int even_rows(int left, int most)
     return (left - 1) / tiles + 1;
 }
 
-/* So many inputs at a time: their part of a block stays in the smallest cache for all rows. */
-#ifndef PIECE
-#define PIECE 512
-#endif
-
-/* Fully connected: y[r][o] = bias[o] + sum over i of x[r][i] * weight[o][i], with blocks of 16 outputs,
-   [block][input][output in the block]. Threads share the blocks; those that do not divide evenly among them
-   are cut by rows, so that no thread waits for another's whole block. `skip` and limits are those of
-   `conv_images`. */
-static void linear_rows(const real *x, const real *packed, const real *bias, const real *skip, real *y,
-                        int rows, int inputs, int outputs, int is_limited, real lowest, real highest)
+/* Some columns of a matrix of which a row has `columns`, in blocks [block of 16][row][column in the block] with
+   zeros behind the last one. */
+static void pack_columns(const real *x, real *packed, int rows, int columns, int high)
 {
-    const Limits limits = {lowest, highest};
-    const int blocks = (outputs + BLOCK - 1) / BLOCK, parts = (rows + 63) / 64;
-    const int rest = blocks % THREADS, cuts = parts * THREADS, whole = (blocks - rest) * parts;
-    /* Sums that are added to the very array that they are written to are made at once. */
-    const int piece = skip && skip == y ? inputs + 1 : PIECE;
-    if (rows == 1) {
-        linear_row(x, packed, bias, skip, y, inputs, outputs, is_limited ? &limits : 0);
-        return;
+    for (int r = 0; r < rows; r++, x += columns, packed += BLOCK) {
+        real *to = packed;
+        int o = 0;
+        for (; o + BLOCK <= high; o += BLOCK, to += rows * BLOCK)
+            for (int i = 0; i < BLOCK; i += LANES)
+                AT(to + i) = READ(x + o + i);
+        for (int i = 0; o < high && i < BLOCK; i++)
+            to[i] = o + i < high ? x[o + i] : 0;
     }
-    SHARE(item, whole + rest * cuts, 1, (double)rows * inputs * outputs > PRODUCTS) {
-        const int at = item < whole ? item : item - whole, many = item < whole ? parts : cuts;
-        const int o = ((item < whole ? 0 : blocks - rest) + at / many) * BLOCK;
-        const int each = (rows - 1) / many + 1, r0 = at % many * each;
-        const int r1 = r0 + each < rows ? r0 + each : rows;
-        const int high = outputs - o < BLOCK ? outputs - o : BLOCK, most = tile_rows(high);
-        int x_at[8], y_at[8];
-        for (int p = 0; p < most; p++) {
-            x_at[p] = p * inputs;
-            y_at[p] = p * outputs;
+}
+
+/* A block of the transpose of a matrix, of which a row has `apart` numbers. They are copied square by square, because rows that lie far apart may share few places of a cache. */
+static void pack_rows(const real *x, real *packed, int rows, int apart, int high)
+{
+    real square[BLOCK][BLOCK] = {{0}};
+    for (int r = 0; r < rows; r += BLOCK, x += BLOCK, packed += BLOCK * BLOCK) {
+        const int many = rows - r < BLOCK ? rows - r : BLOCK;
+        for (int o = 0; o < high; o++) {
+            if (many == BLOCK) {
+                for (int i = 0; i < BLOCK; i += LANES)
+                    AT(square[o] + i) = READ(x + o * apart + i);
+            } else {
+                for (int i = 0; i < many; i++)
+                    square[o][i] = x[o * apart + i];
+            }
         }
-        for (int i = 0; i == 0 || i < inputs; i += piece) {
-            const int last = inputs - i <= piece;
-            const Walk walk = {1, 0, 0, 1, 0, 0, last ? inputs - i : piece, 1, BLOCK};
-            const int start = i ? FROM_Y : bias ? FROM_BIAS : FROM_ZERO;
-            for (int r = r0, used; r < r1; r += used) {
-                used = even_rows(r1 - r, most);
-                tile_along(used, &walk, x + r * inputs + i, x_at,
-                           packed + o * inputs + i * BLOCK, bias ? bias + o : 0, start,
-                           y + r * outputs + o, skip && last ? skip + r * outputs + o : 0, y_at, high, 0,
-                           is_limited && last ? &limits : 0);
+        for (int i = 0; i < many; i++)
+            for (int o = 0; o < BLOCK; o++)
+                packed[i * BLOCK + o] = square[o][i];
+    }
+}
+
+/* A matrix of which columns are multiplied with rows: packed in blocks of 16 columns, or as it is, or as its
+   transpose is. */
+enum { IN_BLOCKS, AS_IT_IS, TRANSPOSED };
+
+/* Some numbers of each row, which lie `apart` from row to row, one row behind the other. */
+static void rows_together(const real *x, real *to, int rows, int columns, int apart)
+{
+    for (int r = 0; r < rows; r++, x += apart, to += columns) {
+        int i = 0;
+        for (; i + LANES <= columns; i += LANES)
+            AT(to + i) = READ(x + i);
+        for (; i < columns; i++)
+            to[i] = x[i];
+    }
+}
+
+/* y[r][o] = bias[o] + sum over i of x[r][i] * b[i][o], for some rows and the columns from `first` to before
+   `end`, piece by piece. In `work` are the columns, if they are not packed, and the rows, which lie far apart. */
+static INLINE void product_of_rows(const int kind, const real *x, const real *b, const real *bias,
+                                   const real *skip, real *y, real *work, int rows, int inputs, int outputs,
+                                   int first, int end, const Limits *limits)
+{
+    /* Sums that are added to the very array that they are written to are made at once. */
+    const int piece = skip && skip == y ? inputs + 1 : PIECE, copies = kind != IN_BLOCKS && inputs > piece && end - first > BLOCK;
+    for (int i = 0; i == 0 || i < inputs; i += piece) {
+        const int is_last = inputs - i <= piece, many = is_last ? inputs - i : piece;
+        const int start = i ? FROM_Y : bias ? FROM_BIAS : FROM_ZERO;
+        Walk walk = {1, 0, 0, 1, 0, 0, many, 1, BLOCK, 0, 0};
+        real *together = work + (end - first + BLOCK - 1) / BLOCK * BLOCK * many;
+        if (kind == AS_IT_IS)
+            pack_columns(b + i * outputs + first, work, many, outputs, end - first);
+        for (int o = first; kind == TRANSPOSED && o < end; o += BLOCK)
+            pack_rows(b + o * inputs + i, work + (o - first) * many, many, inputs,
+                      outputs - o < BLOCK ? outputs - o : BLOCK);
+        for (int r0 = 0; r0 < rows; r0 += ROWS) {
+            const int r1 = r0 + ROWS < rows ? r0 + ROWS : rows, x_row = copies ? many : inputs;
+            const real *from = copies ? together : x + r0 * inputs + i;
+            if (copies)
+                rows_together(x + r0 * inputs + i, together, r1 - r0, many, inputs);
+            for (int o = first; o < end; o += BLOCK) {
+                const int high = outputs - o < BLOCK ? outputs - o : BLOCK, most = tile_rows(high);
+                const real *block = kind == IN_BLOCKS ? b + o * inputs + i * BLOCK : work + (o - first) * many;
+                int x_at[8], y_at[8];
+                for (int p = 0; p < most; p++) {
+                    x_at[p] = p * x_row;
+                    y_at[p] = p * outputs;
+                }
+                if (kind == IN_BLOCKS)
+                    walk.ahead = o + BLOCK < end ? block + inputs * BLOCK
+                                 : is_last ? b + end * inputs : b + first * inputs + (i + piece) * BLOCK;
+                walk.ahead_step = BLOCK / ((r1 - r0 - 1) / most + 1) + 1;
+                for (int r = r0, used; r < r1; r += used, walk.ahead += walk.ahead_step * many) {
+                    used = even_rows(r1 - r, most);
+                    const real *at = from + (r - r0) * x_row, *added = bias ? bias + o : 0;
+                    const real *with = skip && is_last ? skip + r * outputs + o : 0;
+                    real *to = y + r * outputs + o;
+                    if (kind == IN_BLOCKS)
+                        tile_ahead(used, &walk, at, x_at, block, added, start, to, with, y_at, high, 0,
+                                   is_last ? limits : 0);
+                    else
+                        tile_along(used, &walk, at, x_at, block, added, start, to, with, y_at, high, 0,
+                                   is_last ? limits : 0);
+                }
             }
         }
     }
 }
 
-/* Sixteen columns of a matrix [rows][columns], with zeros behind the last one. */
-static void pack_columns(const real *x, real *packed, int rows, int columns, int high)
+/* In how many groups of `most` blocks at most threads share them, as many for each. */
+static int groups_of(int blocks, int most)
 {
-    for (int r = 0; r < rows; r++, x += columns, packed += BLOCK) {
-        if (high == BLOCK) {
-            for (int o = 0; o < BLOCK; o++)
-                packed[o] = x[o];
-        } else {
-            for (int o = 0; o < BLOCK; o++)
-                packed[o] = o < high ? x[o] : 0;
-        }
+    const int each = (blocks + THREADS - 1) / THREADS, few = each < 2 ? each : 2;
+    const int groups = THREADS * ((each + most - 1) / most > few ? (each + most - 1) / most : few);
+    return groups < blocks ? groups : blocks;
+}
+
+/* All rows and columns. Threads share groups of blocks; those blocks that do not divide evenly among them are
+   cut by rows, so that no thread waits for another's whole block. */
+static INLINE void shared_product(const int kind, const real *x, const real *b, const real *bias,
+                                  const real *skip, real *y, real *work, int each, int rows, int inputs,
+                                  int outputs, const Limits *limits)
+{
+    const int blocks = (outputs + BLOCK - 1) / BLOCK, cuts = THREADS, rest = blocks % cuts;
+    const int groups = groups_of(blocks - rest, kind == AS_IT_IS ? WIDE : GROUP);
+    SHARE(item, groups + rest * cuts, 1, (double)rows * inputs * outputs > PRODUCTS) {
+        const int at = item - groups, tall = (rows - 1) / cuts + 1, from = at < 0 ? 0 : at % cuts * tall;
+        const int first = at < 0 ? begin_of(item, groups, blocks - rest) : blocks - rest + at / cuts;
+        const int end = at < 0 ? begin_of(item + 1, groups, blocks - rest) : first + 1;
+        const int many = at < 0 || rows - from < tall ? rows - from : tall;
+        product_of_rows(kind, x + from * inputs, b, bias, skip ? skip + from * outputs : 0,
+                        y + from * outputs, work + THIS_THREAD * each, many, inputs, outputs,
+                        first * BLOCK, end * BLOCK < outputs ? end * BLOCK : outputs, limits);
     }
+}
+
+/* Fully connected: y[r][o] = bias[o] + sum over i of x[r][i] * weight[o][i], with blocks of 16 outputs,
+   [block][input][output in the block]. `skip` and limits are those of `conv_images`. */
+static void linear_rows(const real *x, const real *packed, const real *bias, const real *skip, real *y,
+                        int rows, int inputs, int outputs, int is_limited, real lowest, real highest)
+{
+    const Limits limits = {lowest, highest};
+    if (rows == 1)
+        linear_row(x, packed, bias, skip, y, inputs, outputs, is_limited ? &limits : 0);
+    else
+        shared_product(IN_BLOCKS, x, packed, bias, skip, y, 0, 0, rows, inputs, outputs,
+                       is_limited ? &limits : 0);
+}
+
+/* The same with weights that change: each thread packs those that it multiplies with, in its `each` numbers
+   of `work`. */
+static void linear_rows_of_new(const real *x, const real *weight, const real *bias, real *y,
+                               real *work, int each, int rows, int inputs, int outputs,
+                               int is_limited, real lowest, real highest)
+{
+    const Limits limits = {lowest, highest};
+    shared_product(TRANSPOSED, x, weight, bias, 0, y, work, each, rows, inputs, outputs,
+                   is_limited ? &limits : 0);
 }
 
 /* dx[r][i] = sum over o of dy[r][o] * weight[o][i]. Each thread has `each` numbers of `work`. */
 static void linear_rows_backward_input(const real *dy, const real *weight, real *dx, real *work, int each,
                                        int rows, int inputs, int outputs)
 {
-    const Walk walk = {1, 0, 0, 1, 0, 0, outputs, 1, BLOCK};
-    SHARE(i, inputs, BLOCK, (double)rows * inputs * outputs > PRODUCTS) {
-        const int high = inputs - i < BLOCK ? inputs - i : BLOCK, most = tile_rows(high);
-        real *block = work + THIS_THREAD * each;
-        int dy_at[8], dx_at[8];
-        pack_columns(weight + i, block, outputs, inputs, high);
-        for (int p = 0; p < most; p++) {
-            dy_at[p] = p * outputs;
-            dx_at[p] = p * inputs;
-        }
-        for (int r = 0, used; r < rows; r += used) {
-            used = even_rows(rows - r, most);
-            tile_along(used, &walk, dy + r * outputs, dy_at, block, 0,
-                       FROM_ZERO, dx + r * inputs + i, 0, dx_at, high, 0, 0);
-        }
-    }
+    shared_product(AS_IT_IS, dy, weight, 0, 0, dx, work, each, rows, outputs, inputs, 0);
 }
 
 /* dweight[o][i] = sum over the rows of dy[r][o] * x[r][i]; `part` rows of x at a time are packed. */
 static void linear_rows_backward_weight(const real *x, const real *dy, real *dweight, real *work, int each,
                                         int rows, int inputs, int outputs, int part)
 {
-    SHARE(i, inputs, BLOCK, (double)rows * inputs * outputs > PRODUCTS) {
-        const int high = inputs - i < BLOCK ? inputs - i : BLOCK, most = tile_rows(high);
-        real *block = work + THIS_THREAD * each;
+    const int blocks = (inputs + BLOCK - 1) / BLOCK, groups = groups_of(blocks, WIDE);
+    SHARE(group, groups, 1, (double)rows * inputs * outputs > PRODUCTS) {
+        const int first = begin_of(group, groups, blocks) * BLOCK;
+        const int behind = begin_of(group + 1, groups, blocks) * BLOCK;
+        const int end = behind < inputs ? behind : inputs;
+        real *panel = work + THIS_THREAD * each;
         int y_at[8];
-        for (int p = 0; p < most; p++)
+        for (int p = 0; p < 8; p++)
             y_at[p] = p * inputs;
         for (int r = 0; r < rows; r += part) {
             const int many = rows - r < part ? rows - r : part;
             const Walk walk = {1, 0, 0, 1, 0, 0, many, outputs, BLOCK};
-            pack_columns(x + r * inputs + i, block, many, inputs, high);
-            for (int o = 0; o < outputs; o += most)
-                tile_across(outputs - o < most ? outputs - o : most, &walk, dy + r * outputs + o, block,
-                            r ? FROM_Y : FROM_ZERO, dweight + o * inputs + i, y_at, high);
+            pack_columns(x + r * inputs + first, panel, many, inputs, end - first);
+            for (int o = 0, used; o < outputs; o += used) {
+                used = even_rows(outputs - o, tile_rows(BLOCK));
+                for (int i = first; i < end; i += BLOCK)
+                    tile_across(used, &walk, dy + r * outputs + o, panel + (i - first) * many,
+                                r ? FROM_Y : FROM_ZERO, dweight + o * inputs + i, y_at,
+                                inputs - i < BLOCK ? inputs - i : BLOCK);
+            }
         }
     }
 }

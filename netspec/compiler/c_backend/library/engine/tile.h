@@ -7,7 +7,8 @@
    with `high` columns o, at most `V` vectors. The place of p is a_at[p], or p itself where `a_at` is 0.
    The sums start as `bias` has them, or as y has them, or as 0. What `skip` has is added to them, whose
    places are those of y, and then they are kept within `limits`, if there are any. With `spill` numbers
-   behind the columns of all rows but the last are written over. */
+   behind the columns of all rows but the last are written over. One that looks `AHEAD` fetches what the next
+   tiles read. */
 #define EACH_ROW(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
 #define ZERO(p) \
     Vector s##p = {0}, t##p = {0}; \
@@ -59,12 +60,12 @@
                 put_lanes(t##p, to + LANES, high - LANES); \
         } \
     }
-static INLINE void tile(const int P, const int V, const int along, const Walk *walk,
+static INLINE void tile(const int P, const int V, const int way, const Walk *walk,
                         const real *a, const int *a_at, const real *b, const real *bias, int start,
                         real *y, const real *skip, const int *y_at, int high, int spill,
                         const Limits *limits)
 {
-    const int a_next = along ? 1 : walk->a_next, b_next = along ? BLOCK : walk->b_next;
+    const int a_next = way == ACROSS ? walk->a_next : 1, b_next = way == ACROSS ? walk->b_next : BLOCK;
     const int count = walk->count, whole = high >= V * LANES;
     EACH_ROW(ZERO)
     if (start == FROM_BIAS) {
@@ -81,6 +82,8 @@ static INLINE void tile(const int P, const int V, const int along, const Walk *w
             const real *with = b + k * walk->b_row + l * walk->b_column;
             EACH_ROW(PLACE)
             for (int i = 0; i < count; i++) {
+                if (way == AHEAD)
+                    FETCH(walk->ahead + i * walk->ahead_step);
                 const Vector b0 = READ(with + i * b_next);
                 const Vector b1 = V == 2 ? READ(with + i * b_next + LANES) : b0;
                 EACH_ROW(ADD)
@@ -98,10 +101,10 @@ static INLINE void tile(const int P, const int V, const int along, const Walk *w
 #define CASE(P) \
     case P: \
         if (P <= MOST_ROWS(V)) \
-            tile(P <= MOST_ROWS(V) ? P : 1, V, along, walk, a, a_at, b, bias, start, y, skip, y_at, \
+            tile(P <= MOST_ROWS(V) ? P : 1, V, way, walk, a, a_at, b, bias, start, y, skip, y_at, \
                  high, spill, limits); \
         break;
-static INLINE void tile_of(int rows, const int V, const int along, const Walk *walk,
+static INLINE void tile_of(int rows, const int V, const int way, const Walk *walk,
                            const real *a, const int *a_at, const real *b, const real *bias, int start,
                            real *y, const real *skip, const int *y_at, int high, int spill,
                            const Limits *limits)

@@ -7,11 +7,19 @@
 #endif
 typedef struct {
     int rows, a_row, b_row, columns, a_column, b_column, count, a_next, b_next;
+    /* What is read behind a walk of one row and column: each turn fetches so many numbers more. */
+    int ahead_step;
+    const real *ahead;
 } Walk;
+enum { ACROSS, ALONG, AHEAD };
 enum { FROM_ZERO, FROM_BIAS, FROM_Y };
 /* The rows of a tile at most, for so many vectors. */
 #define MOST_ROWS(V) ((V) == 2 ? 6 : 8)
 HIDDEN void wide_tile_along(int rows, const Walk *walk,
+                           const real *a, const int *a_at, const real *b, const real *bias, int start,
+                           real *y, const real *skip, const int *y_at, int high, int spill,
+                           const Limits *limits);
+HIDDEN void wide_tile_ahead(int rows, const Walk *walk,
                            const real *a, const int *a_at, const real *b, const real *bias, int start,
                            real *y, const real *skip, const int *y_at, int high, int spill,
                            const Limits *limits);
@@ -23,6 +31,10 @@ HIDDEN void wide_tile_beside(int rows, const Walk *walk,
                             real *y, const real *skip, const int *y_at, int high, int spill,
                             const Limits *limits);
 HIDDEN void narrow_tile_along(int rows, const Walk *walk,
+                           const real *a, const int *a_at, const real *b, const real *bias, int start,
+                           real *y, const real *skip, const int *y_at, int high, int spill,
+                           const Limits *limits);
+HIDDEN void narrow_tile_ahead(int rows, const Walk *walk,
                            const real *a, const int *a_at, const real *b, const real *bias, int start,
                            real *y, const real *skip, const int *y_at, int high, int spill,
                            const Limits *limits);

@@ -71,9 +71,9 @@ void winograd_products(const real *v, const real *u, real *m, int tiles, int cha
         for (int o = 0; o < BLOCK; o += V * LANES) {
             int t = 0;
             for (; t + MOST <= tiles; t += MOST)
-                tile(MOST, V, 1, &walk, v + t * v_row, v_at, u + o, 0, FROM_ZERO,
+                tile(MOST, V, ALONG, &walk, v + t * v_row, v_at, u + o, 0, FROM_ZERO,
                      m + t * BLOCK + o, 0, m_at, V * LANES, 0, 0);
-            tile_of(tiles - t, V, 1, &walk, v + t * v_row, v_at, u + o, 0, FROM_ZERO,
+            tile_of(tiles - t, V, ALONG, &walk, v + t * v_row, v_at, u + o, 0, FROM_ZERO,
                     m + t * BLOCK + o, 0, m_at, V * LANES, 0, 0);
         }
 }
