@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -77,8 +78,13 @@ def import_torch(
     _require_tensors(example)
     _require_single(module)
     calling = Calling.of(module, list(example))
-    example = dict(zip(_input_names(list(example)), example.values(), strict=True))
+    if program is None:
+        calling.require_taken(module, list(example))
+    inputs = _input_names(list(example), {*dict(module.named_children())})
+    renamed = [(old, new) for old, new in zip(example, inputs, strict=True) if old != new]
+    example = dict(zip(inputs, example.values(), strict=True))
     read, notes = _read(module, example, calling, name, program)
+    notes += [f"the model's input `{old}` is called `{new}` here" for old, new in renamed]
     unread = sorted(set(_state(module)) - read.read - set(read.tied))
     if unread:
         shown = ", ".join(unread[:5]) + (", ..." if len(unread) > 5 else "")
@@ -302,10 +308,13 @@ def _by_net(found: dict[str, torch.Tensor], net: CheckedText) -> dict[str, torch
     return found
 
 
-def _input_names(given: Sequence[str]) -> list[str]:
-    """Return names for the inputs: the given ones, where they are no words of the language."""
-    taken = set(given)
-    return [take_name("x", taken) if name in KEYWORDS else name for name in given]
+def _input_names(given: Sequence[str], labels: AbstractSet[str]) -> list[str]:
+    """Return names for the inputs: the given ones, where they are no words of the language and no
+    layer of the net has them as its label.
+    """
+    taken = {*given, *labels}
+    others = KEYWORDS | labels
+    return [take_name("x", taken) if name in others else name for name in given]
 
 
 def _is_trace(module: nn.Module) -> bool:

@@ -15,6 +15,7 @@ from netspec import NetspecError, cli
 from netspec.compiler.fmt.formatter import format_source
 from netspec.diagnostics import Source
 from netspec.imports.torch_import import import_torch
+from tests.conftest import Run
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -681,3 +682,58 @@ def test_weights_of_another_model_are_refused(tmp_path: Path, run: Any) -> None:
     assert not (tmp_path / "a.net").exists()
     missing = run(*command, "--weights", tmp_path / "none.pt")
     assert "weights/bad-file" in missing.err
+
+
+SIGNED = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, width: int, classes: int = 10):
+        super().__init__()
+        self.first, self.last = nn.Linear(8, width), nn.Linear(width, classes)
+
+    def forward(self, first, mask):
+        return self.last(self.first(first) * mask)
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "help"),
+    [
+        (("Net",), "'width'", "it takes width, classes = 10: give `--set width=...`"),
+        (
+            ("Net", "--set", "width=4", "--set", "depth=2"),
+            "'depth'",
+            "it takes width, classes = 10",
+        ),
+        (("Net(width=4, classes=3)",), "is a call", "Net --set width=4 --set classes=3`"),
+        (("Ned",), "there is no `Ned`", "did you mean `Net`?"),
+        (("Net", "--set", "width=4"), "cannot be called with nothing", "`--input first=3,224,224`"),
+        (
+            ("Net", "--set", "width=4", "--input", "first=8"),
+            "cannot be called with first",
+            "--input",
+        ),
+    ],
+)
+def test_how_a_model_is_made_and_called_is_said(
+    run: Run, tmp_path, monkeypatch, arguments, message, help
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.py").write_text(SIGNED)
+    failed = run("import", "torch", f"model.py:{arguments[0]}", *arguments[1:])
+    assert failed.code == 1
+    assert "import/module" in failed.err
+    assert message in failed.err
+    assert help in failed.err
+
+
+def test_an_input_that_is_called_like_a_layer_gets_another_name(run: Run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.py").write_text(SIGNED)
+    made = run("import", "torch", "model.py:Net", "--set", "width=4",
+               "--input", "first=8", "--input", "mask=4")  # fmt: skip
+    assert made.code == 0, made.err
+    assert "note: the model's input `first` is called `x` here" in made.err
+    assert "first: linear(4)" in made.out

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from torch import nn
 
+from netspec import codes
+from netspec.diagnostics import NetspecError
+
 T = TypeVar("T")
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
@@ -50,6 +53,30 @@ class Calling:
                 in_order.append(at)
         return cls(tuple(in_order), by_name)
 
+    def require_taken(self, module: nn.Module, names: Sequence[str]) -> None:
+        """Check that a module's `forward` can be called so.
+
+        Args:
+            module: the module.
+            names: of the inputs.
+
+        Raises:
+            NetspecError: `import/module` if it takes more inputs, or fewer.
+        """
+        signature = inspect.signature(module.forward)
+        in_order, by_name = self.arguments(names)
+        try:
+            signature.bind(*in_order, **by_name)
+        except TypeError as error:
+            given = ", ".join(names) or "nothing"
+            example = next(iter(signature.parameters), "image")
+            raise NetspecError.simple(
+                codes.IMPORT_MODULE,
+                f"`forward{_shown(signature)}` cannot be called with {given}: {error}",
+                "name each input in the order of `forward`, with its sizes for one image:"
+                f" `--input {example}=3,224,224`, or in Python `{{{example!r}: tensor}}`",
+            ) from None
+
     def order(self, given: Sequence[T]) -> list[T]:
         """Return what the inputs have in the order of `forward`'s parameters."""
         return [given[at] for at in (*self.in_order, *self.by_name.values())]
@@ -58,3 +85,9 @@ class Calling:
         """Return what `forward` is called with."""
         named = {name: given[at] for name, at in self.by_name.items()}
         return tuple(given[at] for at in self.in_order), named
+
+
+def _shown(signature: inspect.Signature) -> str:
+    """The parameters of a function, without their types."""
+    plain = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
+    return str(signature.replace(parameters=plain, return_annotation=signature.empty))

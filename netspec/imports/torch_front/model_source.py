@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netspec import codes
-from netspec.diagnostics import NetspecError
+from netspec.diagnostics import NetspecError, suggest
 from netspec.files.model_files import what_to_do
 from netspec.runtime.models.torch_build import require_torch
 
@@ -55,16 +57,85 @@ def make_module(source: str, arguments: Mapping[str, Any]) -> nn.Module:
     try:
         with _importable(Path(where).parent if where.endswith(".py") else Path()):
             found: Any = _run(Path(where)) if where.endswith(".py") else _imported(where)
-            for part in name.split("."):
-                found = getattr(found, part)
+            for part in _name_of(source, name).split("."):
+                found = _member(source, found, part)
             if not isinstance(found, torch.nn.Module):
+                _require_callable_with(source, found, arguments)
                 found = found(**arguments)
+    except NetspecError:
+        raise
     except (Exception, SystemExit) as error:
         raise _failed(f"{source} cannot be made", error) from None
     if not isinstance(found, torch.nn.Module):
         message = f"{source} gives a {type(found).__name__}, and no torch.nn.Module"
         raise NetspecError.simple(codes.IMPORT_MODULE, message)
     return found
+
+
+_CALL = re.compile(r"(?P<name>[\w.]+)\((?P<given>.*)\)", re.DOTALL)
+
+
+def _name_of(source: str, name: str) -> str:
+    """Return the name of a class or function.
+
+    Raises:
+        NetspecError: `import/module` if it is written as a call.
+    """
+    called = _CALL.fullmatch(name)
+    if called is None:
+        return name
+    given = [part.strip().replace(" ", "") for part in called["given"].split(",") if part.strip()]
+    options = "".join(f" --set {part if '=' in part else 'NAME=' + part}" for part in given)
+    command = f"{source.removesuffix(name)}{called['name']}{options}"
+    raise NetspecError.simple(
+        codes.IMPORT_MODULE, f"{source} is a call, and a name is expected", f"write `{command}`"
+    )
+
+
+def _member(source: str, holder: object, name: str) -> Any:
+    """Return what a module or a class calls so.
+
+    Raises:
+        NetspecError: `import/module` if there is nothing of that name.
+    """
+    try:
+        return getattr(holder, name)
+    except AttributeError:
+        meant = suggest(name, [each for each in dir(holder) if not each.startswith("_")])
+        raise NetspecError.simple(
+            codes.IMPORT_MODULE, f"{source}: there is no `{name}`",
+            f"did you mean `{meant}`?" if meant else None,
+        ) from None  # fmt: skip
+
+
+def _require_callable_with(source: str, found: object, arguments: Mapping[str, Any]) -> None:
+    """Check that a class or a function takes arguments.
+
+    Raises:
+        NetspecError: `import/module` if it needs others, or has none of a name.
+    """
+    if not callable(found):
+        return
+    try:
+        signature = inspect.signature(found)
+    except (ValueError, TypeError):  # of some functions in C nothing is known
+        return
+    try:
+        signature.bind(**arguments)
+    except TypeError as error:
+        named = [p for p in signature.parameters.values() if p.kind not in _MANY]
+        missing = [p.name for p in named if p.default is p.empty and p.name not in arguments]
+        takes = ", ".join(
+            p.name if p.default is p.empty else f"{p.name} = {p.default!r}" for p in named
+        )
+        options = " ".join(f"--set {name}=..." for name in missing)
+        raise NetspecError.simple(
+            codes.IMPORT_MODULE, f"{source} cannot be made: {error}",
+            f"it takes {takes[:300] or 'no arguments'}" + (f": give `{options}`" if missing else ""),
+        ) from None  # fmt: skip
+
+
+_MANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def _imported(name: str) -> Any:

@@ -115,7 +115,8 @@ def scores_output(graph: Graph) -> str:
         raise NetspecError.simple(
             codes.MODEL_OUTPUTS,
             f"{graph.name} has the outputs {', '.join(names)}; a loss needs one",
-            "write the output to be trained without a name",
+            "write the output to be trained without a name, as in `output x` in place of"
+            f" `output {names[0]} = x`; `--also {names[-1]}=0.3` trains another beside it",
         )
     return "output" if "output" in names else names[0]
 
