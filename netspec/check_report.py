@@ -62,8 +62,9 @@ def check(
     Args:
         path: the file, or the name of a net that comes with netspec.
         net: which net, if the file has several; by default all.
-        asserts: conditions that each net must meet, such as `"params <= 100_000"`.
-        forbid: layers that it may not have, such as `"batch_norm"`.
+        asserts: conditions that each net must meet, such as `"params <= 100_000"`, over the facts that
+            `check --assert` knows.
+        forbid: layers that it may not have, such as `"batch_norm"`, `"buffer"` or `"constant"`.
         inputs: the shapes that its inputs must have, such as `"1,8,8"`; a letter is any size.
         outputs: those of its outputs.
         arguments: values for the net's arguments, as for `netspec.load`.

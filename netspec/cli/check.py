@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
+    from netspec.compiler.analysis.cost_facts import COST_FACTS
+
     parser.add_argument(
         "files", metavar="FILE", nargs="+", type=net_name,
         help="a .net file, a folder of them, the name of a net that comes with netspec, or - for "
@@ -39,12 +41,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_net_options(parser)
     parser.add_argument(
         "--assert", dest="facts", metavar="CONDITION", action="append", default=[],
-        help="what each net must meet, such as 'params <= 100_000'; also macs and receptive_field; may "
-        "be repeated",
+        help="what each net must meet, such as 'numbers <= 100_000 and flops <= 5_000_000'; facts: "
+        f"{', '.join(COST_FACTS)}; may be repeated",
     )  # fmt: skip
     parser.add_argument(
         "--forbid", metavar="LAYERS", action="append", default=[],
-        help="layers that a net may not have, such as batch_norm,dropout",
+        help="layers that a net may not have, such as batch_norm,dropout; also parameter, buffer and "
+        "constant",
     )  # fmt: skip
     for end in ("input", "output"):
         parser.add_argument(

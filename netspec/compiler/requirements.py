@@ -11,14 +11,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from netspec import codes
+from netspec.compiler.analysis.cost_facts import COST_FACTS, cost_facts
 from netspec.compiler.driver import Compilation
 from netspec.compiler.elaborate.body import Body
 from netspec.compiler.elaborate.net_builder import Assembly
 from netspec.compiler.ir.attributes import show
 from netspec.compiler.ir.constants import Constant
 from netspec.compiler.ir.graph import Graph, Node, Shape, show_shape
-from netspec.compiler.ir.net_facts import facts_of
 from netspec.compiler.ops import registry
+from netspec.compiler.ops.families.declared import DECLARED
 from netspec.compiler.overrides import parse_expression, sound
 from netspec.compiler.parse.loader import Module
 from netspec.compiler.syntax import tree as syntax
@@ -65,12 +66,12 @@ class Requirements:
 
 
 def forbidden_ops(lists: Iterable[str]) -> frozenset[str]:
-    """Return the ops that lists with commas name.
+    """Return the ops that lists with commas name, `parameter`, `buffer` and `constant` among them.
 
     Raises:
         NetspecError: `require/op`, with the names that are no op, `MOST_WRONG_NAMES` of a list at most.
     """
-    known, found, wrong = registry(), set(), []
+    known, found, wrong = {**registry(), **DECLARED}, set(), []
     for text in lists:
         for name, span in located_names(text, FORBID_NAME):
             if name in known:
@@ -128,14 +129,20 @@ def with_unmet(
     Raises:
         NetspecError: for a condition that is none.
     """
-    found = [each for graph in result.graphs.values() for each in unmet(graph, module, required)]
+    found = []
+    for name, graph in result.graphs.items():
+        here = unmet(graph, module, required)
+        if len(result.graphs) > 1:
+            note = f"this is about {name}, one of {plural(len(result.graphs), 'net')}; --net chooses one"
+            here = [replace(each, notes=(*each.notes, note)) for each in here]
+        found += here
     if not module.nets and is_named and not result.errors:
         found.append(Diagnostic(codes.FILE_NO_NET, f"{module.source.name} has no net"))
     return replace(result, diagnostics=in_order((*result.diagnostics, *found)))
 
 
 def _facts(graph: Graph, net: syntax.Net, texts: Iterable[str]) -> Iterator[Diagnostic]:
-    known = facts_of(graph) if texts else {}
+    known = cost_facts(graph) if texts else {}
     for text in texts:
         value, used = _evaluated(text, known)
         if value is not True:
@@ -164,7 +171,18 @@ def _evaluated(text: str, known: Mapping[str, Constant]) -> tuple[object, set[st
         used = syntax.parts(expression, syntax.NAMING)
         return answer, {part.id for part in used if isinstance(part, syntax.Name)}
 
-    return parse_expression(text, ASSERT_NAME, value)
+    try:
+        return parse_expression(text, ASSERT_NAME, value)
+    except NetspecError as error:
+        raise NetspecError([_with_known(each) for each in error.diagnostics]) from None
+
+
+def _with_known(diagnostic: Diagnostic) -> Diagnostic:
+    """Add to the error of an unknown name which facts there are."""
+    if diagnostic.code != codes.NAME_UNDEFINED:
+        return diagnostic
+    known = Hint(f"the facts of a net are {', '.join(COST_FACTS)}")
+    return replace(diagnostic, hints=(*diagnostic.hints, known))
 
 
 def _layers(graph: Graph, forbidden: frozenset[str]) -> Iterator[Diagnostic]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -12,7 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import netspec
 from netspec.cli import net_files
+from netspec.compiler.analysis.cost_facts import COST_FACTS
 from netspec.compiler.driver import Request, compile_request, is_better
 from netspec.compiler.fixes import fixed
 from netspec.diagnostics import Source
@@ -96,6 +99,7 @@ REQUIRED: dict[str, tuple[list[str], list[tuple[str, int | None]]]] = {
     "one input more": (["--input", "3,8,8", "--input", "5"], [("require/input", 1)]),
     "another output": (["--output", "10"], [("require/output", 4)]),
     "a layer": (["--forbid", "relu"], [("require/layer", 4)]),
+    "numbers of all kinds": (["--assert", "numbers <= 112 and constants == 0 and buffers == 0"], []),
 }  # fmt: skip
 WRONG: dict[str, tuple[list[str], str]] = {
     "a name": (["--assert", "parms < 5"], "name/undefined"),
@@ -137,6 +141,73 @@ def test_a_file_cannot_change_what_is_required_of_it(run: Run, write: Write) -> 
     library = write("block B x {\n return x\n}\n", "lib/b.net")
     assert "file/no-net" in run("check", library, "--assert", "params < 5").err
     assert run("check", library.parent, "--assert", "params < 5").code == 0
+
+
+# What walks around a bound on `params` or `macs`: numbers in buffers and constants, costs without MACs.
+STORED = """
+net Stored {
+    input x: [1, 2, 3]
+    constant w: [4, 6] = [[1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6], [0, 0, 0, 0, 0, 1]]
+    buffer b: [4] = constant(0)
+    y = matmul(w, x -> reshape([6, 1])) -> reshape([4])
+    output (x -> flatten -> linear(4)) + y + b
+}
+"""
+DEAR = """
+scan block Step x {
+    state h: [6] = zeros
+    h = gelu(gelu(x + h))
+    return h
+}
+net Dear {
+    input x: [5, 6]
+    output x -> Step
+}
+"""
+FACTS = {
+    STORED: {"params": 28, "constants": 24, "buffers": 4, "numbers": 56, "macs": 48, "layers": 7,
+             "flops": 24 + 4 + 6 + 6 + 2 * 48 + 4 + 4 + 4, "receptive_field": "[2, 3]"},
+    DEAR: {"params": 0, "numbers": 0, "macs": 0, "layers": 4, "flops": 5 * 18,
+           "inference_bytes": 4 * 60, "training_bytes": 4 * 60},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", FACTS, ids=["stored", "dear"])
+def test_the_facts_are_those_of_the_summary(run: Run, write: Write, text: str) -> None:
+    path = write(text)
+    for fact, value in FACTS[text].items():
+        assert run("check", path, "--assert", f"{fact} == {value}").err == ""
+        assert not netspec.check(path, asserts=[f"{fact} != {value}"])
+    summary = netspec.load(path).summary()
+    same = {"params": "parameters", "numbers": "numbers", "macs": "macs", "flops": "flops"}
+    for fact, name in same.items():
+        assert getattr(summary, name) == FACTS[text][fact]
+
+
+def test_the_page_and_the_help_have_every_fact(run: Run) -> None:
+    page = (ROOT / "docs/check.md").read_text("utf-8")
+    told = re.findall(r"^\| `(\w+)` \| (.*) \|$", page.partition("| fact |")[2], re.MULTILINE)
+    assert dict(told[: len(COST_FACTS)]) == COST_FACTS
+    known = run("check", "lenet", "--assert", "parms < 5")
+    assert known.code == 2
+    assert all(fact in known.err for fact in COST_FACTS)
+
+
+def test_stored_numbers_can_be_forbidden(run: Run, write: Write) -> None:
+    finished = run("check", write(STORED), "--forbid", "parameter,buffer,constant")
+    told = re.findall(r"\[require/layer\]: `(\w+)` is not allowed here", finished.err)
+    assert (told, finished.code) == (["constant", "buffer"], 1)
+
+
+def test_of_several_nets_the_one_that_fails_is_named(run: Run, write: Write) -> None:
+    other = GOOD.replace("net A", "net B").replace("conv(4, 3)", "conv(5, 3)")
+    path = write(GOOD + other)
+    for rule in (("--assert", "params < 130"), ("--output", "4,_,_"), ("--assert", "layers < 0")):
+        finished = run("check", path, *rule)
+        assert finished.code == 1
+        assert "= note: this is about B, one of 2 nets; --net chooses one" in finished.err
+        assert ("this is about A" in finished.err) == (rule[1] == "layers < 0")
+    assert run("check", path, "--net", "A", "--output", "4,_,_").code == 0
 
 
 def test_forbidden_layers_are_found_in_blocks_imports_and_steps(run: Run, write: Write) -> None:

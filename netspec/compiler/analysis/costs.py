@@ -1,7 +1,8 @@
-"""What a net costs: parameters, multiply-adds and the memory of its values, layer by layer.
+"""What a net costs: numbers that it stores, multiply-adds and the memory of its values, layer by layer.
 
 MACs are the multiply-adds of convolutions, linear layers and matrix products. FLOPs are two for
-each MAC, and one for each number that a layer without MACs computes.
+each MAC, and one for each number that a layer without MACs computes; those of a scan block are its
+steps'.
 
 Memory counts float32 values, each value in an array of its own, as in the graph. In training all of
 them are kept, including the net's inputs, because backward reads them. In inference a value is
@@ -39,7 +40,7 @@ class LayerSummary:
     numbers, or None where the value is not an image. `calls` are the calls of blocks that it is part
     of, and `written` is its text in the file, or the beginning of a long one. `shares` is the layer
     whose parameters it has, where another one has them first, and `body` is what it does in each step,
-    where a file says that: the costs of one step.
+    where a file says that: the costs of one step. `constants` are the numbers of its `constant`s.
     """
 
     name: str
@@ -59,6 +60,7 @@ class LayerSummary:
     written: str = ""
     shares: str | None = None
     body: Summary | None = None
+    constants: int = 0
 
 
 @record(slots=True, repr=False)
@@ -82,6 +84,12 @@ class Summary:
     doc: str = ""
     input_types: Mapping[str, NumberType] = field(default_factory=dict)
     columns: tuple[str, ...] | None = None
+    constants: int = 0
+
+    @property
+    def numbers(self) -> int:
+        """All numbers that the net stores, trained or not: in weights files and in its text."""
+        return self.parameters + self.buffers + self.constants
 
     def show_input(self, name: str) -> str | None:
         """Return what an input holds and its shape, as `int[N, T]`; None if there is none."""
@@ -152,6 +160,7 @@ def summarize(graph: Graph, batch: int = 1) -> Summary:
         owner = {owners.setdefault(full, node.name) for full in node.parameters.values()}
         body = node.op.steps()
         macs = node.op.macs(*graph.shapes_into(node))
+        step = None if body is None else summarize(body.graph)
         layers.append(
             LayerSummary(
                 node.name,
@@ -163,12 +172,13 @@ def summarize(graph: Graph, batch: int = 1) -> Summary:
                 sum(p.size for p in own if p.trainable),
                 sum(p.size for p in own if p.is_saved and not p.trainable),
                 macs,
-                2 * macs if macs != 0 else math.prod(node.shape),
+                _flops(node, macs, step),
                 *_looks_at(node, fields[node.name], signals=signals),
                 calls=calls_of(node),
                 written=node.origin.call.span.words,
                 shares=next(iter(sorted(owner - {node.name})), None),
-                body=None if body is None else summarize(body.graph),
+                body=step,
+                constants=sum(p.size for p in own if not p.is_saved),
             )
         )
     everything = [*graph.inputs.values(), *(node.shape for node in graph.nodes)]
@@ -186,7 +196,15 @@ def summarize(graph: Graph, batch: int = 1) -> Summary:
         batch * _peak_bytes(graph),
         graph.doc,
         graph.input_types,
+        constants=sum(layer.constants for layer in layers),
     )
+
+
+def _flops(node: Node, macs: int, step: Summary | None) -> int:
+    """Return the FLOPs of a layer, `step` being what it does for each item of a sequence."""
+    if step is not None:
+        return node.shape[0] * step.flops
+    return 2 * macs if macs != 0 else math.prod(node.shape)
 
 
 def _looks_at(
@@ -228,6 +246,7 @@ def _folded(
         inputs=tuple(value for value in dict.fromkeys(inputs) if value != name),
         parameters=sum(layer.parameters for layer in group),
         buffers=sum(layer.buffers for layer in group),
+        constants=sum(layer.constants for layer in group),
         macs=sum(layer.macs for layer in group),
         flops=sum(layer.flops for layer in group),
         layers=len(group),

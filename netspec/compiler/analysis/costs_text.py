@@ -83,6 +83,7 @@ COLUMNS: Mapping[str, SummaryColumn] = {
     ),
     "params": _summed("parameters", "parameters"),
     "buffers": _summed("not trained", "buffers"),
+    "constants": _summed("constants", "constants"),
     "macs": _summed("MACs", "macs"),
     "flops": _summed("FLOPs", "flops"),
     "field": _pair("field", "field"),
@@ -217,6 +218,7 @@ def _plain(layer: LayerSummary) -> dict[str, Any]:
         "output": "x".join(map(str, layer.shape)),
         "params": layer.parameters,
         "buffers": layer.buffers,
+        "constants": layer.constants,
         "macs": layer.macs,
         "flops": layer.flops,
         **pairs,
@@ -243,6 +245,7 @@ def to_jsonable(summary: Summary) -> dict[str, Any]:
         "outputs": [{"name": n, "layer": value} for n, value in summary.outputs.items()],
         "parameters": summary.parameters,
         "buffers": summary.buffers,
+        "constants": summary.constants,
         "macs": summary.macs,
         "flops": summary.flops,
         "memory": {
@@ -271,6 +274,7 @@ def _layer_json(layer: LayerSummary) -> dict[str, Any]:
         "shape": list(layer.shape),
         "parameters": layer.parameters,
         "buffers": layer.buffers,
+        "constants": layer.constants,
         "macs": layer.macs,
         "flops": layer.flops,
         "receptive_field": layer.field,
@@ -298,9 +302,10 @@ def _inputs(summary: Summary) -> str:
 
 def _notes(summary: Summary) -> list[tuple[str, str]]:
     images = f"{summary.batch:,} image{'s' * (summary.batch != 1)}"
-    buffers = f", and {summary.buffers:,} in buffers, not trained" if summary.buffers else ""
+    others = ((summary.buffers, "in buffers, not trained"), (summary.constants, "in constants"))
+    stored = [f"{count:,} {where}" for count, where in others if count != 0]
     return [
-        ("parameters", f"{summary.parameters:,} trained{buffers}"),
+        ("parameters", ", and ".join([f"{summary.parameters:,} trained", *stored])),
         ("MACs", f"{summary.macs:,} multiply-adds for one image: convolutions, linear layers,"
                  " matrix products"),
         ("FLOPs", f"{summary.flops:,}: two for each MAC, and one for each number that a layer"
