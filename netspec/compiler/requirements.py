@@ -18,8 +18,7 @@ from netspec.compiler.elaborate.net_builder import Assembly
 from netspec.compiler.ir.attributes import show
 from netspec.compiler.ir.constants import Constant
 from netspec.compiler.ir.graph import Graph, Node, Shape, show_shape
-from netspec.compiler.ops import registry
-from netspec.compiler.ops.families.declared import DECLARED
+from netspec.compiler.ops import DECLARED, registry
 from netspec.compiler.overrides import parse_expression, sound
 from netspec.compiler.parse.loader import Module
 from netspec.compiler.syntax import tree as syntax
@@ -71,7 +70,7 @@ def forbidden_ops(lists: Iterable[str]) -> frozenset[str]:
     Raises:
         NetspecError: `require/op`, with the names that are no op, `MOST_WRONG_NAMES` of a list at most.
     """
-    known, found, wrong = {**registry(), **DECLARED}, set(), []
+    known, found, wrong = {*registry(), *DECLARED}, set(), []
     for text in lists:
         for name, span in located_names(text, FORBID_NAME):
             if name in known:

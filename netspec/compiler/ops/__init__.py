@@ -48,11 +48,15 @@ def registry() -> Mapping[str, type[Op]]:
     return _Registry()
 
 
-def declared_op(kind: str) -> type[Op]:
-    """Return the op of what is declared with a word, such as `parameter`, and never called."""
-    from netspec.compiler.ops.families.declared import DECLARED
+DECLARED = ("parameter", "buffer", "constant")
+"""The words that declare a net's own numbers, each of which is a layer of the graph."""
 
-    return DECLARED[kind]
+
+def declared_op(kind: str) -> type[Op]:
+    """Return the op of what is declared with a word of `DECLARED`, and never called."""
+    from netspec.compiler.ops.families import declared
+
+    return declared.DECLARED[kind]
 
 
 def scan_op() -> type[Op]:

@@ -21,7 +21,7 @@ from netspec.compiler.ir.onnx_read import (
 )
 from netspec.compiler.ir.op import Op, ShapeError
 from netspec.compiler.ir.sizes import Dim, are_short
-from netspec.compiler.ops import declared_op, registry
+from netspec.compiler.ops import DECLARED, declared_op, registry
 from netspec.imports.onnx.apart import apart, with_keys_apart
 from netspec.imports.onnx.batch_first import BatchFirst
 from netspec.imports.onnx.constants import Constants, is_sound
@@ -477,9 +477,6 @@ def _is_stored(value: FileValue) -> bool:
     return value.maker is None
 
 
-_DECLARED = ("parameter", "buffer", "constant")
-
-
 def _declared_sizes(array: Array, rank: int) -> Shape | None:
     """Return the shape for one image of stored numbers among values with so many axes."""
     shape = array.shape
@@ -498,7 +495,7 @@ class _Form:
 def _ends() -> Mapping[str, Sequence[type[Op]]]:
     """Return the ops whose layers may end at each operator."""
     found: dict[str, list[type[Op]]] = {}
-    for cls in (*registry().values(), *map(declared_op, _DECLARED)):
+    for cls in (*registry().values(), *map(declared_op, DECLARED)):
         for operator in cls.onnx_ends:
             found.setdefault(operator, []).append(cls)
     return found
