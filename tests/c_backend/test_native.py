@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import netspec
-from netspec.compiler.c_backend import program_file
+from netspec.compiler.c_backend import first_layers, program_file
 from netspec.kernels import parallel
 from netspec.runtime.engine.native import c_compiler, code, library_cache, prepared
 from netspec.runtime.engine.native.require import require_c
@@ -317,6 +317,35 @@ def test_images_are_computed_in_parts_from_input_to_output(monkeypatch, threads)
             for found in (native.forward(given), native.predictor()(given)):
                 assert found.keys() == expected.keys()
                 assert_close(found, expected)
+    finally:
+        parallel.set_threads(before)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_first_layers_take_a_few_images_at_a_time_before_large_weights(
+    monkeypatch, threads
+) -> None:
+    """What a layer behind them or the caller reads is kept of all images, what is between of none."""
+    text = f"{EDGES.strip()[:-1]}\n output other = y -> relu\n}}"
+    numpy, plain = both(text)
+    x = batch(numpy, 7)[0]
+    expected, seen = plain.predictor()(x), []
+    find = program_file.first_layers
+    monkeypatch.setattr(
+        program_file, "first_layers", lambda *given: seen.append(find(*given)) or seen[-1]
+    )
+    monkeypatch.setattr(program_file, "_images_of_part", lambda *_: 100)
+    monkeypatch.setattr(first_layers, "OF_WEIGHTS", 8 * 4000)
+    before = parallel.threads()
+    try:
+        parallel.set_threads(threads)
+        for cache, images in ((1, 1), (8 * 6000, 3)):
+            monkeypatch.setattr(first_layers, "CACHE", cache)
+            predictor = netspec.loads(text).compile("c", dtype="float64", seed=1).predictor()
+            for given in (x, x[:1]):
+                for name, array in predictor(given).items():
+                    assert np.array_equal(array, expected[name][: len(given)])
+            assert seen[-1].images == images
     finally:
         parallel.set_threads(before)
 

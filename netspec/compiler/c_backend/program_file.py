@@ -17,6 +17,7 @@ from netspec.compiler.c_backend.calls import Calls
 from netspec.compiler.c_backend.definitions import array_texts, wrapped
 from netspec.compiler.c_backend.elementwise import ElementwiseFunctions
 from netspec.compiler.c_backend.emit import Array
+from netspec.compiler.c_backend.first_layers import CACHE, FirstLayers, first_layers
 from netspec.compiler.c_backend.folding import Constants
 from netspec.compiler.c_backend.forms.engine import ENGINE_FORMS
 from netspec.compiler.c_backend.library import apart, called, engine_header, used_units
@@ -31,15 +32,12 @@ from netspec.records import record
 
 REAL = "typedef REAL real;"
 
-# The bytes of values in between that a part of a batch has at most: those of a processor's larger cache.
-CACHE = 1 << 18
-
 # Places of arrays are multiples of so many numbers: of what a vector has at most.
 ALIGNMENT = 16
 
 # What the functions of a file are called, by the plan's part.
 FUNCTIONS = {"forward": "netspec_forward", "backward": "netspec_backward"}
-PART = "netspec_part"
+PART, FIRST = "netspec_part", "netspec_first_layers"
 
 # A forward pass of which each member computes parts of the batch, from the inputs to the outputs. A batch
 # that is one part is shared by all, layer by layer.
@@ -107,24 +105,31 @@ def program_source(
     memory = FileMemory(plan, constants, names, {}, in_blob=True, parameters=shapes, table=used)
     functions = ElementwiseFunctions(names, double, threads="turns", nested=True)
     calls = Calls(graph, plan.nodes, memory, functions, double, "count", first_forms=ENGINE_FORMS)
-    # Both at once, so that the error names the layers of both.
+    # All at once, so that the error names every layer.
     calls.lines((*plan.forward, *plan.backward))
-    bodies = {"forward": calls.lines(plan.forward)}
-    if plan.backward:
-        bodies["backward"] = calls.lines(plan.backward)
-    places = plan_memory(plan)
-    in_parts = not (plan.training or plan.backward)
-    if in_parts:
-        passes = [_part(bodies["forward"], used, names, places), _PARTS]
+    weights = _together([array.values for array in memory.arrays]).astype(dtype)
+    scratch, work = _rounded(memory.scratch_size), _rounded(memory.work_size)
+    part, first, places = 0, None, plan_memory(plan)
+    if plan.training or plan.backward:
+        passes = [
+            _pass(FUNCTIONS[name], calls.lines(steps), used, names)
+            for name, steps in (("forward", plan.forward), ("backward", plan.backward))
+            if steps or name == "forward"
+        ]
     else:
-        passes = [_pass(FUNCTIONS[part], body, used, names) for part, body in bodies.items()]
+        part = _images_of_part(graph, places, weights)
+        first = first_layers(plan, constants, dtype.itemsize, part, ALIGNMENT)
+        begin = first.steps if first else 0
+        before, behind = (
+            calls.lines(each) for each in (plan.forward[:begin], plan.forward[begin:])
+        )
+        passes = _passes_in_parts(before, behind, first, used, names, places)
     own = functions.texts()
     units = used_units(called("\n".join([*own, *passes])), fast=True, threads="turns")
     needed = frozenset().union(*(unit.needs for unit in units))
-    weights = _together([array.values for array in memory.arrays]).astype(dtype)
-    scratch, work = _rounded(memory.scratch_size), _rounded(memory.work_size)
-    if in_parts:  # those of each member, one behind the other
-        work += scratch
+    between = work  # what is between the first layers comes behind what kernels work with
+    if part:  # all memory of a member is together
+        work += scratch + (first.size if first else 0)
     return ProgramSource(
         "\n\n".join(
             [
@@ -134,7 +139,7 @@ def program_source(
                 engine_header("team"),
                 engine_header("turns"),
                 engine_header("tiles"),
-                _offsets(memory, scratch, work),
+                _offsets(memory, SCRATCH=scratch, WORK=work, BETWEEN=scratch + between),
                 *array_texts([], memory.tables, double=double),
                 *(unit.text for unit in units),
                 *own,
@@ -144,9 +149,9 @@ def program_source(
         + "\n",
         tuple(_compiled_apart(unit.text) for unit in apart() if needed & unit.functions.keys()),
         tuple(used),
-        0 if in_parts else scratch,
+        0 if part else scratch,
         work,
-        _images_of_part(graph, places, weights) if in_parts else 0,
+        part,
         _cost(graph),
         weights,
     )
@@ -178,9 +183,9 @@ def _compiled_apart(text: str) -> str:
     return "\n\n".join([REAL, *headers, text]) + "\n"
 
 
-def _offsets(memory: FileMemory, scratch: int, work: int) -> str:
+def _offsets(memory: FileMemory, **places: int) -> str:
     """Return where each array begins in the weights, and where threads have their memory."""
-    lines, at = [f"    SCRATCH = {scratch}", f"    WORK = {work}"], 0
+    lines, at = [f"    {name} = {place}" for name, place in places.items()], 0
     for array in memory.arrays:
         lines.append(f"    {array.name} = {at}")
         at += _rounded(array.values.size)
@@ -217,19 +222,62 @@ def _pass(function: str, body: Sequence[str], used: Mapping[Operand, str], names
     )
 
 
-def _part(
-    body: Sequence[str], used: Mapping[Operand, str], names: Names, places: MemoryPlan
-) -> str:
-    """Return the function that computes a part of a batch, in the memory of one member; see `_PARTS`."""
-    at, first, apart, who = (names.free(name) for name in ("at", "first", "apart", "who"))
-    behind = {"AT_SCRATCH": f" + {who} * WORK"}
-    for operand, name in used.items():
-        if operand in places.home:
-            behind[name] = f" + {apart}"
-        elif isinstance(operand, Buffer) and operand.batched and operand in places.external:
-            behind[name] = f" + {first} * {operand.elements(1)}"
-    head = f"static void {PART}(real *const *{at}, int {first}, int count, long long {apart}, int {who})"
-    return _defined(head, [*_pointers(body, used, at, behind), *body])
+def _passes_in_parts(
+    before: Sequence[str],
+    behind: Sequence[str],
+    first: FirstLayers | None,
+    used: Mapping[Operand, str],
+    names: Names,
+    places: MemoryPlan,
+) -> list[str]:
+    """Return the functions that compute a batch part by part; see `_PARTS`.
+
+    Args:
+        before: the calls of the kernels of the first layers, if there are any.
+        behind: those of the others.
+        first: how many images these compute at a time.
+        used: what the pointer to each operand is called, in the order of the table.
+        names: the names of the file.
+        places: which values are in the memory of a part.
+    """
+    at, begin, apart, who, within = (
+        names.free(name) for name in ("at", "first", "apart", "who", "within")
+    )
+    given = f"real *const *{at}, int {begin}, int count, long long {apart}, int {who}"
+    scratch = {"AT_SCRATCH": f" + {who} * WORK"}
+
+    def pointers(body: Sequence[str], image: str) -> list[str]:
+        added = dict(scratch)
+        for operand, name in used.items():
+            if operand in places.home:
+                assert isinstance(operand, Buffer)
+                skip = f" + {image} * {operand.elements(1)}" if image and operand.batched else ""
+                added[name] = f" + {apart}{skip}"
+            elif isinstance(operand, Buffer) and operand.batched and operand in places.external:
+                added[name] = f" + {begin} * {operand.elements(1)}"
+        return _pointers(body, used, at, added)
+
+    passes = []
+    body = [*pointers(behind, ""), *behind]
+    if first:
+        own = {used[each]: place for each, place in first.between.items() if each in used}
+        table = f"{at}[{len(used)}] + {who} * WORK + BETWEEN"
+        read = set(re.findall(r"\w+", "\n".join(before)))
+        shared = [line for line in pointers(before, within) if line.split()[2] not in own]
+        private = [f"real *const {n} = {table} + {i};" for n, i in own.items() if n in read]
+        passes.append(
+            _defined(f"static void {FIRST}({given}, int {within})", [*shared, *private, *before])
+        )
+        some, many = (names.free(name) for name in ("some", "many"))
+        body = [
+            f"for (int {some} = 0; {some} < count; {some} += {first.images}) {{",
+            f"    const int {many} = count - {some} < {first.images} ? count - {some} : {first.images};",
+            f"    {FIRST}({at}, {begin} + {some}, {many}, {apart}, {who}, {some});",
+            "}",
+            *body,
+        ]
+    passes.append(_defined(f"static void {PART}({given})", body))
+    return [*passes, _PARTS]
 
 
 def _pointers(

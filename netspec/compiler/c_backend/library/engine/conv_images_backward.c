@@ -71,16 +71,17 @@ static void conv_images_backward_weight(const real *x, const real *dy, real *dwe
                     y_width, stride_w * channels, filters,
                 };
                 for (int t = begin; t < end; t++) {
-                    const int q = t % turns * most, l = t / turns % columns;
+                    const int q = begin_of(t % turns, turns, run), l = t / turns % columns;
+                    const int few = begin_of(t % turns + 1, turns, run) - q;
                     const int k = t / (turns * columns) % kernel_h;
                     const int block = t / in_block, g = block / blocks, o = block % blocks * BLOCK;
                     const int high = made - o < BLOCK ? made - o : BLOCK;
                     real *to = sums + share * size
                                + (((block * kernel_h + k) * kernel_w + l) * seen + q) * BLOCK;
                     if (item == n0 * parts)
-                        for (int s = 0; s < (run - q < most ? run - q : most) * BLOCK; s++)
+                        for (int s = 0; s < few * BLOCK; s++)
                             to[s] = 0;
-                    add_weight_tile(&walk, run - q < most ? run - q : most,
+                    add_weight_tile(&walk, few,
                                     from + g * seen + k * dilation_h * x_row
                                         + l * dilation_w * channels + q,
                                     slope + g * made + o, to, high,

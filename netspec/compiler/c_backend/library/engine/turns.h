@@ -106,7 +106,7 @@ static int more_turns(Turns *turns)
 /* How many rows of a picture are a turn: no more than `most`, and less if threads would have none. */
 static int rows_of_turn(int most, int height, int images)
 {
-    while (most > 1 && images * ((height - 1) / most + 1) < 2 * THREADS)
+    while (most > 1 && THREADS > 1 && images * ((height - 1) / most + 1) < 2 * THREADS)
         most = (most + 1) / 2;
     return most;
 }
