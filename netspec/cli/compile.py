@@ -141,7 +141,7 @@ def _check_all(made: CFile) -> int:
     found = OK
     for path, content in made.files().items():
         if content == made.source.weights:
-            held = compiled_before(path)
+            held = compiled_before(path, len(content))
             if held is not None and held != content:
                 say_out_of_date(path)
             same = OK if held == content else FAILED
@@ -263,14 +263,23 @@ def _say_weights(options: argparse.Namespace) -> None:
     tell(f"note: the program holds no weights of {run.folder.path}: {how}")
 
 
+# A file that is longer than this many times the one that is compiled, and so many bytes, is another one.
+_MOST_TIMES, _MOST_MORE = 4, 1 << 20
+
+
 def _check(path: Path, text: str) -> int:
     """Return OK if a file holds this text; line endings are ignored.
 
     Raises:
         NetspecError: `file/unreadable`.
     """
-    held = compiled_before(path)
+    most = _MOST_TIMES * len(text.encode()) + _MOST_MORE
+    held = compiled_before(path, most)
     if held is None:
+        return FAILED
+    if len(held) > most:
+        tell(f"{path} has more than {most:,} bytes, of which no difference is shown")
+        say_out_of_date(path)
         return FAILED
     there = held.decode(errors="replace").replace("\r\n", "\n")
     if there == text:

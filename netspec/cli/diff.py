@@ -102,9 +102,9 @@ def run(options: argparse.Namespace) -> int:
             if a.file is not None and b.file is not None:
                 chosen = choices[0].of_run(a.run), choices[1].of_run(b.run)
                 return _two_files(a.file, b.file, chosen, options)
-            if a.files is not None and b.files is not None:
-                return _two_folders(a.files, b.files, choices, options)
-            folder = a if a.files is not None else b
+            if a.folder is not None and b.folder is not None:
+                return _two_folders(a.files(), b.files(), choices, options)
+            folder = a if a.folder is not None else b
             message = f"{folder.name} is a folder, and the other is a file"
             raise NetspecError.simple(codes.USAGE_DIFF, message)
     except NetspecError as error:
@@ -214,15 +214,32 @@ def _name(setting: str) -> str:
 
 @record
 class _Side:
-    """One of the two sides of a comparison: a file, or the files of a folder by their relative paths.
+    """One of the two sides of a comparison: a file or a folder.
 
-    A run is the file that it keeps of its net.
+    A run is the file that it keeps of its net. `shown` is the name of a folder in messages; one that
+    was `copied` from a revision is no place of imports.
     """
 
     name: str
     file: NetFile | None = None
-    files: Mapping[str, NetFile] | None = None
+    folder: Path | None = None
+    shown: str = ""
+    copied: bool = False
     run: NamedRun | None = None
+
+    def files(self) -> dict[str, NetFile]:
+        """Return the files of the folder by their relative paths, once the other side is known to be one.
+
+        Raises:
+            NetspecError: `file/no-net`.
+        """
+        assert self.folder is not None
+        files = {}
+        for path in files_below(self.folder):
+            inside = path.relative_to(self.folder).as_posix()
+            own = path.parent if self.copied else None
+            files[inside] = NetFile(f"{self.shown}/{inside}", path, own)
+        return files
 
 
 def _open_side(name: str, kept: ExitStack) -> _Side:
@@ -238,18 +255,10 @@ def _open_side(name: str, kept: ExitStack) -> _Side:
             # So that its imports are shown with their folder, too.
             beside = path if "/" in path else f"./{path}"
             return _Side(name, file=NetFile(f"{revision}:{beside}", copy, copy.parent))
-        return _Side(name, files=_files_of(copy, f"{revision}:{path or '.'}", copied=True))
+        return _Side(name, folder=copy, shown=f"{revision}:{path or '.'}", copied=True)
     if (run := named_run(Path(name))) is not None:
         return _Side(name, file=NetFile(name, run.net_file), run=run)
     if Path(name).is_dir():
-        return _Side(name, files=_files_of(Path(name), Path(name).as_posix(), copied=False))
+        return _Side(name, folder=Path(name), shown=Path(name).as_posix())
     (file,) = net_files([name])
     return _Side(name, file=file)
-
-
-def _files_of(root: Path, shown: str, *, copied: bool) -> dict[str, NetFile]:
-    files = {}
-    for path in files_below(root):
-        inside = path.relative_to(root).as_posix()
-        files[inside] = NetFile(f"{shown}/{inside}", path, path.parent if copied else None)
-    return files

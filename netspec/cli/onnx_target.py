@@ -115,7 +115,7 @@ def _check(path: Path, content: bytes) -> int:
     Raises:
         NetspecError: `file/unreadable`.
     """
-    held = compiled_before(path)
+    held = compiled_before(path, len(content))
     if held is not None and held != content:
         say_out_of_date(path)
     return OK if held == content else FAILED

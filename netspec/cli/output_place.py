@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from netspec import codes
 from netspec.cli.common import tell
 from netspec.diagnostics import NetspecError
-from netspec.files.regular_file import open_regular, read_regular
+from netspec.files.regular_file import open_regular
 
 if TYPE_CHECKING:
     from netspec.net import Net
@@ -79,14 +79,17 @@ def _is_pdf(start: bytes, whole: bytes) -> bool:
     return start.startswith(b"%PDF-") and b"/Creator (netspec)" in whole
 
 
-def compiled_before(path: Path) -> bytes | None:
+def compiled_before(path: Path, most: int) -> bytes | None:
     """Return what `--check` compares with; None, which is said, if there is no such file.
+
+    Of a longer file than `most` bytes it is the beginning, which has one byte more.
 
     Raises:
         NetspecError: `file/unreadable`.
     """
     try:
-        return read_regular(path)
+        with open_regular(path) as file:
+            return file.read(most + 1)
     except FileNotFoundError:
         tell(f"{path} does not exist")
         return None

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from netspec.diagnostics import NetspecError
 from netspec.runtime.runs.checkpoint import LAST, Checkpoint, load_checkpoint, save_checkpoint
 from netspec.runtime.runs.folder import RunFolder
+from netspec.runtime.runs.listing import summarize_run
 from netspec.runtime.runs.metrics import NAME, MetricsWriter, read_metrics
 from tests.conftest import Finished, Run
 from tests.helpers.killing import make_halfway
@@ -248,3 +250,50 @@ def test_a_net_that_no_file_can_hold(run: Run, halfway: Path, name: str) -> None
         finished = run(*command, halfway)
         assert finished.code == 1
         assert "error[run/damaged]" in finished.err
+
+
+@pytest.mark.parametrize("where", ["net", "written_as", "started", "recipe", "target"])
+def test_a_word_of_a_run_is_no_longer_than_a_path(run: Run, halfway: Path, where: str) -> None:
+    """It would be printed whole, in tables and in messages."""
+    path = halfway / "run.json"
+    facts = json.loads(path.read_text())
+    path.write_text(json.dumps({**facts, where: "a" * 300_000}))
+    for verb in (
+        ("runs",), ("runs", "--format", "md"), ("eval",), ("train", "--resume"),
+        ("plot", "-o", halfway.parent / "p.csv"), ("summarize",), ("diff",),
+    ):  # fmt: skip
+        finished = run(*verb, halfway)
+        assert finished.code in (1, 2), verb
+        assert "run.json is damaged" in finished.err
+        assert len(finished.out + finished.err) < 2000, verb
+
+
+@pytest.mark.parametrize("table", ["options", "data", "versions", "arguments", "before"])
+def test_a_name_in_a_table_of_a_run_is_no_longer_than_a_path(
+    run: Run, halfway: Path, table: str
+) -> None:
+    path = halfway / "run.json"
+    facts = json.loads(path.read_text())
+    path.write_text(json.dumps({**facts, table: {**facts[table], "a" * 300_000: 1}}))
+    for verb in (("runs", "--compare"), ("eval",), ("train", "--resume")):
+        finished = run(*verb, halfway)
+        assert finished.code == 1, verb
+        assert len(finished.out + finished.err) < 2000, verb
+
+
+def test_the_steps_of_a_long_run_are_not_kept(halfway: Path) -> None:
+    """A record of 90 MB took 418 MB where epochs alone are asked for."""
+    step = '{"kind": "step", "step": 1, "epoch": 1, "loss": 0.5, "lr": 0.1, "seconds": 1.0}\n'
+    with (halfway / NAME).open("a") as file:
+        file.write(step * 40_000)
+    tracemalloc.start()
+    try:
+        summary = summarize_run(halfway)
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+    assert summary.epochs == sum(line["kind"] == "epoch" for line in read_metrics(halfway)) > 0
+    with (halfway / NAME).open("a") as file:
+        file.write(step.replace("0.5", "[]"))
+    with pytest.raises(NetspecError, match="is damaged: line 4"):
+        summarize_run(halfway)

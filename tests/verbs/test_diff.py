@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import netspec
+from netspec.cli import diff as diff_verb
 from netspec.compiler.analysis import diff as compare_module
 from netspec.compiler.analysis.diff import GraphDiff, as_text, compare
 from netspec.compiler.ops import registry
@@ -651,3 +652,20 @@ def test_standard_input_is_compared(
     for other, code in ((text, 0), (text.replace("relu", "tanh"), 1)):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(other.encode())))
         assert run("diff", "-", path).code == code
+
+
+def test_a_folder_is_not_walked_beside_a_file(
+    run: Run, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be the whole disk."""
+    monkeypatch.setattr(diff_verb, "files_below", pytest.fail)
+    file, folder = "nets/a.net", "nets"
+    for a, b in (
+        (file, folder),
+        (folder, file),
+        (f"HEAD:{file}", folder),
+        (f"HEAD:{folder}", file),
+    ):
+        finished = run("diff", a, b)
+        assert finished.code == 2
+        assert "is a folder, and the other is a file" in finished.err

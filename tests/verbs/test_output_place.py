@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -205,3 +206,26 @@ def test_the_hash_of_the_sources_is_of_imports_of_imports_too(run: Run) -> None:
         Path("lib/deep.net").write_text(f"{comment}\n{BLOCKS.replace('Head', 'Deep')}")
         heads.add(run("compile", "tiny.net", "--target", "torch").out.splitlines()[1])
     assert len(heads) == 2
+
+
+@pytest.mark.parametrize(("target", "end"), [("torch", "py"), ("numpy", "py"), ("c", "c")])
+def test_check_reads_no_more_than_there_may_be(
+    run: Run, tmp_path: Path, target: str, end: str
+) -> None:
+    """A gigabyte that takes no room on the disk would take that in memory, and its difference more."""
+    (tmp_path / "a.net").write_text("net A() { input x: [4]\n output x -> linear(2) }\n")
+    out = tmp_path / f"out.{end}"
+    command = ("compile", tmp_path / "a.net", "--target", target, "-o", out)
+    assert run(*command).code == 0
+    assert run(*command, "--check").code == 0
+    with out.open("ab") as file:
+        file.truncate(1 << 30)
+    tracemalloc.start()
+    try:
+        finished = run(*command, "--check")
+        assert tracemalloc.get_traced_memory()[1] < 100_000_000
+    finally:
+        tracemalloc.stop()
+    assert finished.code == 1
+    assert "is out of date" in finished.err
+    assert len(finished.out) < 1000

@@ -29,10 +29,7 @@ def bands_of(runs: Sequence[RunSummary], what: str | None = None) -> tuple[str, 
     Raises:
         NetspecError: `plot/nothing` for a measure that some run has not; `run/damaged`.
     """
-    epochs = {
-        run.path: [line for line in read_metrics(run.path) if line.get("kind") == "epoch"]
-        for run in runs
-    }
+    epochs = {run.path: read_metrics(run.path, ("epoch",)) for run in runs}
     names = _common(epochs.values())
     wanted = "val_perplexity" if what == "perplexity" else what
     if wanted is None:

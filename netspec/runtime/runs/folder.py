@@ -62,6 +62,9 @@ _STEP = re.compile(r"[0-9]{1,18}")
 _MAX_COPIED = 1 << 28
 # An argument of a net may be a list of lists.
 MAX_NESTING = 40
+# Names, paths and words of a run, and the names in its tables, are shown in tables and messages; the
+# longest path that a system takes is as long.
+MAX_WORD = 4096
 # The number of images whose pixels represent those of a whole data set.
 _LOOKED_AT = 512
 
@@ -451,6 +454,10 @@ def _check_kinds(facts: Facts) -> None:
             raise ValueError(f"`{name}` is {type(getattr(facts, name)).__name__}")
         if not _is_flat(getattr(facts, name), MAX_NESTING):
             raise ValueError(f"`{name}` nests deeper than {MAX_NESTING}")
+        # The arguments of a net may be texts, which are as long as somebody wrote them.
+        named = list(facts.arguments) if name == "arguments" else getattr(facts, name)
+        if any(len(word) > MAX_WORD for word in _words(named)):
+            raise ValueError(f"`{name}` has more than {MAX_WORD:,} characters in a row")
 
 
 def _check_options(options: Mapping[str, Any]) -> None:
@@ -465,6 +472,20 @@ def wrong_option(name: str, value: object) -> str | None:
         return None
     found = problem(OPTIONS[name].kind, value)
     return None if found is None else found[0]
+
+
+def _words(value: object) -> Iterator[str]:
+    """Yield the texts in lists and tables, and the names in tables."""
+    left = [value]
+    while left:
+        each = left.pop()
+        if isinstance(each, str):
+            yield each
+        elif isinstance(each, dict):
+            yield from each
+            left.extend(each.values())
+        elif isinstance(each, list):
+            left.extend(each)
 
 
 def _is_flat(value: object, depth: int) -> bool:

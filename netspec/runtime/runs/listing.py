@@ -113,7 +113,7 @@ def summarize_run(path: Path) -> RunSummary:
         NetspecError: `run/missing`, `run/damaged`.
     """
     facts = RunFolder(path).facts()
-    lines = [line for line in read_metrics(path) if line["kind"] in ("epoch", "result")]
+    lines = read_metrics(path, ("epoch", "result"))
     epochs = [line for line in lines if line["kind"] == "epoch"]
     monitor = facts.options.get("monitor", "val")
     judges = {monitor: 1, **_JUDGES} if monitor in MONITORS else _JUDGES

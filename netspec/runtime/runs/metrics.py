@@ -25,7 +25,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -113,19 +113,29 @@ class MetricsWriter:
         self._file.close()
 
 
-def read_metrics(path: Path) -> list[dict[str, Any]]:
+def read_metrics(path: Path, kinds: Collection[str] | None = None) -> list[dict[str, Any]]:
     """Return the lines of a run's metrics, without an incomplete last line left by a killed run.
 
     Args:
         path: The file, or the folder of the run.
+        kinds: Which lines to return, by their `kind`; all are checked. A run that wrote each of its
+            steps has a million lines of them.
 
     Raises:
         NetspecError: `run/damaged`.
     """
-    path = path / NAME if path.is_dir() else path
+    lines = _lines(path / NAME if path.is_dir() else path)
+    return [line for line in lines if kinds is None or line["kind"] in kinds]
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the lines of a file, each of them checked.
+
+    Raises:
+        NetspecError: `run/damaged`.
+    """
     number = 0
     try:
-        found = []
         with open_regular(path) as file:
             while line := file.readline(_LONGEST_OF_CLASSES + 2):
                 number += 1
@@ -134,8 +144,9 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
                     raise ValueError(f"it is longer than {longest:,} characters")
                 if not line.endswith(b"\n"):
                     break
-                found.append(json.loads(line.decode("utf-8")))
-                _check(found[-1])
+                found = json.loads(line.decode("utf-8"))
+                _check(found)
+                yield found
     except OSError as error:
         message = f"cannot read {path}: {error.strerror or error}"
         raise NetspecError.simple(codes.RUN_DAMAGED, message) from None
@@ -143,7 +154,6 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         reason = str(error).splitlines()[0][:200]
         message = f"{path} is damaged: line {number}: {reason}"
         raise NetspecError.simple(codes.RUN_DAMAGED, message) from None
-    return found
 
 
 def _check(line: object) -> None:
