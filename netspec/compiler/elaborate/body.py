@@ -10,6 +10,7 @@ from netspec.compiler.elaborate.arguments import Arguments
 from netspec.compiler.elaborate.asserts import Asserts
 from netspec.compiler.elaborate.blocks import Blocks
 from netspec.compiler.elaborate.calls import Calls
+from netspec.compiler.elaborate.constant_loops import ConstantLoops
 from netspec.compiler.elaborate.declarations import Declarations
 from netspec.compiler.elaborate.evaluator import Evaluator
 from netspec.compiler.elaborate.expressions import Expressions
@@ -53,6 +54,7 @@ class Body:
         is_block: whether this is the body of a block.
         is_scan: whether it is that of a scan block.
         follower: is notified of what the body does.
+        scope: the names that it knows; none if they are not given.
     """
 
     def __init__(
@@ -68,18 +70,20 @@ class Body:
         is_block: bool = False,
         is_scan: bool = False,
         follower: Follower = NOBODY,
+        scope: Scope | None = None,
     ) -> None:
         self.assembly = assembly
         self.follower = follower
         self.prefix, self.suffix = prefix, suffix
         self.rules = rules = dict(rules or {})
-        self.scope = scope = Scope(assembly.reads)
+        self.scope = scope = Scope(assembly.reads) if scope is None else scope
         self.reporter = reporter = Reporter(assembly, frames)
         self.names = names = Names(scope, module, assembly, reporter)
         self.evaluator = evaluator = Evaluator(reporter)
         self.comments = comments = ShapeComments(assembly, names, reporter)
         # A net that is followed was checked before: its comments are right, and its values known.
-        check = comments.check if follower is NOBODY else _pass_by
+        is_checked = follower is NOBODY
+        check = comments.check if is_checked else _pass_by
         layer_names = LayerNames(assembly, reporter, evaluator, prefix, suffix, counters)
         arguments = Arguments(names, reporter, evaluator)
         layers = Layers(assembly, reporter, names, rules, follower)
@@ -102,8 +106,9 @@ class Body:
         )
         not_built = NotBuilt(assembly, names, calls, arguments, blocks)
         expressions = Expressions(
-            names, reporter, evaluator, assembly, calls.apply, check, follower, not_built.check
-        )
+            names, reporter, evaluator, assembly, calls.apply, check if is_checked else None,
+            follower, not_built.check,
+        )  # fmt: skip
         evaluator.evaluate = follower.follow(names, expressions.evaluate)
         inputs = Inputs(assembly, names, reporter, evaluator, check)
         asserts = Asserts(assembly, names, reporter, evaluator)
@@ -116,7 +121,8 @@ class Body:
         )
         self.statements = Statements(
             assembly, names, reporter, evaluator, layer_names, arguments, inputs, asserts,
-            declarations, states, rules, follower, not_built.check, is_block=is_block,
+            declarations, states, rules, follower, not_built.check,
+            ConstantLoops(assembly, names, reporter, follower, self._apart), is_block=is_block,
         )  # fmt: skip
 
     def bind_parameters(
@@ -183,6 +189,17 @@ class Body:
         finally:
             # This reference would close a cycle of objects, of which a file can create thousands.
             del self.evaluator.evaluate
+
+    def _apart(
+        self, loop: syntax.For, values: Sequence[Constant], scope: Scope, follower: Follower
+    ) -> bool:
+        """Take turns of a loop over constants with other names and another follower."""
+        reporter, module = self.reporter, self.names.module
+        body = Body(
+            self.assembly, module, frames=reporter.frames, follower=follower, scope=scope,
+            is_block=self.statements.is_block,
+        )  # fmt: skip
+        return body.statements.turns(loop, values)
 
     def _returned(self, block: syntax.Block) -> Result | None:
         """Run the statements of a block. Return what it returns, or None."""

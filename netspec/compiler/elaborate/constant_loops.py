@@ -2,32 +2,50 @@
 
 The generator of PyTorch classes builds a net with other arguments, one after another, to find out
 what depends on which. A loop that fills a list gives the same as before, unless a name that it reads
-stands for something else.
+stands for something else. Nor does it have to follow each turn: what it writes of a turn depends on
+which names are lists, and on no number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from netspec.compiler.elaborate.follower import Follower, Steady, UnsteadyError
 from netspec.compiler.elaborate.names import Names, assigned
 from netspec.compiler.elaborate.net_builder import Assembly
-from netspec.compiler.elaborate.values import Value
+from netspec.compiler.elaborate.scope import Reads, Scope
+from netspec.compiler.elaborate.values import (
+    SharedLayer,
+    Tensor,
+    TensorList,
+    Tensors,
+    Unknown,
+    Value,
+)
 from netspec.compiler.ir import constants
+from netspec.compiler.ir.constants import Constant
 from netspec.compiler.ir.sizes import Size
 from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Span
 from netspec.records import record
 
 if TYPE_CHECKING:
-    from netspec.compiler.elaborate.follower import Follower
     from netspec.compiler.elaborate.reporter import Reports
+
+    Turns = Callable[[Sequence[Constant]], bool]
+    # Takes turns of a loop in a body of its own, of which that follower hears.
+    Apart = Callable[[syntax.For, Sequence[Constant], Scope, Follower], bool]
 
 # What takes less work is soon done again.
 _WORTH = 100
 # So many outcomes of a loop are kept, with so many items of lists; longer lists that a loop reads are not
 # compared.
 _MOST, _MOST_ITEMS, _MOST_READ = 4, 1 << 14, 256
+# Fewer turns are followed as soon as they are computed ahead. The first may read what stands in front of
+# the loop; the second is like all others.
+_MANY_TURNS, _FIRST = 8, 2
 # No other parts of the language make or read a value of the net, or end a body.
 _PARTS = (
     syntax.For, syntax.If, syntax.Assign, syntax.Name, syntax.Literal, syntax.ListExpr,
@@ -82,33 +100,44 @@ class NotPlainError(Exception):
 
 
 class ConstantLoops:
-    """Takes the turns of a body's loops, or knows what they did before."""
+    """Takes the turns of a body's loops, or knows what they did before.
+
+    `apart` takes turns that the body's follower does not hear of.
+    """
 
     def __init__(
-        self, assembly: Assembly, names: Names, reporter: Reports, follower: Follower
+        self,
+        assembly: Assembly,
+        names: Names,
+        reporter: Reports,
+        follower: Follower,
+        apart: Apart,
     ) -> None:
         self.assembly = assembly
         self.names = names
         self.reporter = reporter
         self.follower = follower
+        self.apart = apart
         self._is_inside = False
         self._of: dict[syntax.For, tuple[str, ...]] = {}
 
-    def run(self, loop: syntax.For, turns: Callable[[], bool]) -> None:
+    def run(self, loop: syntax.For, values: Sequence[Constant], turns: Turns) -> None:
         """Take the turns of a loop, if it is not known what they do.
 
-        `turns` takes them, and returns whether they could all be taken.
+        `turns` takes those with some of the values, and returns whether they could all be taken.
         """
-        is_asked = self.follower.keeps_outcomes and not self._is_inside
-        names = self._names(loop) if is_asked else ()
+        if self._is_inside:
+            self._take(loop, values, turns)
+            return
+        names = self._names(loop) if self.follower.keeps_outcomes else ()
         outcomes = self.follower.outcomes(loop, names) if names else None
         if outcomes is None:
-            turns()
+            turns(values)
             return
         try:
             key = tuple(self._facts(name) for name in names)
         except NotPlainError:
-            turns()
+            turns(values)
             return
         known = outcomes.get(key)
         if known is not None:
@@ -117,12 +146,50 @@ class ConstantLoops:
         before = self.assembly.work
         self._is_inside = True  # the loops in it are a part of it
         self.follower.watching()
-        is_sound = turns()
+        is_sound = self._take(loop, values, turns)
         followed = self.follower.watched(loop)
         self._is_inside = False
         work = self.assembly.work - before
         if is_sound and work >= _WORTH and not self.assembly.failed:
             self._keep(outcomes, key, loop, work, followed)
+
+    def _take(self, loop: syntax.For, values: Sequence[Constant], turns: Turns) -> bool:
+        """Take the turns of a loop over constants, of which the follower need not hear of all."""
+        is_many = self.follower.skips_turns and len(values) >= _MANY_TURNS
+        if not is_many or any(isinstance(part, syntax.If) for part in syntax.nested(loop.body)):
+            return turns(values)
+        before = self.assembly.work
+        scope = self._ahead(loop, values[:-1])
+        work, self.assembly.work = self.assembly.work, before
+        if not turns(values if scope is None else values[:_FIRST]):
+            return False
+        if scope is None:
+            return True
+        self.assembly.work = work
+        given = list(dict.fromkeys(name.id for name in given_in(loop)))
+        bound = [(name, scope.get(name)) for name in given]
+        known = {name: binding for name, binding in bound if binding is not None}
+        now = self.follower.skipped(list(known), [binding.value for binding in known.values()])
+        for (name, binding), value in zip(known.items(), now, strict=True):
+            self.names.scope.bind(name, value, binding.span)
+        return turns(values[-1:])
+
+    def _ahead(self, loop: syntax.For, values: Sequence[Constant]) -> Scope | None:
+        """What the names of a loop stand for after some turns; None if all turns must be followed."""
+        scope = Scope(Reads())
+        for name in self._names(loop):
+            binding = self.names.scope.get(name)
+            if binding is None:
+                continue
+            if isinstance(binding.value, (Tensor, Tensors, TensorList, SharedLayer, Unknown)):
+                return None
+            (value,) = self.follower.fixing((binding.value,))
+            scope.bind(name, value, binding.span)
+        with suppress(UnsteadyError):
+            given = [v for v in self.follower.fixing(values) if not isinstance(v, Unknown)]
+            if self.apart(loop, given, scope, Steady()):
+                return scope
+        return None
 
     def _names(self, loop: syntax.For) -> tuple[str, ...]:
         """The names in a loop over constants; none for any other loop."""

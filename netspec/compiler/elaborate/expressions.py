@@ -60,7 +60,8 @@ class Expressions:
         evaluator: evaluates inner expressions.
         assembly: the state that all bodies of the net share.
         apply: calls a layer or a block on values.
-        check_comment: is called with each node that a shape comment can be about, and its value.
+        check_comment: is called with each node that a shape comment can be about, and its value; None
+            if none is checked.
         follower: is notified of decisions.
         check_not_built: is called with the cases that were not chosen.
     """
@@ -72,7 +73,7 @@ class Expressions:
         evaluator: Evaluator,
         assembly: Assembly,
         apply: Apply,
-        check_comment: CheckComment,
+        check_comment: CheckComment | None,
         follower: Follower = NOBODY,
         check_not_built: CheckNotBuilt | None = None,
     ) -> None:
@@ -103,7 +104,8 @@ class Expressions:
             value = _EVALUATORS[type(expr)](self, expr)
             if type(value) not in _SMALL and (size := constants.size(value)):
                 count_work(expr.span, size // 32)
-            self.check_comment(expr, value)
+            if self.check_comment is not None:
+                self.check_comment(expr, value)
             return value
         except ConstantError as error:
             hints = (Hint(error.help),) if error.help else ()
@@ -459,7 +461,8 @@ class Expressions:
         for stage in expr.stages:
             inputs = list(value.items) if isinstance(value, Tensors) else [value]
             value = self.apply(stage.call, inputs, stage.label, stage.span)
-            self.check_comment(stage, value)
+            if self.check_comment is not None:
+                self.check_comment(stage, value)
         return value
 
 

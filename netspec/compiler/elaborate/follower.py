@@ -38,9 +38,11 @@ class Follower:
 
     Attributes:
         keeps_outcomes: whether it is asked for the outcomes of loops over constants.
+        skips_turns: whether it hears of the first turns and the last one of such a loop alone.
     """
 
     keeps_outcomes = False
+    skips_turns = False
 
     def follow(self, names: Names, evaluate: Evaluate) -> Evaluate:
         """A body will be built. Return the function that evaluates its expressions."""
@@ -119,6 +121,10 @@ class Follower:
     def repeated(self, loop: syntax.For, followed: object) -> None:
         """The loop took no turns: its outcome was known, and what `watched` returned for it."""
 
+    def skipped(self, names: Sequence[str], values: Sequence[Value]) -> Sequence[Value]:
+        """Turns of the loop were not followed: what names shall stand for that they have given values."""
+        return values
+
     def fixing(self, values: Sequence[Constant | Unknown]) -> Sequence[Constant | Unknown]:
         """Constants go into what is not followed. Return them as that shall get them."""
         return values
@@ -168,3 +174,35 @@ class Follower:
 
 
 NOBODY = Follower()
+
+
+class UnsteadyError(Exception):
+    """A name stands for a list in one turn, and for none in another."""
+
+
+class Steady(Follower):
+    """Makes sure that names stand for lists, or for what is none, in all turns alike."""
+
+    def __init__(self) -> None:
+        self._are_lists: dict[str, bool] = {}
+
+    def assigning(
+        self, names: Sequence[str], expr: syntax.Expr, values: Sequence[Value]
+    ) -> Sequence[Value]:
+        """Look at what names are given."""
+        for name, value in zip(names, values, strict=True):
+            self._note(name, value)
+        return values
+
+    def turn(self, loop: syntax.For, values: Sequence[Constant]) -> Sequence[Constant]:
+        """Look at what a loop's names stand for."""
+        for target, value in zip(loop.targets, values, strict=True):
+            self._note(target.id, value)
+        return values
+
+    def _note(self, name: str, value: Value) -> None:
+        is_list = isinstance(value, (tuple, range))
+        if not is_list and not isinstance(value, (int, float, str, type(None))):
+            raise UnsteadyError
+        if self._are_lists.setdefault(name, is_list) != is_list:
+            raise UnsteadyError

@@ -193,7 +193,9 @@ class Layers:
                 codes.LIMIT_SIZE, message, span, hints=(Hint(open_help(*shape) or ""),)
             )
             raise StopBuildingError
-        largest = max(elements(shape), *[elements(spec.shape) for spec in specs], 0)
+        largest = elements(shape)
+        if specs:
+            largest = max(largest, *[elements(spec.shape) for spec in specs], 0)
         if largest > MAX_ELEMENTS:
             message = f"`{op.name}` makes an array of {largest:,} numbers"
             notes = (f"the limit is {MAX_ELEMENTS:,}, or 256 GiB in float32",)

@@ -15,6 +15,7 @@ class Binding:
 
     value: Value
     span: Span
+    is_read: bool = False
 
 
 @dataclass(eq=False, repr=False)
@@ -41,6 +42,7 @@ class Scope:
     def __init__(self, reads: Reads) -> None:
         self._bindings: dict[str, Binding] = {}
         self._reads = reads
+        self._notes_reads = True
 
     def bind(self, name: str, value: Value, span: Span, *, must_read: bool = False) -> None:
         """Bind a name to a value.
@@ -54,7 +56,8 @@ class Scope:
     def get(self, name: str) -> Binding | None:
         """Look up a name, or return None. This counts as reading it."""
         binding = self._bindings.get(name)
-        if binding is not None:
+        if binding is not None and not binding.is_read and self._notes_reads:
+            binding.is_read = True
             self._reads.read.add(binding.span)
         return binding
 
@@ -75,6 +78,7 @@ class Scope:
         """Return a view of the scope in which a lookup does not count as reading."""
         view = Scope(Reads())
         view._bindings = self._bindings
+        view._notes_reads = False  # the bindings are those of the scope itself
         return view
 
     def __contains__(self, name: str) -> bool:

@@ -71,6 +71,7 @@ class Statements:
         rules: dict[str, Initializer],
         follower: Follower,
         check_not_built: CheckNotBuilt,
+        loops: ConstantLoops,
         *,
         is_block: bool,
     ) -> None:
@@ -88,7 +89,7 @@ class Statements:
         self.follower = follower
         self.check_not_built = check_not_built
         self.is_block = is_block
-        self.loops = ConstantLoops(assembly, names, reporter, follower)
+        self.loops = loops
 
     def run(self, statements: Sequence[syntax.Statement]) -> None:
         """Run the statements of a body in order.
@@ -178,11 +179,11 @@ class Statements:
         if not values:
             self.names.skip(s)
         self.follower.looping(s)
-        self.loops.run(s, lambda: self._turns(s, values))
+        self.loops.run(s, values, lambda some: self.turns(s, some))
         self.follower.looped(s)
 
-    def _turns(self, s: syntax.For, values: Iterable[Constant]) -> bool:
-        """Take the turns of a loop. Return whether each value could be unpacked."""
+    def turns(self, s: syntax.For, values: Iterable[Constant]) -> bool:
+        """Take the turns of a loop with these values. Return whether each could be unpacked."""
         turns, at = self.reporter.turns, len(self.reporter.turns)
         for value in values:
             # An iteration counts as work even if its body is empty.

@@ -98,6 +98,8 @@ def arithmetic(op: str, left: object, right: object) -> Constant:
 
 def _other_arithmetic(op: str, left: object, right: object) -> Constant:
     """Return `left op right` where not both are numbers."""
+    if op == "+" and isinstance(left, tuple) and isinstance(right, tuple):
+        return bounded(left + right)
     if op == "+" and isinstance(left, (tuple, range)) and isinstance(right, (tuple, range)):
         return bounded((*_items(left), *_items(right)))
     if op == "+" and isinstance(left, str) and isinstance(right, str):
@@ -309,6 +311,9 @@ def size(value: object) -> int:
         return 160 + 4 * len(value.terms)
     if not isinstance(value, (tuple, str)):
         return 0
+    last, items = _LAST[0]
+    if last is value:
+        return items
     count, inner, depth = len(value), [value] if isinstance(value, tuple) else [], 0
     while inner and count <= MAX_ITEMS:
         depth += 1
@@ -322,7 +327,13 @@ def size(value: object) -> int:
         count += sum(map(len, inner))
     if count > MAX_ITEMS:
         raise ConstantError(codes.LIMIT_LIST, f"a list or string of more than {MAX_ITEMS:,} items")
+    _LAST[0] = value, count
     return count
+
+
+# The list or string that was counted last: it is asked for where it is made, in each bracket around it,
+# and where it gets a name.
+_LAST: list[tuple[object, int]] = [("", 0)]
 
 
 def _length(value: range) -> int:

@@ -335,6 +335,9 @@ def _number(name: str, value: object) -> float:
     return value if isinstance(value, float) else float(value)
 
 
+_NUMBERS = frozenset({int, float})
+
+
 def literal(value: object) -> Values:
     """Return the initializer for a nested list of numbers.
 
@@ -350,6 +353,8 @@ def literal(value: object) -> Values:
             raise WrongValueError("every row of a list of values must have the same length")
         shape.append(lengths.pop())
         level = [item for row in rows for item in row]
+    if _NUMBERS.issuperset(map(type, level)):  # nearly always, and there may be thousands
+        return Values(tuple(shape), tuple(map(float, level)))  # type: ignore[arg-type]
     numbers = []
     for item in level:
         if isinstance(item, bool) or not isinstance(item, (int, float)):

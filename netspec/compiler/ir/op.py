@@ -145,7 +145,7 @@ class P:
 ITEM = "operator.getitem"
 
 
-@record
+@record(slots=True)
 class Torch:
     """A PyTorch expression as data: a module of `torch.nn`, or a function, with its arguments.
 

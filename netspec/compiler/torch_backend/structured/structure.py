@@ -357,7 +357,7 @@ class Loop:
     """`for`, over Python's names; `later` is what it runs over in `forward`.
 
     `outcomes` are those of a loop over constants, by which of its names the body has made so far, and how
-    many items of lists were followed.
+    many items of lists were followed, where that matters. `counts` says how many it follows itself.
     """
 
     targets: tuple[str, ...]
@@ -366,6 +366,7 @@ class Loop:
     span: Span
     body: Suite = field(default_factory=Suite)
     outcomes: dict[tuple[frozenset[str], int], Outcomes] = field(default_factory=dict)
+    counts: dict[frozenset[str], int] = field(default_factory=dict)
 
 
 @dataclass(eq=False)

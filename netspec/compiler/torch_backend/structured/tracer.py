@@ -330,6 +330,21 @@ class _Followed:
     count: int
 
 
+@record
+class _Before:
+    """What is known in front of a loop over constants.
+
+    Attributes:
+        count: how many items of lists were followed.
+        empty: the lists without items, by their names.
+        made: which of the loop's names the body has made.
+    """
+
+    count: int
+    empty: Mapping[str, Step]
+    made: frozenset[str]
+
+
 @dataclass
 class _Opened:
     """A loop, or the case of a condition, that the body is in."""
@@ -353,6 +368,7 @@ class StructureTracer(Follower):
     """
 
     keeps_outcomes = True
+    skips_turns = True
 
     def __init__(
         self,
@@ -376,9 +392,10 @@ class StructureTracer(Follower):
         self._stale: dict[str, set[int]] = {}
         self._objects: dict[str, list[Any]] = {}
         self._own: set[str] = set()
+        # Names that stand for what the constructor cannot say.
+        self._untold: set[str] = set()
         self._empty: dict[str, Step] = {}
-        # How many items were followed, and the lists without items, in front of the loop.
-        self._before_loop: tuple[int, dict[str, Step]] = (0, {})
+        self._before_loop = _Before(0, {}, frozenset())
         self._holds: dict[str, str] = {}
         self._made: dict[str, list[Source]] = {}
         self._turns: list[int] = []
@@ -730,9 +747,10 @@ class StructureTracer(Follower):
         elif own[0] in self._empty:
             self._fill(self._empty[own[0]], given[0])
         self._own.update(own)
-        return [
-            self._assigned(name, value, is_told) for name, value in zip(own, given, strict=True)
-        ]
+        self._untold -= set(own)
+        if not is_told:
+            self._untold.update(own)
+        return [self._assigned(name, value) for name, value in zip(own, given, strict=True)]
 
     def _fill(self, empty: Step, value: Any) -> None:
         """A list that began without items has the type of those that it gets."""
@@ -740,9 +758,9 @@ class StructureTracer(Follower):
         if isinstance(value, tuple) and value:
             empty.annotation = kind_of(value, "list")
 
-    def _assigned(self, own: str, value: Any, is_told: bool) -> Any:
+    def _assigned(self, own: str, value: Any) -> Any:
         known = self.known(own, value, own)
-        if isinstance(known, Traced) and not is_told:
+        if isinstance(known, Traced) and own in self._untold:
             return Traced(int(known), int(known), known.outer)
         return known
 
@@ -859,6 +877,7 @@ class StructureTracer(Follower):
         self._note(opened)
         self._forget(opened.step.targets)
         found = zip(opened.step.targets, values, strict=True)
+        self._untold -= set(opened.step.targets)
         return [self.known(name, plain(value), name) for name, value in found]
 
     def turned(self, loop: syntax.For) -> None:
@@ -877,9 +896,11 @@ class StructureTracer(Follower):
         carries = self.carried.axes.get(at) or any(p[0] == at for p in self.carried.unknown)
         if self._inlined or changes or carries:
             return None
-        self._before_loop = self._followed, dict(self._empty)
-        # Only so many items of lists are followed.
-        state = _python_names(names) & self._own, self._followed
+        names_made = _python_names(names) & self._own
+        # Only so many items of lists are followed; that may be so in front of the loop, or within it.
+        is_near = self._followed + opened.step.counts.get(names_made, 0) > _FOLLOWED_IN_ALL
+        state = names_made, self._followed if is_near else 0
+        self._before_loop = _Before(self._followed, dict(self._empty), names_made)
         return opened.step.outcomes.setdefault(state, Outcomes(self.run.recorder.may_forget))
 
     def watching(self) -> None:
@@ -889,12 +910,24 @@ class StructureTracer(Follower):
     def watched(self, loop: syntax.For) -> _Followed:
         """What must be known after the loop."""
         numbers = self.numbers.end_log()
-        count, before = self._before_loop
-        given = _given(loop)
+        before, opened, given = self._before_loop, self._opened[-1], _given(loop)
+        assert opened is not None
+        assert isinstance(opened.step, Loop)
+        count = self._followed - before.count
+        # Where the limit was reached within the loop, it does the same from equal counts alone.
+        is_over = self._followed > _FOLLOWED_IN_ALL
+        most = max(count, opened.step.counts.get(before.made, 0))
+        opened.step.counts[before.made] = _FOLLOWED_IN_ALL + 1 if is_over else most
         empty = {name: step for name, step in self._empty.items() if name in given}
-        filled = [*before.values(), *empty.values()]
+        filled = [*before.empty.values(), *empty.values()]
         types = tuple((step, step.annotation) for step in filled if isinstance(step, Let))
-        return _Followed(given, given & self._own, numbers, types, empty, self._followed - count)
+        return _Followed(given, given & self._own, numbers, types, empty, count)
+
+    def skipped(self, names: Sequence[str], values: Sequence[Value]) -> Sequence[Value]:
+        """The names stand for themselves, as after the turns that were followed."""
+        own = map(self._python, names)
+        given = [plain(cast(Any, value)) for value in values]
+        return [self._assigned(name, value) for name, value in zip(own, given, strict=True)]
 
     def repeated(self, loop: syntax.For, followed: object) -> None:
         """Know what is known after the loop."""
