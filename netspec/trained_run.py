@@ -99,7 +99,9 @@ class TrainedRun:
             by, Normalization
         ):  # several inputs have no one shape, which is refused above
             raise NetspecError.simple(
-                codes.WEIGHTS_NO_NORMALIZATION, f"{self} does not say how images were normalised"
+                codes.WEIGHTS_NO_NORMALIZATION,
+                f"{self} does not say how images were normalised",
+                "normalise them, and give the arrays to run.model.scores",
             )
         require_same_pixels("the picture", "uint8", image_type(self.weights.metadata))
         pixels = np.empty((len(pictures), *shape), np.uint8)

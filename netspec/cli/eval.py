@@ -73,6 +73,7 @@ def run(options: argparse.Namespace) -> int:
     from netspec.runtime.data.samples import number_types
     from netspec.runtime.data.views import views
     from netspec.runtime.models.classifier_shape import only_input_shape, require_views
+    from netspec.runtime.models.evaluation import about_not_finite
     from netspec.runtime.models.odd_pixels import SCALED, are_scaled
     from netspec.runtime.plots.figures import check_picture_path
     from netspec.runtime.weights.data_facts import (
@@ -120,6 +121,8 @@ def run(options: argparse.Namespace) -> int:
 
         found = answers(model, x, y, normalization, _loss(settings), of)
         listed, lines = {}, []
+    if doubt := about_not_finite(found.not_finite, len(x)):
+        tell(f"warning: {doubt}")
     if options.format == "json":
         emit(json.dumps({**title, **found.to_dict(), **listed}, indent=2))
     else:
@@ -236,14 +239,12 @@ def _part(data: Dataset, part: str, settings: Settings) -> tuple[Any, Any]:
     Raises:
         NetspecError: `data/missing-file` if the part is empty.
     """
+    if part == "test" and len(data.x_test):  # perhaps there are no others
+        return data.x_test, data.y_test
     rest, x_val, y_val = data.split(settings["val"], settings["seed"])
     rest = rest.limit(settings["train-limit"])
-    parts = {
-        "test": (data.x_test, data.y_test),
-        "train": (rest.x_train, rest.y_train),
-        "val": (x_val, y_val),
-    }
-    if len(parts[part][0]):
+    parts = {"train": (rest.x_train, rest.y_train), "val": (x_val, y_val)}
+    if part in parts and len(parts[part][0]):
         return parts[part]
     if part == "val":
         message = "no images were held out for validation: only a run that was given --val has some"
@@ -288,17 +289,18 @@ def _settings(options: argparse.Namespace, run: NamedRun | None) -> Settings:
 def _normalization(
     given: str | ChannelStatistics | None, trained: Trained, data: Dataset
 ) -> InputNormalization:
-    from netspec.runtime.data.input_normalization import fit_normalization
+    from netspec.runtime.data.input_normalization import fit_normalization, images_to_fit
     from netspec.runtime.models.inputs import whole_fields
 
     if given is not None:
-        normalization = fit_normalization(
-            given, data.x_train, whole_fields(trained.model.graph, data.input_shapes)
-        )
+        images = images_to_fit(given, data.x_train, data.x_test)
+        whole = whole_fields(trained.model.graph, data.input_shapes)
+        normalization = fit_normalization(given, images, whole)
         trained.say_normalization(normalization)
         return normalization
     return stored_normalization(
         trained.weights,
         trained.path,
-        "--normalize channel fits it to the training images; --normalize none does nothing",
+        "--normalize channel fits it to the training images, --mean and --std say it in numbers,"
+        " --normalize none does nothing",
     )

@@ -186,6 +186,6 @@ def _images(net: Net, settings: Settings, vocabulary: Vocabulary | None) -> Data
     data = load(
         settings["data"], folder, image_shape(net.graph), resize=settings.resize,
         ignore_index=settings["ignore-index"], tokens=settings["tokens"], vocabulary=vocabulary,
-    )  # fmt: skip
+    ).for_training()  # fmt: skip
     require_targets(net.graph, data, OF_CLASSES)
     return data

@@ -40,7 +40,8 @@ def quantized_net(trained: Trained, data_name: str, folder: Path | None) -> Quan
     run = trained.run
     if folder is None and run is not None and run.settings["data"] == data_name:
         folder = run.settings["data-dir"]
-    data = load(data_name, folder, only_input_shape(graph)).fit_to_inputs(graph.inputs)
+    data = load(data_name, folder, only_input_shape(graph)).for_training()
+    data = data.fit_to_inputs(graph.inputs)
     normalization = trained.weights.normalization
     if normalization is None:
         tell(f"note: {trained.path} does not say how images were normalised: they are not")

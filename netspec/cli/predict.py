@@ -116,7 +116,8 @@ def _normalization(
         return lambda x: Normalization.fit(given, x)
     stored = stored_normalization(
         trained.weights, trained.path,
-        "--normalize none; unit for pixels from 0 to 1; imagenet for torchvision's weights",
+        "--normalize none; unit for pixels from 0 to 1; imagenet for torchvision's weights; any other"
+        " by --mean and --std",
     )  # fmt: skip
     return lambda _: stored
 

@@ -270,7 +270,7 @@ def _data_and_options(
         settings["data"], folder, only_input_shape(model.graph), resize=settings.resize,
         on_demand=settings.decodes_on_demand, code=plan.asked == settings["data"],
         ignore_index=settings["ignore-index"], tokens=plan.tokens,
-    )  # fmt: skip
+    ).for_training()  # fmt: skip
     _LOG.info("%s on %s: %s", plan.net.name, _named(data), _images(data, settings))
     return data, settings.training_options(normalization)
 

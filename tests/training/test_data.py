@@ -95,7 +95,7 @@ def test_dataset_is_flattened_for_a_flat_input_and_never_resized():
         ({"x_train": np.zeros((4, 3, 2, 2), object)}, "data/shape", "object"),
         ({"x_train": np.zeros((4, 3, 2))}, "data/shape", r"a training image \[3, 2\]"),
         ({"x_train": np.zeros(4)}, "data/shape", "N, C, H, W"),
-        ({"x_train": np.zeros((0, 3, 2, 2)), "y_train": []}, "data/shape", "no training data"),
+        ({"x_train": np.zeros((4, 0, 2, 2))}, "data/shape", "no data: x_train is"),
         ({"classes": 0}, "data/shape", "at least 1"),
     ],
 )

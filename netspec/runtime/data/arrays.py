@@ -18,6 +18,7 @@ from netspec.runtime.data.files import read_error
 from netspec.runtime.data.npy_array import read_header
 from netspec.runtime.data.npz import ARRAYS, class_count, with_channel
 
+PARTS = ("train", "test")
 # The names of the classes, one on each line in the order of the labels; the file is optional.
 CLASS_NAMES = "classes.txt"
 _MAX_NAME_BYTES = 1 << 20
@@ -28,7 +29,7 @@ def load_arrays(folder: Path, ignore_index: int = IGNORED) -> Dataset:
 
     Shapes and labels are as in an `.npz` file. Images stay in the files: a batch is read when it is
     needed, and the operating system caches what fits into free memory. Without the test files there
-    are no test images.
+    are no test images; without the training files it is a held-out set.
 
     Args:
         folder: The folder.
@@ -38,11 +39,16 @@ def load_arrays(folder: Path, ignore_index: int = IGNORED) -> Dataset:
         NetspecError: `data/missing-file`, `data/bad-file`, `data/shape`.
     """
     paths = {name: folder / f"{name}.npy" for name in ARRAYS}
-    x_train, y_train = (open_npy(paths[name]) for name in ARRAYS[:2])
-    if paths["x_test"].exists() or paths["y_test"].exists():
-        x_test, y_test = (open_npy(paths[name]) for name in ARRAYS[2:])
-    else:
-        x_test, y_test = x_train[:0], y_train[:0]
+    there = {part: any(paths[f"{kind}_{part}"].exists() for kind in "xy") for part in PARTS}
+    if not any(there.values()):
+        there["train"] = True  # which is said to be missing
+    found = {
+        part: [open_npy(paths[f"{kind}_{part}"]) for kind in "xy"] for part in PARTS if there[part]
+    }
+    (x_train, y_train), (x_test, y_test) = (
+        found.get(part) or [array[:0] for array in found[other]]
+        for part, other in (PARTS, PARTS[::-1])
+    )
     for part, x, y in (("train", x_train, y_train), ("test", x_test, y_test)):
         require_equal_counts(folder.resolve().name, part, x.shape, y.shape)
     # Labels are small enough to read now.
@@ -58,6 +64,11 @@ def load_arrays(folder: Path, ignore_index: int = IGNORED) -> Dataset:
         class_names=names,
         ignore_index=ignore_index,
     )
+
+
+def holds_arrays(folder: Path) -> bool:
+    """Whether a folder has the samples of a part, which `load_arrays` reads."""
+    return any((folder / f"x_{part}.npy").exists() for part in PARTS)
 
 
 def open_npy(path: Path) -> NDArray[Any]:

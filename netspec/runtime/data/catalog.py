@@ -8,7 +8,7 @@ import numpy as np
 
 from netspec import codes
 from netspec.diagnostics import NetspecError
-from netspec.runtime.data.arrays import load_arrays
+from netspec.runtime.data.arrays import holds_arrays, load_arrays
 from netspec.runtime.data.choices import check_name, require
 from netspec.runtime.data.cifar import FOLDER as CIFAR
 from netspec.runtime.data.cifar import TEST_BATCH, load_cifar10
@@ -147,7 +147,7 @@ def _load_folder(
 ) -> Dataset:
     if not folder.is_dir():
         raise NetspecError.simple(codes.DATA_MISSING_FILE, f"no such folder: {folder}")
-    if (folder / "x_train.npy").exists():
+    if holds_arrays(folder):
         dataset = load_arrays(folder, ignore_index)
         return dataset if input_shape is None else dataset.fit_to(input_shape)
     if (meant := _holds(folder)) is not None:

@@ -99,3 +99,9 @@ def require(condition: bool, message: str, help: str | None = None) -> None:
     """
     if not condition:
         raise NetspecError.simple(BAD_OPTION, message, help)
+
+
+def kind_of(value: object) -> str:
+    """Return the type of a value as messages say it, such as `an ndarray`."""
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiouAEIOU' or name.startswith('nd') else 'a'} {name}"

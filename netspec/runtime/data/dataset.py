@@ -59,7 +59,8 @@ class Dataset:
             sequence (N, T), each pixel of a map (N, H, W), or each question (N, K). Where one is
             `IGNORED`, nothing is trained or counted.
         x_test: (M, ...) with the sample shape of `x_train`; M may be 0.
-        y_test: (M, ...) int64, likewise.
+        y_test: (M, ...) int64, likewise. One of N and M may be 0, for which `None` in place of both
+            arrays stands: a held-out set has test images alone, on which nothing can be trained.
         classes: The number of classes.
         class_names: Their names, in the order of the labels; empty if unknown.
         notes: Observations made while the files were read, for the user.
@@ -86,6 +87,7 @@ class Dataset:
     files: tuple[tuple[str, ...], tuple[str, ...]] = _NO_FILES
 
     def __post_init__(self) -> None:
+        self._fill_missing_part()
         for part in ("train", "test"):
             given = getattr(self, f"x_{part}")
             several = isinstance(given, Mapping)
@@ -96,6 +98,20 @@ class Dataset:
             object.__setattr__(self, f"x_{part}", x)
             object.__setattr__(self, f"y_{part}", y)
         self.validate()
+
+    def _fill_missing_part(self) -> None:
+        """Put no images in place of `None`, with the shape of those of the other part."""
+        for part, other in (("train", "test"), ("test", "train")):
+            if getattr(self, f"x_{part}") is not None or getattr(self, f"y_{part}") is not None:
+                continue
+            x, y = getattr(self, f"x_{other}"), getattr(self, f"y_{other}")
+            if x is None or y is None:
+                raise NetspecError.simple(
+                    codes.DATA_SHAPE, f"{self.name}: no images in either part"
+                )
+            none = packed(self.name, other, x) if isinstance(x, Mapping) else _as_samples(x)
+            object.__setattr__(self, f"x_{part}", chosen(none, slice(0)))
+            object.__setattr__(self, f"y_{part}", np.asarray(y)[:0])
 
     def __repr__(self) -> str:
         counts = f"{len(self.x_train):,} training and {len(self.x_test):,} test {self.samples}"
@@ -133,9 +149,14 @@ class Dataset:
         return pictures[0] if len(pictures) == 1 else None
 
     @property
+    def first_part(self) -> tuple[Array, Labels]:
+        """The training images and labels; those of test if there are no others."""
+        return (self.x_train, self.y_train) if len(self.x_train) else (self.x_test, self.y_test)
+
+    @property
     def target_shape(self) -> tuple[int, ...]:
         """The shape of the targets of one image: () for one label."""
-        return self.y_train.shape[1:]
+        return self.first_part[1].shape[1:]
 
     def validate(self) -> None:
         """Check what the class guarantees; runs on construction.
@@ -164,15 +185,15 @@ class Dataset:
         self._require_sound_numbers()
 
     def _require_equal_shapes(self) -> None:
-        """Refuse data without training samples, and samples of different shapes in the two parts."""
-        train, test = by_input(self.x_train), by_input(self.x_test)
-        for name, x in train.items():
+        """Refuse data without samples, and samples of different shapes in the two parts."""
+        part = "train" if len(self.x_train) else "test"
+        for name, x in by_input(self.first_part[0]).items():
             if not x.size:
                 raise NetspecError.simple(
                     codes.DATA_SHAPE,
-                    f"{self.name}: no training data: x_train{_of(name)} is {_shape(x.shape)}",
+                    f"{self.name}: no data: x_{part}{_of(name)} is {_shape(x.shape)}",
                 )
-        shapes = {name: x.shape[1:] for name, x in test.items()}
+        shapes = {name: x.shape[1:] for name, x in by_input(self.x_test).items()}
         if shapes != self.input_shapes:
             raise NetspecError.simple(
                 codes.DATA_SHAPE,
@@ -196,8 +217,9 @@ class Dataset:
 
     def _require_sound_targets(self) -> None:
         """Refuse targets of different shapes in the two parts, and those of which none counts."""
-        # Without test images an empty list of any kind may stand for their targets.
-        if len(self.y_test) and self.y_test.shape[1:] != self.target_shape:
+        # Without images an empty list of any kind may stand for their targets.
+        both = len(self.y_train) and len(self.y_test)
+        if both and self.y_test.shape[1:] != self.target_shape:
             raise NetspecError.simple(
                 codes.DATA_SHAPE,
                 f"{self.name}: the targets of a test image are {_shape(self.y_test.shape[1:])},"
@@ -227,7 +249,11 @@ class Dataset:
             )
 
     def unseen_classes(self, first: int = 0) -> list[int]:
-        """Return the classes without any training image, if they start at `first`."""
+        """Return the classes without any training image, if they start at `first`; of data without
+        training images none.
+        """
+        if not len(self.y_train):
+            return []
         labels = self.y_train.ravel()
         counts = np.bincount(labels[labels != IGNORED], minlength=self.classes)
         return (np.flatnonzero(counts[first:] == 0) + first).tolist()
@@ -249,6 +275,20 @@ class Dataset:
                 f"{self.classes} classes have labels 0 to {self.classes - 1}",
             )
 
+    def for_training(self) -> Dataset:
+        """Return the data set, after checking that it is no held-out set.
+
+        Raises:
+            NetspecError: `data/shape` for data without training images.
+        """
+        if len(self.x_train):
+            return self
+        raise NetspecError.simple(
+            codes.DATA_SHAPE,
+            f"{self.name} has no training {self.samples}, only {len(self.x_test):,} of test",
+            "a held-out set is for `eval` and `evaluate`",
+        )
+
     def split(self, val: float, seed: int = 0) -> tuple[Dataset, Array, Labels]:
         """Hold out training images; returns (the rest, x_val, y_val).
 
@@ -260,9 +300,9 @@ class Dataset:
 
         Raises:
             NetspecError: `train/bad-option` for a number that leaves nothing to train on, and for a
-                share of images that lie in a file.
+                share of images that lie in a file; `data/shape` for data without training images.
         """
-        count = len(self.x_train)
+        count = len(self.for_training().x_train)
         if is_share(val) and self.vocabulary is not None:
             val = max(1, round(val * count))
         if is_share(val):
@@ -403,14 +443,15 @@ class Dataset:
         if fits:
             return
         hint = None
-        if not wanted and len(have) == 1 and is_one_hot(self.y_train):
+        part, y = "train" if len(self.y_train) else "test", self.first_part[1]
+        if not wanted and len(have) == 1 and is_one_hot(y):
             hint = "turn one-hot rows into numbers: y.argmax(axis=1)"
         if len(wanted) == 2 and not have:
             hint = SCORES_OF_A_PICTURE
         needed = f"{_shape(wanted)} for each image" if wanted else "one number for each image"
         raise NetspecError.simple(
             codes.DATA_SHAPE,
-            f"{self.name}: y_train has shape {_shape(self.y_train.shape)}; the loss of {output}"
+            f"{self.name}: y_{part} has shape {_shape(y.shape)}; the loss of {output}"
             f" needs labels (N{''.join(f', {w}' for w in wanted)}): {needed}",
             hint,
         )

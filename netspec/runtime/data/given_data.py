@@ -76,8 +76,8 @@ def dataset_of(
     Args:
         given: A data set whose samples have numbers (PyTorch's with pairs of a sample and its label,
             Hugging Face's with a column for each), an iterable of such pairs, which is read into
-            memory; a pair of those, of training and test, or a mapping with `train` and `test`; or a
-            `netspec.Dataset`.
+            memory; a pair of those, of training and test, or a mapping with `train` and `test`, or one of
+            them; or a `netspec.Dataset`.
         name: Its name in messages.
         input_shape: The network's input, for pictures of Pillow's.
         resize: How they become of its size.
@@ -88,12 +88,17 @@ def dataset_of(
     if isinstance(given, Dataset):
         return given if input_shape is None else given.fit_to(input_shape)
     train, test = _divided(given)
-    x_train, y_train = _samples(train, name, input_shape, resize)
+    first = test if train is None else train
+    x_first, y_first = _samples(first, name, input_shape, resize)
+    no_x, no_y = x_first.chosen(slice(0)), y_first[:0]
+    x_train, y_train = (no_x, no_y) if train is None else (x_first, y_first)
     if test is None:
-        x_test, y_test = x_train.chosen(slice(0)), y_train[:0]
+        x_test, y_test = no_x, no_y
+    elif train is None:
+        x_test, y_test = x_first, y_first
     else:
         x_test, y_test = _samples(test, name, input_shape, resize)
-    names = _class_names(train)
+    names = _class_names(first)
     classes = max(len(names), *(int(y.max()) + 1 for y in (y_train, y_test) if y.size))
     found = Dataset(
         name, cast("Array", x_train), y_train, cast("Array", x_test), y_test, classes,
@@ -103,11 +108,11 @@ def dataset_of(
 
 
 def _divided(given: object) -> tuple[Any, Any]:
-    """Return the parts of training and test; None where there is no test."""
+    """Return the parts of training and test; None for one of them that is not there."""
     if isinstance(given, Mapping):
         train = given.get("train")
         test = next((given[part] for part in _TEST if part in given), None)
-        return (given, None) if train is None else (train, test)
+        return (given, None) if train is None and test is None else (train, test)
     if isinstance(given, tuple) and len(given) == 2 and not isinstance(given[0], np.ndarray):
         return given
     return given, None

@@ -69,7 +69,8 @@ def load_image_folder(
     """Load `folder/<class>/*.png` (or .jpg, .jpeg).
 
     If there is `folder/train/<class>`, it has the training images, and `folder/test/<class>` the
-    test images, which are optional; without `test`, `folder/val` is taken for it. Classes are the
+    test images, which are optional; without `test`, `folder/val` is taken for it. A folder of
+    `test/<class>` alone is a held-out set. Classes are the
     names of the folders, in the order of their characters. Training images are in a random order that
     is always the same, so holding out the last ones holds out some of every class. Pictures may be in
     subfolders of their class. Names that begin with a dot are ignored, and so are other files; the
@@ -91,7 +92,7 @@ def load_image_folder(
     """
     found = list_pictures(folder)
     train, test = found.paths[: found.trained], found.paths[found.trained :]
-    channels, size = _wanted(train, input_shape, resize)
+    channels, size = _wanted(train or test, input_shape, resize)
     if on_demand or len(found.paths) * channels * size[0] * size[1] > MAX_BYTES:
         x_train, x_test = _stored(folder, train, test, (channels, *size), resize)
     else:
@@ -115,6 +116,8 @@ def list_pictures(folder: Path) -> PictureList:
     Raises:
         NetspecError: see `load_image_folder`.
     """
+    if _folders(folder) == [TEST] and _folders(folder / TEST):
+        return _held_out(folder / TEST)
     split = any(_folders(folder / TRAIN))
     test_part = VAL if split and not (folder / TEST).is_dir() else TEST
     if split:
@@ -134,6 +137,13 @@ def list_pictures(folder: Path) -> PictureList:
         tuple(names),
         train.skipped + test.skipped,
     )
+
+
+def _held_out(root: Path) -> PictureList:
+    """Return the pictures of a test part that has no training part beside it."""
+    names = _folders(root)
+    test = _find(root, names)
+    return PictureList(test.paths, test.labels, 0, tuple(names), test.skipped)
 
 
 def is_image_folder(folder: Path) -> bool:

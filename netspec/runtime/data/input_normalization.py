@@ -85,6 +85,8 @@ _MOST_LISTED = 64
 _MOST_INPUTS = 1 << 10
 _DIVIDED = ("unit", "channel", "imagenet", _GIVEN)
 _SHIFTED = ("channel", "mean-image", "imagenet", _GIVEN)
+# What depends on the images that are fitted to; `unit` of bytes does not.
+_FITTED = ("channel", "mean-image", "unit")
 _PIXEL_RANGE = 255.0
 # To how many of the samples that are made on demand a normalization is fitted.
 _LOOKED_AT = 1000
@@ -134,13 +136,20 @@ class Normalization:
 
         Raises:
             NetspecError: `train/bad-option` for an unknown kind, and for statistics that do not
-                match the channels; `data/shape` if pixels should be from 0 to 1 but are not.
+                match the channels; `data/shape` if pixels should be from 0 to 1 but are not, and if
+                there are no images to fit to.
         """
         if not isinstance(kind, str):
             return cls._of_statistics(_GIVEN, ChannelStatistics.of(kind), x_train)
         check_name("normalization", kind, KINDS)
         if kind == "imagenet":
             return cls._of_statistics(kind, IMAGENET, x_train)
+        if not len(x_train) and kind in _FITTED and (kind != "unit" or x_train.dtype != np.uint8):
+            raise NetspecError.simple(
+                codes.DATA_SHAPE,
+                f"there are no training images to which the normalization `{kind}` could be fitted",
+                "--mean and --std say it in numbers; trained weights know theirs",
+            )
         has_channels = x_train.ndim > 2
         per_channel = (1,) * (x_train.ndim - 1)
         mean, scale = np.zeros(per_channel), np.ones(per_channel)
@@ -285,6 +294,15 @@ class Normalizations:
 
 # How the samples of a net are normalized: those of its only input, or of each.
 InputNormalization = Normalization | Normalizations
+
+
+def images_to_fit(
+    kind: object, train: NDArray[np.generic], test: NDArray[np.generic]
+) -> NDArray[np.generic]:
+    """Return the samples that a normalization is fitted to: those of training. What is given in numbers
+    is only compared with samples, with those of test if there are no others.
+    """
+    return test if not len(train) and kind not in _FITTED else train
 
 
 def fit_normalization(

@@ -24,6 +24,7 @@ ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 MAX_BYTES = 1 << 33
 # The samples of one of several inputs.
 _INPUT = re.compile(r"x_(train|test)\.(.+)", re.DOTALL)
+_OF_TRAINING = re.compile(r"x_train\.")
 # How many members a message names.
 _SHOWN, _SHOWN_NAME = 8, 80
 
@@ -35,7 +36,7 @@ def load_npz(path: Path, ignore_index: int = IGNORED) -> Dataset:
     labels are integers (N,) or (N, 1), or more for each image, see `Dataset`. The number of classes
     is the largest label plus one. Pickled arrays are never loaded. For a net with several inputs
     there are arrays `x_train.NAME` and `x_test.NAME` for each of them, (N, ...), in place of
-    `x_train` and `x_test`.
+    `x_train` and `x_test`. A file of test images alone is a held-out set.
 
     Args:
         path: The file.
@@ -51,12 +52,15 @@ def load_npz(path: Path, ignore_index: int = IGNORED) -> Dataset:
             arrays = _read_arrays(path, archive)
     except UnsoundFileError as error:
         raise read_error(path, str(error)) from None
-    y_train, y_test = arrays["y_train"], arrays["y_test"]
+    x_test, y_test = _samples(path.stem, "test", arrays), arrays["y_test"]
+    is_held_out = "y_train" not in arrays
+    x_train = x_test[:0] if is_held_out else _samples(path.stem, "train", arrays)
+    y_train = y_test[:0] if is_held_out else arrays["y_train"]
     return Dataset(
         path.stem,
-        _samples(path.stem, "train", arrays),
+        x_train,
         y_train,
-        _samples(path.stem, "test", arrays),
+        x_test,
         y_test,
         classes=class_count(y_train, y_test, ignore_index=ignore_index),
         ignore_index=ignore_index,
@@ -67,6 +71,8 @@ def _read_arrays(path: Path, archive: zipfile.ZipFile) -> dict[str, NDArray[Any]
     members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
     parts = [name for name in members if _INPUT.fullmatch(name)]
     names = [*parts, *(ARRAYS[1::2] if parts else ARRAYS)]
+    if {"x_train", "y_train"}.isdisjoint(members) and not any(map(_OF_TRAINING.match, parts)):
+        names = [name for name in names if not name.endswith("_train")]
     missing = [name for name in names if name not in members]
     if missing:
         there = sorted(members)

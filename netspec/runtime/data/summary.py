@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from netspec import codes
 from netspec.diagnostics import NetspecError
+from netspec.runtime.data.arrays import holds_arrays
 from netspec.runtime.data.catalog import load, path_of
 from netspec.runtime.data.dataset import IGNORED, MAX_CLASSES, Dataset, is_one_hot, magnitude
 from netspec.runtime.data.image_folder import is_image_folder, load_image_folder
@@ -97,7 +98,7 @@ def load_to_look(name: str, data_dir: Path | None = None) -> Dataset:
     if is_shards(name):
         return load_shards(name, shape, resize=True)
     folder = path_of(name)
-    has_arrays = folder is not None and (folder / "x_train.npy").exists()
+    has_arrays = folder is not None and holds_arrays(folder)
     if folder is not None and folder.is_dir() and is_image_folder(folder) and not has_arrays:
         return load_image_folder(folder, shape, resize=True, on_demand=True)
     return load(name, data_dir, code=True)
@@ -110,7 +111,7 @@ def summarize(data: Dataset, val: float = 0) -> DataSummary:
         data: the data.
         val: how many of the last images, or which share, would be held out.
     """
-    inputs, classes = by_input(data.x_train), _classes(data)
+    inputs, classes = by_input(data.first_part[0]), _classes(data)
     return DataSummary(
         data.name,
         {"training": len(data.x_train), "test": len(data.x_test)},
@@ -154,7 +155,8 @@ def _classes(data: Dataset) -> dict[str, tuple[int, int]]:
 
 def _odd(data: Dataset, classes: Mapping[str, tuple[int, int]]) -> Iterator[str]:
     """Yield what looks wrong and is no matter of training alone."""
-    for name, x in by_input(data.x_train).items():
+    samples, y = data.first_part
+    for name, x in by_input(samples).items():
         shape = x.shape[1:]
         of = f" of `{name}`" if name else ""
         if len(shape) == 3 and shape[2] in _CHANNELS and shape[0] not in _CHANNELS:
@@ -164,7 +166,6 @@ def _odd(data: Dataset, classes: Mapping[str, tuple[int, int]]) -> Iterator[str]
             )
         if x.dtype.kind == "f" and len(shape) == 3 and magnitude(some(x, _LOOKED_AT)) > _UNEVEN:
             yield f"the samples{of} are floats beyond 10: pixels are kept as uint8, or up to 1"
-    y = data.y_train
     if y.ndim == 2 and 1 < y.shape[1] <= MAX_CLASSES and is_one_hot(y):
         yield "the labels are one-hot rows; a label is a number: y.argmax(axis=1)"
     yield from _uneven(classes)

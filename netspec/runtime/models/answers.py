@@ -15,7 +15,7 @@ from netspec.runtime.data.input_normalization import InputNormalization
 from netspec.runtime.data.views import PLAIN, View, mean_scores
 from netspec.runtime.engine.floating_point import as_ieee
 from netspec.runtime.models.classifier_shape import scores_shape
-from netspec.runtime.models.evaluation import Scorer, evaluated_at_a_time, scores
+from netspec.runtime.models.evaluation import Scorer, evaluated_at_a_time, not_finite, scores
 from netspec.runtime.optim.class_counts import OF_A_CLASS, ClassCounts, known
 from netspec.runtime.optim.losses import Loss
 from netspec.runtime.optim.targets import Transcript, YesOrNo, targets_of, transcribed
@@ -35,12 +35,14 @@ class Answers:
         loss: The mean over the targets that count.
         measures: Shares from 0 up, by their names.
         outputs: For answers of 0 and 1, of each output: precision, recall, F1, and how many are 1.
+        not_finite: How many images have numbers that are NaN or infinite.
     """
 
     images: int
     loss: float
     measures: Mapping[str, float] = field(default_factory=dict)
     outputs: Sequence[tuple[float, float, float, int]] = ()
+    not_finite: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as a dict, for JSON."""
@@ -48,7 +50,8 @@ class Answers:
         rows = [dict(zip(names, map(known, row), strict=True)) for row in self.outputs]
         loss = self.loss if np.isfinite(self.loss) else None
         return {
-            "images": self.images, "loss": loss, **{n: known(v) for n, v in self.measures.items()},
+            "images": self.images, "loss": loss, "not_finite": self.not_finite,
+            **{n: known(v) for n, v in self.measures.items()},
             **({"outputs": rows} if rows else {}),
         }  # fmt: skip
 
@@ -93,7 +96,7 @@ def answers(
         of: The views of the pictures over which scores are averaged.
     """
     kind = targets_of(loss)
-    total, weighed = 0.0, 0.0
+    total, weighed, lost = 0.0, 0.0, 0
     judges: list[_Yes | _Spelt] = []
     if isinstance(kind, YesOrNo):
         judges.append(_Yes(kind, kind.questions(scores_shape(model.graph))))
@@ -106,12 +109,12 @@ def answers(
         weight = float(len(found) if kind is None else kind.counts(y[part]).sum())
         with as_ieee():
             total += loss.value(found, y[part]) * weight
-        weighed += weight
+        weighed, lost = weighed + weight, lost + not_finite(found)
         for judge in judges:
             judge.see(found, y[part])
     measures = {name: value for judge in judges for name, value in judge.measures().items()}
     outputs = [row for judge in judges if isinstance(judge, _Yes) for row in judge.outputs()]
-    return Answers(len(x), total / (weighed or 1), measures, outputs)
+    return Answers(len(x), total / (weighed or 1), measures, outputs, lost)
 
 
 class _Yes:

@@ -15,11 +15,12 @@ from numpy.typing import ArrayLike, NDArray
 from netspec import codes
 from netspec.compiler.ir.graph import Graph, Shape
 from netspec.diagnostics import NetspecError
-from netspec.runtime.data.choices import check_name
+from netspec.runtime.data.choices import check_name, kind_of
 from netspec.runtime.data.dataset import IGNORED, Dataset
 from netspec.runtime.data.input_normalization import (
     InputNormalization,
     fit_normalization,
+    images_to_fit,
     no_normalization,
 )
 from netspec.runtime.data.samples import by_input, number_types, packed
@@ -111,6 +112,8 @@ class Evaluation:
         what: what the targets are: `images`, or the places in them.
         perplexity: exp of the mean cross-entropy, for scores of a sequence.
         top5: the share whose label is among the five highest scores; None for up to five classes.
+        not_finite: how many images have scores without a highest one, NaN or infinity: what is measured
+            of them means nothing.
     """
 
     names: tuple[str, ...]
@@ -119,6 +122,7 @@ class Evaluation:
     what: str = "images"
     perplexity: float | None = None
     top5: float | None = None
+    not_finite: int = 0
 
     @property
     def images(self) -> int:
@@ -194,6 +198,7 @@ class Evaluation:
             **({} if self.top5 is None else {"top5": self.top5}),
             "macro_f1": self.macro_f1,
             "loss": self.loss if np.isfinite(self.loss) else None,
+            "not_finite": self.not_finite,
             "classes": self.counts.to_list(self.names, every=is_small),
             "confusion": self.confusion.tolist() if is_small else None,
         }
@@ -296,7 +301,7 @@ def evaluate(
     objective = loss or SoftmaxCrossEntropy()
     confusions = Confusions.none(len(names))
     kind = targets_of(objective) or OF_CLASSES
-    total, weighed, counted, among = 0.0, 0.0, 0, 0
+    total, weighed, counted, among, lost = 0.0, 0.0, 0, 0, 0
     batch = batch or evaluated_at_a_time(model.graph)
     for start in range(0, len(x), batch):
         part = slice(start, start + batch)
@@ -306,7 +311,9 @@ def evaluate(
             kept = y[part] != IGNORED
             weight = float(kind.counts(y[part]).sum())
             total += objective.value(found, y[part]) * weight
-        best = found.argmax(axis=class_axis(found.ndim))
+        axis = class_axis(found.ndim)
+        best = found.argmax(axis=axis)
+        lost += not_finite(found.max(axis=axis))
         among += int(among_best(found, y[part])[kept].sum())
         confusions += Confusions.counted(len(names), y[part][kept], best[kept])
         weighed, counted = weighed + weight, counted + int(kept.sum())
@@ -316,7 +323,22 @@ def evaluate(
     what = _PLACES.get(y.ndim, "places")
     perplexity = float(np.exp(mean)) if sequences else None
     top5 = among / max(1, counted) if len(names) > BEST else None
-    return Evaluation(names, mean, confusions, what, perplexity, top5)
+    return Evaluation(names, mean, confusions, what, perplexity, top5, lost)
+
+
+def not_finite(values: Array) -> int:
+    """Return how many images (N, ...) have values that are NaN or infinite."""
+    return int((~np.isfinite(values)).reshape(len(values), -1).any(axis=1).sum())
+
+
+def about_not_finite(lost: int, images: int) -> str | None:
+    """Return a warning of images whose scores are not finite; None if there are none."""
+    if not lost:
+        return None
+    return (
+        f"the scores of {lost:,} of {images:,} images are not finite, so what is measured means nothing:"
+        " the weights are damaged, or the images are not what the net was trained on"
+    )
 
 
 # How the images that are given are to be normalized; None for what the weights were trained with.
@@ -325,7 +347,7 @@ Normalize = str | tuple[Sequence[float], Sequence[float]] | InputNormalization |
 
 def evaluate_part(
     model: Trained,
-    data: Dataset,
+    data: Dataset | tuple[ArrayLike, ArrayLike],
     part: str = "test",
     *,
     loss: AnyLoss = "softmax",
@@ -336,7 +358,7 @@ def evaluate_part(
 
     Args:
         model: a model of either backend.
-        data: the data set.
+        data: the data set; or a pair of images and labels, which are its test images.
         part: `test` or `train`.
         loss: a loss over classes, its name, or a function.
         normalize: as for `netspec.fit`, fitted to the training images; by default what the weights
@@ -347,6 +369,7 @@ def evaluate_part(
         NetspecError: `data/shape` if data and model do not fit, `data/missing-file` for a part
             without images, `weights/no-normalization`, `train/bad-option`.
     """
+    data = _data_set(data, model)
     check_name("part", part, ("test", "train"))
     if isinstance(loss, str):
         check_name("loss", loss, LOSSES_OF_CLASSES)
@@ -363,7 +386,8 @@ def evaluate_part(
         if are_scaled(x, image_type(about)):
             warnings.warn(SCALED, UserWarning, stacklevel=3)
     elif not isinstance(normalize, InputNormalization):
-        normalize = _fitted(model, normalize, data.x_train)
+        images = images_to_fit(normalize, data.x_train, data.x_test)
+        normalize = _fitted(model, normalize, images)
     y = labels_by_name(data, y, about)
     names = (
         class_names(about, model.classes)
@@ -372,7 +396,28 @@ def evaluate_part(
     )
     require_views(tta, data, model.graph)
     known = _known_normalization(model, normalize, x)
-    return evaluate(model, x, y, known, names, loss=loss, of=views(tta))
+    found = evaluate(model, x, y, known, names, loss=loss, of=views(tta))
+    if doubt := about_not_finite(found.not_finite, len(x)):
+        warnings.warn(doubt, UserWarning, stacklevel=3)
+    return found
+
+
+def _data_set(data: object, model: Trained) -> Dataset:
+    """Return the data that are given; a pair of images and labels as its test images.
+
+    Raises:
+        NetspecError: `train/bad-option` for anything else, with what to write; `data/shape`.
+    """
+    if isinstance(data, Dataset):
+        return data
+    if isinstance(data, tuple) and len(data) == 2:
+        x, y = data
+        return Dataset("the pair", None, None, x, y, model.classes)  # type: ignore[arg-type]
+    hint = "images and labels are one argument, a pair: evaluate((x, y))"
+    if isinstance(data, str):
+        hint = f"load it: netspec.load_data({data!r})"
+    message = f"evaluate takes a netspec.Dataset or a pair (images, labels), not {kind_of(data)}"
+    raise NetspecError.simple(codes.TRAIN_BAD_OPTION, message, hint)
 
 
 def predicted(

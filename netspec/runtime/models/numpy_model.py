@@ -465,14 +465,14 @@ class Model:
 
     def evaluate(
         self,
-        data: Dataset,
+        data: Dataset | tuple[ArrayLike, ArrayLike],
         part: str = "test",
         *,
         loss: AnyLoss = "softmax",
         normalize: Normalize = None,
         tta: Sequence[str] = (),
     ) -> Evaluation:
-        """Return loss, accuracy and confusions on a data set; see `evaluation.evaluate_part`."""
+        """Return loss, accuracy and confusions on data or a pair; see `evaluation.evaluate_part`."""
         return evaluate_part(self, data, part, loss=loss, normalize=normalize, tta=tta)
 
     def activations(self, x: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, Array]:

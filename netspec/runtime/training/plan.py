@@ -14,7 +14,7 @@ from netspec.diagnostics import NetspecError
 from netspec.runtime.data.augment_draws import Augmentation
 from netspec.runtime.data.augmentations import parse_augmentation
 from netspec.runtime.data.batches import SAMPLES, balanced_chances, batch_slices, train_sample
-from netspec.runtime.data.choices import check_name, is_number, require
+from netspec.runtime.data.choices import check_name, is_number, kind_of, require
 from netspec.runtime.data.chosen_images import ChosenImages
 from netspec.runtime.data.dataset import IGNORED, Array, Dataset, Labels, blocks
 from netspec.runtime.data.input_normalization import (
@@ -302,12 +302,12 @@ def _require_trainable(model: object, data: object) -> None:
     """Refuse other types of arguments, such as a net, arrays or a name, and say what is expected."""
     compiles = "compile it: fit(net.compile(), data)" if hasattr(model, "compile") else None
     require(
-        isinstance(model, Trainable), f"fit trains a compiled model, not {_kind(model)}", compiles
+        isinstance(model, Trainable), f"fit trains a compiled model, not {kind_of(model)}", compiles
     )
     arrays = "netspec.Dataset(name, x_train, y_train, x_test, y_test, classes) holds arrays"
     require(
         isinstance(data, Dataset),
-        f"fit trains on a netspec.Dataset, not {_kind(data)}",
+        f"fit trains on a netspec.Dataset, not {kind_of(data)}",
         f"load it: netspec.load_data({data!r})" if isinstance(data, str) else arrays,
     )
 
@@ -341,11 +341,6 @@ def _none(normalize: object) -> str | InputNormalization:
         'leave it out, or write normalize = "none"',
     )
     return known or "none"
-
-
-def _kind(value: object) -> str:
-    name = type(value).__name__
-    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
 def _check_whole(**arguments: tuple[object, int]) -> None:

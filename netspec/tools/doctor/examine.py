@@ -77,7 +77,7 @@ def examine(
     lr = learning.default_rate(optimizer) if lr is None else lr
     require(is_number(lr) and lr > 0, f"the learning rate must be more than 0, not {lr!r}")
     require(is_number(l2) and l2 >= 0, f"l2 must be at least 0, not {l2!r}")
-    data = data.fit_to(image_shape(graph))
+    data = data.for_training().fit_to(image_shape(graph))
     require_targets(graph, data, OF_CLASSES)
     is_whole = bool(whole_fields(graph, data.input_shapes))
     normalization = Normalization.fit("none" if is_whole else normalize, data.x_train)
