@@ -1,7 +1,8 @@
 """The first layers of a net whose weights are large, which are computed for a few images at a time.
 
-A part of a batch has so many images that the large weights, which are read again for each part, take
-little of the time; what is between the layers before these does not stay in a cache then.
+A part of a batch would have so many images that the large weights, which are read again for each
+part, take little of the time; what is between the layers before these would not stay in a cache. So
+threads share the images up to there, and then the outputs of the layers with these weights.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from netspec.compiler.numpy_backend.passes.plan_memory import plan_memory
 from netspec.records import record
 
 # The bytes of a processor's larger cache that the values between layers may take, and the part of it for
-# weights that stay there.
+# weights that stay there; weights of more bytes than `LARGE` do not, and threads may wait for each other.
 CACHE = 1 << 18
-OF_WEIGHTS = CACHE // 4
+OF_WEIGHTS, LARGE = CACHE // 4, 4 * CACHE
 
 
 @record
@@ -50,6 +51,8 @@ def first_layers(
         alignment: places are multiples of so many numbers.
     """
     seen = 0
+    if sum(array.size for array in constants.values()) * itemsize <= LARGE:
+        return None
 
     def fits(step: Step) -> bool:
         nonlocal seen

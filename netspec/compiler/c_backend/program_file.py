@@ -40,7 +40,7 @@ FUNCTIONS = {"forward": "netspec_forward", "backward": "netspec_backward"}
 PART, FIRST = "netspec_part", "netspec_first_layers"
 
 # A forward pass of which each member computes parts of the batch, from the inputs to the outputs. A batch
-# that is one part is shared by all, layer by layer.
+# that is one part is shared by all, layer by layer, but for `FIRST` layers: of these, image by image.
 _PARTS = f"""\
 void {FUNCTIONS["forward"]}(void *at, int count, int part, long long apart, Team *team, int number)
 {{
@@ -69,8 +69,8 @@ class ProgramSource:
             are parts.
         work: the numbers that each thread has behind these.
         part: how many images each thread computes at a time at most, from the inputs to the outputs,
-            with the same memory for each part; 0 for all in one, because images depend on each other or
-            a backward pass reads what is between.
+            with the same memory for each part; 0 for all in one, because images depend on each other, a
+            backward pass reads what is between, or threads share the images of the first layers.
         cost: how much there is to compute for an image, about in multiplications.
         weights: the numbers that were known when the file was written, or what was made of them.
     """
@@ -110,7 +110,8 @@ def program_source(
     weights = _together([array.values for array in memory.arrays]).astype(dtype)
     scratch, work = _rounded(memory.scratch_size), _rounded(memory.work_size)
     part, first, places = 0, None, plan_memory(plan)
-    if plan.training or plan.backward:
+    in_parts = not (plan.training or plan.backward)
+    if not in_parts:
         passes = [
             _pass(FUNCTIONS[name], calls.lines(steps), used, names)
             for name, steps in (("forward", plan.forward), ("backward", plan.backward))
@@ -128,7 +129,7 @@ def program_source(
     units = used_units(called("\n".join([*own, *passes])), fast=True, threads="turns")
     needed = frozenset().union(*(unit.needs for unit in units))
     between = work  # what is between the first layers comes behind what kernels work with
-    if part:  # all memory of a member is together
+    if in_parts:  # all memory of a member is together
         work += scratch + (first.size if first else 0)
     return ProgramSource(
         "\n\n".join(
@@ -149,9 +150,9 @@ def program_source(
         + "\n",
         tuple(_compiled_apart(unit.text) for unit in apart() if needed & unit.functions.keys()),
         tuple(used),
-        0 if part else scratch,
+        0 if in_parts else scratch,
         work,
-        part,
+        0 if first else part,
         _cost(graph),
         weights,
     )
@@ -235,7 +236,7 @@ def _passes_in_parts(
     Args:
         before: the calls of the kernels of the first layers, if there are any.
         behind: those of the others.
-        first: how many images these compute at a time.
+        first: how many images these compute at a time; a batch is one part then.
         used: what the pointer to each operand is called, in the order of the table.
         names: the names of the file.
         places: which values are in the memory of a part.
@@ -268,11 +269,16 @@ def _passes_in_parts(
         passes.append(
             _defined(f"static void {FIRST}({given}, int {within})", [*shared, *private, *before])
         )
-        some, many = (names.free(name) for name in ("some", "many"))
+        some = names.free("some")
+        left = f"count - {some}"
+        many = f"{left} < {first.images} ? {left} : {first.images}" if first.images > 1 else "1"
         body = [
-            f"for (int {some} = 0; {some} < count; {some} += {first.images}) {{",
-            f"    const int {many} = count - {some} < {first.images} ? count - {some} : {first.images};",
-            f"    {FIRST}({at}, {begin} + {some}, {many}, {apart}, {who}, {some});",
+            f"if (THREADS > 1 && count >= {first.images} * THREADS) {{",
+            f"    SHARE({some}, count, {first.images}, LONG_TURNS)",
+            f"        {FIRST}({at}, {begin} + {some}, {many}, {apart}, THIS_THREAD, {some});",
+            "} else {",
+            f"    for (int {some} = 0; {some} < count; {some} += {first.images})",
+            f"        {FIRST}({at}, {begin} + {some}, {many}, {apart}, {who}, {some});",
             "}",
             *body,
         ]

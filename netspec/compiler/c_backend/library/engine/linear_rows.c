@@ -162,22 +162,24 @@ static int groups_of(int blocks, int most)
     return groups < blocks ? groups : blocks;
 }
 
-/* All rows and columns. Threads share groups of blocks; those blocks that do not divide evenly among them are
-   cut by rows, so that no thread waits for another's whole block. */
+/* All rows and columns. Threads share groups of blocks, and halves of the rows or less where nothing is packed
+   for them; those blocks that do not divide evenly among threads are cut by rows, so that no thread waits for
+   another's whole block. */
 static INLINE void shared_product(const int kind, const real *x, const real *b, const real *bias,
                                   const real *skip, real *y, real *work, int each, int rows, int inputs,
                                   int outputs, const Limits *limits)
 {
     const int blocks = (outputs + BLOCK - 1) / BLOCK, cuts = THREADS, rest = blocks % cuts;
     const int groups = groups_of(blocks - rest, kind == AS_IT_IS ? WIDE : GROUP);
-    SHARE(item, groups + rest * cuts, 1, (double)rows * inputs * outputs > PRODUCTS) {
-        const int at = item - groups, tall = (rows - 1) / cuts + 1, from = at < 0 ? 0 : at % cuts * tall;
-        const int first = at < 0 ? begin_of(item, groups, blocks - rest) : blocks - rest + at / cuts;
-        const int end = at < 0 ? begin_of(item + 1, groups, blocks - rest) : first + 1;
-        const int many = at < 0 || rows - from < tall ? rows - from : tall;
+    const int halves = kind != IN_BLOCKS || cuts == 1 || rows < ROWS / 4 ? 1 : rows > ROWS ? 2 * rows / ROWS : 2;
+    SHARE(item, groups * halves + rest * cuts, 1, (double)rows * inputs * outputs > PRODUCTS) {
+        const int at = item - groups * halves, pieces = at < 0 ? halves : cuts;
+        const int tall = (rows - 1) / pieces + 1, from = (at < 0 ? item : at) % pieces * tall;
+        const int first = at < 0 ? begin_of(item / pieces, groups, blocks - rest) : blocks - rest + at / pieces;
+        const int end = at < 0 ? begin_of(item / pieces + 1, groups, blocks - rest) : first + 1;
         product_of_rows(kind, x + from * inputs, b, bias, skip ? skip + from * outputs : 0,
-                        y + from * outputs, work + THIS_THREAD * each, many, inputs, outputs,
-                        first * BLOCK, end * BLOCK < outputs ? end * BLOCK : outputs, limits);
+                        y + from * outputs, work + THIS_THREAD * each, rows - from < tall ? rows - from : tall,
+                        inputs, outputs, first * BLOCK, end * BLOCK < outputs ? end * BLOCK : outputs, limits);
     }
 }
 

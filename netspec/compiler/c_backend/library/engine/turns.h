@@ -77,12 +77,15 @@ static int more_shared_turns(Turns *turns)
 #define more_shared_turns(turns) 0
 #endif
 
+/* How much it is worth to share turns that take long: a member takes one at a time. */
+enum { LONG_TURNS = 2 };
+
 static Turns turns_of(int end, int step, int worth)
 {
     Turns turns = {0, end, end, 1, me.inside || !me.team, 0, 0};
     if (!turns.alone) {
         const int each = ((end - 1) / step + 1) / (8 * me.team->members);
-        turns.piece = !worth ? end : each > 1 ? each * step : step;
+        turns.piece = !worth ? end : worth < LONG_TURNS && each > 1 ? each * step : step;
         turns.piece = turns.piece < 1 ? 1 : turns.piece;
         turns.loop = me.loops++;
         turns.entered = enter_loop(me.team, turns.loop);
