@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from netspec import codes
 from netspec.cli.about_numbers import INITIAL, about_numbers
-from netspec.cli.common import checked_net, emit_text, positive, tell
+from netspec.cli.common import checked_net, emit_text, natural, positive, tell
 from netspec.cli.output_place import check_beside, check_output, net_sources
 from netspec.cli.trained_net import named_weights, stored_normalization
 from netspec.compiler.c_backend.train_losses import LOSSES, LossName
@@ -61,7 +61,11 @@ def add_c_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--int8", action="store_true",
                        help="c: a net in whole numbers of 8 bits, and what that costs")  # fmt: skip
     group.add_argument("--calibrate", metavar="DATA",
-                       help="c --int8: data whose training images give the scales")  # fmt: skip
+                       help="c --int8: data whose training images give the scales (default: those of"
+                       " the run)")  # fmt: skip
+    group.add_argument("--test-limit", type=natural, metavar="N",
+                       help="c --int8: the most test images that the net is measured on, 0 for none"
+                       " (default 1000)")  # fmt: skip
     group.add_argument("--data-dir", type=Path, metavar="DIR",
                        help="c --int8: the folder to search for the data first")  # fmt: skip
     parser.set_defaults(threads=None, backend="numpy", device="cpu")
@@ -84,6 +88,7 @@ def chosen_options(options: argparse.Namespace) -> list[str]:
         "--example": options.example,
         "--int8": options.int8,
         "--calibrate": options.calibrate is not None,
+        "--test-limit": options.test_limit is not None,
         "--data-dir": options.data_dir is not None,
     }
     return [option for option, on in given.items() if on]
@@ -126,6 +131,8 @@ class CFile:
         self._out: Path | None = options.output
         self._trained = named_weights(options)
         self.net = checked_net(options) if self._trained is None else self._trained.net
+        _require_together(options)
+        self._check_known_places()
         self.source = self._compile()
         if self._out is not None and self._out in self.others():
             message = f"{self._out} would be two files: the C file, and one that belongs to it"
@@ -135,7 +142,6 @@ class CFile:
         from netspec.compiler.c_backend.emit import COptions, c_source
 
         options = self._options
-        _require_together(options)
         if options.header and self._out is None:
             raise NetspecError.simple(
                 codes.USAGE_TARGET, "--header needs -o OUT, the file that it lies beside"
@@ -182,12 +188,14 @@ class CFile:
             raise _no_place(4 * numbers)
 
     def _int8(self, header: str | None) -> CSource:
-        from netspec.cli.int8_target import quantized_net
+        from netspec.cli.int8_target import MEASURED, Calibration, quantized_net
         from netspec.compiler.c_backend.int8.int8_file import Int8Options, int8_source
 
         if self._trained is None:
             raise NetspecError.simple(
-                codes.USAGE_WEIGHTS, "--int8 needs weights", "give --weights FILE, or a run"
+                codes.USAGE_WEIGHTS,
+                "--int8 needs weights",
+                "give a run in place of the file, or --weights W --calibrate DATA",
             )
         options = self._options
         chosen = Int8Options(
@@ -196,9 +204,9 @@ class CFile:
             self._input_scale() if options.normalize_input else None,
             self._pixels(self._trained), options.c_name, self._about(),
         )  # fmt: skip
-        return int8_source(
-            quantized_net(self._trained, options.calibrate, options.data_dir), chosen
-        )
+        measured = MEASURED if options.test_limit is None else options.test_limit
+        by = Calibration(options.calibrate, options.data_dir, measured)
+        return int8_source(quantized_net(self._trained, by), chosen)
 
     def _pixels(self, trained: Trained) -> InputScale | None:
         """Return how bytes are normalised; None if the weights do not say, or it takes large tables."""
@@ -302,13 +310,29 @@ class CFile:
         if self.source.weights is not None:
             files[self._out.with_suffix(".weights")] = self.source.weights
         if self._options.example:
-            files[self._out.with_name(f"{self._out.stem}_main.c")] = self._example().encode()
+            files[self._example_place()] = self._example().encode()
         return files
+
+    def _example_place(self) -> Path:
+        assert self._out is not None
+        return self._out.with_name(f"{self._out.stem}_main.c")
 
     def files(self) -> dict[Path, bytes]:
         """Return all files that are written, the C file last."""
         assert self._out is not None
         return {**self.others(), self._out: self.source.text.encode()}
+
+    def _check_known_places(self) -> None:
+        """Refuse places that are known before anything is computed, which may take long."""
+        if self._out is None or self._options.check:
+            return
+        others = [self._out.with_suffix(".h")] if self._options.header else []
+        others += [self._example_place()] if self._options.example else []
+        sources, force = net_sources(self.net), self._options.force
+        check_output(self._out, sources, force=force)
+        check_beside(
+            [path for path in others if path != self._out], self._out, sources, force=force
+        )
 
     def check_places(self) -> None:
         """Refuse to write over what netspec did not make."""
@@ -355,10 +379,15 @@ def _require_together(options: argparse.Namespace) -> None:
         "--weights-in-file": options.weights_in_file,
         "--max": bool(options.most),
     }
-    if options.int8 != (options.calibrate is not None):
-        raise NetspecError.simple(codes.USAGE_TARGET, "--int8 and --calibrate go together")
-    if options.data_dir is not None and not options.int8:
-        raise NetspecError.simple(codes.USAGE_TARGET, "--data-dir needs --int8")
+    of_int8 = {
+        "--calibrate": options.calibrate is not None,
+        "--test-limit": options.test_limit is not None,
+        "--data-dir": options.data_dir is not None,
+    }
+    without = [option for option, on in of_int8.items() if on and not options.int8]
+    if without:
+        message = f"{', '.join(without)}: for a file in whole numbers, with --int8"
+        raise NetspecError.simple(codes.USAGE_TARGET, message)
     alone = {
         "--fast": options.fast,
         "--max": bool(options.most),

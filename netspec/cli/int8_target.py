@@ -1,47 +1,65 @@
-"""`netspec compile FILE --target c --int8 --calibrate DATA`: scales from data, and a report."""
+"""`netspec compile FILE --target c --int8`: scales from data, and a report of what that costs."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from netspec import codes
 from netspec.cli.common import tell
 from netspec.cli.trained_net import Trained
+from netspec.diagnostics import NetspecError
+from netspec.records import record
 
 if TYPE_CHECKING:
     from netspec.compiler.c_backend.int8.quantize import QuantizedNet
+    from netspec.compiler.c_backend.int8.scheme import Array
+    from netspec.runtime.data.dataset import Dataset
+    from netspec.runtime.data.input_normalization import InputNormalization
+    from netspec.runtime.models.numpy_model import Model
 
 # Training images that scales are made of, and those of them that layers are compared on.
 CALIBRATED, COMPARED = 512, 64
+# Test images that the net is measured on, if nothing is said, and those of them at once.
+MEASURED, MEASURED_AT_ONCE = 1000, 256
 # How many of the layers that lose most are named.
 NAMED = 3
 
 
-def quantized_net(trained: Trained, data_name: str, folder: Path | None) -> QuantizedNet:
+@record
+class Calibration:
+    """What the scales are made of, and on how much of it the net is measured.
+
+    Attributes:
+        data: the data whose training images give the scales; None for those of the run.
+        folder: the folder to search first, if one is given.
+        measured: the most test images that the net is measured on.
+    """
+
+    data: str | None
+    folder: Path | None
+    measured: int
+
+
+def quantized_net(trained: Trained, by: Calibration) -> QuantizedNet:
     """Return a trained net in whole numbers, and say what that costs.
 
     Raises:
         NetspecError: for data that is missing or does not fit, and layers without a form in whole
-            numbers.
+            numbers; `usage/target` if no data is named and no run known.
     """
     import numpy as np
 
     from netspec.compiler.c_backend.int8.losses import layer_losses
     from netspec.compiler.c_backend.int8.quantize import evaluated_plan, quantized
-    from netspec.runtime.data.catalog import load
     from netspec.runtime.data.input_normalization import no_normalization
-    from netspec.runtime.models.classifier_shape import only_input_shape
     from netspec.runtime.models.numpy_model import Model
     from netspec.runtime.models.value_ranges import ranges_of, values_of
 
     model = trained.model
     assert isinstance(model, Model)
     graph, parameters = model.graph, model.parameters
-    run = trained.run
-    if folder is None and run is not None and run.settings["data"] == data_name:
-        folder = run.settings["data-dir"]
-    data = load(data_name, folder, only_input_shape(graph)).for_training()
-    data = data.fit_to_inputs(graph.inputs)
+    data = _data(trained, by)
     normalization = trained.weights.normalization
     if normalization is None:
         tell(f"note: {trained.path} does not say how images were normalised: they are not")
@@ -54,23 +72,74 @@ def quantized_net(trained: Trained, data_name: str, folder: Path | None) -> Quan
     some = {name: chosen[:COMPARED]}
     values = next(values_of(graph, plan, parameters, some))
     worst = layer_losses(net, some, values)[:NAMED]
-    if len(data.x_test):
-        x = np.asarray(normalization.apply(data.x_test, np.float32))
-        y = np.asarray(data.y_test)
-        exact = model.forward(x).argmax(axis=1)
-        parts = range(0, len(x), CALIBRATED)
-        found = np.concatenate(
-            [next(iter(net.outputs({name: x[at : at + CALIBRATED]}).values())) for at in parts]
-        )
-        taken = found.argmax(axis=1)
-        tell(
-            f"{100 * (exact == y).mean():.2f} % of {len(x):,} test images right in float32,"
-            f" {100 * (taken == y).mean():.2f} % in int8; {100 * (exact == taken).mean():.2f} % get the"
-            " same class"
-        )
+    if len(data.x_test) and by.measured:
+        _say_accuracy(net, model, normalization, data, by.measured)
     for each in worst:
         tell(
             f"{each.name} differs by {100 * each.error:.2f} % from its value in float32,"
             f" {100 * each.more:.2f} % more than what it reads"
         )
     return net
+
+
+def _data(trained: Trained, by: Calibration) -> Dataset:
+    """Return the named data, or that of the run, as the net takes it.
+
+    Raises:
+        NetspecError: for data that is missing or does not fit; `usage/target` if none is known.
+    """
+    from netspec.runtime.data.catalog import load
+    from netspec.runtime.models.classifier_shape import only_input_shape
+    from netspec.runtime.runs.resolve import resolve
+
+    run, graph = trained.run, trained.net.graph
+    folder = None if by.folder is None else str(by.folder)
+    given = {n: v for n, v in {"data": by.data, "data-dir": folder}.items() if v is not None}
+    if run is not None:
+        settings = run.settings_with(given)
+        if by.data is None:
+            tell(f"scales from training images of {settings['data']}, the data of the run")
+    elif by.data is not None:
+        settings = resolve(given)
+    else:
+        raise NetspecError.simple(
+            codes.USAGE_TARGET, f"--int8 needs data, and {trained.path} belongs to no run",
+            "name the data whose training images give the scales, such as --calibrate mnist",
+        )  # fmt: skip
+    data = load(
+        settings["data"], settings["data-dir"], only_input_shape(graph), resize=settings.resize,
+        ignore_index=settings["ignore-index"], code=by.data == settings["data"],
+    ).for_training()  # fmt: skip
+    return data.fit_to_inputs(graph.inputs)
+
+
+def _say_accuracy(
+    net: QuantizedNet, model: Model, normalization: InputNormalization, data: Dataset, most: int
+) -> None:
+    """Say how many test images are right before and after, of so many from all over the test set."""
+    import numpy as np
+
+    there = len(data.x_test)
+    taken = np.linspace(0, there - 1, min(most, there)).astype(int)
+    x = np.asarray(normalization.apply(data.x_test[taken], np.float32))
+    y = np.asarray(data.y_test)[taken]
+    parts = [x[at : at + MEASURED_AT_ONCE] for at in range(0, len(x), MEASURED_AT_ONCE)]
+    exact = np.concatenate([_classes(model.forward(part)) for part in parts])
+    (name,) = net.graph.inputs
+    found = np.concatenate(
+        [_classes(next(iter(net.outputs({name: part}).values()))) for part in parts]
+    )
+    tell(
+        f"{100 * (exact == y).mean():.2f} % of {len(x):,} test images right in float32,"
+        f" {100 * (found == y).mean():.2f} % in int8; {100 * (exact == found).mean():.2f} % get the"
+        " same class"
+    )
+    if len(x) < there:
+        tell(f"these are some of {there:,} test images: --test-limit {there} takes all")
+
+
+def _classes(scores: Array) -> Array:
+    """Return the likeliest class of each image."""
+    import numpy as np
+
+    return np.asarray(scores.argmax(axis=1))

@@ -13,6 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import netspec
+import netspec.cli as netspec_cli
+from netspec.cli.c_file import CFile
 from netspec.compiler.c_backend.emit import c_source
 from netspec.compiler.c_backend.int8.int8_file import Int8Options, int8_source, takes_bytes
 from netspec.compiler.c_backend.int8.losses import layer_losses
@@ -172,14 +174,23 @@ def test_layers_without_a_form_are_located_in_one_run():
     ]
 
 
-def test_compile_writes_the_file_and_says_what_it_costs(run, write, tmp_path):
-    """On digits, which come with netspec."""
-    net = "net D { input x: [1, 8, 8]\n output x -> conv(4, 3) -> relu -> flatten -> linear(10) }"
-    path, run_folder = write(net), tmp_path / "run"
-    options = ("--data", "digits", "--epochs", 2, "--out", tmp_path / "run")
-    assert run("train", "numpy", path, *options).code == 0
-    out = tmp_path / "d.c"
-    chosen = ("--int8", "--calibrate", "digits", "--weights", run_folder, "--header")
+DIGITS = "net D { input x: [1, 8, 8]\n output x -> conv(4, 3) -> relu -> flatten -> linear(10) }"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Return the folder of a run on digits, which come with netspec."""
+    folder = tmp_path_factory.mktemp("trained")
+    net = folder / "d.net"
+    net.write_text(DIGITS)
+    options = ("--data", "digits", "--epochs", "2", "--out", str(folder / "run"))
+    assert netspec_cli.main(["train", "numpy", str(net), *options]) == 0
+    return folder / "run"
+
+
+def test_compile_writes_the_file_and_says_what_it_costs(run, write, tmp_path, trained):
+    path, out = write(DIGITS), tmp_path / "d.c"
+    chosen = ("--int8", "--calibrate", "digits", "--weights", trained, "--header")
     done = run("compile", path, "--target", "c", "-o", out, *chosen)
     assert done.code == 0, done.err
     exact, rounded = (float(n) for n in re.findall(r"([\d.]+) %(?= of| in int8)", done.err))
@@ -196,24 +207,62 @@ def test_compile_writes_the_file_and_says_what_it_costs(run, write, tmp_path):
     assert declared in header
     assert "x: pixels from 0 to 255; this file takes " in header
     bare = tmp_path / "bare.safetensors"
-    netspec.save_weights(bare, netspec.load_weights(run_folder / "weights.safetensors").tensors)
-    options = ("--int8", "--calibrate", "digits", "--weights", bare)
-    done = run("compile", path, "--target", "c", "-o", tmp_path / "bare.c", *options)
+    netspec.save_weights(bare, netspec.load_weights(trained / "weights.safetensors").tensors)
+    options = ("compile", path, "--target", "c", "--int8", "--weights", bare)
+    done = run(*options, "--calibrate", "digits", "-o", tmp_path / "bare.c")
     assert done.code == 0
     assert "uint8" not in (tmp_path / "bare.c").read_text()
     assert "bare.safetensors does not say how images were normalised: they are not" in done.err
+    done = run(*options)
+    assert done.code == 2
+    assert "bare.safetensors belongs to no run" in done.err
+    assert "--calibrate mnist" in done.err
+
+
+def test_a_run_knows_the_data_for_the_scales(run, trained):
+    whole = run("compile", trained, "--target", "c", "--int8", "--calibrate", "digits")
+    done = run("compile", trained, "--target", "c", "--int8", "--test-limit", 50)
+    assert done.code == 0, done.err
+    assert done.out == whole.out
+    assert "scales from training images of digits, the data of the run" in done.err
+    assert "% of 50 test images right in float32" in done.err
+    assert "some of 360 test images: --test-limit 360 takes all" in done.err
+    assert "--test-limit" not in whole.err
+    none = run("compile", trained, "--target", "c", "--int8", "--test-limit", 0)
+    assert none.out == whole.out
+    assert "test images" not in none.err
+
+
+@pytest.mark.parametrize(("out", "beside"), [("no/d.c", None), ("d.c", "d.h"), ("d.c", "d_main.c")])
+def test_places_are_refused_before_anything_is_computed(
+    run, trained, tmp_path, monkeypatch, out, beside
+):
+    def computed(self):
+        raise AssertionError("it was compiled first")
+
+    monkeypatch.setattr(CFile, "_compile", computed)
+    if beside is not None:
+        (tmp_path / beside).mkdir()
+    options = ("--header", *(("--train", "--example") if beside == "d_main.c" else ()))
+    done = run("compile", trained, "--target", "c", "-o", tmp_path / out, *options)
+    assert done.code != 0
+    assert "output/unwritable" in done.err
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ("--int8", "--int8 and --calibrate go together"),
+        (
+            "--calibrate digits --test-limit 3",
+            "--calibrate, --test-limit: for a file in whole numbers",
+        ),
+        ("--int8", "--weights W --calibrate DATA"),
         ("--int8 --calibrate digits", "--int8 needs weights"),
         (
             "--int8 --calibrate digits --train --fast",
             "--fast, --train: for a file in floating point",
         ),
-        ("--data-dir .", "--data-dir needs --int8"),
+        ("--data-dir .", "--data-dir: for a file in whole numbers, with --int8"),
     ],
 )
 def test_options_that_do_not_fit(run, write, options, said):
