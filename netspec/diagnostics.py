@@ -191,13 +191,15 @@ class Hint:
     """Advice. If it names a change, it carries the change as edits, which the compiler tries first.
 
     If the edits do not help, the hint is dropped; a hint that `stands` keeps its words in any case.
-    A hint with `instead` is shown if no change was found that helps.
+    A hint with `instead` is shown if no change was found that helps. One that is `unsure` may change
+    what the net computes: nobody makes its change unasked.
     """
 
     text: str
     edits: tuple[Edit, ...] = ()
     stands: bool = False
     instead: bool = False
+    unsure: bool = False
 
 
 @record(slots=True)
@@ -244,6 +246,12 @@ class Diagnostic:
     def severity(self) -> Severity:
         """The severity of the code: `error` or `warning`."""
         return self.code.severity
+
+    @property
+    def sole_change(self) -> Hint | None:
+        """The one change that helps, if there is no other to choose from, and if it is no guess."""
+        changes = [hint for hint in self.hints if hint.edits]
+        return changes[0] if len(changes) == 1 and not changes[0].unsure else None
 
     def __str__(self) -> str:
         return render(self)
@@ -501,6 +509,7 @@ def to_json(diagnostic: Diagnostic) -> dict[str, Any]:
                     {**_span_json(edit.span), "replacement": edit.replacement}
                     for edit in hint.edits
                 ],
+                "unsure": hint.unsure,
             }
             for hint in d.hints
         ],

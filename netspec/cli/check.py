@@ -57,7 +57,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--strict", action="store_true", help="warnings fail as errors do")
     parser.add_argument(
         "--fix", action="store_true",
-        help="fix errors, and with --strict warnings, wherever there is exactly one suggested change",
+        help="fix errors, and with --strict warnings, wherever there is exactly one suggested change "
+        "and it is no guess",
     )  # fmt: skip
     parser.add_argument(
         "--format", choices=("text", *FORMATS), default="text",
@@ -173,7 +174,9 @@ def _told(name: str, done: Fixed) -> Iterator[str]:
         yield f"{where}: {fix.hint.text} [{fix.diagnostic.code}]"
     for diagnostic in done.choices:
         where = diagnostic.span.where if diagnostic.span else name
-        yield f"{where}: several changes are possible; choose one"
+        several = len([hint for hint in diagnostic.hints if hint.edits]) > 1
+        why = "several changes are possible; choose one" if several else "the change is a guess"
+        yield f"{where}: {why}"
     if done.fixes:
         yield f"{name}: {plural(len(done.fixes), 'change')} made"
 

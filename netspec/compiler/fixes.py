@@ -25,7 +25,7 @@ class AppliedFix:
 class Fixed:
     """A text with its fixes applied, the fixes in order, and the result of checking the new text.
 
-    `choices` are the remaining diagnostics that have more than one possible fix.
+    `choices` are the remaining diagnostics with fixes that their author has to choose.
     """
 
     text: str
@@ -37,8 +37,8 @@ class Fixed:
 def fixed(request: Request, *, warnings: bool = False) -> Fixed:
     """Apply fixes for errors, pass after pass, until none is left that helps.
 
-    A fix is applied if the compiler has tried it, if it is the only one of its diagnostic, and if
-    all its edits are in this text. Each pass leaves fewer errors than it found.
+    A fix is applied if the compiler has tried it, if it is the only one of its diagnostic and no
+    guess, and if all its edits are in this text. Each pass leaves fewer errors than it found.
 
     Args:
         request: what to fix; it must have a `source`.
@@ -60,21 +60,21 @@ def fixed(request: Request, *, warnings: bool = False) -> Fixed:
         else:
             break
     assert request.source is not None
-    choices = tuple(d for d in result.diagnostics if len(_changes(d)) > 1)
+    choices = tuple(d for d in result.diagnostics if _has_changes(d) and d.sole_change is None)
     return Fixed(request.source.text, tuple(fixes), result, choices)
 
 
-def _changes(diagnostic: Diagnostic) -> list[Hint]:
-    return [hint for hint in diagnostic.hints if hint.edits]
+def _has_changes(diagnostic: Diagnostic) -> bool:
+    return any(hint.edits for hint in diagnostic.hints)
 
 
 def _applicable(result: Compilation, source: Source, *, warnings: bool) -> Iterator[AppliedFix]:
     for diagnostic in result.diagnostics:
-        hints = _changes(diagnostic)
-        if len(hints) == 1 and (warnings or diagnostic.severity == "error"):
-            (hint,) = hints
-            if all(edit.span.source.name == source.name for edit in hint.edits):
-                yield AppliedFix(diagnostic, hint)
+        hint = diagnostic.sole_change
+        if hint is None or (diagnostic.severity == "warning" and not warnings):
+            continue
+        if all(edit.span.source.name == source.name for edit in hint.edits):
+            yield AppliedFix(diagnostic, hint)
 
 
 def _apart(fixes: Sequence[AppliedFix]) -> Iterator[AppliedFix]:

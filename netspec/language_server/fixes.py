@@ -14,7 +14,7 @@ from netspec.language_server.remedies import remedies
 
 @dataclass(frozen=True, slots=True)
 class QuickFix:
-    """A change that resolves a diagnostic. It is `preferred` if it is the only one."""
+    """A change that resolves a diagnostic. It is `preferred` if it is the only one, and no guess."""
 
     title: str
     problem: Problem
@@ -27,10 +27,11 @@ def quick_fixes(analysis: Analysis, start: int, end: int) -> Iterator[QuickFix]:
     for problem in problems(analysis, analysis.diagnostics()):
         if problem.span.start > end or problem.span.end < start:
             continue
-        changes = [hint for hint in problem.diagnostic.hints if hint.edits]
-        for hint in changes:
-            only = len(changes) == 1
-            yield QuickFix(_title(hint.text), problem, _distinct(hint.edits), only)
+        sole = problem.diagnostic.sole_change
+        for hint in problem.diagnostic.hints:
+            if hint.edits:
+                only = hint is sole
+                yield QuickFix(_title(hint.text), problem, _distinct(hint.edits), only)
         for remedy in remedies(analysis, problem.diagnostic):
             yield QuickFix(remedy.title, problem, (remedy.edit,), preferred=False)
 

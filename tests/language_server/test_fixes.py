@@ -9,7 +9,7 @@ import pytest
 from netspec.compiler.elaborate.fix_its import apply_edits
 from netspec.diagnostics import Span
 from netspec.language_server.completion import completions
-from netspec.language_server.fixes import quick_fixes
+from netspec.language_server.fixes import fix_all, quick_fixes
 from tests.language_server.conftest import analyzed
 
 # The body of a net with a warning, the title of a fix, and the body behind it.
@@ -67,6 +67,13 @@ def test_a_block_of_a_file_beside_is_imported(text: str, new: str, tmp_path: Pat
     offered = completions(analysis, analysis.text.index("Bottle\n}") + 3)
     (item,) = [each for each in offered.items if each.label == "Bottle"]
     assert item.imports == fix.edits[0]
+
+
+def test_to_leave_out_an_argument_is_offered_and_not_preferred() -> None:
+    text = BODY.format("").replace(", m = 2", "").replace("n, 1", "n, 1, wrong = 2")
+    analysis = analyzed(text)
+    (fix,) = quick_fixes(analysis, 0, len(text))
+    assert (fix.title, fix.preferred, fix_all(analysis)) == ("Leave it out", False, None)
 
 
 def test_an_error_is_not_allowed_by_a_comment() -> None:

@@ -329,6 +329,34 @@ def test_fix_does_not_choose(run: Run, write: Write) -> None:
     assert "several changes are possible; choose one" in finished.err
 
 
+def test_fix_leaves_out_no_argument(run: Run, write: Write) -> None:
+    text = GOOD.replace("conv(4, 3)", "conv(4, 3, wrong = 2)")
+    path = write(text)
+    finished = run("check", "--fix", path)
+    assert (finished.code, path.read_text()) == (1, text)
+    assert "the change is a guess" in finished.err
+    (file,) = json.loads(run("check", "--format", "json", path).out)["files"]
+    assert [hint["unsure"] for hint in file["diagnostics"][0]["hints"]] == [True]
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("conv(4, k = 3, s = 2, p = 1)", "conv(4, kernel = 3, stride = 2, pad = 1)"),
+        ("softmax(dim = -1)", "softmax(axis = -1)"),
+        ("mean(dim = 1, keepdim = true)", "mean(axes = 1, keep = true)"),
+        ("upsample(scale_factor = 2)", "upsample(scale = 2)"),
+        ('conv(4, 3, padding_mode = "zeros")', "conv(4, 3)"),
+    ],
+)
+def test_fix_knows_the_names_of_other_frameworks(
+    run: Run, write: Write, written: str, meant: str
+) -> None:
+    path = write(GOOD.replace("conv(4, 3)", written))
+    assert run("check", "--fix", path).code == 0
+    assert path.read_text() == GOOD.replace("conv(4, 3)", meant)
+
+
 def test_fix_changes_named_files_only(run: Run, write: Write) -> None:
     library = write("block B x {\n    return x -> covn(4, 3)\n}\n", "lib.net")
     path = write('from "lib.net" import B\n' + GOOD.replace("conv(4, 3)", "B"), "a.net")

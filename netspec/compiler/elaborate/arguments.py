@@ -246,17 +246,15 @@ class Arguments:
             self._report_activation(op, call, argument, activation)
             return None
         free = [a for a in (*op.attributes(), *op.parameter_names) if a not in taken]
-        meant = suggest(name, free)
-        # Other frameworks' names for the same attribute.
-        meant = meant or next(
-            (a for a in (other_frameworks.ATTRIBUTES.get(name),) if a in free), None
-        )
-        hint = Hint("leave it out", (removal(call, argument),))
+        meant = other_frameworks.attribute_meant(name, free) or suggest(name, free)
+        hints: tuple[Hint, ...] = (Hint("leave it out", (removal(call, argument),), unsure=True),)
         if meant is not None:
-            hint = Hint(f"did you mean `{meant}`?", (Edit(argument.name.span, meant),))
+            hints = (Hint(f"did you mean `{meant}`?", (Edit(argument.name.span, meant),)),)
+        elif name == "padding_mode":
+            hints = (_padding_mode(call, argument),)
         self.reporter.report(
             codes.CALL_UNKNOWN_ATTRIBUTE, f"`{op.name}` has no attribute `{name}`",
-            argument.name.span, notes=(signature(op),), hints=(hint,),
+            argument.name.span, notes=(signature(op),), hints=hints,
         )  # fmt: skip
         return meant
 
@@ -496,6 +494,16 @@ def signature(op: type[Op]) -> str:
                 default = default[0]
             parts.append(f"{name} = {show(default)}")
     return f"{op.name}({', '.join(parts)})"
+
+
+def _padding_mode(call: syntax.Call, argument: syntax.Argument) -> Hint:
+    """Return the hint for `padding_mode`: zeros are left out, all else is a layer in front."""
+    mode = argument.value.span.text.strip("'\"")
+    if mode in ("zeros", "zero"):
+        return Hint("zeros are what `pad` fills in: leave it out", (removal(call, argument),))
+    if mode in ("reflect", "replicate", "circular"):
+        return Hint(f'a layer in front does it: `pad(1, mode = "{mode}") -> {call.callee.id}(...)`')
+    return Hint('a layer in front does it: `pad(1, mode = "reflect")`')
 
 
 def _rewritten(call: syntax.Call, usual: str) -> tuple[Edit, ...]:

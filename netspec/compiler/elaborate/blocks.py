@@ -27,6 +27,7 @@ from netspec.compiler.elaborate.values import (
 from netspec.compiler.ir.attributes import show
 from netspec.compiler.ir.constants import Constant
 from netspec.compiler.ir.graph import Shape
+from netspec.compiler.syntax import other_frameworks
 from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Edit, Frame, Hint, Span, plural, suggest
 from netspec.text.snake_case import snake_case
@@ -251,7 +252,7 @@ class Blocks:
         """Report an argument that a block does not have. Return the one that was probably meant."""
         assert argument.name is not None
         name = argument.name.id
-        meant = suggest(name, free)
+        meant = suggest(name, free) or other_frameworks.attribute_meant(name, free)
         edits = (Edit(argument.name.span, meant),) if meant else ()
         order = [parameter.name.id for parameter in block.parameters]
         self.reporter.report(

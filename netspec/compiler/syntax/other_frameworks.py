@@ -8,13 +8,23 @@ from collections.abc import Collection, Mapping
 from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import suggest
 
-# Other frameworks' names for our attributes.
+# Other frameworks' names for our attributes: of several, the one that the layer has is meant.
 ATTRIBUTES = {
     "padding": "pad", "kernel_size": "kernel", "filters": "channels", "out_channels": "channels",
     "units": "features", "out_features": "features", "strides": "stride", "pool_size": "kernel",
     "use_bias": "bias", "dilation_rate": "dilation", "rate": "p", "epsilon": "eps", "size": "kernel",
     "num_groups": "groups", "hidden_size": "features", "num_layers": "layers",
     "kernel_initializer": "weight", "gamma": "weight", "beta": "bias",
+    "k": "kernel", "ks": "kernel", "s": "stride", "p": "pad", "d": "dilation", "g": "groups",
+    "b": "bias", "out": "channels features", "ch": "channels", "out_chs": "channels",
+    "dim": "axis axes", "dims": "axes", "axis": "axes", "perm": "axes", "keepdim": "keep",
+    "keepdims": "keep", "scale_factor": "scale", "upscale_factor": "factor",
+    "downscale_factor": "factor", "output_size": "size", "output_padding": "output_pad",
+    "divisor_override": "divisor", "negative_slope": "slope", "elementwise_affine": "affine",
+    "num_heads": "heads", "n_heads": "heads", "nhead": "heads", "is_causal": "causal",
+    "dropout_p": "dropout", "num_embeddings": "vocabulary", "input_dim": "vocabulary",
+    "embedding_dim": "width", "output_dim": "width", "padding_idx": "padding",
+    "num_classes": "classes", "shape": "sizes", "min": "low", "max": "high",
 }  # fmt: skip
 
 # Other frameworks' names for the size of a layer's input, which is never written here: it is
@@ -100,6 +110,11 @@ _LOSS = "the loss is chosen in training, and is no part of a net: its outputs ar
 PYTHON_WORDS: Mapping[str, tuple[str, bool | None]] = {
     "True": ("true", True), "False": ("false", False), "None": ("none", None),
 }  # fmt: skip
+
+
+def attribute_meant(name: str, free: Collection[str]) -> str | None:
+    """Return the argument, of those that are free, that another framework calls by a name, or None."""
+    return next((own for own in ATTRIBUTES.get(name, "").split() if own in free), None)
 
 
 def layer_meant(name: str, known: Collection[str]) -> str | None:
