@@ -336,7 +336,6 @@ def test_the_first_layers_take_a_few_images_at_a_time_before_large_weights(
     )
     monkeypatch.setattr(program_file, "_images_of_part", lambda *_: 100)
     monkeypatch.setattr(first_layers, "OF_WEIGHTS", 8 * 4000)
-    monkeypatch.setattr(first_layers, "LARGE", 0)
     before = parallel.threads()
     try:
         parallel.set_threads(threads)

@@ -17,9 +17,10 @@ from netspec.compiler.numpy_backend.passes.plan_memory import plan_memory
 from netspec.records import record
 
 # The bytes of a processor's larger cache that the values between layers may take, and the part of it for
-# weights that stay there; weights of more bytes than `LARGE` do not, and threads may wait for each other.
+# weights that stay there. Threads may wait for each other where a part would have `MANY` times the
+# images.
 CACHE = 1 << 18
-OF_WEIGHTS, LARGE = CACHE // 4, 4 * CACHE
+OF_WEIGHTS, MANY = CACHE // 4, 8
 
 
 @record
@@ -51,8 +52,6 @@ def first_layers(
         alignment: places are multiples of so many numbers.
     """
     seen = 0
-    if sum(array.size for array in constants.values()) * itemsize <= LARGE:
-        return None
 
     def fits(step: Step) -> bool:
         nonlocal seen
@@ -67,7 +66,7 @@ def first_layers(
     kept = {each.name: each for each in own if each in outside} | dict(plan.outputs)
     planned = plan_memory(replace(plan, forward=tuple(steps), outputs=kept))
     images = max(1, CACHE // max(1, planned.layout(1, alignment)[1] * itemsize))
-    if len(planned.storages) < 2 or len(steps) == len(plan.forward) or images >= part:
+    if len(planned.storages) < 2 or len(steps) == len(plan.forward) or part < MANY * images:
         return None
     between, size = planned.layout(images, alignment)
     return FirstLayers(len(steps), images, between, size)

@@ -30,8 +30,9 @@ enum { LANES = VECTOR_BYTES / sizeof(real), BLOCK = 16 };
 #define FETCH(pointer) (void)0
 #endif
 
-/* What a product over rows has at hand: some blocks of columns, more of them where rows of a matrix are cut, and
-   so many terms of their sums, which leave one block in the smallest cache; and as many terms of some rows. */
+/* What a product over rows has at hand: some blocks of columns, more of them where rows of a matrix are
+   cut, and so many terms of their sums, which leave one block in the smallest cache; and as many terms of
+   some rows. */
 enum { GROUP = 4, WIDE = 16, ROWS = 128 };
 #ifndef PIECE
 #define PIECE 256

@@ -50,8 +50,8 @@ static int even_rows(int left, int most)
     return (left - 1) / tiles + 1;
 }
 
-/* Some columns of a matrix of which a row has `columns`, in blocks [block of 16][row][column in the block] with
-   zeros behind the last one. */
+/* Some columns of a matrix of which a row has `columns`, in blocks [block of 16][row][column in the block]
+   with zeros behind the last one. */
 static void pack_columns(const real *x, real *packed, int rows, int columns, int high)
 {
     for (int r = 0; r < rows; r++, x += columns, packed += BLOCK) {
@@ -65,7 +65,8 @@ static void pack_columns(const real *x, real *packed, int rows, int columns, int
     }
 }
 
-/* A block of the transpose of a matrix, of which a row has `apart` numbers. They are copied square by square, because rows that lie far apart may share few places of a cache. */
+/* A block of the transpose of a matrix, of which a row has `apart` numbers. They are copied square by square,
+   because rows that lie far apart may share few places of a cache. */
 static void pack_rows(const real *x, real *packed, int rows, int apart, int high)
 {
     real square[BLOCK][BLOCK] = {{0}};
@@ -103,13 +104,15 @@ static void rows_together(const real *x, real *to, int rows, int columns, int ap
 }
 
 /* y[r][o] = bias[o] + sum over i of x[r][i] * b[i][o], for some rows and the columns from `first` to before
-   `end`, piece by piece. In `work` are the columns, if they are not packed, and the rows, which lie far apart. */
+   `end`, piece by piece. In `work` are the columns, if they are not packed, and the rows, which lie far
+   apart. */
 static INLINE void product_of_rows(const int kind, const real *x, const real *b, const real *bias,
                                    const real *skip, real *y, real *work, int rows, int inputs, int outputs,
                                    int first, int end, const Limits *limits)
 {
     /* Sums that are added to the very array that they are written to are made at once. */
-    const int piece = skip && skip == y ? inputs + 1 : PIECE, copies = kind != IN_BLOCKS && inputs > piece && end - first > BLOCK;
+    const int piece = skip && skip == y ? inputs + 1 : PIECE;
+    const int copies = kind != IN_BLOCKS && inputs > piece && end - first > BLOCK;
     for (int i = 0; i == 0 || i < inputs; i += piece) {
         const int is_last = inputs - i <= piece, many = is_last ? inputs - i : piece;
         const int start = i ? FROM_Y : bias ? FROM_BIAS : FROM_ZERO;
@@ -127,7 +130,8 @@ static INLINE void product_of_rows(const int kind, const real *x, const real *b,
                 rows_together(x + r0 * inputs + i, together, r1 - r0, many, inputs);
             for (int o = first; o < end; o += BLOCK) {
                 const int high = outputs - o < BLOCK ? outputs - o : BLOCK, most = tile_rows(high);
-                const real *block = kind == IN_BLOCKS ? b + o * inputs + i * BLOCK : work + (o - first) * many;
+                const real *block = kind == IN_BLOCKS ? b + o * inputs + i * BLOCK
+                                                      : work + (o - first) * many;
                 int x_at[8], y_at[8];
                 for (int p = 0; p < most; p++) {
                     x_at[p] = p * x_row;
@@ -170,16 +174,17 @@ static INLINE void shared_product(const int kind, const real *x, const real *b, 
                                   int outputs, const Limits *limits)
 {
     const int blocks = (outputs + BLOCK - 1) / BLOCK, cuts = THREADS, rest = blocks % cuts;
-    const int groups = groups_of(blocks - rest, kind == AS_IT_IS ? WIDE : GROUP);
-    const int halves = kind != IN_BLOCKS || cuts == 1 || rows < ROWS / 4 ? 1 : rows > ROWS ? 2 * rows / ROWS : 2;
+    const int even = blocks - rest, groups = groups_of(even, kind == AS_IT_IS ? WIDE : GROUP);
+    const int whole = kind != IN_BLOCKS || cuts == 1 || rows < ROWS / 4;
+    const int halves = whole ? 1 : rows > ROWS ? 2 * rows / ROWS : 2;
     SHARE(item, groups * halves + rest * cuts, 1, (double)rows * inputs * outputs > PRODUCTS) {
         const int at = item - groups * halves, pieces = at < 0 ? halves : cuts;
-        const int tall = (rows - 1) / pieces + 1, from = (at < 0 ? item : at) % pieces * tall;
-        const int first = at < 0 ? begin_of(item / pieces, groups, blocks - rest) : blocks - rest + at / pieces;
-        const int end = at < 0 ? begin_of(item / pieces + 1, groups, blocks - rest) : first + 1;
-        product_of_rows(kind, x + from * inputs, b, bias, skip ? skip + from * outputs : 0,
-                        y + from * outputs, work + THIS_THREAD * each, rows - from < tall ? rows - from : tall,
-                        inputs, outputs, first * BLOCK, end * BLOCK < outputs ? end * BLOCK : outputs, limits);
+        const int group = item / pieces, o = at < 0 ? begin_of(group, groups, even) : even + at / pieces;
+        const int behind = (at < 0 ? begin_of(group + 1, groups, even) : o + 1) * BLOCK;
+        const int tall = (rows - 1) / pieces + 1, r = (at < 0 ? item : at) % pieces * tall;
+        product_of_rows(kind, x + r * inputs, b, bias, skip ? skip + r * outputs : 0, y + r * outputs,
+                        work + THIS_THREAD * each, rows - r < tall ? rows - r : tall, inputs, outputs,
+                        o * BLOCK, behind < outputs ? behind : outputs, limits);
     }
 }
 

@@ -22,9 +22,11 @@ static void join_team(Team *team, int number)
     me.loops = 0;
 }
 
-/* The turns of a loop that this member has: those from `from` to `to`, in pieces of `piece`. */
+/* The turns of a loop that this member has: those from `from` to `to`, in pieces of `piece`. A loop has as
+   many segments as it has pieces or members. A member begins with its own, so that it finds in its cache what
+   it made of the same part of a picture or a batch in the loop before; then it helps with the others. */
 typedef struct {
-    int from, to, end, piece, alone, entered;
+    int from, to, end, piece, alone, entered, pieces, segments, tried;
     unsigned long long loop;
 } Turns;
 
@@ -36,8 +38,8 @@ static int enter_loop(Team *team, unsigned long long loop)
     while (LOOP(place) == loop)
         if (__atomic_compare_exchange_n(&team->place, &place, place + 1, 0, __ATOMIC_ACQUIRE,
                                         __ATOMIC_ACQUIRE)) {
-            if (place == loop << 16)
-                __atomic_store_n(&team->taken[(loop + 1) & 1], 0, __ATOMIC_RELAXED);
+            for (int s = 0; place == loop << 16 && s < SEGMENTS && s < team->members; s++)
+                __atomic_store_n(&team->segments[(loop + 1) & 1][s].taken, 0, __ATOMIC_RELAXED);
             return 1;
         }
     return 0;
@@ -54,17 +56,27 @@ static void leave_loop(Team *team, unsigned long long loop)
         team->wake(team);
 }
 
+static int first_piece(const Turns *turns, int segment)
+{
+    return (int)((long long)turns->pieces * segment / turns->segments);
+}
+
 static int more_shared_turns(Turns *turns)
 {
     Team *team = me.team;
     me.inside = 0;
     if (turns->entered) {
-        const int taken = __atomic_fetch_add(&team->taken[turns->loop & 1], 1, __ATOMIC_RELAXED);
-        if (taken <= (turns->end - 1) / turns->piece) {
-            turns->from = taken * turns->piece;
-            turns->to = turns->end - turns->from < turns->piece ? turns->end : turns->from + turns->piece;
-            me.inside = 1;
-            return 1;
+        for (; turns->tried < turns->segments; turns->tried++) {
+            const int segment = (me.number + turns->tried) % turns->segments;
+            int *const counter = &team->segments[turns->loop & 1][segment].taken;
+            const int taken = __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
+            const int piece = first_piece(turns, segment) + taken;
+            if (piece < first_piece(turns, segment + 1)) {
+                turns->from = piece * turns->piece;
+                turns->to = turns->end - turns->from < turns->piece ? turns->end : turns->from + turns->piece;
+                me.inside = 1;
+                return 1;
+            }
         }
         leave_loop(team, turns->loop);
     }
@@ -82,11 +94,14 @@ enum { LONG_TURNS = 2 };
 
 static Turns turns_of(int end, int step, int worth)
 {
-    Turns turns = {0, end, end, 1, me.inside || !me.team, 0, 0};
+    Turns turns = {0, end, end, 1, me.inside || !me.team, 0, 1, 1, 0, 0};
     if (!turns.alone) {
         const int each = ((end - 1) / step + 1) / (8 * me.team->members);
         turns.piece = !worth ? end : worth < LONG_TURNS && each > 1 ? each * step : step;
         turns.piece = turns.piece < 1 ? 1 : turns.piece;
+        turns.pieces = end > 0 ? (end - 1) / turns.piece + 1 : 0;
+        turns.segments = me.team->members < SEGMENTS ? me.team->members : SEGMENTS;
+        turns.segments = turns.pieces < 1 ? 1 : turns.pieces < turns.segments ? turns.pieces : turns.segments;
         turns.loop = me.loops++;
         turns.entered = enter_loop(me.team, turns.loop);
     }
@@ -109,7 +124,7 @@ static int more_turns(Turns *turns)
 /* How many rows of a picture are a turn: no more than `most`, and less if threads would have none. */
 static int rows_of_turn(int most, int height, int images)
 {
-    while (most > 1 && THREADS > 1 && images * ((height - 1) / most + 1) < 2 * THREADS)
+    while (most > 1 && images * ((height - 1) / most + 1) < 2 * THREADS)
         most = (most + 1) / 2;
     return most;
 }
