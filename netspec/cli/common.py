@@ -266,6 +266,15 @@ def emit_text(text: str) -> None:
         _print(printable_lines(text) if sys.stdout.isatty() else text)
 
 
+def emit_unchanged(raw: bytes) -> None:
+    """Print the bytes of a file as they are; nothing on a terminal, where they were just typed."""
+    if sys.stdout.isatty():
+        return
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", newline="")
+    _print(raw.decode("utf-8", "surrogateescape"), end="")
+
+
 class CheckReport(Protocol):
     """The result of a check: can be shown as text or JSON, with diagnostics for what failed."""
 

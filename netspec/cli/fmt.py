@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING
 
 from netspec.cli import FAILED, OK
-from netspec.cli.common import add_color_option, emit_text, report, tell, write_whole
+from netspec.cli.common import (
+    add_color_option,
+    emit_text,
+    emit_unchanged,
+    report,
+    tell,
+    write_whole,
+)
 from netspec.diagnostics import NetspecError
 from netspec.text.text_diff import text_diff
 
@@ -20,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "files", metavar="FILE", nargs="+",
         help="a .net file, which is rewritten, or a folder of them; - reads standard input and "
-        "writes to standard output",
+        "writes to standard output, a text with errors as it was",
     )  # fmt: skip
     parser.add_argument(
         "--check", action="store_true",
@@ -58,8 +66,14 @@ def _format(file: NetFile, options: argparse.Namespace) -> bool:
     from netspec.compiler.parse import decode_source
 
     raw = file.read()
-    source = decode_source(raw, file.name)
-    text = with_endings(_shaped(file, source) if options.shapes else format_source(source), raw)
+    try:
+        source = decode_source(raw, file.name)
+        text = with_endings(_shaped(file, source) if options.shapes else format_source(source), raw)
+    except NetspecError:
+        if file.path is None and not (options.diff or options.check):
+            # An editor that pipes its text through here replaces the text by what it reads.
+            emit_unchanged(raw + sys.stdin.buffer.read())
+        raise
     changes = text.encode() != raw
     if options.diff or options.check:
         emit_text(text_diff(raw.decode(), text, file.name, file.name))

@@ -36,6 +36,36 @@ def test_every_editor_starts_the_server() -> None:
     assert set(re.findall(r"`netspec (\w+)", PAGE)) <= set(VERBS)
 
 
+def test_vim_formats_and_lists_errors(tmp_path: Path) -> None:
+    vim = shutil.which("vim")
+    if vim is None:
+        pytest.skip("needs vim")
+    (settings,) = blocks("vim")
+    (tmp_path / "netspec").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m netspec "$@"\n')
+    (tmp_path / "netspec").chmod(0o755)
+    (tmp_path / "vimrc").write_text(f"set nocompatible shell=/bin/sh\n{settings}")
+    bad = NET.replace("    output x ->", "    output x -> covn ->\n   output x")
+    texts = {"ugly.net": NET.replace(" x ->", "   x->"), "bad.net": bad}
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
+    listed = 'map(getqflist(), {_, v -> join([v.lnum, v.col, v.type, v.text], "|")})'
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+        commands = ("normal gggqG", "w", "silent make!", f"call writefile({listed}, 'list')", "qa!")
+        given = [part for command in commands for part in ("-c", command)]
+        subprocess.run(
+            [vim, "-u", "vimrc", "-es", *given, name], cwd=tmp_path, env=environment, check=False,
+            stdin=subprocess.DEVNULL, timeout=120,
+        )  # fmt: skip
+        listing = (tmp_path / "list").read_text()
+        if name == "ugly.net":
+            assert ((tmp_path / name).read_text(), listing) == (NET, "")
+        else:
+            assert (tmp_path / name).read_text() == bad
+            assert re.match(r"\d+\|\d+\|e\|\w", listing)
+            assert "help" not in listing
+
+
 def test_git_shows_what_a_change_does_to_a_net(tmp_path: Path) -> None:
     git = shutil.which("git")
     if git is None:

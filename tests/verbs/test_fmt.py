@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -235,6 +236,20 @@ def test_stdin(
         assert finished.out.startswith("--- <stdin>\n+++ <stdin>\n@@ ")
     else:
         assert finished.out == ""
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"net A {\n  output ->\n}\n", b"net A {\r\n  output ->", b"\xff\n", b"#" * (1 << 21)],
+)
+def test_stdin_with_errors_comes_back_as_it_is(
+    raw: bytes,
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "netspec", "fmt", "-"], input=raw, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, raw)
+    assert done.stderr.startswith(b"error[")
 
 
 def test_a_file_with_errors_stays_as_it_is(run: Run, write: Write) -> None:
