@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from typing import Any, cast
 
 from netspec.compiler.elaborate.body import Body
@@ -27,6 +28,7 @@ from netspec.compiler.torch_backend.drop_dead import has_dead_modules
 from netspec.compiler.torch_backend.naming import quote, safe_name
 from netspec.compiler.torch_backend.python_constants import python_name
 from netspec.compiler.torch_backend.python_layout import INDENT, Doc, Group, statement
+from netspec.compiler.torch_backend.structured.cases import is_met, unmet_names, without_unmet
 from netspec.compiler.torch_backend.structured.constructor import (
     Constructor,
     Counted,
@@ -51,7 +53,6 @@ from netspec.compiler.torch_backend.structured.structure import (
     Refuse,
     Return,
     Suite,
-    suites_in,
 )
 from netspec.compiler.torch_backend.structured.tracer import (
     Carried,
@@ -61,6 +62,7 @@ from netspec.compiler.torch_backend.structured.tracer import (
     StructureTracer,
 )
 from netspec.compiler.torch_backend.structured.trial import FirstError
+from netspec.compiler.torch_backend.structured.words import other_words, words_asked
 from netspec.compiler.torch_backend.trace import Named, Trace, axis_names
 from netspec.compiler.torch_backend.traced_net import applied
 from netspec.compiler.torch_backend.traced_numbers import ATTEMPTS, Traced, other_value, plain
@@ -233,6 +235,7 @@ class StructuredBlock:
         self.inputs = list(map(safe_name, self.used[0]))
         self.places.names |= set(self.symbols)
         self.kept = Kept(self.symbols, _modules(traces))
+        self.words = words_asked(self.module)
         self.views = {e.span for t in traces for e in applied(t.events) if e.of_views}
         self.results = len(self.used[1])
         self.sizes = Results()
@@ -291,8 +294,7 @@ class StructuredBlock:
                 text = self._written(is_checked=self.is_flat)
                 self.layout = text.layout
                 self._try_others(text.needed)
-                if not _is_met(self.recorder.root):
-                    raise NotStructuredError
+                self.put_back = without_unmet(self.recorder.root, self.fixed())
                 self.text = self._written()
                 self.layout = self.text.layout
             except RestartError:
@@ -378,7 +380,7 @@ class StructuredBlock:
         held: dict[str, bool | None] = dict.fromkeys(self.symbols, True)
         # Sizes that nothing reads come last: they may lead to other cases.
         for symbol in sorted(self.symbols, key=lambda s: s not in needed | own):
-            if symbol in needed | own or not _is_met(self.recorder.root):
+            if symbol in needed | own or not is_met(self.recorder.root):
                 held[symbol] = self._holds(base, (symbol,))
         for symbol in (s for s in self.symbols if held[s] is None):
             # The features of an input that is added to a result are as many as an argument says.
@@ -389,13 +391,15 @@ class StructuredBlock:
         together = tuple(symbol for symbol in self.symbols if held[symbol] is None)
         if together:
             held |= dict.fromkeys(together, self._holds(base, together))
+        # No value that was tried shows the other case of these, so that it cannot be written.
+        unmet = unmet_names(self.recorder.root)
         for symbol in self.symbols:
             values = [self.names.value(call, symbol) for call in self.calls]
             found = list({repr(value): value for value in values}.values())
             # What cannot be tried by itself is known by the calls in the file, if they differ.
             is_every = len(found) == 2 and all(isinstance(value, bool) for value in found)
             if (held[symbol] is False and not is_every) or (
-                held[symbol] is None and len(found) == 1
+                len(found) == 1 and (held[symbol] is None or symbol in unmet)
             ):
                 self.known[symbol] = found
 
@@ -407,7 +411,7 @@ class StructuredBlock:
             other = base
             for symbol in symbols:
                 value = self.names.value(base, symbol)
-                changed = _other(value, attempt)
+                changed = self._other(value, attempt)
                 if changed is None or repr(changed) == repr(value):
                     break
                 other = self.names.changed(other, symbol, changed)
@@ -425,9 +429,19 @@ class StructuredBlock:
                     self.recorder.forget()
                     del self.runs[kept:]
                     return False
-                if held >= enough and _is_met(self.recorder.root):
+                if held >= enough and is_met(self.recorder.root):
                     return True
         return True if held else None
+
+    def fixed(self) -> set[str]:
+        """The arguments that have one value, with which the class was made."""
+        return {symbol for symbol, values in self.known.items() if len(values) == 1}
+
+    def _other(self, value: Any, attempt: int) -> Any:
+        """Another value for an argument; None if there is no more."""
+        if isinstance(value, str):
+            return next(islice(other_words(value, self.words), attempt, None), None)
+        return _other(value, attempt)
 
     def _differs(self, symbol: str) -> bool:
         """Whether calls in the file have different values for an argument."""
@@ -447,6 +461,14 @@ class StructuredBlock:
         for symbol, values in self.known.items():
             if self.names.value(call, symbol) not in values:
                 raise NotStructuredError
+        self.put_back()
+        try:
+            self._require_recorded(call)
+        finally:
+            self.put_back = without_unmet(self.recorder.root, self.fixed())
+        self._accept(call)
+
+    def _require_recorded(self, call: _Call) -> None:
         kept = len(self.runs)
         try:
             if not self._run(call, is_trial=True):
@@ -457,7 +479,6 @@ class StructuredBlock:
             self.recorder.forget()
             del self.runs[kept:]
             raise NotStructuredError from None
-        self._accept(call)
 
     def _accept(self, call: _Call) -> None:
         """The class does what this call does."""
@@ -477,27 +498,18 @@ class StructuredBlock:
         return all(value in self.values.get(symbol, ()) for symbol, value in read)
 
     def _read_values(self, call: _Call) -> list[tuple[str, str]]:
-        """What the constructor reads of a call, and what its inputs are."""
-        needed = self.text.needed
-        own = [s for s in self.symbols if s in needed or s in self.names.own]
+        """What a call gives: arguments, sizes, and what its inputs are."""
         inputs = [
             (name, repr((len(shape), call.holds.get(name)))) for name, shape in call.shapes.items()
         ]
-        return [*inputs, *((symbol, repr(self.names.value(call, symbol))) for symbol in own)]
+        return [
+            *inputs,
+            *((symbol, repr(self.names.value(call, symbol))) for symbol in self.symbols),
+        ]
 
     def _use(self, call: _Call) -> str:
-        """What tells calls apart: sizes that the constructor does not read are any sizes."""
-        shapes = {
-            name: tuple(
-                None
-                if isinstance(dim, int)
-                and self.names.size(name, axis, len(shape)) not in self.text.needed
-                else dim
-                for axis, dim in enumerate(shape)
-            )
-            for name, shape in call.shapes.items()
-        }
-        return repr((call.arguments, shapes, call.holds))
+        """What tells calls apart."""
+        return repr((call.arguments, call.shapes, call.holds))
 
     def _require_written(self) -> None:
         """Check that what is written also says what the last run did."""
@@ -572,7 +584,7 @@ class StructuredBlock:
     def taken(self) -> list[str]:
         """The arguments of the class."""
         needed = self.text.needed
-        fixed = {symbol for symbol, values in self.known.items() if len(values) == 1}
+        fixed = self.fixed()
         return [symbol for symbol in self.symbols if symbol in needed and symbol not in fixed]
 
 
@@ -637,7 +649,7 @@ class _Written:
         return list(self.body.steps or ())
 
     def _taken(self) -> list[str]:
-        fixed = {symbol for symbol, values in self.of.known.items() if len(values) == 1}
+        fixed = self.of.fixed()
         return [s for s in self.of.symbols if s in self.needed and s not in fixed]
 
     def _signature(self, sequence: str) -> list[str]:
@@ -705,10 +717,3 @@ def _other(value: Any, attempt: int) -> Any:
         others = (value[:-1], (*value, value[-1]), tuple(item + 1 for item in value))
         return others[attempt] if attempt < len(others) else None
     return None
-
-
-def _is_met(suite: Suite) -> bool:
-    """Whether every case of a condition and every loop has been met."""
-    if suite.steps is None:
-        return False
-    return all(_is_met(inner) for step in suite.steps for inner in suites_in(step))

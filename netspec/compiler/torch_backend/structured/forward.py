@@ -51,6 +51,7 @@ from netspec.compiler.torch_backend.structured.structure import (
     Source,
     Step,
     Suite,
+    reads_of,
     said,
     suites_in,
 )
@@ -329,7 +330,7 @@ class Forward:
         found: set[str] = set()
         for items in self.items.values():
             for item in items:
-                found |= {s for s in self._reads(item) if isinstance(s, str)}
+                found |= {s for s in self.reads_of(item) if isinstance(s, str)}
                 found |= self._shapes(item)
         for step in steps_in(self.body):
             if isinstance(step, Branch):
@@ -338,7 +339,7 @@ class Forward:
                         found.add(value.source)
         return found
 
-    def _reads(self, item: _Item) -> list[Source]:
+    def reads_of(self, item: _Item) -> list[Source]:
         """The values that a statement itself reads."""
         if isinstance(item, _Call):
             return item.reads
@@ -350,14 +351,14 @@ class Forward:
             return [self._at(value.source) for value in item.values]
         return [item.value] if isinstance(item, _End) else []
 
-    def _all_reads(self, item: _Item) -> Iterator[Source]:
+    def _allreads_of(self, item: _Item) -> Iterator[Source]:
         """The values that a statement reads, also under loops and conditions."""
-        yield from self._reads(item)
+        yield from self.reads_of(item)
         yield from self._shapes(item)
         if isinstance(item, (Loop, Branch)):
             for suite in suites_in(item):
                 for inner in self.items[id(suite)]:
-                    yield from self._all_reads(inner)
+                    yield from self._allreads_of(inner)
         if isinstance(item, Branch):
             yield from (self._at(v.source) for v in item.values if v is not None)
 
@@ -373,7 +374,7 @@ class Forward:
         return known
 
     def _find_texts(self, item: _Item) -> list[str]:
-        items = [s for s in self._reads(item) if isinstance(s, str)]
+        items = [s for s in self.reads_of(item) if isinstance(s, str)]
         if isinstance(item, Gather):
             return items
         return [*self._find_numbers(item), *(text for text in items if "[" in text)]
@@ -435,7 +436,7 @@ class Forward:
 
     def _suite(self, suite: Suite, depth: int, end: _End | None, outer: _Names) -> list[str]:
         listed = [*self.items[id(suite)], *([] if end is None else [end])]
-        items = _Items(listed, [list(self._all_reads(item)) for item in listed])
+        items = _Items(listed, [list(self._allreads_of(item)) for item in listed])
         names = _Names(dict(outer.place), set(outer.live), list(outer.place))
         lines: list[str] = []
         done: set[_Item] = set()
@@ -609,7 +610,7 @@ class Forward:
             return None, None
         if not items.is_clear(item.name, at, end):
             return None, None
-        if result in self._reads(item):
+        if result in self.reads_of(item):
             return item.name, end if isinstance(item, Bind) else None
         is_gone = items.readers.after(end, result) is None
         return (item.name if is_gone else None), None
@@ -763,7 +764,7 @@ class Forward:
             returns = (isinstance(after, Return) and len(after.values) == 1) or (
                 isinstance(after, _End) and after.name is None
             )
-            if after is not None and returns and self._reads(after) == [source]:
+            if after is not None and returns and self.reads_of(after) == [source]:
                 done.add(after)
                 ends = [_End(self._at(v.source), None) if v else None for v in branch.values]
             else:
@@ -861,7 +862,7 @@ def _readers(body: Suite) -> dict[str | Step, list[tuple[Source, Step]]]:
     """What reads each name and each value of a statement, and which of its values that is."""
     found: dict[str | Step, list[tuple[Source, Step]]] = {}
     for step in steps_in(body):
-        for read in _reads(step):
+        for read in reads_of(step):
             for source in read.sources[:1]:  # where it is written that it is read from
                 made = source if isinstance(source, str) else source[0]
                 found.setdefault(made, []).append((source, step))
@@ -878,7 +879,7 @@ def _lists(body: Suite) -> set[str]:
     if not made:
         return new
     for step in steps_in(body):
-        for read in _reads(step):
+        for read in reads_of(step):
             source = read.source if read.sources else ""
             if isinstance(source, str) and "[" in source and not isinstance(step, Gather):
                 new |= words_in(source) & made.keys()
@@ -896,19 +897,6 @@ def _text_of(part: Read | str) -> str:
         return part
     source = part.sources[0] if part.sources else ""
     return source if isinstance(source, str) else ""
-
-
-def _reads(step: Step) -> Iterator[Read]:
-    if isinstance(step, Placed):
-        yield from step.reads
-    elif isinstance(step, Bind):
-        yield step.value
-    elif isinstance(step, Gather):
-        yield from (part for part in step.parts if isinstance(part, Read))
-    elif isinstance(step, Return):
-        yield from step.values
-    elif isinstance(step, Branch):
-        yield from (value for value in step.values if value is not None)
 
 
 _ATTRIBUTE = re.compile(r"\bself\.([A-Za-z_]\w*)")

@@ -9,7 +9,7 @@ structure, and the net keeps the arguments that it was generated with.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -41,6 +41,7 @@ from netspec.compiler.torch_backend.python_constants import (
 from netspec.compiler.torch_backend.python_layout import Doc
 from netspec.compiler.torch_backend.scan_class import held_parameters
 from netspec.compiler.torch_backend.structured.block import Trials
+from netspec.compiler.torch_backend.structured.cases import unmet_names, without_unmet
 from netspec.compiler.torch_backend.structured.constructor import label_words
 from netspec.compiler.torch_backend.structured.flat import FlatTracer
 from netspec.compiler.torch_backend.structured.flow import chain_end, given_by, under
@@ -50,15 +51,10 @@ from netspec.compiler.torch_backend.structured.layout import Placement
 from netspec.compiler.torch_backend.structured.module import ModuleText
 from netspec.compiler.torch_backend.structured.recording import Recording
 from netspec.compiler.torch_backend.structured.structure import (
-    Branch,
-    Loop,
     NotStructuredError,
     Placed,
     Recorder,
-    Step,
     Suite,
-    said,
-    suites_in,
 )
 from netspec.compiler.torch_backend.structured.tracer import (
     Carried,
@@ -68,12 +64,16 @@ from netspec.compiler.torch_backend.structured.tracer import (
     StructureTracer,
 )
 from netspec.compiler.torch_backend.structured.trial import FirstError
+from netspec.compiler.torch_backend.structured.words import other_words, words_asked
 from netspec.compiler.torch_backend.trace import Called, Event, Named
 from netspec.compiler.torch_backend.traced_net import TracedNet, applied, chosen_rules
 from netspec.compiler.torch_backend.traced_numbers import TracedFloat, plain
 
 # So many other values of an argument are enough, and so many starts over.
 _ENOUGH, _STARTS = 2, 40
+# So many are tried of a whole number with which no layer has another shape, as a size that the stride
+# of the first layer divides away.
+_UNSEEN = 4
 # So many turns of a loop show what the others do.
 _FEW = 2
 # So many layers and blocks may be built to try other values, all starts together.
@@ -162,18 +162,6 @@ def _deciding(net: syntax.Net) -> set[str]:
     return found
 
 
-def _unmet(suite: Suite) -> set[str]:
-    """The names in conditions of which some case was not met."""
-    found: set[str] = set()
-    for step in suite.steps or ():
-        inner = suites_in(step)
-        if isinstance(step, Branch) and any(each.steps is None for each in inner):
-            found |= {name for each in step.conditions for name in words_in(said(each).name)}
-        for each in inner:
-            found |= _unmet(each)
-    return found
-
-
 def _has_loops(net: syntax.Net) -> bool:
     """Whether a net's body has loops or conditions."""
     return not {syntax.For, syntax.If}.isdisjoint(map(type, syntax.parts(net.body)))
@@ -205,6 +193,7 @@ class _Run:
             the module of that.
         blocks: the blocks, by where they are called.
         changed: the arguments with other values than the net was generated with.
+        shapes: of the layers, in order.
     """
 
     def __init__(
@@ -215,6 +204,7 @@ class _Run:
         changed: Mapping[str, Any],
     ) -> None:
         self.changed = changed
+        self.shapes = tuple(node.shape for node in graph.nodes)
         self.owners = _owners(recording, graph)
         self.blocks = blocks
         rules = chosen_rules(graph)
@@ -265,6 +255,7 @@ class _Proof:
         self.views = {event.span for event in applied(traced.trace.events) if event.of_views}
         self.small: dict[str, Any] = {}
         self.runs: list[list[Placement]] = []
+        self.words = words_asked(written.module)
         self.sound: dict[str, bool] = {}
         self.trials = Trials(_TRIED)
 
@@ -277,7 +268,7 @@ class _Proof:
                 self.recorder = Recorder(is_strict=self.is_flat)
                 continue
             self.net.body = self.recorder.root
-            _require_all(self.net.body, self.net.fixed)
+            without_unmet(self.net.body, self.net.fixed)
             self.net.text = self._text()
             for placements in () if self.is_flat else self.runs:
                 self.net.text.layout.check(placements)
@@ -333,7 +324,7 @@ class _Proof:
                 and self._takes_fraction(name, value, runs)
             ):
                 self.net.fractional.add(self.name(name))
-        unmet = _unmet(self.recorder.root) & set(self.net.values)
+        unmet = unmet_names(self.recorder.root) & set(self.net.values)
         if not unmet <= self.net.fixed:
             # No setting that was tried shows the other case, so that it cannot be written.
             self.net.fixed |= unmet
@@ -457,7 +448,7 @@ class _Proof:
     def _accepted(self, name: str, runs: list[_Run]) -> list[Any]:
         """Other values of an argument that the net takes, as many as are enough."""
         found: list[Any] = []
-        for other in _other_values(self.values[name]):
+        for other in _other_values(self.values[name], self.words):
             setting = {**self.small, name: other}
             if repr(setting) not in self.sound and not self._may_try():
                 break
@@ -469,11 +460,18 @@ class _Proof:
                 raise RestartError from None
             if is_sound:
                 found.append(other)
-            if len(found) >= (1 if type(other) is int else _ENOUGH) and (
-                self.name(name) not in _unmet(self.recorder.root)
-            ):
+            enough = 1 if type(other) is int else _ENOUGH
+            if enough == 1 and is_sound and not self._is_seen(name, runs):
+                enough = _UNSEEN
+            if len(found) >= enough and (self.name(name) not in unmet_names(self.recorder.root)):
                 break
         return found
+
+    def _is_seen(self, name: str, runs: list[_Run]) -> bool:
+        """Whether some layer has another shape in the last run, for this argument was changed."""
+        others = {other: value for other, value in self.small.items() if other != name}
+        alike = (run for run in reversed(runs[:-1]) if run.changed == others)
+        return runs[-1].shapes != next(alike, runs[0]).shapes
 
     def _tried(self, setting: Mapping[str, Any], runs: list[_Run]) -> bool:
         """Run the net with some arguments changed, if it takes them."""
@@ -702,9 +700,11 @@ def _modules(events: Sequence[Event]) -> set[str]:
     return {e.path.partition(".")[0] for e in events if not isinstance(e, Named)}
 
 
-def _other_values(value: Any) -> Iterator[Any]:
+def _other_values(value: Any, words: tuple[str, ...]) -> Iterator[Any]:
     """Other values for an argument, most likely ones first."""
-    if isinstance(value, bool):
+    if isinstance(value, str):
+        yield from other_words(value, words)
+    elif isinstance(value, bool):
         yield not value
     elif isinstance(value, int):
         # Sizes of pictures are often halved by the net, so twice as large ones are tried soon.
@@ -726,35 +726,3 @@ def _other_values(value: Any) -> Iterator[Any]:
         yield tuple(item / 2 + 0.0125 for item in value)
         yield tuple(item * 0.75 for item in value)
         yield from (value[:-1], (*value, value[-1]))
-
-
-def _require_all(suite: Suite, fixed: Set[str]) -> None:
-    """Every case of a condition and every loop must have been met.
-
-    Of a condition on arguments that are fixed the case that was met stays, without the condition.
-    """
-    if suite.steps is None:
-        raise NotStructuredError
-    steps: list[Step] = []
-    for step in suite.steps:
-        met = [inner for inner in suites_in(step) if inner.steps is not None]
-        if isinstance(step, Branch) and len(met) < len(step.cases):
-            if any(value is not None for value in step.values) or not _is_fixed(step, fixed):
-                raise NotStructuredError
-            for inner in met:
-                _require_all(inner, fixed)
-                steps += inner.steps or ()
-            continue
-        if isinstance(step, Loop) and not met:
-            if words_in(said(step.iterable).name) <= fixed:
-                continue
-            raise NotStructuredError
-        for inner in met:
-            _require_all(inner, fixed)
-        steps.append(step)
-    suite.steps = steps
-
-
-def _is_fixed(branch: Branch, fixed: Set[str]) -> bool:
-    """Whether the conditions ask for nothing but arguments that are fixed."""
-    return all(words_in(said(condition).name) <= fixed for condition in branch.conditions)

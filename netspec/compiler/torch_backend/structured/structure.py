@@ -8,7 +8,7 @@ over these names. The statements hold for all arguments that they were recorded 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -401,6 +401,20 @@ def suites_in(step: Step) -> list[Suite]:
     if isinstance(step, Loop):
         return [step.body]
     return step.cases if isinstance(step, Branch) else []
+
+
+def reads_of(step: Step) -> Iterator[Read]:
+    """The values that a statement reads, without those of the statements in it."""
+    if isinstance(step, Placed):
+        yield from step.reads
+    elif isinstance(step, Bind):
+        yield step.value
+    elif isinstance(step, Gather):
+        yield from (part for part in step.parts if isinstance(part, Read))
+    elif isinstance(step, Return):
+        yield from step.values
+    elif isinstance(step, Branch):
+        yield from (value for value in step.values if value is not None)
 
 
 def _facts(step: Step) -> Any:
