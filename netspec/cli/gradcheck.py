@@ -15,6 +15,8 @@ from netspec.cli.common import (
     positive,
 )
 from netspec.cli.named_run import NamedRun, named_run
+from netspec.cli.trained_net import say_matches, stored_weights
+from netspec.cli.weights import add_rename_option
 from netspec.text.live_line import LiveLine
 
 if TYPE_CHECKING:
@@ -37,9 +39,10 @@ less than 90 % conclusive probes is `inconclusive`, and the exit code is 1, as f
 batch itself lies on kinks (the equal pixels of a flat background tie in a max pool), there is no slope:
 a note says so, and the row is checked with the inputs moved by a thousandth.
 
-Weights are the initial ones of the seed, with those that start out constant moved, and scaled where
-signals would vanish or explode. Dropout masks are held fixed. With --from or --to the part of the net
-between two labels is checked, on random values and with a random linear functional of what comes out.
+Weights are those of --weights or of a run; else the initial ones of the seed, with those that start out
+constant moved, and scaled where signals would vanish or explode. Dropout masks are held fixed. With
+--from or --to the part of the net between two labels is checked, on random values and with a random
+linear functional of what comes out.
 """
 
 
@@ -80,6 +83,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         " take more than a minute)",
     )  # fmt: skip
     how.add_argument("--tolerance", type=float, default=1e-7, metavar="T", help="(default 1e-7)")
+    how.add_argument(
+        "--weights", type=Path, metavar="W",
+        help="check at these weights, a file or the folder of a run, in place of initial ones (default:"
+        " those of a run in place of FILE)",
+    )  # fmt: skip
+    add_rename_option(how)
     how.add_argument("--data", metavar="NAME",
                      help="take the batch from a data set, as `train` does; of a run by default its own,"
                      " else random")  # fmt: skip
@@ -134,7 +143,7 @@ class _Subject(NamedTuple):
 
 
 def _subject(net: Net, options: argparse.Namespace) -> _Subject:
-    """Return what to check. For a run: its weights, and its images and loss unless others are given."""
+    """Return what to check. For a run: its weights, images and loss, unless others are given."""
     from netspec.runtime.data.input_normalization import fit_normalization
     from netspec.runtime.models.inputs import whole_fields
     from netspec.runtime.optim.losses import make_loss
@@ -142,13 +151,13 @@ def _subject(net: Net, options: argparse.Namespace) -> _Subject:
     from netspec.runtime.weights.data_facts import stored_vocabulary
 
     run = named_run(options.file)
+    model, weights = _trained(net, run, options)
     if run is None and options.data is None:
-        return _Subject(net, loss=options.loss)
+        return _Subject(model, loss=options.loss)
     folder = str(options.data_dir) if options.data_dir is not None else None
     named = {"data": options.data, "data-dir": folder, "loss": options.loss}
     given = {name: value for name, value in named.items() if value is not None}
     settings = resolve(given) if run is None else run.settings_with(given)
-    model, weights = (net, None) if run is None else _trained(net, run)
     if run is not None and (options.start or options.end):  # a part's inputs are no images
         return _Subject(model, loss=options.loss)
     vocabulary = None if weights is None else stored_vocabulary(weights.metadata)
@@ -162,19 +171,21 @@ def _subject(net: Net, options: argparse.Namespace) -> _Subject:
     return _Subject(model, x, data.y_train[: options.batch], loss)
 
 
-def _trained(net: Net, run: NamedRun) -> tuple[Net | Model, Weights | None]:
-    """Return the model of a run and its weights.
+def _trained(
+    net: Net, run: NamedRun | None, options: argparse.Namespace
+) -> tuple[Net | Model, Weights | None]:
+    """Return the model with the weights that the options name, or that the run has, and these.
 
-    A run without weights yet gives its net and None.
+    Without any, such as those of a run that has none yet, it is the net and None.
     """
-    from netspec.runtime.weights.weights_file import load_weights
-
-    if not run.folder.weights.is_file():
+    if options.weights is None and (run is None or not run.folder.weights.is_file()):
         return net, None
-    weights = load_weights(run.folder.weights)
+    stored = stored_weights(options)
+    assert stored is not None
     model = net.compile("numpy", dtype="float64")
-    model.load_state_dict(weights.tensors)
-    return model, weights
+    model.load_state_dict(stored.weights.tensors)
+    say_matches(stored.weights, stored.path, model)
+    return model, stored.weights
 
 
 def _images(net: Net, settings: Settings, vocabulary: Vocabulary | None) -> Dataset:

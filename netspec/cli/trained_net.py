@@ -108,11 +108,15 @@ def load_trained(options: argparse.Namespace) -> Trained:
     """
     from netspec.runtime.weights.data_facts import class_names
     from netspec.runtime.weights.rename_rules import load_renamed
+    from netspec.runtime.weights.weights_file import Weights
 
     run = named_run(options.file)
     net = checked_net(options)
-    path = _weights_path(run, options.weights)
-    weights = load_renamed(path, options.rename)
+    if run is None and options.weights is None and not net.graph.saved():
+        path, weights = Path(options.file), Weights({})  # there is nothing that a file could hold
+    else:
+        path = _weights_path(run, options.weights)
+        weights = load_renamed(path, options.rename)
     if run is not None:
         weights = run.complete(weights)
     if options.threads is not None:

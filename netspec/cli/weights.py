@@ -32,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_color_option(parser)
 
 
-def add_rename_option(parser: argparse.ArgumentParser) -> None:
+def add_rename_option(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Add `--rename`."""
     parser.add_argument("--rename", action="append", default=[], metavar="PATTERN=NAME",
                         help="give tensors whose whole names match a regular expression another name,"

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,34 +86,111 @@ def test_the_files_are_sound_and_in_style(path: Path, run: Run) -> None:
 @pytest.mark.heavy
 def test_the_autograder_grades(tmp_path: Path) -> None:
     good = "net A {\n    input x: [1, 8, 8]\n    output x -> flatten -> linear(10)\n}\n"
+    hidden = "    constant w: [400, 300] = constant(0)\n    y = x -> flatten -> linear(400)\n"
+    hidden += "    output matmul(y -> reshape([1, 400]), w) -> reshape([300]) -> linear(10)\n"
+    slow = "    for i in range(40) { x = x -> upsample(64) -> gelu -> avg_pool(64) }\n    output"
     texts = {
         "1_same": good.replace("x", "picture"),
         "2_large": good.replace("linear", "linear(2000) -> linear"),
         "3_wrong": good.replace("linear", "linaer"),
         "4_none": "",
-    }
+        "5_hidden": good.replace("    output x -> flatten -> linear(10)\n", hidden),
+        "6_slow": good.replace("    output", slow),
+        "=7": good, "7": good, "-7": good.replace("linear(10)", "linear(20) -> linear(10)"),
+        "8_nan": good,
+    }  # fmt: skip
+    handins = tmp_path / "handins"
     for name, text in texts.items():
-        (tmp_path / "handins" / name).mkdir(parents=True)
+        (handins / name).mkdir(parents=True)
         if text:
-            (tmp_path / "handins" / name / "net.net").write_text(text)
-    (tmp_path / "handins/4_none/net.net").symlink_to(tmp_path / "handins/1_same/net.net")
+            (handins / name / "net.net").write_text(text)
+    (handins / "4_none/net.net").symlink_to(handins / "1_same/net.net")
+    (handins / "9_link").symlink_to(handins / "1_same")
+    os.mkdir(os.fsencode(handins) + b"/caf\xe9")
     (tmp_path / "reference.net").write_text(good)
+    digits = netspec.load_data("digits")
+    net = netspec.loads(good)
+    model = net.compile()
+    history = netspec.fit(model, digits, epochs=12, progress=False)
+    for name in ("=7", "7"):
+        path = handins / name / "weights.safetensors"
+        netspec.save_weights(path, model.state_dict(), history.normalization)
+    broken = {name: array * np.float32("nan") for name, array in model.state_dict().items()}
+    path = handins / "8_nan/weights.safetensors"
+    netspec.save_weights(path, broken, history.normalization)
+    os.utime(handins / "7/net.net", (2e9, 2e9))
+    np.savez(tmp_path / "topsecret.npz", x_test=digits.x_test, y_test=digits.y_test)
+
     script = ROOT / "docs/course/grade.py"
     command = [sys.executable, str(script), "handins", "--reference", "reference.net"]
-    command += ["--tasks", "check,limits,same"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command += ["--held-out", "topsecret.npz", "--tasks", "check,limits,same,weights"]
+    command += ["--due", "2033-05-17"]  # a day before that file
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TZ": "UTC"}
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
     assert done.stderr == ""
-    assert (tmp_path / "grades/grades.csv").read_text().splitlines() == [
-        "hand-in,check,limits,same,points", "1_same,3,2,2,7", "2_large,3,0,0,3", "3_wrong,0,0,0,0",
-        "4_none,0,0,0,0",
+    assert (tmp_path / "grades/grades.csv").read_text("utf-8").splitlines() == [
+        "hand-in,check,limits,same,weights,points,days late,look at",
+        "'-7,3,2,0,0,5,0,", "1_same,3,2,2,0,7,0,", "2_large,3,0,0,0,3,0,", "3_wrong,0,0,0,0,0,0,",
+        "4_none,0,0,0,0,0,0,", "5_hidden,3,0,0,0,3,0,", "6_slow,3,0,0,0,3,0,",
+        "7,3,2,2,3,10,2,weights of =7", "8_nan,3,2,2,0,7,0,", "9_link,0,0,0,0,0,0,",
+        "'=7,3,2,2,3,10,0,weights of 7", "caf\\udce9,0,0,0,0,0,0,",
     ]  # fmt: skip
-    told = {name: (tmp_path / f"grades/{name}.txt").read_text() for name in texts}
-    assert "require/assert" in told["2_large"]
-    assert "did you mean `linear`" in told["3_wrong"]
-    assert "'net.net' was not read" in told["4_none"]
+    folder = os.fsencode(tmp_path / "grades")
+    told = {
+        name: Path(os.fsdecode(folder + b"/" + name)).read_text("utf-8")
+        for name in os.listdir(folder)
+        if name.endswith(b".txt")
+    }
+    assert len(told) == 12
+    assert "require/assert" in told[b"2_large.txt"]
+    assert "numbers = 149,010" in told[b"5_hidden.txt"]
+    assert "flops = " in told[b"6_slow.txt"]
+    assert "did you mean `linear`" in told[b"3_wrong.txt"]
+    assert "'net.net' was not read" in told[b"4_none.txt"]
+    assert "no such file" in told[b"1_same.txt"]
+    assert "NaN or infinity" in told[b"8_nan.txt"]
+    assert told[b"9_link.txt"] == "the hand-in is a link"
+    assert "not the net that was asked for" in told[b"-7.txt"]
+    assert not any("topsecret" in text or "reference" in text for text in told.values())
+
+
+@pytest.mark.heavy
+def test_the_autograder_goes_on_where_it_fails(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "handins" / name).mkdir(parents=True)
+    (tmp_path / "handins/b/net.net").write_text(
+        "net A {\n    input x: [3]\n    output x -> linear(2)\n}\n"
+    )
+    text = (ROOT / "docs/course/grade.py").read_text("utf-8")
+    broken = text.replace(
+        "    left, latest = []", "    assert handin.name != 'a'\n    left, latest = []"
+    )
+    assert broken != text
+    (tmp_path / "grade.py").write_text(broken)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run(
+        [sys.executable, "grade.py", "handins", "--tasks", "check"],
+        cwd=tmp_path, env=environment, check=True, capture_output=True,
+    )  # fmt: skip
+    lines = (tmp_path / "grades/grades.csv").read_text("utf-8").splitlines()
+    assert lines[1:] == ["a,0,0,0,grade by hand", "b,3,3,0,"]
+    assert "AssertionError" in (tmp_path / "grades/a.txt").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    "code", ["sum(range(10**12))", "import os; os.abort()", "b' ' * (64 << 30)"]
+)
+def test_the_autograder_says_how_a_command_ended(code: str, tmp_path: Path) -> None:
+    names: dict[str, Any] = {"__name__": "grade"}
+    exec(compile((ROOT / "docs/course/grade.py").read_text("utf-8"), "grade.py", "exec"), names)
+    names["PROCESSOR_SECONDS"] = 1
+    (tmp_path / "netspec.py").write_text(code)
+    done, _, said = names["netspec"](tmp_path)
+    assert not done
+    wanted = {"s": "took longer than 1 seconds of processor", "i": "ended by signal 6"}
+    assert wanted.get(code[0], "MemoryError") in said
 
 
 def test_the_filter_question(run: Run) -> None:

@@ -101,6 +101,16 @@ def test_a_name_of_nothing_is_told_what_was_meant(
     assert f"= help: {help}\n" in finished.err
 
 
+@pytest.mark.parametrize("typed", ["net.net", "handin/nets.net", "lenett.net"])
+def test_a_file_of_ones_own_that_is_not_there_is_no_misspelt_name(
+    run: Run, empty_folder: Path, typed: str
+) -> None:
+    finished = run("check", typed)
+    assert finished.code == FAILED
+    assert "cannot read" in finished.err
+    assert "comes with netspec" not in finished.err
+
+
 # --------------------------------------------------------------------------------------------- new
 
 

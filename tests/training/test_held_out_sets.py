@@ -193,3 +193,13 @@ def test_the_normalization_is_asked_for_with_all_ways(run: Run, write: Write) ->
     assert all(option in refused.err for option in ("--normalize", "--mean", "--std"))
     assert run(*asked, "--mean", "0", "--std", "1").code == 1  # pixels from 0 to 1 are asked for
     assert run(*asked, "--normalize", "none").code == 0
+
+
+def test_a_net_without_parameters_needs_no_weights(run: Run, write: Write) -> None:
+    np.savez("secret.npz", x_test=X[:, :3], y_test=Y)
+    plain = NET.replace("[6]", "[3]").replace("linear(3)", "relu")
+    asked = ("eval", write(plain), "--data", "secret.npz", "--normalize", "none")
+    finished = run(*asked, "--format", "json")
+    assert finished.code == 0
+    assert json.loads(finished.out)["accuracy"] == (np.maximum(X[:, :3], 0).argmax(1) == Y).mean()
+    assert "the weights are missing" in run("eval", write(NET), "--data", "secret.npz").err

@@ -497,6 +497,22 @@ def test_a_text_and_a_run_on_it(run, write, tmp_path):
     assert "2.485 for 12 equal scores" in finished.out
 
 
+def test_given_weights_are_where_it_is_checked(run, write, tmp_path):
+    text = "net A {\n input x: [3]\n output x -> linear(4) -> relu -> linear(2)\n}\n"
+    model = netspec.loads(text).compile(seed=3)
+    path = tmp_path / "w.safetensors"
+    checked = ("gradcheck", write(text), "--backend", "numpy", "--directions", "2")
+    reports = []
+    for scale in (1.0, 0.0):  # with weights of zero the first layer's gradients vanish
+        netspec.save_weights(path, {n: (a * scale) for n, a in model.state_dict().items()})
+        finished = run(*checked, "--weights", path, "--format", "json")
+        reports.append(json.loads(finished.out))
+    assert reports[0]["ok"]
+    assert reports[0] != reports[1]
+    netspec.save_weights(path, {"linear1.weight": model.state_dict()["linear1.weight"]})
+    assert "error[weights/mismatch]" in run(*checked, "--weights", path).err
+
+
 def test_a_failure_shows_the_line(run, networks, monkeypatch):
     sound = pool.max_backward
 

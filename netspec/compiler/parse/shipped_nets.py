@@ -48,6 +48,8 @@ def did_you_mean(path: Path) -> str | None:
     name = path.with_suffix("").as_posix().removeprefix("networks/")
     beside = suggest(path.with_suffix(SUFFIX).name, _nets_in(path.parent))
     meant = meant_by(name)
+    if path.suffix and meant is not None and not _is_called(meant, name):
+        meant = None  # a file of one's own that is not there, such as `net.net`
     if meant is not None and (beside is None or meant.rpartition("/")[2] == name):
         return f"did you mean `{meant}`, which comes with netspec?"
     if beside is not None:
@@ -71,6 +73,11 @@ def meant_by(name: str) -> str | None:
     by_last_part = {known.rpartition("/")[2]: known for known in nets}
     last_part = name if name in by_last_part else suggest(name, by_last_part)
     return suggest(name, nets) if last_part is None else by_last_part[last_part]
+
+
+def _is_called(known: str, name: str) -> bool:
+    """Whether a name is that of a net that comes with netspec, with or without its folder."""
+    return name in (known, known.rpartition("/")[2])
 
 
 def _nets_in(folder: Path) -> list[str]:
