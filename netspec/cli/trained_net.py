@@ -108,7 +108,7 @@ def load_trained(options: argparse.Namespace) -> Trained:
     """
     from netspec.runtime.weights.data_facts import class_names
     from netspec.runtime.weights.rename_rules import load_renamed
-    from netspec.runtime.weights.weights_file import Weights
+    from netspec.runtime.weights.safetensors_file import Weights
 
     run = named_run(options.file)
     net = checked_net(options)
