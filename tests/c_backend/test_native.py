@@ -16,6 +16,7 @@ import pytest
 
 import netspec
 from netspec.compiler.c_backend import first_layers, program_file
+from netspec.compiler.c_backend.forms import engine
 from netspec.kernels import parallel
 from netspec.runtime.engine.native import c_compiler, code, library_cache, prepared
 from netspec.runtime.engine.native.require import require_c
@@ -319,6 +320,12 @@ def test_images_are_computed_in_parts_from_input_to_output(monkeypatch, threads)
                 assert_close(found, expected)
     finally:
         parallel.set_threads(before)
+
+
+def test_convolutions_of_single_places_are_linear_layers(monkeypatch) -> None:
+    monkeypatch.setattr(engine, "SHARED", 0)
+    test_winograds_tiles_and_joined_layers_have_the_numbers_of_the_numpy_model(monkeypatch, "-O1")
+    test_numbers_are_those_of_the_numpy_model("small")
 
 
 @pytest.mark.parametrize("threads", [1, 3])

@@ -17,6 +17,8 @@ from netspec.records import record
 GROUP, WIDE, ROWS, PIECE = 4, 16, 128, 256
 # The rows of x that the way back to a weight packs at a time.
 SEEN = 256
+# So many weights or more of a convolution of single places are shared by threads, rather than its places.
+SHARED = 1 << 14
 # The numbers at most that the gradients of a picture times all taps are: those of a larger cache.
 GATHERED = 1 << 16
 # Parts of a sum over the batch, each of which is added up alone.
@@ -88,11 +90,29 @@ def conv(call: KernelCall) -> list[str] | None:
     if winograd.wins(picture, double=call.double):
         return _winograd(call, picture, 0, 1, call.pointer(2), 3, _ends(call))
     packed = _packed(call, 1, picture.groups)
+    if _is_linear(picture):
+        ends = _ends(call)
+        return c_call(
+            "linear_rows", call.pointer(0), packed, call.pointer(2), ends.skip, call.pointer(3),
+            call.rows(0, picture.x[2]), picture.x[2], picture.y[2], *ends.limits,
+        )  # fmt: skip
     _, high, wide, made = (1, *picture.y)
     return _conv(
         call, call.pointer(0), packed, call.pointer(2), call.pointer(3), picture,
         (high * wide * made, wide * made, made), _ends(call),
     )  # fmt: skip
+
+
+def _is_linear(picture: Picture) -> bool:
+    """Whether a convolution is a linear layer at each place, of weights that threads should share."""
+    (*_, channels), (*_, filters) = picture.x, picture.y
+    return (
+        picture.kernel == picture.stride == (1, 1)
+        and picture.x[:2] == picture.y[:2]
+        and picture.start == (0, 0)
+        and picture.groups == 1
+        and channels * filters >= SHARED
+    )
 
 
 def _depthwise(call: KernelCall, picture: Picture) -> list[str]:

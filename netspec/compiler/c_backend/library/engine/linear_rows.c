@@ -166,19 +166,19 @@ static int groups_of(int blocks, int most)
     return groups < blocks ? groups : blocks;
 }
 
-/* All rows and columns. Threads share groups of blocks, and halves of the rows or less where nothing is packed
-   for them; those blocks that do not divide evenly among threads are cut by rows, so that no thread waits for
-   another's whole block. */
+/* All rows and columns. Threads share groups of blocks, and parts of the rows where these are few and nothing
+   is packed for them; those blocks that do not divide evenly among threads are cut by rows, so that no
+   thread waits for another's whole block. */
 static INLINE void shared_product(const int kind, const real *x, const real *b, const real *bias,
                                   const real *skip, real *y, real *work, int each, int rows, int inputs,
                                   int outputs, const Limits *limits)
 {
     const int blocks = (outputs + BLOCK - 1) / BLOCK, cuts = THREADS, rest = blocks % cuts;
     const int even = blocks - rest, groups = groups_of(even, kind == AS_IT_IS ? WIDE : GROUP);
-    const int whole = kind != IN_BLOCKS || cuts == 1 || rows < ROWS / 4;
-    const int halves = whole ? 1 : rows > ROWS ? 2 * rows / ROWS : 2;
-    SHARE(item, groups * halves + rest * cuts, 1, (double)rows * inputs * outputs > PRODUCTS) {
-        const int at = item - groups * halves, pieces = at < 0 ? halves : cuts;
+    const int wanted = kind == IN_BLOCKS && cuts > 1 && groups ? 8 * cuts / groups : 1;
+    const int most = wanted < rows / BLOCK ? wanted : rows / BLOCK, parts = most > 1 ? most : 1;
+    SHARE(item, groups * parts + rest * cuts, 1, (double)rows * inputs * outputs > PRODUCTS) {
+        const int at = item - groups * parts, pieces = at < 0 ? parts : cuts;
         const int group = item / pieces, o = at < 0 ? begin_of(group, groups, even) : even + at / pieces;
         const int behind = (at < 0 ? begin_of(group + 1, groups, even) : o + 1) * BLOCK;
         const int tall = (rows - 1) / pieces + 1, r = (at < 0 ? item : at) % pieces * tall;
