@@ -31,18 +31,21 @@ if TYPE_CHECKING:
 _EPILOG = """\
 Slopes of the loss are measured by central differences in float64, with a step that is chosen by
 extrapolation, and compared with the gradients of the compiled NumPy program and of the PyTorch module
-where PyTorch is installed. Two numbers agree where |a - b| <= tolerance * max(1, the largest).
+where PyTorch is installed. A probe is wrong where |a - b| > tolerance * max(1, the largest slope of the
+row), or > 1e-4 of the largest slope, and more than 10 times the error of the difference itself.
+Gradients that are too small for differences are compared with the reference, and its layers checked one
+by one.
 
 A probe whose step crosses the kink of a ReLU or a max pool (some number changes sides) is tried again
-with smaller steps. If none is small enough, it is counted under `kinks` and is not conclusive. A row with
-less than 90 % conclusive probes is `inconclusive`, and the exit code is 1, as for a failure. Where the
-batch itself lies on kinks (the equal pixels of a flat background tie in a max pool), there is no slope:
-a note says so, and the row is checked with the inputs moved by a thousandth.
+with smaller steps. If none is small enough, it is counted under `kinks` and is not conclusive. A row
+with less than 90 % conclusive probes is `inconclusive`, and the exit code is 1, as for a failure. Where
+the batch itself lies on kinks (the equal pixels of a flat background tie in a max pool), there is no
+slope: a note says so, and the row is checked with the inputs moved by a thousandth.
 
 Weights are those of --weights or of a run; else the initial ones of the seed, with those that start out
-constant moved, and scaled where signals would vanish or explode. Dropout masks are held fixed. With
---from or --to the part of the net between two labels is checked, on random values and with a random
-linear functional of what comes out.
+constant moved and those that are all tiny enlarged, and scaled where signals would vanish or explode.
+Dropout masks are held fixed. With --from or --to the part of the net between two labels is checked, on
+random values and with a random linear functional of what comes out.
 """
 
 

@@ -23,14 +23,16 @@ _EPILOG = """\
 The reference evaluates a net layer by layer, slowly and obviously. The NumPy program is compared with
 it step by step, then with its elementwise steps fused, then as it runs, with values sharing memory; the
 PyTorch module is compared with the NumPy program. Weights are the initial ones of the seed, with those
-that start out constant moved, or those of --weights; the batch is random.
+that start out constant moved and those that are all tiny enlarged, or those of --weights; the batch is
+random.
 
 Two arrays agree to a tolerance if |a - b| <= tolerance * max(1, max|a|): to 1e-10 in float64, to 1e-6
-for each layer on the longest path in float32 (1e-5 at least). Where rounding decides (on which side of
-a ReLU's kink a number lies), correct programs can differ; each is then compared with what the reference
-computes from that program's own preceding values. A C file shows none: small differences of its gradients
-in float32 are taken for rounding if float64 agrees. Parameters after steps must agree to 1e-9 in float64;
-float32 is only shown.
+for each layer on the longest path in float32 (1e-5 at least). However small all numbers of an array
+are, they agree to a millionth of the largest (a thousandth in float32) unless rounding explains more.
+Where rounding decides (on which side of a ReLU's kink a number lies), correct programs can differ; each
+is then compared with what the reference computes from that program's own preceding values. A C file
+shows none: small differences of its gradients in float32 are taken for rounding if float64 agrees.
+Parameters after steps must agree to 1e-9 in float64; float32 is only shown.
 
 The reference is slow on large pictures and wide layers: make the net smaller, for instance with
 --set size=64 --set width=0.25 in networks/zoo.

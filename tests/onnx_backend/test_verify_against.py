@@ -28,6 +28,19 @@ def weights(tmp_path: Path) -> Path:
     return path
 
 
+def test_tiny_outputs_of_other_weights_differ(tmp_path: Path) -> None:
+    """They are closer than 1e-5 whatever the file computes."""
+    net = netspec.loads("net A { input x: [4]\n output x -> linear(3, weight = normal(1e-8)) }")
+    one, other = net.compile(seed=1), net.compile(seed=2)
+    for model in (one, other):
+        model.parameters["linear1.bias"][...] = 0
+    path = tmp_path / "other.onnx"
+    for model, agree in ((one, True), (other, False)):
+        model.to_onnx(path)
+        report = verify(net, weights=one.state_dict(), against=path, torch=False, steps=0)
+        assert report.ok == agree, str(report)
+
+
 def written(weights: Path, path: Path, **options: Any) -> Path:
     model = netspec.loads(NET).compile()
     model.load_state_dict(netspec.load_weights(weights))

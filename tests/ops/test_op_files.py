@@ -274,6 +274,12 @@ def test_test_op_finds_what_is_wrong(write, run: Run):
     assert done.code == 1
     assert "FAILED  the gradient is the slope: 0 of 2" in done.out
     assert "ok      the program in float32: 2 of 2" in done.out
+    faint = OP.replace("2 * x[0]", "1e-7 * x[0]").replace("2.0", "1e-7")
+    path = write(faint.format(before="", name="faint", slope="Const(3e-7)"), "faint.py")
+    done = run("test-op", path)
+    assert "FAILED  the gradient is the slope: 0 of 2" in done.out  # though closer than 1e-6
+    path = write(faint.format(before="", name="faint", slope="Const(1e-7)"), "faint.py")
+    assert run("test-op", path).code == 0
     done = run("test-op", op_file(write, "other.py"), "--op", "swish")
     assert done.code == 1
     assert "it has twice" in done.err

@@ -10,8 +10,10 @@ import pytest
 
 import netspec
 from netspec import cli
+from netspec.compiler.ir.expression import Const
 from netspec.compiler.ops import registry
-from netspec.kernels import pool
+from netspec.kernels import batch_norm as norm
+from netspec.kernels import linear, pool
 from netspec.testing.op_examples import graph_of
 from netspec.tools.gradcheck.differences import Slope, find_slope
 from netspec.tools.gradcheck.subgraph import cut
@@ -226,10 +228,79 @@ def test_gradients_that_are_zero_are_named():
     )
     report = netspec.gradcheck(netspec.loads(source), backend="numpy", directions=3)
     assert report.ok
-    assert [row.name for row in report.rows if row.is_zero] == ["conv1.bias"]
+    assert [row.name for row in report.rows if row.small == "zero"] == ["conv1.bias"]
     assert "\nconv1.bias: the slopes are 0 but for rounding" in str(report)
     evaluated = netspec.gradcheck(netspec.loads(source), backend="numpy", mode="eval")
     assert "but for rounding (" not in str(evaluated)
+
+
+LAYER_SCALE = """
+net A {
+    input x: [6]
+    parameter gamma: [6] = constant(1e-11)
+    y = gamma * (x -> layer_norm -> fc1: linear(13) -> tanh -> fc2: linear(6))
+    output x + y -> head: linear(4)
+}
+"""
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_gradients_that_are_too_small_for_differences(own, monkeypatch):
+    """A net is checked with larger scales; a model with its own, layer by layer."""
+    net = netspec.loads(LAYER_SCALE)
+    subject = net.compile(dtype="float64") if own else net
+    report = netspec.gradcheck(subject, directions=3, backend="numpy")
+    assert report.ok, str(report)
+    tiny = [row.name for row in report.rows if row.small == "tiny"]
+    assert ("fc1.weight" in tiny) == own == ("too coarse for slopes this small" in str(report))
+
+    real = linear.backward_weight
+
+    def wrong(x, dy, dw, *rest):
+        real(x, dy, dw, *rest)
+        if dw.shape == (13, 6):
+            dw *= 3
+
+    monkeypatch.setattr(linear, "backward_weight", wrong)
+    report = netspec.gradcheck(subject, directions=3, backend="numpy")
+    assert [row.name for row in report.rows if row.verdict == "failed"] == ["fc1.weight"]
+    assert "`fc1.weight`" in report.diagnostics[0].message
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_wrong_formula_behind_tiny_scales_is_found(own, monkeypatch):
+    """The reference computes by it too: only slopes tell."""
+    tanh = registry()["tanh"]
+    real = tanh.derivatives
+    monkeypatch.setattr(
+        tanh, "derivatives", lambda self, y, *x: tuple(Const(3.0) * e for e in real(self, y, *x))
+    )
+    net = netspec.loads(LAYER_SCALE)
+    subject = net.compile(dtype="float64") if own else net
+    report = netspec.gradcheck(subject, directions=3, backend="numpy")
+    failed = {row.name for row in report.rows if row.verdict == "failed"}
+    assert {"fc1.weight", "fc1.bias"} <= failed
+    assert not failed & {"fc2.weight", "fc2.bias", "head.weight", "head.bias", "gamma"}
+    assert "is not the slope of `tanh1` (tanh)" in report.diagnostics[0].message
+
+
+def test_a_wrong_running_mean_of_tiny_numbers_is_found(monkeypatch):
+    net = netspec.loads(
+        "net A { input x: [5, 4, 4]\n"
+        " y = x -> conv(3, 3, weight = normal(1e-12), bias = false) -> batch_norm\n"
+        " output y -> flatten -> linear(2) }"
+    )
+    model = net.compile(dtype="float64")
+    assert netspec.gradcheck(model, directions=2, backend="numpy", mode="train").verdict != "failed"
+    real = norm.batch_statistics
+
+    def wrong(x, scratch, weight, bias, running_mean, *rest, **options):
+        real(x, scratch, weight, bias, running_mean, *rest, **options)
+        running_mean *= 3
+
+    monkeypatch.setattr(norm, "batch_statistics", wrong)
+    report = netspec.gradcheck(model, directions=2, backend="numpy", mode="train")
+    assert report.verdict == "failed"
 
 
 def test_a_wrong_gradient_under_ties_is_found(monkeypatch):

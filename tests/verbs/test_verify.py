@@ -22,7 +22,7 @@ from netspec.runtime.optim import optimizers
 from netspec.testing.op_examples import net_of
 from netspec.tools.agreement.alignment import align, expected_calls, key
 from netspec.tools.agreement.compare import Agreement, ComparedItem, Parting, Side
-from netspec.tools.agreement.difference import difference
+from netspec.tools.agreement.difference import Distance, difference
 from netspec.tools.agreement.quantities import Item
 from netspec.tools.verify import verify
 from netspec.tools.verify.run import _suppose_rounding
@@ -157,7 +157,7 @@ def test_a_small_gradient_of_unseen_values_may_be_rounding(kind, shown, size, ex
     values = {Item("value", "relu1"): np.zeros(3)}
     sides = [Side("reference", values), Side("C", values if shown else {})]
     item = ComparedItem(Item(kind, "conv1.weight"), ())
-    parting = Parting("reference", "C", item, size, (0,), (1.0, 1.0 + size))
+    parting = Parting("reference", "C", item, Distance(size, 1.0, (0,)), (1.0, 1.0 + size))
     found = Agreement("reference", "C", 1e-5, {"parameter gradients": size}, {}, parting)
     _suppose_rounding([found], {side.name: side for side in sides})
     assert (found.parting is None) == found.is_supposed == excused
@@ -226,6 +226,60 @@ def test_a_fault_in_a_numpy_backward_is_on_its_line(monkeypatch, node, channels)
     assert "the reference and the NumPy program" in found.message
     assert f"`{node}`" in found.message
     assert any("the PyTorch module has" in note for note in found.notes)
+
+
+LAYER_SCALE = """
+block Branch(start) x {
+    parameter gamma: [x.features] = constant(start)
+    return x + gamma * (x -> layer_norm -> fc1: linear(13) -> gelu -> fc2: linear(x.features))
+}
+net A(start = 1e-6) {
+    input x: [6]
+    y = x -> stem: linear(8, bias = true) -> batch_norm
+    for i in range(2) { y = y -> blocks.{i}: Branch(start) }
+    output y -> head: linear(4)
+}
+"""
+
+
+def initial(net: netspec.Net) -> dict[str, np.ndarray]:
+    """Return the initial values, as a file of weights would give them."""
+    return net.compile("numpy").state_dict()
+
+
+@pytest.mark.parametrize("start", [0.1, 1e-6, 1e-8])
+@pytest.mark.parametrize("given", [False, True])
+def test_a_wrong_gradient_behind_tiny_scales_is_found(start, given, monkeypatch):
+    """It is 1e-9 and less of the others, so that relative to 1 all agree."""
+    net = netspec.loads(LAYER_SCALE, start=start)
+    weights = initial(net) if given else None
+    assert verify(net, weights=weights, steps=1).ok
+    real = linear.backward_input
+
+    def wrong(dy, weight, dx, *rest):
+        real(dy, weight, dx, *rest)
+        if weight.shape == (13, 8):
+            dx *= 3
+
+    monkeypatch.setattr(linear, "backward_input", wrong)
+    report = verify(net, weights=weights, steps=0)
+    (found,) = {d.message for d in report.diagnostics}
+    assert "the reference and the NumPy program differ at the gradient that `blocks." in found
+    assert ".fc1` gives to" in found
+    assert "!" in str(report)
+
+
+@pytest.mark.parametrize("options", [{"torch": True}, {"torch": False, "c": True, "onnx": True}])
+def test_tiny_numbers_of_a_sound_net_agree(options):
+    if "c" in options:
+        pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    net = netspec.loads(
+        "net A { input x: [2, 6, 6]\n y = x -> conv(3, 3) -> batch_norm -> relu -> max_pool(2)\n"
+        " y = y -> flatten -> softmax -> linear(4, weight = normal(1e-9), bias = zeros)\n"
+        " output y -> layer_norm }"
+    )
+    report = verify(net, weights=initial(net), steps=0, **options)
+    assert report.ok, "\n".join(map(str, report.diagnostics))
 
 
 def test_a_fault_where_branches_meet_is_on_the_faulty_branch(monkeypatch):

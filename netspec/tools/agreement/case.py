@@ -23,6 +23,9 @@ Array = NDArray[Any]
 # stay small.
 MAX_PEAK = 2.0**10
 
+# Initial values that are all as small as this hide what they scale, as those of a LayerScale do.
+SMALL = 0.01
+
 
 class HasGraph(Protocol):
     """A checked net, or a model of one."""
@@ -89,23 +92,35 @@ def draw_inputs(graph: Graph, batch: int, rng: np.random.Generator) -> dict[str,
 
 
 def draw_moved(parameter: Parameter, seed: int, rng: np.random.Generator) -> Array:
-    """Draw initial values in float64, perturbed if they are all equal.
+    """Draw initial values in float64, perturbed if they are all equal, and enlarged if they are tiny.
 
     An integer counter is unchanged.
 
     Zeros and ones hide mistakes: a gradient that is multiplied by a scale of 1 once too often is
-    still right.
+    still right. So do scales of one in a million, behind which no gradient is large enough to be
+    compared.
     """
     values: Array = draw_parameter(parameter, seed)
     if parameter.role == "counter":
         return values.astype(np.int64)
     if not parameter.is_saved:
         return values  # a constant has no other values
-    if values.size == 0 or np.ptp(values) > 0:
+    if values.size == 0:
         return values
-    if values.flat[0] == 0:
-        return rng.normal(0, 0.1, values.shape)
-    return values * rng.uniform(0.5, 1.5, values.shape)
+    if np.ptp(values) == 0:
+        if values.flat[0] == 0:
+            return rng.normal(0, 0.1, values.shape)
+        values = values * rng.uniform(0.5, 1.5, values.shape)
+    return _enlarged(values) if parameter.trainable else values
+
+
+def _enlarged(values: Array) -> Array:
+    """Return values whose root mean square, if all are tiny, is one over the root of the fan-in."""
+    if not 0 < float(np.abs(values).max()) < SMALL:
+        return values
+    wanted = math.prod(values.shape[1:]) ** -0.5
+    larger: Array = values * max(1.0, wanted / float(np.sqrt(np.mean(np.square(values)))))
+    return larger
 
 
 def in_single(values: Array) -> Array:

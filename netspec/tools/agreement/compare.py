@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netspec.compiler.ir.graph import Graph, Node
-from netspec.tools.agreement.difference import difference
+from netspec.tools.agreement.difference import Distance, distance
+from netspec.tools.agreement.limits import Limits
 from netspec.tools.agreement.local_reference import LocalReference
 from netspec.tools.agreement.quantities import Item, Trace, holders, row_of
 
@@ -41,14 +42,23 @@ class ComparedItem:
 
 @dataclass(frozen=True)
 class Parting:
-    """The first place where two evaluators differ by more than rounding explains."""
+    """The first place where two evaluators differ by more than rounding explains.
+
+    `is_within` is True if they are closer than the tolerance, as all numbers there are so small: then
+    the difference is a large share of them.
+    """
 
     left: str
     right: str
     checkpoint: ComparedItem
-    size: float
-    index: tuple[int, ...]
+    distance: Distance
     values: tuple[float, float]
+    is_within: bool = False
+
+    @property
+    def size(self) -> float:
+        """How far apart they are: relative to max(1, the largest), or to the largest."""
+        return self.distance.share if self.is_within else self.distance.size
 
 
 MOST_BY_A_KINK = 0.05
@@ -64,6 +74,7 @@ class Agreement:
         excused: the rows with differences beyond the tolerance that rounding explains, with the
             items.
         parting: where they first diverge; None if they agree.
+        parted_row: the row of the table that this counts for.
         is_supposed: whether rounding is taken for the reason of differences of gradients, which the
             numbers of one side do not tell.
     """
@@ -74,44 +85,61 @@ class Agreement:
     largest: dict[str, float] = field(default_factory=dict)
     excused: dict[str, list[Item]] = field(default_factory=dict)
     parting: Parting | None = None
+    parted_row: str = ""
     is_supposed: bool = False
 
     def suppose_rounding(self) -> None:
         """Take rounding for the reason of a small difference of gradients."""
         if self.parting is not None and self.parting.size <= MOST_BY_A_KINK:
-            self.parting = None
+            self.parting, self.parted_row = None, ""
             self.is_supposed = True
 
 
 def compare(
-    graph: Graph, left: Side, right: Side, order: Sequence[ComparedItem], tolerance: float
+    graph: Graph, left: Side, right: Side, order: Sequence[ComparedItem], limits: Limits
 ) -> Agreement:
     """Compare the items that both sides have, in order."""
-    result = Agreement(left.name, right.name, tolerance)
+    result = Agreement(left.name, right.name, limits.tolerance)
+    dtype = _coarser(left, right)
     for checkpoint in order:
         item = checkpoint.item
         if item not in left.trace or item not in right.trace:
             continue
         a, b = left.trace[item], right.trace[item]
-        size, index = difference(a, b)
+        found = distance(a, b)
         row = row_of(item, graph)
-        result.largest[row] = max(result.largest.get(row, 0.0), size)
-        if size <= tolerance or result.parting is not None:
+        result.largest[row] = max(result.largest.get(row, 0.0), found.size)
+        if result.parting is not None or limits.allow(item, found, dtype):
             continue
+        is_within = found.size <= limits.tolerance
         judged = [side for side in (left, right) if side.local is not None]
-        if judged and all(_is_sound(side, item, tolerance) for side in judged):
-            result.excused.setdefault(row, []).append(item)
+        if judged and all(_is_sound(side, item, limits, dtype) for side in judged):
+            if not is_within:
+                result.excused.setdefault(row, []).append(item)
         else:
-            values = (float(np.asarray(a)[index]), float(np.asarray(b)[index]))
-            result.parting = Parting(left.name, right.name, checkpoint, size, index, values)
+            at = found.index
+            values = (float(np.asarray(a)[at]), float(np.asarray(b)[at]))
+            result.parting = Parting(left.name, right.name, checkpoint, found, values, is_within)
+            result.parted_row = row
     return result
 
 
-def _is_sound(side: Side, item: Item, tolerance: float) -> bool:
+def _coarser(left: Side, right: Side) -> str:
+    """Return the type of the numbers of two sides, `float32` if one of them has such."""
+    kinds = {
+        array.dtype.name
+        for side in (left, right)
+        for item, array in side.trace.items()
+        if item.kind == "output"
+    }
+    return "float32" if "float32" in kinds else "float64"
+
+
+def _is_sound(side: Side, item: Item, limits: Limits, dtype: str) -> bool:
     """Return True if an item is right, given the numbers just before it."""
     assert side.local is not None
-    apart = difference(side.local.expected(item), side.trace[item])[0]
-    return apart <= tolerance or apart <= side.local.rounding(item)
+    apart = distance(side.local.expected(item), side.trace[item])
+    return limits.allow(item, apart, dtype) or apart.gap <= side.local.rounding(item)
 
 
 def checkpoints(graph: Graph, items: Sequence[Item], sides: Sequence[Side]) -> list[ComparedItem]:

@@ -39,17 +39,17 @@ def describe_parting(
     checkpoint, item = parting.checkpoint, parting.checkpoint.item
     nodes = _nearest_first(checkpoint)
     numbers = _numbers(parting.values)
-    place = f", at {list(parting.index)}" if parting.index else ""
+    index = parting.distance.index
+    place = f", at {list(index)}" if index else ""
+    of = "the largest there" if parting.is_within else "max(1, the largest)"
     left, right = _LONG[parting.left], _LONG[parting.right]
     label = f"{numbers[0]} in {left}, {numbers[1]} in {right}"
-    notes = [f"{where}{place}; off by {parting.size:.1e} of max(1, the largest)"]
+    notes = [f"{where}{place}; off by {parting.size:.1e} of {of}"]
     for side in sides:
         if side.name not in (parting.left, parting.right) and item in side.trace:
             array = np.asarray(side.trace[item])
-            if array.ndim == len(parting.index):
-                notes.append(
-                    f"{_LONG[side.name]} has {_numbers((float(array[parting.index]),))[0]} there"
-                )
+            if array.ndim == len(index):
+                notes.append(f"{_LONG[side.name]} has {_numbers((float(array[index]),))[0]} there")
     if all(map(shows_values, (s for s in sides if s.name in (parting.left, parting.right)))):
         before = "every gradient nearer the loss" if item.is_backward else "everything before it"
         notes.append(f"{before} agrees, or differs only by rounding")

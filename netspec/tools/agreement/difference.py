@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,20 +11,55 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 
-def difference(a: Array, b: Array) -> tuple[float, tuple[int, ...]]:
-    """The least `tol` with |a - b| <= tol * max(1, max|a|), and the index of the largest |a - b|.
+@dataclass(frozen=True, slots=True)
+class Distance:
+    """How far apart two arrays are.
+
+    Attributes:
+        gap: the largest |a - b|.
+        peak: the largest finite |a|.
+        index: where the gap is.
+    """
+
+    gap: float
+    peak: float
+    index: tuple[int, ...]
+
+    @property
+    def size(self) -> float:
+        """The gap relative to max(1, the largest)."""
+        return self.gap / max(1.0, self.peak)
+
+    @property
+    def share(self) -> float:
+        """The gap relative to the largest, however small that is."""
+        if self.gap == 0 or self.peak == 0:
+            return 0.0 if self.gap == 0 else float("inf")
+        return self.gap / self.peak
+
+
+def distance(a: Array, b: Array) -> Distance:
+    """Measure how far apart two arrays are.
 
     Equal infinities and equal NaNs agree. An infinity or NaN is infinitely far from anything else,
     and so are arrays of different shapes.
     """
     a, b = np.asarray(a), np.asarray(b)
     if a.shape != b.shape:
-        return float("inf"), (0,) * a.ndim
+        return Distance(float("inf"), 0.0, (0,) * a.ndim)
     if a.size == 0:
-        return 0.0, ()
+        return Distance(0.0, 0.0, ())
     apart, peak = distances(a, b)
     index = np.unravel_index(int(apart.argmax()), apart.shape)
-    return float(apart[index]) / max(1.0, peak), tuple(int(i) for i in index)
+    return Distance(float(apart[index]), peak, tuple(int(i) for i in index))
+
+
+def difference(a: Array, b: Array) -> tuple[float, tuple[int, ...]]:
+    """The least `tol` with |a - b| <= tol * max(1, max|a|), and the index of the largest |a - b|, as
+    `distance` measures it.
+    """
+    found = distance(a, b)
+    return found.size, found.index
 
 
 def distances(a: Array, b: Array) -> tuple[Array, float]:

@@ -11,6 +11,7 @@ from netspec.runtime.engine.native.code import native_program
 from netspec.tools.agreement.case import Trial
 from netspec.tools.agreement.compare import Agreement, Side, checkpoints, compare
 from netspec.tools.agreement.fused_steps import program_order
+from netspec.tools.agreement.limits import Limits
 from netspec.tools.agreement.local_reference import LocalReference
 from netspec.tools.agreement.numpy_trace import (
     plan_as_run,
@@ -101,6 +102,7 @@ def trace_sides(
 def compare_sides(graph: Graph, case: Trial, sides: Sides, tolerance: float) -> list[Agreement]:
     """Make the comparisons of `PAIRS`, among the sides that exist."""
     comparisons = []
+    limits = Limits(graph, case, sides[REFERENCE].trace, tolerance)
     for left, right in PAIRS:
         if right not in sides:
             continue
@@ -111,7 +113,7 @@ def compare_sides(graph: Graph, case: Trial, sides: Sides, tolerance: float) -> 
             order = checkpoints(graph, in_order(graph), (a, b))
         if right == AS_RUN:
             a = dataclasses.replace(a, local=None)
-        comparisons.append(compare(graph, a, b, order, tolerance))
+        comparisons.append(compare(graph, a, b, order, limits))
     return comparisons
 
 

@@ -16,7 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 from netspec.compiler.ir.graph import Graph, Node
 from netspec.compiler.ir.op import Evaluation
 from netspec.tools.agreement.case import Trial
-from netspec.tools.agreement.difference import difference
+from netspec.tools.agreement.difference import distance
 from netspec.tools.agreement.quantities import LOSS, Item, Trace, holders
 
 Array = NDArray[Any]
@@ -74,7 +74,7 @@ class LocalReference:
         return self._sum(item.name)
 
     def rounding(self, item: Item) -> float:
-        """Return how far rounding in the trace's precision can move the item.
+        """Return how far rounding in the trace's precision can move a number of the item.
 
         It is measured on the reference.
 
@@ -88,7 +88,7 @@ class LocalReference:
         shaken = LocalReference(self.graph, self.case, self.trace, shakes=True).expected(item)
         ratio = np.finfo(self.trace[item].dtype).eps / np.finfo(np.float32).eps
         return ROUNDINGS * max(
-            float(ratio) * difference(expected, single)[0], difference(expected, shaken)[0]
+            float(ratio) * distance(expected, single).gap, distance(expected, shaken).gap
         )
 
     # -- forward

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,10 @@ import numpy as np
 from netspec.compiler.ir.graph import Graph, Node
 from netspec.diagnostics import Span
 from netspec.tools.agreement.case import Trial
-from netspec.tools.agreement.quantities import holders
+from netspec.tools.agreement.difference import distance
+from netspec.tools.agreement.limits import Limits
+from netspec.tools.agreement.numpy_trace import trace_reference
+from netspec.tools.agreement.quantities import Item, Trace, holders
 from netspec.tools.gradcheck.analytic import (
     PROGRAMS,
     Analytic,
@@ -19,11 +23,13 @@ from netspec.tools.gradcheck.analytic import (
     torch_gradients,
 )
 from netspec.tools.gradcheck.differences import SMALLEST
+from netspec.tools.gradcheck.locate import WrongFormula, wrong_formula
 from netspec.tools.gradcheck.loss_along_line import Landscape
 from netspec.tools.gradcheck.probe import Prober
 from netspec.tools.gradcheck.probes import Probing, Target, spread
-from netspec.tools.gradcheck.report import GradientRow
-from netspec.tools.gradcheck.verdict import score, verdict
+from netspec.tools.gradcheck.report import GradientRow, Smallness
+from netspec.tools.gradcheck.subgraph import upstream
+from netspec.tools.gradcheck.verdict import Probe, Score, Verdict, score, verdict
 
 if TYPE_CHECKING:
     from torch import nn
@@ -93,7 +99,12 @@ class Point:
     def _row(self, target: Target, probing: Probing) -> GradientRow:
         probes = [self._prober.probe(direction) for direction in probing.directions_of(target)]
         scores = {backend: score(probes, backend, self._tolerance) for backend in self.results}
+        found = verdict(probes, list(scores.values()))
         several = len(target.names) > 1
+        small: Smallness = ""
+        if not several and _too_coarse(found, probes, scores):
+            small, scores = self._without_differences(target, scores)
+            found = verdict(probes, list(scores.values()))
         return GradientRow(
             kind="all" if several else target.kind,
             name=target.title,
@@ -103,8 +114,59 @@ class Point:
             kinks=sum(probe.slope is None for probe in probes),
             unsure=max(s.unsure for s in scores.values()),
             scores=scores,
-            verdict=verdict(probes, list(scores.values())),
+            verdict=found,
+            small=small,
         )
+
+    def _without_differences(
+        self, target: Target, scores: Mapping[str, Score]
+    ) -> tuple[Smallness, dict[str, Score]]:
+        """Judge a gradient that is too small for differences: by the reference, whose layers are then
+        checked one by one, with what arrives at each scaled to 1.
+        """
+        (name,) = target.names
+        item = Item("parameter" if target.kind == "parameter" else "gradient", name)
+        exact = self._reference.get(item, np.zeros_like(target.values[0]))
+        wrong = {
+            backend
+            for backend, result in self.results.items()
+            if not self.limits.allow(
+                item, distance(exact, result.gradients[target.kind, name]), "float64"
+            )
+        }
+        is_zero = item not in self._reference or self.limits.is_nothing(item)
+        if not is_zero and self._is_behind_a_wrong_formula(target):
+            wrong = set(scores)
+        judged = {
+            backend: dataclasses.replace(s, wrong=s.wrong + (backend in wrong), unsure=0)
+            for backend, s in scores.items()
+        }
+        return ("zero" if is_zero else "tiny"), judged
+
+    def _is_behind_a_wrong_formula(self, target: Target) -> bool:
+        """Return True if a gradient comes through a layer whose backward pass is wrong, or is its own."""
+        wrong = self._wrong_formula
+        if wrong is None:
+            return False
+        behind = upstream(self.graph, {wrong.node.name})
+        return any(
+            node.name in behind
+            and (target.names[0] in node.inputs or target.names[0] in node.parameters.values())
+            for node in self.graph.nodes
+        )
+
+    @cached_property
+    def _reference(self) -> Trace:
+        return trace_reference(self.graph, self.case)
+
+    @cached_property
+    def limits(self) -> Limits:
+        """How far from the reference's a correct program's numbers may be."""
+        return Limits(self.graph, self.case, self._reference, self._tolerance)
+
+    @cached_property
+    def _wrong_formula(self) -> WrongFormula | None:
+        return wrong_formula(self.graph, self.case, self._reference, self._tolerance)
 
     def _beside(self, seed: int) -> Point:
         rng = np.random.default_rng([seed, 12])
@@ -128,6 +190,13 @@ class Point:
         said = [f"equal numbers tie for the largest in {ties}"] if ties else []
         said += [f"numbers lie exactly on the kink of {kinks}"] if kinks else []
         return " and ".join(said) or "kinks lie close together"
+
+
+def _too_coarse(found: Verdict, probes: Sequence[Probe], scores: Mapping[str, Score]) -> bool:
+    """Return True if no kink, but the size of the slopes keeps the differences from a judgement."""
+    if found == "inconclusive":
+        return all(probe.slope is not None for probe in probes)
+    return found == "ok" and not all(s.tells for s in scores.values())
 
 
 def span_of(graph: Graph, parameter: str) -> Span | None:

@@ -11,18 +11,19 @@ from netspec.compiler.ir.graph import Graph
 from netspec.diagnostics import Diagnostic, NetspecError, Span, plural, to_json
 from netspec.text import html
 from netspec.text.table import Column, name_column, table_lines, text_column
-from netspec.tools.agreement.text import batch_shapes, finite
+from netspec.tools.agreement.text import batch_shapes, finite, grouped
 from netspec.tools.gradcheck.verdict import ENOUGH, Score, Verdict
 
 NAMES = {"numpy": "NumPy", "c": "C", "torch": "PyTorch"}
 CAPTION = (
     "error: the largest |gradient - difference|, relative to max(1, the largest slope)",
+    "failed: an error beyond the tolerance, or beyond 1e-4 of the row's largest slope, that is more than"
+    " 10 times that of the difference itself",
     "relative, median: the largest and the median of |a - b| / max(|a|, |b|)",
     "kinks: probes with every step crossing the kink of a ReLU, a max pool or a hinge",
 )
 BESIDE = "*: on kinks as the inputs are; its errors were measured with the inputs moved, see below"
-# A median relative error from here on, of a gradient that agrees, is that of two zeros' rounding.
-_OF_ZEROS = 0.5
+Smallness = Literal["", "zero", "tiny"]
 UNSURE = "unsure: probes whose differences are not exact enough"
 
 
@@ -36,6 +37,9 @@ class GradientRow:
         probes, kinks, unsure: the number of probes, of those on kinks, and of inconclusive ones.
         scores: by backend.
         beside: True if it was probed beside the point, which lies on kinks.
+        small: what a gradient is that differences are too coarse for: `zero` but for rounding, or
+            `tiny`. Both are compared with the reference, and of the second the layers behind it are
+            checked one by one.
     """
 
     kind: Literal["parameter", "input", "all"]
@@ -48,15 +52,7 @@ class GradientRow:
     scores: Mapping[str, Score]
     verdict: Verdict
     beside: bool = False
-
-    @property
-    def is_zero(self) -> bool:
-        """True if every slope is 0 but for rounding.
-
-        Both sides are then at most twice the tolerance, as they agree and their difference is as large
-        as they are.
-        """
-        return self.verdict == "ok" and any(s.median > _OF_ZEROS for s in self.scores.values())
+    small: Smallness = ""
 
     @property
     def is_on_kinks(self) -> bool:
@@ -198,13 +194,21 @@ class GradcheckReport:
             yield BESIDE
         if any(row.unsure for row in self.rows):
             yield UNSURE
-        if zeros := dict.fromkeys(row.name for row in self.rows if row.is_zero):
+        if zeros := self._small("zero"):
             yield (
-                f"{', '.join(zeros)}: the slopes are 0 but for rounding (as of a bias that a batch norm"
+                f"{zeros}: the slopes are 0 but for rounding (as of a bias that a batch norm"
                 " behind it subtracts again), so that the relative errors say nothing"
+            )
+        if tiny := self._small("tiny"):
+            yield (
+                f"{tiny}: differences are too coarse for slopes this small; compared with the reference,"
+                " whose layers were checked one by one"
             )
         yield from self.notes
         yield self._conclusion()
+
+    def _small(self, how: Smallness) -> str:
+        return grouped([row.name for row in self.rows if row.small == how])
 
     def _conclusion(self) -> str:
         bad = [row for row in self.rows if row.verdict != "ok"]
@@ -309,6 +313,7 @@ def _row_as_dict(row: GradientRow) -> dict[str, Any]:
         "kinks": row.kinks,
         "unsure": row.unsure,
         "beside": row.beside,
+        "small": row.small or None,
         "verdict": row.verdict,
         "backends": {
             backend: {

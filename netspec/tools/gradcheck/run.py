@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, cast
 
@@ -20,7 +19,10 @@ from netspec.runtime.models.classifier_shape import require_training_batch
 from netspec.runtime.models.odd_pixels import warn_of_bytes
 from netspec.runtime.optim.losses import AnyLoss
 from netspec.tools.agreement.case import HasGraph, Trial
+from netspec.tools.agreement.difference import distance
+from netspec.tools.agreement.limits import SHARES
 from netspec.tools.agreement.numpy_trace import draw_masks, plan_unfused
+from netspec.tools.agreement.quantities import LOSS, Item
 from netspec.tools.gradcheck.locate import locate
 from netspec.tools.gradcheck.point import Point, span_of
 from netspec.tools.gradcheck.probes import Probing, Target
@@ -256,26 +258,30 @@ def _checks(graph: Graph, case: Trial, point: Point) -> Iterator[Check]:
     """Compare the loss, and the buffers after a training pass, with the reference."""
     reference = Reference(graph, case.parameters, training=case.training, masks=case.masks)
     loss, _ = case.objective.reference(reference.forward(case.inputs))
-    scale = max(1.0, abs(loss))
     # The differences are taken of the landscape, so it must be the function whose gradient is
     # checked.
-    own = abs(point.landscape.loss - loss)
-    losses = {name: max(own, abs(r.loss - loss)) / scale for name, r in point.results.items()}
-    yield Check("loss", None, {name: _known(e) for name, e in losses.items()}, CLOSE)
+    computed = [point.landscape.loss, *(each.loss for each in point.results.values())]
+    own, *losses = (_error(point, LOSS, np.array(loss), np.array(each)) for each in computed)
+    errors = {name: max(own, each) for name, each in zip(point.results, losses, strict=True)}
+    yield Check("loss", None, errors, CLOSE)
     for parameter in graph.parameters.values():
         if parameter.trainable or not case.training:
             continue
-        expected = reference.parameters[parameter.name]
-        scale = max(1.0, float(np.abs(expected).max()))
+        expected, item = reference.parameters[parameter.name], Item("buffer", parameter.name)
         errors = {
-            name: _known(float(np.abs(r.buffers[parameter.name] - expected).max()) / scale)
-            for name, r in point.results.items()
+            name: _error(point, item, expected, each.buffers[parameter.name])
+            for name, each in point.results.items()
         }
         yield Check(parameter.name, span_of(graph, parameter.name), errors, CLOSE)
 
 
-def _known(error: float) -> float:
-    return float("inf") if math.isnan(error) else error
+def _error(point: Point, item: Item, expected: Array, computed: Array) -> float:
+    """Return how far apart two arrays are: relative to max(1, the largest), or to the largest if they
+    are tiny and rounding does not explain it.
+    """
+    found = distance(expected, computed)
+    tiny = found.share > SHARES["float64"] and point.limits.is_large_share(item, found, "float64")
+    return found.share if tiny else found.size
 
 
 def _note_of_small_loss(point: Point, tolerance: float) -> list[str]:

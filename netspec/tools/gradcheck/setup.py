@@ -22,6 +22,7 @@ from netspec.runtime.optim.losses import AnyLoss, chosen_loss
 from netspec.runtime.optim.targets import OF_CLASSES
 from netspec.tools.agreement.case import HasGraph, draw_inputs
 from netspec.tools.agreement.objective import Objective, has_scores, make_objective
+from netspec.tools.agreement.text import grouped
 from netspec.tools.gradcheck.parameters import draw_parameters, settle
 from netspec.tools.gradcheck.subgraph import cut
 
@@ -87,7 +88,7 @@ def prepare(
         parameters = draw_parameters(graph, seed)
         scaled = settle(graph, parameters, inputs)
         if scaled:
-            notes.append(f"scaled, so that signals neither vanish nor explode: {', '.join(scaled)}")
+            notes.append(f"scaled, so that signals neither vanish nor explode: {grouped(scaled)}")
     is_part = start is not None or end is not None
     objective = _objective(graph, size, seed, loss, y, is_part=is_part)
     return Subject(graph, parameters, inputs, objective, notes)

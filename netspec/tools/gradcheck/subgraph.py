@@ -24,7 +24,7 @@ def cut(graph: Graph, start: str | None, end: str | None) -> Graph:
         return graph
     first = set(graph.by_name) if start is None else _named(graph, start, inputs=True)
     last = set(graph.outputs.values()) if end is None else _named(graph, end)
-    after, before = _downstream(graph, first), _upstream(graph, last)
+    after, before = _downstream(graph, first), upstream(graph, last)
     inside = [node for node in graph.nodes if node.name in after and node.name in before]
     if not inside:
         raise NetspecError.simple(
@@ -84,7 +84,8 @@ def _downstream(graph: Graph, names: set[str]) -> set[str]:
     return reached
 
 
-def _upstream(graph: Graph, names: set[str]) -> set[str]:
+def upstream(graph: Graph, names: set[str]) -> set[str]:
+    """Return the nodes from which these are reached, with these."""
     reached = set(names)
     for node in reversed(graph.nodes):
         if node.name in reached:

@@ -19,6 +19,9 @@ ENOUGH = 0.9
 COARSE = 1e-4
 # ... and more than this many times the error of the differences themselves.
 SURE = 10.0
+# Differences tell a gradient if an error of this part of the row's largest slope would be `SURE` times
+# theirs.
+TELLING = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class Score:
         error: the largest difference, relative to max(1, largest slope).
         largest, median: the largest and the median of the relative errors |a - b| / max(|a|, |b|).
         wrong, unsure: the number of wrong and of inconclusive probes.
+        tells: False if the slopes are so small that the differences would not show a wrong gradient.
     """
 
     error: float
@@ -44,6 +48,7 @@ class Score:
     median: float
     wrong: int
     unsure: int
+    tells: bool = True
 
 
 def score(probes: Sequence[Probe], backend: str, tolerance: float) -> Score:
@@ -64,6 +69,7 @@ def score(probes: Sequence[Probe], backend: str, tolerance: float) -> Score:
         median=statistics.median(relative),
         wrong=found.count("wrong"),
         unsure=found.count("unsure"),
+        tells=SURE * statistics.median(s.error for _, s in pairs) <= TELLING * peak,
     )
 
 

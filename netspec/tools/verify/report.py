@@ -12,7 +12,7 @@ from netspec.text import html
 from netspec.text.table import Column, name_column, table_lines
 from netspec.tools.agreement.compare import Agreement
 from netspec.tools.agreement.quantities import ROWS
-from netspec.tools.agreement.text import batch_shapes, finite
+from netspec.tools.agreement.text import batch_shapes, finite, grouped
 
 _ROUNDING = (
     "~ rounding: each side is what the reference computes from that side's own preceding values"
@@ -146,7 +146,7 @@ class VerifyReport:
         if self.unseen:
             yield (
                 f"not found among the PyTorch module's calls, and judged by later values:"
-                f" {', '.join(self.unseen)}"
+                f" {grouped(self.unseen)}"
             )
         yield from notes
         if self.ok:
@@ -198,7 +198,7 @@ def _compared(comparison: Agreement, row: str, notes: dict[str, None]) -> str:
     if size is None:
         return ""
     if size <= comparison.tolerance:
-        return _cell(size)
+        return _cell(size, " !" if row == comparison.parted_row else "")
     if comparison.is_supposed:
         notes[_SUPPOSED] = None
         return _cell(size, " ~")
