@@ -101,6 +101,9 @@ GRADCHECK_VALUE = Code.error(
     "gradcheck/value", "the program computes a different value from the reference"
 )
 
+GRAPH_REPLACED = Code.warning(
+    "graph/replaced", "values that the next turn of a loop replaces before anything reads them"
+)
 GRAPH_UNREAD = Code.warning("graph/unread", "nothing reads what a layer computes")
 GRAPH_UNUSED = Code.warning("graph/unused", "nothing reads the value of a name")
 

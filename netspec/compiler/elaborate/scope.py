@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from netspec.compiler.elaborate.values import Value
+from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Span
 
 
@@ -18,6 +19,20 @@ class Binding:
     is_read: bool = False
 
 
+@dataclass(eq=False, repr=False, slots=True)
+class Turns:
+    """What the turns of loops made of an assignment: how many values, and how many of these the next
+    turn replaced before anything read them.
+
+    `start` is the value that the pipeline of each turn started from, None if these are several.
+    """
+
+    assignment: syntax.Assign
+    start: Value | None
+    values: int = 0
+    lost: int = 0
+
+
 @dataclass(eq=False, repr=False)
 class Reads:
     """Records which assignments of a net are read.
@@ -27,10 +42,17 @@ class Reads:
 
     assigned: dict[Span, str] = field(default_factory=dict)
     read: set[Span] = field(default_factory=set)
+    turns: dict[Span, Turns] = field(default_factory=dict)
 
     def unread(self) -> dict[Span, str]:
         """Return the assignments that were not read in any loop iteration of any call."""
         return {span: name for span, name in self.assigned.items() if span not in self.read}
+
+    def replaced(self) -> dict[Span, Turns]:
+        """Return the assignments in loops that are read, though not in each turn."""
+        return {
+            span: turns for span, turns in self.turns.items() if turns.lost and span in self.read
+        }
 
 
 class Scope:
@@ -52,6 +74,19 @@ class Scope:
         self._bindings[name] = Binding(value, span)
         if must_read:
             self._reads.assigned.setdefault(span, name)
+
+    def count_turn(self, assignment: syntax.Assign) -> None:
+        """Count a value that a turn of a loop is about to give to the one name of an assignment."""
+        (target,) = assignment.targets
+        value, start = assignment.value, None
+        if isinstance(value, syntax.Pipeline) and isinstance(value.head, syntax.Name):
+            found = self._bindings.get(value.head.id)
+            start = None if found is None else found.value
+        turns = self._reads.turns.setdefault(target.span, Turns(assignment, start))
+        turns.start = start if turns.start is start else None
+        earlier = self._bindings.get(target.id)
+        turns.values += 1
+        turns.lost += earlier is not None and earlier.span == target.span and not earlier.is_read
 
     def get(self, name: str) -> Binding | None:
         """Look up a name, or return None. This counts as reading it."""

@@ -267,6 +267,8 @@ class Statements:
             if not isinstance(value, (Tensor, Tensors)):
                 self.assembly.written[target.span] = self.names.place(s.value)
                 (value,) = self.follower.assigning(names, s.value, (value,))
+            if isinstance(value, Tensor) and self.reporter.turns:
+                self.names.scope.count_turn(s)
             self._bind_target(target, value, s.value.span)
             return
         items: Sequence[Value] = (UNKNOWN,) * len(s.targets)
