@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -277,8 +277,8 @@ def _tried(request: Request, result: Compilation) -> list[Diagnostic]:
         for hint in diagnostic.hints:
             if not hint.edits:
                 kept.append(hint)
-            elif changes < MAX_HINTS and trials.helps(diagnostic, hint):
-                kept.append(hint)
+            elif changes < MAX_HINTS and (helpful := trials.helpful(diagnostic, hint)) is not None:
+                kept.append(helpful)
                 changes += 1
             elif hint.stands:
                 kept.append(replace(hint, edits=()))
@@ -300,16 +300,39 @@ class _Trials:
         self.cost = result.work + reads * result.text_size // 2 + slips * SLIP_COST
         self.budget = MAX_TRIAL_COST
 
-    def helps(self, diagnostic: Diagnostic, hint: Hint) -> bool:
-        """Whether the edits of a hint remove the error and bring no new one."""
+    def helpful(self, diagnostic: Diagnostic, hint: Hint) -> Hint | None:
+        """Return a hint whose edits remove the error and bring no new one; else None.
+
+        Where they make a text that can be parsed and has an error within what they wrote they are no
+        help, and where it has one right beside or around they are a guess.
+        """
         if self.left <= 0 or self.budget < self.cost:
-            return False
+            return None
         changed = _compile(self.request, _edited(hint.edits))
         self.left -= 1
         self.budget -= max(self.cost, changed.work)
         key = _key(diagnostic)
         mended = _keys(changed.diagnostics)[key] < self.before[key]
-        return mended and _brings_no_error(changed, self.result)
+        if not mended or not _brings_no_error(changed, self.result):
+            return None
+        if changed.module is None or self.result.module is not None:
+            return hint
+        written = [*_written(hint.edits)]
+        spans = [error.span for error in changed.errors if error.span is not None]
+        if any(start <= a.start and a.end <= end for a in spans for start, end in written):
+            return None
+        beside = any(a.start <= end and start <= a.end for a in spans for start, end in written)
+        return replace(hint, unsure=True) if beside else hint
+
+
+def _written(edits: tuple[Edit, ...]) -> Iterator[tuple[int, int]]:
+    """Yield where the texts that edits of one source write are in the changed one."""
+    shift = 0
+    for edit in sorted(edits, key=lambda e: e.span.start):
+        start, text = edit.span.start + shift, edit.replacement
+        shift += len(text) - (edit.span.end - edit.span.start)
+        if text:
+            yield start, start + len(text)
 
 
 def is_better(after: Compilation, before: Compilation, *, warnings: bool) -> bool:

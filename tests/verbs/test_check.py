@@ -357,6 +357,27 @@ def test_fix_knows_the_names_of_other_frameworks(
     assert path.read_text() == GOOD.replace("conv(4, 3)", meant)
 
 
+@pytest.mark.parametrize(
+    ("written", "unsure"),
+    [
+        ("conv(4 3)", [False]),
+        ("conv(4, 3y3)", [True]),
+        ("y.relu()", [True]),
+        ("covn(4 3)", [False]),
+    ],
+)
+def test_a_change_beside_what_is_still_wrong_is_a_guess(
+    run: Run, write: Write, written: str, unsure: list[bool]
+) -> None:
+    text = GOOD.replace("conv(4, 3)", written)
+    path = write(text)
+    (file,) = json.loads(run("check", "--format", "json", path).out)["files"]
+    (found,) = file["diagnostics"]
+    assert [hint["unsure"] for hint in found["hints"] if hint["edits"]] == unsure
+    run("check", "--fix", path)
+    assert (path.read_text() == text) == unsure[0]
+
+
 def test_fix_changes_named_files_only(run: Run, write: Write) -> None:
     library = write("block B x {\n    return x -> covn(4, 3)\n}\n", "lib.net")
     path = write('from "lib.net" import B\n' + GOOD.replace("conv(4, 3)", "B"), "a.net")

@@ -16,7 +16,7 @@ from netspec.compiler.elaborate.names import Names
 from netspec.compiler.elaborate.reporter import Reporter
 from netspec.compiler.elaborate.values import UNKNOWN, Input, SharedLayer, Tensor, Tensors, Value
 from netspec.compiler.ir import initializers
-from netspec.compiler.ir.attributes import IntList, WrongValueError, show
+from netspec.compiler.ir.attributes import Bool, IntList, WrongValueError, show
 from netspec.compiler.ir.constants import open_help
 from netspec.compiler.ir.graph import show_shape
 from netspec.compiler.ir.initializers import Initializer
@@ -199,6 +199,11 @@ class Arguments:
                 if meant in words or foreign:
                     self.reporter.report(codes.NAME_UNDEFINED, message, expr.span, hints=hints)
                     return UNKNOWN
+            if expr.id == "None" and isinstance(op.kind(target), Bool):
+                hint = Hint("write `false`", (Edit(expr.span, "false"),))
+                message = f"`{target}` must be true or false, not `None`"
+                self.reporter.report(codes.NAME_UNDEFINED, message, expr.span, hints=(hint,))
+                return UNKNOWN
         return self.evaluator.evaluate(expr)
 
     def _bind_named(

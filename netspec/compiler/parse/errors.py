@@ -107,6 +107,8 @@ def _hints(
         pass
     elif token == "=" and "COMPARE" in accepted and "LBRACE" in accepted:
         hint = Hint("compare with `==`", (Edit(span, "=="),))
+    elif (sizes := _SIZES.search(text, max(0, span.start - 9), span.end)) is not None:
+        hint = _square(Span(source, *sizes.span()))
     elif "COMMA" in accepted and starts_value and {"RPAR", "RSQB"} & accepted:
         hint = Hint("put a comma between them", tuple(_commas(source, len(before), span.start)))
     elif "->" in map(literals.get, accepted) and _is_layer(token):
@@ -147,6 +149,17 @@ def _colon_hint(
     colon = ":" if text.startswith(" ", len(before)) else ": "
     place = Span(source, len(before), len(before))
     return Hint("put a colon between them", (Edit(place, colon),))
+
+
+# Rows and columns as `3x3`, and no longer than that.
+_SIZES = re.compile(r"(?<![\w.])\d{1,4}x\d{1,4}\Z")
+
+
+def _square(sizes: Span) -> Hint:
+    """Return the hint for a kernel that is written `3x3`."""
+    rows, columns = sizes.text.split("x")
+    better = rows if rows == columns else f"[{rows}, {columns}]"
+    return Hint(f"rows and columns are written {quoted(better)}", (Edit(sizes, better),))
 
 
 def _is_layer(token: Token) -> bool:
