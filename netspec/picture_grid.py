@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 # A small picture is enlarged until it is about so wide, in a notebook and in a file.
 _WIDTH = 600
+# The height of each picture that has a caption, in pixels of a notebook.
+_SIDE = 64
 
 
 class Pictures:
@@ -21,14 +23,19 @@ class Pictures:
 
     Attributes:
         array: (height, width, 3), bytes, as `plt.imshow` takes it.
+        captions: what a notebook shows below each picture; none, or one for each.
     """
 
-    def __init__(self, array: NDArray[Any], count: int) -> None:
+    def __init__(
+        self, array: NDArray[Any], each: Sequence[NDArray[Any]], captions: tuple[str, ...] = ()
+    ) -> None:
         self.array = array
-        self._count = count
+        self.captions = captions
+        self._each = each
 
     def save(self, path: str | Path, /, *, scale: int | None = None) -> None:
-        """Write a PNG file, each pixel `scale` times as large; by default as in a notebook.
+        """Write a PNG file, each pixel `scale` times as large; by default as in a notebook. It has no
+        captions.
 
         Raises:
             NetspecError: `output/unwritable`.
@@ -43,7 +50,17 @@ class Pictures:
 
     def __repr__(self) -> str:
         height, width = self.array.shape[:2]
-        return f"<netspec.Pictures: {self._count}, {height} x {width} pixels>"
+        return f"<netspec.Pictures: {len(self._each)}, {height} x {width} pixels>"
+
+    def _repr_html_(self) -> str:
+        from netspec.runtime.plots.png import grid, png_bytes
+        from netspec.text import html
+
+        if not self.captions:
+            return html.picture(self._repr_png_(), repr(self)[1:-1])
+        tiles = (png_bytes(grid(image[None])) for image in self._each)
+        pairs = zip(tiles, self.captions, strict=True)
+        return "".join(html.captioned(png, caption, _SIDE) for png, caption in pairs)
 
     def _repr_png_(self) -> bytes:
         from netspec.runtime.plots.png import png_bytes
@@ -51,7 +68,9 @@ class Pictures:
         return png_bytes(self.array, self._scale)
 
 
-def pictures(images: ArrayLike, /, *, columns: int | None = None) -> Pictures:
+def pictures(
+    images: ArrayLike, /, *, columns: int | None = None, captions: Iterable[object] = ()
+) -> Pictures:
     """Show arrays side by side, each stretched from black to white.
 
     Filters are `pictures(model.parameters["conv1.weight"])`, the feature maps of an image
@@ -61,9 +80,11 @@ def pictures(images: ArrayLike, /, *, columns: int | None = None) -> Pictures:
         images: (N, C, H, W), N images; three channels are one picture in color, of any other number
             each is a picture. Or (C, H, W), whose channels are one picture each, or (H, W).
         columns: how many in a row; by default about as many as there are rows.
+        captions: what a notebook shows below each picture, such as its class.
 
     Raises:
-        NetspecError: `plot/pictures` for an array of another shape, or one with NaN or infinity.
+        NetspecError: `plot/pictures` for an array of another shape, or one with NaN or infinity, and
+            for another number of captions than of pictures.
     """
     import numpy as np
 
@@ -77,5 +98,9 @@ def pictures(images: ArrayLike, /, *, columns: int | None = None) -> Pictures:
         raise NetspecError.simple(codes.PLOT_PICTURES, message)
     if not np.isfinite(array).all():
         raise NetspecError.simple(codes.PLOT_PICTURES, "the pictures have NaN or infinite numbers")
-    count = math.prod(array.shape[:2]) if array.shape[1] != 3 else len(array)
-    return Pictures(grid(array, columns), count)
+    each = array if array.shape[1] == 3 else array.reshape(-1, 1, *array.shape[2:])
+    words = tuple(map(str, captions))
+    if len(words) not in (0, len(each)):
+        message = f"there are {len(each)} pictures and {len(words)} captions"
+        raise NetspecError.simple(codes.PLOT_PICTURES, message)
+    return Pictures(grid(array, columns), tuple(each), words)

@@ -163,8 +163,7 @@ def _run(run: Callable[[argparse.Namespace], int], options: argparse.Namespace) 
         report(_unusable(error).diagnostics, options)
         return FAILED
     except MemoryError:
-        print("error: out of memory", file=sys.stderr)
-        return FAILED
+        pass  # what it took is free behind this block, and is needed to say so
     except Exception as error:
         from netspec.cli.common import report, tell
         from netspec.compiler.parse.op_files import op_failure
@@ -181,6 +180,20 @@ def _run(run: Callable[[argparse.Namespace], int], options: argparse.Namespace) 
 
             traceback.print_exc()
         return INTERNAL_ERROR
+    return _out_of_memory(options)
+
+
+def _out_of_memory(options: argparse.Namespace) -> int:
+    """Say that memory was refused, by the machine or by a limit such as that of `ulimit -v`."""
+    try:
+        from netspec.cli.common import report
+
+        help = "give it more (ulimit -v), a smaller batch or fewer threads, or use a smaller net"
+        error = NetspecError.simple(codes.LIMIT_MEMORY, "out of memory", help)
+        report(error.diagnostics, options)
+    except MemoryError:
+        print("error[limit/memory]: out of memory", file=sys.stderr)
+    return FAILED
 
 
 def _unusable(error: OSError) -> NetspecError:

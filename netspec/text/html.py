@@ -5,6 +5,7 @@ Colours are left to the notebook, which knows whether it is light or dark; lines
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Sequence
 from html import escape
 
@@ -12,6 +13,9 @@ from netspec.text.printable import printable, printable_lines
 
 _WIDTH, _HEIGHT = 360, 120
 _MOST_POINTS = 300
+_CAPTION = (
+    "font-size:small;max-width:96px;overflow:hidden;text-overflow:ellipsis;white-space:nowrap"
+)
 # Okabe and Ito's blue, vermilion and green, which people with any colour vision can tell apart. Blue
 # is lighter than theirs: each is seen on light paper and on dark, with a contrast of at least 3.
 _COLORS = ("#1585C7", "#D55E00", "#009E73")
@@ -31,6 +35,24 @@ def preformatted(words: str) -> str:
 def folded(title: str, content: str, *, is_open: bool = False) -> str:
     """Return content that opens and closes below its title."""
     return f"<details{' open' * is_open}><summary>{text(title)}</summary>{content}</details>"
+
+
+def picture(png: bytes, alternative: str) -> str:
+    """Return a picture, with words for who does not see it."""
+    source = base64.b64encode(png).decode()
+    return f'<img src="data:image/png;base64,{source}" alt="{text(alternative)}">'
+
+
+def captioned(png: bytes, caption: str, height: int) -> str:
+    """Return a picture of so many pixels' height with its caption below it."""
+    source, words = base64.b64encode(png).decode(), text(caption)
+    return (
+        '<figure style="display:inline-block;margin:2px;text-align:center">'
+        # As a style: notebooks have sheets that overrule attributes.
+        f'<img src="data:image/png;base64,{source}" alt="{words}"'
+        f' style="height:{height}px;width:auto;max-width:none;image-rendering:pixelated">'
+        f'<figcaption style="{_CAPTION}">{words}</figcaption></figure>'
+    )
 
 
 def table(

@@ -282,6 +282,12 @@ def test_pictures_are_shown_and_saved(name: str, tmp_path: Path) -> None:
     read = read_png(tmp_path / "a.png")
     assert (read[::3, ::3] == found.array).all()
     assert found._repr_png_().startswith(b"\x89PNG")
+    assert f'alt="netspec.Pictures: {count}, ' in found._repr_html_()
+    named = netspec.pictures(given, captions=[f"<{i}>" for i in range(count)])._repr_html_()
+    assert re.findall(r"<figcaption[^>]*>([^<]*)", named) == [f"&lt;{i}&gt;" for i in range(count)]
+    assert named.count('alt="&lt;') == count
+    with pytest.raises(netspec.NetspecError, match=f"{count} pictures and {count + 1} captions"):
+        netspec.pictures(given, captions=range(count + 1))
 
 
 @pytest.mark.parametrize("given", [np.ones(3), np.full((2, 2), np.nan), np.ones((0, 3, 4, 4))])

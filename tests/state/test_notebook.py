@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import types
 import warnings
 from html.parser import HTMLParser
@@ -147,6 +148,17 @@ def test_a_history_shows_its_curves(data: Dataset) -> None:
     assert page(history)
     history.loss_history[:] = []
     assert page(history)
+
+
+def test_the_legend_of_one_history_names_the_parts(data: Dataset, tmp_path: Any) -> None:
+    pytest.importorskip("matplotlib")
+    model = netspec.loads(NET).compile()
+    history = netspec.fit(model, data, epochs=2, val=0.2, progress=False)
+    for others, named in (((), {"train", "val"}), ((history,), {"history 1", "val, history 2"})):
+        history.plot(tmp_path / "a.svg", *others)
+        words = set(re.findall(r"<!-- (.*?) -->", (tmp_path / "a.svg").read_text("utf-8")))
+        assert named <= words
+        assert "the history" not in " ".join(words)
 
 
 def test_an_evaluation_shows_its_confusions() -> None:

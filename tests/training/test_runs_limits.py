@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -83,6 +85,17 @@ def test_the_limit_of_a_container_counts(tmp_path, monkeypatch) -> None:
     assert machine.machine_memory() == 1 << 20
     (tmp_path / "limit").write_text("max\n")
     assert machine.machine_memory() >= real
+
+
+def test_a_limit_of_addresses_counts() -> None:
+    pytest.importorskip("resource")
+    code = (
+        "import resource, netspec.runtime.weights.host as host\n"
+        f"resource.setrlimit(resource.RLIMIT_AS, ({4 << 30}, {4 << 30}))\n"
+        "print(host.machine_memory())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert 1 << 30 < int(done.stdout) < 4 << 30
 
 
 DEEP = """net Deep() {

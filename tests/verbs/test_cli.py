@@ -334,7 +334,10 @@ def test_an_internal_error_asks_to_be_reported(
 
 @pytest.mark.parametrize(
     ("error", "code", "said"),
-    [(KeyboardInterrupt(), 130, "interrupted"), (MemoryError(), 1, "out of memory")],
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (MemoryError(), 1, "error[limit/memory]: out of memory\n"),
+    ],
 )
 def test_an_interruption_is_a_line(
     run: Run, write: Write, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int,

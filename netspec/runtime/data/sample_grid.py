@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import struct
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -17,9 +16,6 @@ if TYPE_CHECKING:
 
 _SAMPLES = 20
 _MOST_CLASSES = 50
-_CAPTION = (
-    "font-size:small;max-width:96px;overflow:hidden;text-overflow:ellipsis;white-space:nowrap"
-)
 _SIDE = 64  # of a sample on the page, in pixels
 _LARGEST = 256  # a larger sample is shown by every second, third, ... of its pixels
 
@@ -53,30 +49,18 @@ def _label(labels: NDArray[Any], at: int, names: tuple[str, ...]) -> str:
 def _samples(data: Dataset, names: tuple[str, ...]) -> str:
     if len(data.sample_shape) != 3 or data.sample_shape[0] not in (1, 3):
         return ""
-    shown = []
-    for at in _chosen(data):
-        source = base64.b64encode(_png(data.x_train[at])).decode()
-        label = html.text(_label(data.y_train, at, names))
-        shown.append(
-            '<figure style="display:inline-block;margin:2px;text-align:center">'
-            # As a style: notebooks have sheets that overrule attributes.
-            f'<img src="data:image/png;base64,{source}" alt="{label}"'
-            f' style="height:{_SIDE}px;width:auto;max-width:none;image-rendering:pixelated">'
-            f'<figcaption style="{_CAPTION}">{label}</figcaption></figure>'
-        )
-    return "".join(shown)
+    x, y = data.first_part
+    return "".join(html.captioned(_png(x[at]), _label(y, at, names), _SIDE) for at in _chosen(y))
 
 
-def _chosen(data: Dataset) -> list[int]:
+def _chosen(labels: NDArray[np.int64]) -> list[int]:
     """Return the first image of each class, then further ones, in the order of the labels."""
-    if data.y_train.ndim > 1:
-        return list(range(min(len(data.y_train), _SAMPLES)))
-    _, first = np.unique(data.y_train, return_index=True)
-    found = dict.fromkeys(
-        [*first.tolist()[:_SAMPLES], *range(min(len(data.y_train), 2 * _SAMPLES))]
-    )
+    if labels.ndim > 1:
+        return list(range(min(len(labels), _SAMPLES)))
+    _, first = np.unique(labels, return_index=True)
+    found = dict.fromkeys([*first.tolist()[:_SAMPLES], *range(min(len(labels), 2 * _SAMPLES))])
     chosen = list(found)[:_SAMPLES]
-    return sorted(chosen, key=lambda at: (int(data.y_train[at]), at))
+    return sorted(chosen, key=lambda at: (int(labels[at]), at))
 
 
 def _png(picture: NDArray[Any]) -> bytes:

@@ -125,7 +125,7 @@ class History:
             message = "the history has nothing to draw: there was no step"
             raise NetspecError.simple(codes.PLOT_NOTHING, message)
         names = [f"history {number}" for number in range(1, len(others) + 2)]
-        names = names if others else ["the history"]
+        names = names if others else [""]
         curves = [each._curves(name) for each, name in zip((self, *others), names, strict=True)]
         draw_curves(curves, Path(path), log=log)
 

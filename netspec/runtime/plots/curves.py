@@ -36,7 +36,7 @@ class Curves:
     """The curves of a run over its epochs.
 
     Attributes:
-        name: the name of the run.
+        name: the name of the run; empty for one that needs none, beside no other.
         steps: (epoch, loss) of some steps.
         epochs: (epoch, mean loss).
         accuracies: `train`, `val`, `test` -> (epoch, accuracy).
@@ -139,7 +139,7 @@ def _all_losses(run: Curves) -> list[float]:
 
 
 def _losses(ax: Any, run: Curves, color: str, top: float | None) -> None:
-    label = plain(run.name)
+    label = plain(run.name) or "train"
     if is_beyond(top, _all_losses(run)):
         label += LEAVES
     if run.steps:
@@ -153,7 +153,7 @@ def _losses(ax: Any, run: Curves, color: str, top: float | None) -> None:
     held_out = [point for point in run.val_losses if point[1] < _BEYOND]
     if held_out:
         mark = _MARKS["val"] if len(held_out) < 2 else ""
-        name = f"val, {plain(run.name)}"
+        name = f"val, {plain(run.name)}" if run.name else "val"
         ax.plot(*zip(*held_out, strict=True), "--", marker=mark, color=color, label=name)
 
 

@@ -16,7 +16,8 @@ MEMORY_VARIABLE = "NETSPEC_MEMORY"
 
 
 def machine_memory() -> int:
-    """Return the most bytes of memory that a process can have: the machine's, or its container's.
+    """Return the most bytes of memory that a process can have: the machine's, its container's, or what
+    `ulimit -v` leaves it.
 
     NETSPEC_MEMORY in the environment, a number of GiB, overrides it. If the system does not tell,
     this is a number beyond any real memory.
@@ -24,7 +25,7 @@ def machine_memory() -> int:
     given = _given_bytes()
     if given is not None:
         return given
-    found = [_UNKNOWN]
+    found = [_UNKNOWN, *_left_of_addresses()]
     with contextlib.suppress(AttributeError, ValueError, OSError):  # Windows has no sysconf
         found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     for name in (*_own_limits(), *_LIMITS):
@@ -54,6 +55,19 @@ def _own_limits() -> list[str]:
         return []
     group = Path("/sys/fs/cgroup" + line.rpartition(":")[2])
     return [str(folder / "memory.max") for folder in (group, *group.parents)]
+
+
+def _left_of_addresses() -> list[int]:
+    """Return what a limit of this process's addresses leaves; nothing where there is no limit."""
+    try:
+        import resource  # Windows has none
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
+    except (ImportError, OSError, ValueError, IndexError):
+        return []
+    taken = pages * os.sysconf("SC_PAGE_SIZE")
+    return [] if limit == resource.RLIM_INFINITY else [max(1, limit - taken)]
 
 
 def processor() -> tuple[str, str]:
