@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from netspec import codes
@@ -14,6 +14,7 @@ from netspec.compiler.elaborate.constant_loops import ConstantLoops
 from netspec.compiler.elaborate.declarations import Declarations
 from netspec.compiler.elaborate.evaluator import Evaluator
 from netspec.compiler.elaborate.expressions import Expressions
+from netspec.compiler.elaborate.fix_its import apply_edits
 from netspec.compiler.elaborate.follower import NOBODY, Follower
 from netspec.compiler.elaborate.inputs import Inputs
 from netspec.compiler.elaborate.layer_names import LayerNames
@@ -31,8 +32,9 @@ from netspec.compiler.elaborate.statements import ReturnedError, Statements
 from netspec.compiler.elaborate.states import States
 from netspec.compiler.elaborate.values import UNKNOWN, Input, Result, Unknown, Value
 from netspec.compiler.ir.constants import Constant
+from netspec.compiler.syntax import other_frameworks
 from netspec.compiler.syntax import tree as syntax
-from netspec.diagnostics import Frame, Hint, Label, Span
+from netspec.diagnostics import Edit, Frame, Hint, Label, Span, quoted
 
 if TYPE_CHECKING:
     from netspec.compiler.ir.initializers import Initializer
@@ -150,13 +152,15 @@ class Body:
                 value = self.evaluator.constant(parameter.default, f"the default of `{id_}`")
                 self.assembly.written[parameter.name.span] = parameter.default.span
             else:
-                words = f"give it on the command line: --set {id_}=..."
+                hints: tuple[Hint, ...] = (Hint(f"give it on the command line: --set {id_}=..."),)
+                if kind != "net":
+                    hints = () if call is None else tuple(_usual(call, id_))
                 report(
                     codes.CALL_MISSING,
                     f"{kind} {name.id} needs `{id_}`",
                     call or parameter.span,
                     secondary=(Label(parameter.span, "has no default"),) if call else (),
-                    hints=(Hint(words),) if kind == "net" else (),
+                    hints=hints,
                 )
                 value = UNKNOWN
             values[id_] = value
@@ -212,3 +216,17 @@ class Body:
 
 def _pass_by(node: object, value: Value) -> None:
     """Do not compare a value with a comment."""
+
+
+def _usual(call: Span, name: str) -> Iterator[Hint]:
+    """Yield the hint to give a block an argument that mostly has the same value."""
+    value = other_frameworks.USUAL_ARGUMENTS.get(name)
+    if value is None:
+        return
+    given = f"{name} = {value}"
+    end = Span(call.source, call.end, call.end)
+    edit = Edit(end, f"({given})")
+    if call.text.endswith(")"):
+        comma = "" if call.text[:-1].rstrip().endswith(("(", ",")) else ", "
+        edit = Edit(Span(call.source, call.end - 1, call.end - 1), f"{comma}{given}")
+    yield Hint(f"such as {quoted(apply_edits(call, [edit]))}", (edit,), unsure=True)

@@ -105,6 +105,8 @@ def _hints(
     hint = _colon_hint(source, token, accepted, before, starts_value=starts_value)
     if hint is not None:
         pass
+    elif accepted == {"IMPORT"} and token.type in ("NAME", "USE"):
+        hint = _import_word(source, span)
     elif token == "=" and "COMPARE" in accepted and "LBRACE" in accepted:
         hint = Hint("compare with `==`", (Edit(span, "=="),))
     elif (sizes := _SIZES.search(text, max(0, span.start - 9), span.end)) is not None:
@@ -149,6 +151,15 @@ def _colon_hint(
     colon = ":" if text.startswith(" ", len(before)) else ": "
     place = Span(source, len(before), len(before))
     return Hint("put a colon between them", (Edit(place, colon),))
+
+
+def _import_word(source: Source, span: Span) -> Hint:
+    """Return the hint for a word in place of `import`, or for what is imported right behind the file."""
+    is_name = re.compile(r"[ \t]+[A-Za-z_]").match(source.text, span.end) is None
+    edit = (
+        Edit(Span(source, span.start, span.start), "import ") if is_name else Edit(span, "import")
+    )
+    return Hint("write `import`" + (" before it" if is_name else ""), (edit,))
 
 
 # Rows and columns as `3x3`, and no longer than that.

@@ -48,6 +48,9 @@ USUAL_CALLS = {
     "embedding": "embedding(1000, 64)",
 }  # fmt: skip
 
+# Arguments of blocks that mostly have the same value, where it is not said.
+USUAL_ARGUMENTS = {"stride": "1", "dilation": "1", "groups": "1", "kernel": "3"}
+
 # What other frameworks and papers call our layers, in lower case and without underscores. The number of
 # axes at the end of a name, as in `conv2d`, is left out: a layer here takes values of each.
 LAYERS = {
