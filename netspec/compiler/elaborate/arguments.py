@@ -183,9 +183,9 @@ class Arguments:
         """
         if target is not None and isinstance(expr, syntax.Name):
             words = op.kind(target).words
-            if expr.id in words and expr.id not in self.names.scope.names():
+            if expr.id in words and expr.id not in self.names.scope:
                 return expr.id
-            if words and expr.id not in self.names.scope.names():
+            if words and expr.id not in self.names.scope:
                 meant = suggest(expr.id, [*words, *self.names.scope.names()])
                 hints: tuple[Hint, ...] = ()
                 foreign = meant is None and expr.id not in other_frameworks.PYTHON_WORDS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from netspec import codes
@@ -148,12 +148,15 @@ class Names:
 
     def skip(self, tree: object) -> None:
         """Skip a part of the file, which is not executed. The names in it still count as used."""
-        names = self.module.names_in.get(tree)
-        if names is None:
-            found = syntax.parts(tree, ("name", "label"))
-            names = frozenset(part.id for part in found if isinstance(part, syntax.Name))
-            self.module.names_in[tree] = names
-        for name in names:
+        known = self.module.names_in
+        if tree not in known:
+            # What is nested in it comes first, for that is a part of what is around it: each statement of
+            # a deep nest is looked at once.
+            nest = syntax.nested((tree,)) if isinstance(tree, _NESTS) else ()
+            for each in reversed([tree, *(s for s in nest if isinstance(s, _NESTS))]):
+                if each not in known:
+                    known[each] = frozenset(_names_in(each, known))
+        for name in known[tree]:
             binding = self.scope.get(name)
             if binding is not None and isinstance(binding.value, SharedLayer):
                 self.skip(binding.value.call)
@@ -171,6 +174,26 @@ class Names:
         if name.isidentifier() and used_once:
             message = f"nothing reads `{name}`, and nothing is called `{used}`: one may be misspelt"
             self.reporter.report(codes.GRAPH_UNUSED, message, defined)
+
+
+# The statements that have others in them.
+_NESTS = (syntax.If, syntax.For)
+
+
+def _names_in(tree: object, known: Mapping[object, frozenset[str]]) -> Iterator[str]:
+    """Yield the names in a part of the file; those of what is nested in it are known."""
+    parts: Iterable[object] = (tree,)
+    if isinstance(tree, syntax.If):
+        parts = (part for condition, body in tree.branches for part in (condition, *body))
+        parts = (*parts, *tree.otherwise)
+    elif isinstance(tree, syntax.For):
+        parts = (tree.targets, tree.iterable, *tree.body)
+    for part in parts:
+        if isinstance(part, _NESTS):
+            yield from known[part]
+            continue
+        found = syntax.parts(part, ("name", "label"))
+        yield from (each.id for each in found if isinstance(each, syntax.Name))
 
 
 def assigned(statements: Sequence[syntax.Statement]) -> Iterator[syntax.Name]:

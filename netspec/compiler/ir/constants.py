@@ -14,6 +14,7 @@ from typing import Any, TypeAlias, TypeGuard, TypeVar
 from netspec import codes
 from netspec.compiler.ir.attributes import show
 from netspec.compiler.ir.initializers import Initializer
+from netspec.compiler.ir.long_lists import OfLongLists
 from netspec.compiler.ir.sizes import Dim, Size, are_short, may_equal, names_in
 from netspec.diagnostics import Code, plural
 from netspec.records import record
@@ -311,9 +312,8 @@ def size(value: object) -> int:
         return 160 + 4 * len(value.terms)
     if not isinstance(value, (tuple, str)):
         return 0
-    last, items = _LAST[0]
-    if last is value:
-        return items
+    if (known := _SIZES.get(value)) is not None:
+        return known
     count, inner, depth = len(value), [value] if isinstance(value, tuple) else [], 0
     while inner and count <= MAX_ITEMS:
         depth += 1
@@ -327,13 +327,11 @@ def size(value: object) -> int:
         count += sum(map(len, inner))
     if count > MAX_ITEMS:
         raise ConstantError(codes.LIMIT_LIST, f"a list or string of more than {MAX_ITEMS:,} items")
-    _LAST[0] = value, count
-    return count
+    return _SIZES.keep(value, count)
 
 
-# The list or string that was counted last: it is asked for where it is made, in each bracket around it,
-# and where it gets a name.
-_LAST: list[tuple[object, int]] = [("", 0)]
+# They are asked for where a list is made, in each bracket around it, and where it gets a name.
+_SIZES: OfLongLists[int] = OfLongLists()
 
 
 def _length(value: range) -> int:

@@ -15,6 +15,7 @@ from dataclasses import MISSING, Field, dataclass, fields
 from typing import TYPE_CHECKING, ClassVar
 
 from netspec.compiler.ir.attributes import WrongValueError, show
+from netspec.compiler.ir.long_lists import OfLongLists
 from netspec.diagnostics import plural
 
 if TYPE_CHECKING:
@@ -336,6 +337,8 @@ def _number(name: str, value: object) -> float:
 
 
 _NUMBERS = frozenset({int, float})
+# A block that declares a table is built for each call.
+_LITERALS: OfLongLists[Values] = OfLongLists()
 
 
 def literal(value: object) -> Values:
@@ -344,6 +347,8 @@ def literal(value: object) -> Values:
     Raises:
         WrongValueError: if the list is ragged, too long or holds something else.
     """
+    if (known := _LITERALS.get(value)) is not None:
+        return known
     shape: list[int] = []
     level: list[object] = [value]
     while isinstance(level[0], (list, tuple)):
@@ -354,7 +359,8 @@ def literal(value: object) -> Values:
         shape.append(lengths.pop())
         level = [item for row in rows for item in row]
     if _NUMBERS.issuperset(map(type, level)):  # nearly always, and there may be thousands
-        return Values(tuple(shape), tuple(map(float, level)))  # type: ignore[arg-type]
+        found = Values(tuple(shape), tuple(map(float, level)))  # type: ignore[arg-type]
+        return _LITERALS.keep(value, found) if isinstance(value, tuple) else found
     numbers = []
     for item in level:
         if isinstance(item, bool) or not isinstance(item, (int, float)):

@@ -13,6 +13,7 @@ import operator
 from collections.abc import Callable
 from typing import Any, cast
 
+from netspec.compiler.ir.long_lists import OfLongLists
 from netspec.compiler.ir.sizes import Dim, Size
 
 
@@ -132,14 +133,17 @@ def outer_of(value: int) -> Dim:
 
 
 _PLAIN = frozenset({int, float, bool, str, type(None)})
+_PLAIN_LISTS: OfLongLists[tuple[Any, ...]] = OfLongLists()
 
 
 def plain(value: Any) -> Any:
     """Return a constant as plain numbers, which record nothing."""
     if isinstance(value, tuple):
-        # Long lists are asked for again and again, and have nothing but plain numbers.
+        # Long lists have nothing but plain numbers.
+        if (known := _PLAIN_LISTS.get(value)) is not None:
+            return known
         if _PLAIN.issuperset(map(type, value)):
-            return value
+            return _PLAIN_LISTS.keep(value, value)
         return tuple([item if type(item) in _PLAIN else plain(item) for item in value])
     if isinstance(value, Traced):
         return int(value)

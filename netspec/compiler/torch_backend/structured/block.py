@@ -18,6 +18,7 @@ from netspec.compiler.elaborate.net_builder import Assembly, StopBuildingError
 from netspec.compiler.elaborate.values import UNKNOWN, Input, Result, Tensor
 from netspec.compiler.ir.attributes import show
 from netspec.compiler.ir.graph import Graph
+from netspec.compiler.ir.long_lists import OfLongLists
 from netspec.compiler.ir.sizes import Size
 from netspec.compiler.parse.loader import Module
 from netspec.compiler.passes.eliminate_dead import eliminate_dead
@@ -111,7 +112,19 @@ class _Call:
     @property
     def key(self) -> str:
         """What tells calls apart."""
-        return repr((self.arguments, self.shapes, self.holds, self.used))
+        given = {name: _shown(value) for name, value in self.arguments.items()}
+        return repr((given, self.shapes, self.holds, self.used))
+
+
+_TEXTS: OfLongLists[str] = OfLongLists()
+
+
+def _shown(value: Any) -> str:
+    """The text of an argument, which may be a table of thousands of numbers."""
+    known = _TEXTS.get(value)
+    if known is not None:
+        return known
+    return _TEXTS.keep(value, repr(value)) if isinstance(value, tuple) else repr(value)
 
 
 class _Symbols:
@@ -395,7 +408,7 @@ class StructuredBlock:
         unmet = unmet_names(self.recorder.root)
         for symbol in self.symbols:
             values = [self.names.value(call, symbol) for call in self.calls]
-            found = list({repr(value): value for value in values}.values())
+            found = list({_shown(value): value for value in values}.values())
             # What cannot be tried by itself is known by the calls in the file, if they differ.
             is_every = len(found) == 2 and all(isinstance(value, bool) for value in found)
             if (held[symbol] is False and not is_every) or (
@@ -412,7 +425,7 @@ class StructuredBlock:
             for symbol in symbols:
                 value = self.names.value(base, symbol)
                 changed = self._other(value, attempt)
-                if changed is None or repr(changed) == repr(value):
+                if changed is None or _shown(changed) == _shown(value):
                     break
                 other = self.names.changed(other, symbol, changed)
             else:
@@ -445,7 +458,7 @@ class StructuredBlock:
 
     def _differs(self, symbol: str) -> bool:
         """Whether calls in the file have different values for an argument."""
-        return len({repr(self.names.value(call, symbol)) for call in self.calls}) > 1
+        return len({_shown(self.names.value(call, symbol)) for call in self.calls}) > 1
 
     def require(self, trace: Trace) -> None:
         """Check that the class does what this call does.
@@ -504,12 +517,13 @@ class StructuredBlock:
         ]
         return [
             *inputs,
-            *((symbol, repr(self.names.value(call, symbol))) for symbol in self.symbols),
+            *((symbol, _shown(self.names.value(call, symbol))) for symbol in self.symbols),
         ]
 
     def _use(self, call: _Call) -> str:
         """What tells calls apart."""
-        return repr((call.arguments, call.shapes, call.holds))
+        given = {name: _shown(value) for name, value in call.arguments.items()}
+        return repr((given, call.shapes, call.holds))
 
     def _require_written(self) -> None:
         """Check that what is written also says what the last run did."""

@@ -168,10 +168,12 @@ def _returns(suite: Suite) -> bool:
 
 def steps_in(suite: Suite) -> Iterator[Step]:
     """All statements of a suite, also those under loops and conditions."""
-    for step in suite.steps or ():
+    left = list(reversed(suite.steps or ()))
+    while left:
+        step = left.pop()
         yield step
-        for inner in suites_in(step):
-            yield from steps_in(inner)
+        for inner in reversed(suites_in(step)):
+            left.extend(reversed(inner.steps or ()))
 
 
 def placed_in(step: Step) -> Iterator[Placed]:
