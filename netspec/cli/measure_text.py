@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,3 +23,11 @@ def spread_text(name: str, value: Spread | None) -> str:
         return "-"
     text = measure_text(name, value.mean)
     return text if value.spread is None else f"{text} ± {measure_text(name, value.spread)}"
+
+
+def means(measured: Mapping[str, Sequence[Spread | None]]) -> dict[str, list[float | None]]:
+    """Return the means of measures, by their names and rows."""
+    return {
+        name: [None if value is None else value.mean for value in values]
+        for name, values in measured.items()
+    }

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from netspec.cli import FAILED, OK
 from netspec.cli.common import add_color_option, emit, emit_text, report
-from netspec.cli.measure_text import FORMATS, measure_text, spread_text
+from netspec.cli.measure_text import FORMATS, means, measure_text, spread_text
+from netspec.cli.results_table import TABLE_FORMATS, ResultsTable, chosen_names
 from netspec.diagnostics import NetspecError
 from netspec.text.printable import printable
-from netspec.text.table import markdown_lines, table_lines, text_column
-from netspec.text.width import terminal_width
+from netspec.text.table import text_column
 
 if TYPE_CHECKING:
     from netspec.runtime.runs.listing import RunSummary, SeedGroup
@@ -35,8 +35,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sort", choices=("started", "val", "test", "loss", "val_loss"),
                         default="started",
                         help="the best, or the oldest, first (default started)")  # fmt: skip
-    parser.add_argument("--format", choices=("table", "json", "csv", "md"), default="table",
-                        help="(default table)")  # fmt: skip
+    parser.add_argument("--format", choices=(*TABLE_FORMATS, "json", "csv"), default="table",
+                        help="(default table); md and latex have the best in bold")  # fmt: skip
+    parser.add_argument("--columns", metavar="NAMES",
+                        help="columns of the tables to show, separated by commas")  # fmt: skip
     add_color_option(parser)
 
 
@@ -68,13 +70,14 @@ def run(options: argparse.Namespace) -> int:
         ]
         emit(json.dumps(lines, indent=1))
     elif rows:
-        emit(_table(_shown(rows), options.format))
-        if compared:
-            emit("")
-            emit(_table(_chosen(compared, len(rows)), options.format))
+        tables = [_table(_shown(rows), {name: [row.get(name) for row in rows] for name in FORMATS})]
         if any(len(group.runs) > 1 for group in groups):
-            emit("")
-            emit(_table(_grouped(found, groups), options.format))
+            tables.append(_grouped(found, groups))
+        names = chosen_names(options.columns, tables)
+        tables = [table.chosen(names) for table in tables]
+        if compared:
+            tables.insert(1, _table(_chosen(compared, len(rows)), {}))
+        emit("\n\n".join(table.text(options.format) for table in tables))
     return code
 
 
@@ -98,17 +101,18 @@ def _over_seeds(one: RunSummary, groups: Sequence[SeedGroup]) -> dict[str, Any]:
     return {"runs": len(group.runs), **measures}
 
 
-def _grouped(found: Sequence[RunSummary], groups: Sequence[SeedGroup]) -> list[list[str]]:
-    """Return the cells of the table over seeds: the numbers of runs, their seeds, mean and spread."""
+def _grouped(found: Sequence[RunSummary], groups: Sequence[SeedGroup]) -> ResultsTable:
+    """Return the table over seeds: the numbers of runs, their seeds, mean and spread."""
     from netspec.runtime.runs.listing import IN_TABLES
 
     shown = [name for name in IN_TABLES if any(group.measure(name) for group in groups)]
     lines = [["over seeds", "seeds", *shown]]
-    for group in groups:
+    measured = {name: [group.measure(name) for group in groups] for name in shown}
+    for i, group in enumerate(groups):
         numbers = [str(found.index(one) + 1) for one in group.runs]
-        values = [spread_text(name, group.measure(name)) for name in shown]
+        values = [spread_text(name, measured[name][i]) for name in shown]
         lines.append([_text(numbers), _text(group.seeds), *values])
-    return lines
+    return _table(lines, means(measured))
 
 
 def _csv(found: Sequence[RunSummary], compared: dict[str, list[Any]]) -> str:
@@ -168,13 +172,10 @@ def _text(value: Any, form: str | None = None) -> str:
     return printable(",".join(str(v).lower() if isinstance(v, bool) else str(v) for v in values))
 
 
-def _table(lines: Sequence[Sequence[str]], form: str) -> str:
-    """Format the table.
-
-    Descriptions of runs and choices may be shortened to fit the terminal, but never results.
-    """
+def _table(
+    lines: Sequence[Sequence[str]], measured: Mapping[str, Sequence[float | None]]
+) -> ResultsTable:
+    """Return a table of cells, whose first line is its head."""
     head, *rows = lines
     columns = [text_column(name, None if name in _UNCUT else 8) for name in head]
-    if form == "md":
-        return "\n".join(markdown_lines(columns, rows))
-    return "\n".join(table_lines(columns, rows, width=terminal_width()))
+    return ResultsTable(columns, rows, measured)

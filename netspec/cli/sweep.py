@@ -15,12 +15,12 @@ from netspec import codes
 from netspec.cli import FAILED, OK
 from netspec.cli.common import add_color_option, emit, emit_text, positive, requested_net, tell
 from netspec.cli.interrupts import until_stopped
-from netspec.cli.measure_text import spread_text
+from netspec.cli.measure_text import means, spread_text
+from netspec.cli.results_table import TABLE_FORMATS, ResultsTable, chosen_names
 from netspec.compiler.parse.shipped_nets import find_net
 from netspec.diagnostics import NetspecError
 from netspec.text.printable import printable
-from netspec.text.table import Column, markdown_lines, table_lines, text_column
-from netspec.text.width import terminal_width
+from netspec.text.table import Column, text_column
 
 if TYPE_CHECKING:
     from netspec.net import Net
@@ -38,8 +38,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", metavar="N", type=positive,
                         help="how many runs at once (default: as many as there are GPUs, or else"
                              " cores)")  # fmt: skip
-    parser.add_argument("--format", choices=("table", "json", "csv", "md"), default="table",
-                        help="(default table)")  # fmt: skip
+    parser.add_argument("--format", choices=(*TABLE_FORMATS, "json", "csv"), default="table",
+                        help="(default table); md and latex have the best in bold")  # fmt: skip
+    parser.add_argument("--columns", metavar="NAMES",
+                        help="columns of the table to show, separated by commas")  # fmt: skip
     add_color_option(parser)
 
 
@@ -80,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
     if wish():
         tell(f"stopped by {wish.name}; the same command goes on")
         return wish.code
-    _print(rows, sweep.measure, options.format)
+    _print(rows, sweep.measure, options.format, options.columns)
     return FAILED if runner.failed else OK
 
 
@@ -163,15 +165,14 @@ def _facts(sweep: SweepFile, net: Net) -> dict[str, Any]:
 # ---------------------------------------------------------------------------------------- the table
 
 
-def _print(rows: Sequence[Row], by: str, form: str) -> None:
+def _print(rows: Sequence[Row], by: str, form: str, columns: str | None) -> None:
     if form == "json":
         emit(json.dumps([row.to_dict() for row in rows], indent=1))
     elif form == "csv":
         emit_text(_csv(rows))
-    elif form == "md":
-        emit("\n".join(markdown_lines(*_table(rows, by))))
-    else:
-        emit("\n".join(table_lines(*_table(rows, by), width=terminal_width())))
+    elif rows:
+        table = _table(rows, by)
+        emit(table.chosen(chosen_names(columns, [table])).text(form))
 
 
 def _csv(rows: Sequence[Row]) -> str:
@@ -194,8 +195,8 @@ def _csv(rows: Sequence[Row]) -> str:
     return text.getvalue()
 
 
-def _table(rows: Sequence[Row], by: str) -> tuple[list[Column], list[list[str]]]:
-    """Return columns and cells: choices, facts of the net where these differ, how many runs are done,
+def _table(rows: Sequence[Row], by: str) -> ResultsTable:
+    """Return the table: choices, facts of the net where these differ, how many runs are done,
     and what was measured; the best first.
     """
     from netspec.runtime.runs.listing import IN_TABLES
@@ -219,7 +220,8 @@ def _table(rows: Sequence[Row], by: str) -> tuple[list[Column], list[list[str]]]
     columns = [text_column(""), *(text_column(name, 8) for name in names)]
     columns += [*(Column(name) for name in facts)]
     columns += [text_column(name) for name in ("runs", *shown)]
-    return columns, body
+    measured = {name: [row.group.measure(name) for row in rows] for name in shown}
+    return ResultsTable(columns, body, means(measured))
 
 
 def _ends(row: Row) -> str:

@@ -150,7 +150,8 @@ class Runner:
         self._total, self._ended = total, len(self.members) - len(left)
         done = f", {self._ended} of them ended before" if self._ended else ""
         at_once = min(total - self._ended, len(self._places))
-        tell(f"{plural(total, 'run')} in {self._folder.path}{done}; {at_once} at once")
+        now = f"{at_once} at once" if at_once else "nothing is left to do"
+        tell(f"{plural(total, 'run')} in {self._folder.path}{done}; {now}")
         self._wait_for_others(left, stop)
         return left
 

@@ -389,7 +389,8 @@ def _about(recipe: Recipe | None, settings: Settings) -> Iterator[Note]:
 
 def _about_recipe(recipe: Recipe, settings: Settings) -> str:
     """Describe the recipe, and which of its options the command line overrides."""
-    other = [f"--{name}" for name in settings.given if name in recipe.values]
+    said = recipe.values
+    other = [f"--{n}" for n in settings.given if n in said and settings[n] != said[n]]
     text = f"recipe {recipe.name}"
     if other:
         text += f", except for {', '.join(other)}"

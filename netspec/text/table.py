@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from netspec.records import record
 from netspec.text.printable import printable
@@ -88,12 +88,54 @@ def table_lines(
         yield _line(columns, total, widths)
 
 
-def markdown_lines(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+Cells = Collection[tuple[int, int]]
+"""Cells by their row and column, counted from 0."""
+
+
+def markdown_lines(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], bold: Cells = ()
+) -> Iterator[str]:
     """Return the lines of a table in Markdown, with all of its cells; see `table_lines`."""
     yield _markdown([_escaped(column.title) for column in columns])
     yield _markdown([":--" if column.left else "--:" for column in columns])
-    for row in rows:
-        yield _markdown([_escaped(cell) for cell in row])
+    for i, row in enumerate(rows):
+        cells = map(_escaped, row)
+        yield _markdown([f"**{c}**" if (i, j) in bold else c for j, c in enumerate(cells)])
+
+
+def latex_lines(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], bold: Cells = ()
+) -> Iterator[str]:
+    """Return the lines of a table in LaTeX, with the rules of booktabs; see `table_lines`."""
+    yield r"% needs \usepackage{booktabs}"
+    yield rf"\begin{{tabular}}{{{''.join('l' if column.left else 'r' for column in columns)}}}"
+    yield r"\toprule"
+    yield _latex([_in_latex(column.title) for column in columns])
+    yield r"\midrule"
+    for i, row in enumerate(rows):
+        cells = map(_in_latex, row)
+        yield _latex([rf"\textbf{{{c}}}" if (i, j) in bold else c for j, c in enumerate(cells)])
+    yield r"\bottomrule"
+    yield r"\end{tabular}"
+
+
+def _latex(cells: Sequence[str]) -> str:
+    return rf"{' & '.join(cells)} \\"
+
+
+_LATEX = {
+    **{sign: rf"\{sign}" for sign in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"$<$",
+    ">": r"$>$",
+    "±": r"$\pm$",
+}
+
+
+def _in_latex(cell: str) -> str:
+    return "".join(_LATEX.get(sign, sign) for sign in printable(cell))
 
 
 def _markdown(cells: Sequence[str]) -> str:

@@ -259,6 +259,8 @@ def test_the_recipe_beside_a_net_is_taken_and_said(run: Run, net, tmp_path) -> N
     finished = run("train", "numpy", net, "--epochs", 1, "--out", out)
     assert finished.code == 0, finished.err
     assert f"recipe {net.with_suffix('.toml')}, except for --epochs" in finished.err
+    same = run("train", "numpy", net, "--epochs", 2, "--out", tmp_path / "same")
+    assert f"recipe {net.with_suffix('.toml')}\n" in same.err, "the recipe says 2, too"
     assert len([line for line in finished.err.splitlines() if line.startswith("epoch")]) == 1
     kept = read_recipe(out / "recipe.toml")
     assert kept.values["beta2"] == 0.999, "what was taken, not that nothing was said"

@@ -148,6 +148,17 @@ def test_uneven_gradients_are_said_and_are_no_fault(data):
     assert finding(examine(netspec.loads(SOUND), data), "gradients").help is None
 
 
+def test_what_is_tried_against_vanishing_gradients_is_what_a_net_lacks(data):
+    text = HEAD.format(
+        "    x = image -> flatten -> linear(16) -> relu\n"
+        "    x = x + 1e-9 * (x -> layer_norm -> linear(16))\n"
+        "    output x -> linear(classes)\n"
+    )
+    found = finding(examine(netspec.loads(text), data), "gradients")
+    assert found.verdict == "bad"
+    assert found.help == "they vanish: try larger initial weights"
+
+
 def test_gradients_that_vanish(data):
     deep = HEAD.format(
         "    x = image -> flatten\n"
@@ -155,7 +166,11 @@ def test_gradients_that_vanish(data):
     )
     report = examine(netspec.loads(deep.replace("{{", "{")), data)
     assert bad(report) == ["gradients", "learning rate", "small batch"]
-    assert "they vanish" in finding(report, "gradients").help
+    help = finding(report, "gradients").help
+    assert help == (
+        "they vanish: try relu instead of sigmoid or tanh, batch_norm, a skip connection or larger"
+        " initial weights"
+    )
     assert finding(report, "gradients").where.endswith(":4:35")
 
 

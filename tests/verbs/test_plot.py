@@ -98,6 +98,13 @@ def test_the_verb_draws_the_runs_that_it_is_given(run: Run, write, tmp_path, mon
     picture = Path("all.svg").read_text()
     assert "lr 0.5" in picture
     assert "run one" not in picture
+    for name, word in (("loss_history", "training loss"), ("train_acc", "training accuracy")):
+        assert run("plot", "runs", "--what", name, "-o", "named.svg", "--force").code == 0
+        picture = Path("named.svg").read_text()
+        assert word in picture
+        assert ("%" in picture.partition("<defs")[2]) == (name == "train_acc")
+        # The runs of two seeds have the same accuracies, so that there is no band to explain.
+        assert ("standard deviation, n = 2" in picture) == (name == "loss_history")
     wrong = run("plot", "runs", "--what", "trian", "-o", "more.svg")
     assert (wrong.code, "did you mean `train`?" in wrong.err) == (1, True), wrong
 

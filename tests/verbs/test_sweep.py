@@ -163,7 +163,7 @@ def test_a_run_that_diverges_is_a_result_and_one_that_fails_is_tried_again(
     assert done.code == 0
     assert "lr=1e+30,hidden=8: diverged" in done.err
     assert re.search(r"^2 +1e\+30 +8 +0 of 1, 1 diverged", done.out, re.MULTILINE)
-    assert "2 of them ended before" in run("sweep", path).err
+    assert "2 of them ended before; nothing is left to do" in run("sweep", path).err
     write("data = ['digits', 'none.npz']\nepochs = 1\n[sweep]\nnet = 'tiny.net'\n", "data.toml")
     for _ in range(2):
         failed = run("sweep", "data.toml", "--format", "csv")
@@ -202,11 +202,41 @@ def test_the_tables_count_the_nets_where_they_differ(run: Run, write: Write) -> 
     assert re.search(r"^\| set hidden \| (8 \| 16|16 \| 8) \|$", listed, re.M)
 
 
+def test_latex_has_the_best_in_bold_and_the_columns_that_are_asked_for(
+    run: Run, write: Write
+) -> None:
+    path = write(
+        "lr = [1e-4, 1e-2]\nseed = [1, 2]\nepochs = 2\n[sweep]\nnet = 'tiny.net'\nby = 'test'\n",
+        "l.toml",
+    )
+    assert run("sweep", path).code == 0
+    options = ("--format", "latex", "--columns", "lr,test,train")
+    shown = run("sweep", path, *options).out.splitlines()
+    assert shown[:3] == [r"% needs \usepackage{booktabs}", r"\begin{tabular}{llll}", r"\toprule"]
+    assert shown[3:5] == [r" & lr & test & train \\", r"\midrule"]
+    assert shown[-2:] == [r"\bottomrule", r"\end{tabular}"]
+    best, other = shown[5:7]
+    assert re.fullmatch(
+        r"1 & 0\.01 & \\textbf\{[\d.]+\\% \$\\pm\$ [\d.]+\\%\} & \\textbf.* \\\\", best
+    )
+    assert "textbf" not in other
+    listed = run("runs", "runs/l", "--compare", "--format", "md", "--columns", "test").out
+    (head,) = re.findall(r"^\| over seeds .*$", listed, re.M)
+    assert head == "| over seeds | test |"
+    assert len(re.findall(r"^\| \d,\d \| \*\*.*\*\* \|$", listed, re.M)) == 1
+    wrong = run("sweep", path, "--columns", "lr,tset")
+    assert (wrong.code, "did you mean `test`?" in wrong.err) == (2, True)
+    assert "error[usage/column]" in wrong.err
+
+
 def test_markdown_keeps_a_cell_one_cell() -> None:
-    from netspec.text.table import markdown_lines, text_column
+    from netspec.text.table import latex_lines, markdown_lines, text_column
 
     assert [*markdown_lines([text_column("a|b")], [["x|y\n\\"]])] == [
         "| a\\|b |", "| :-- |", "| x\\|y\\\\n\\\\ |",
+    ]  # fmt: skip
+    assert [*latex_lines([text_column("a_b")], [["1 % & 2 ± {0}~"]])][3:6] == [
+        r"a\_b \\", r"\midrule", r"1 \% \& 2 $\pm$ \{0\}\textasciitilde{} \\",
     ]  # fmt: skip
 
 

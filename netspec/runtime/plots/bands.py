@@ -25,6 +25,17 @@ from netspec.runtime.plots.figures import (
 
 _STYLES = ("-", "--", ":", "-.")
 _SIZE = (6, 4.2)
+# What measures are called on an axis, and which of them are shares, as in the tables.
+_NAMES = {
+    "val": "validation accuracy",
+    "train": "training accuracy",
+    "test": "test accuracy",
+    "val_loss": "validation loss",
+    "loss": "training loss",
+    "val_macro_f1": "validation macro F1",
+    "val_perplexity": "validation perplexity",
+}
+_SHARES = ("val", "train", "test", "val_macro_f1")
 
 
 class BandPoint(NamedTuple):
@@ -83,15 +94,28 @@ def draw_bands(what: str, bands: Sequence[Band], path: Path, *, log: bool = Fals
             )
             ax.fill_between(epochs, low, high, color=color, alpha=0.2, linewidth=0)
     ax.set_xlabel("epoch")
-    ax.set_ylabel(plain(what.replace("_", " ")))
+    ax.set_ylabel(plain(_NAMES.get(what, what.replace("_", " "))))
+    if what in _SHARES:
+        from matplotlib.ticker import PercentFormatter
+
+        ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     ax.set_xlim(left=0)
     if log:
         ax.set_yscale("log")
     if top is not None:
         lowest = min(point.mean for band in bands for point in band.points)
         ax.set_ylim(min(lowest * 1.05, 0.0), top * 1.05)
-    add_legend(made, ax)
+    add_legend(made, ax, _about_bands(bands))
     save(made, path)
+
+
+def _about_bands(bands: Sequence[Band]) -> str | None:
+    """Say what the bands are; None if there are none, as of single runs."""
+    counts = {p.runs for band in bands for p in band.points if p.deviation}
+    if not counts:
+        return None
+    n = f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
+    return f"mean ± standard deviation, n = {n}"
 
 
 def bands_csv(what: str, bands: Sequence[Band]) -> str:

@@ -91,24 +91,29 @@ def figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any
         return made, made.subplots(rows, columns, squeeze=False)
 
 
-def add_legend(made: Any, ax: Any) -> None:
+def add_legend(made: Any, ax: Any, title: str | None = None) -> None:
     """Add the legend of the lines in `ax`: in it, or beside it if there are many or with long names.
 
     The figure grows by what a legend takes that stands beside.
+
+    Args:
+        made: the figure.
+        ax: its axes.
+        title: what stands above the legend.
     """
     handles, labels = ax.get_legend_handles_labels()
     if not labels:
         return
     wrapped = ["\n".join(textwrap.wrap(label, _LONGEST)) for label in labels]
     lines = [line for label in wrapped for line in label.split("\n")]
-    widest = max(map(len, lines))
+    widest = max(map(len, [*lines, title or ""]))
     if len(lines) <= _INSIDE and widest <= _INSIDE_WIDTH:
-        ax.legend(fontsize=8, frameon=False)
+        ax.legend(fontsize=8, frameon=False, title=title, title_fontsize=8)
         return
     width, height = made.get_size_inches()
     made.set_size_inches(width + _LETTER * widest + 0.6, max(height, _LEADING * len(lines) + 0.4))
     ax.legend(
-        handles, wrapped, fontsize=8, frameon=False,
+        handles, wrapped, fontsize=8, frameon=False, title=title, title_fontsize=8,
         bbox_to_anchor=(1.02, 1.0), loc="upper left", borderaxespad=0.0,
     )  # fmt: skip
 

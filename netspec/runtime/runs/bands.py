@@ -14,6 +14,16 @@ from netspec.runtime.runs.metrics import read_metrics
 
 # What is drawn unless something is asked for: the first of these that all runs have.
 _USUAL = ("val_loss", "val", "loss")
+# What else measures are called, as in a history.
+_ALSO = {
+    "perplexity": "val_perplexity",
+    "val_acc": "val",
+    "val_acc_history": "val",
+    "train_acc": "train",
+    "train_acc_history": "train",
+    "loss_history": "loss",
+    "val_loss_history": "val_loss",
+}
 _NO_MEASURES = ("kind", "epoch", "step")
 _BEYOND = 1e300
 
@@ -31,7 +41,7 @@ def bands_of(runs: Sequence[RunSummary], what: str | None = None) -> tuple[str, 
     """
     epochs = {run.path: read_metrics(run.path, ("epoch",)) for run in runs}
     names = _common(epochs.values())
-    wanted = "val_perplexity" if what == "perplexity" else what
+    wanted = _ALSO.get(what or "", what)
     if wanted is None:
         wanted = next((name for name in _USUAL if name in names), None)
     if wanted is None or wanted not in names:

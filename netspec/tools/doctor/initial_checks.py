@@ -103,7 +103,8 @@ def loss_with_l2(patient: Patient) -> Symptom:
         squares = [np.square(model.parameters[p.name], dtype=np.float64).sum() for p in weights]
     without, with_l2 = losses
     added, expected = with_l2 - without, 0.5 * l2 * float(sum(squares))
-    text = f"{with_l2:.4g} with l2 = {l2:g}, {without:.4g} without"
+    tried = "" if patient.l2 else " (a value to test with)"
+    text = f"{with_l2:.4g} with l2 = {l2:g}{tried}, {without:.4g} without"
     # A sum differs from its larger term only within the digits of float32.
     close = abs(added - expected) <= _L2_ROUNDING * expected + 1e-6 * abs(without)
     numbers = {"loss": _known(without), "with_l2": _known(with_l2), "expected": _known(expected)}
@@ -205,9 +206,24 @@ def gradient_sizes(patient: Patient, pictured: Pictured) -> Symptom:
         help = "they explode: make the initial weights smaller, or normalise (batch_norm)"
         return Symptom(name, "bad", text, help, _where(patient, most), known)
     if known[least] < VANISHED * known[most]:
-        help = "they vanish: try relu instead of sigmoid or tanh, batch_norm, or a skip connection"
+        help = f"they vanish: try {_against_vanishing(patient)}"
         return Symptom(name, "bad", text, help, _where(patient, least), known)
     return Symptom(name, "ok", text, _uneven(known[most] / known[least]), numbers=known)
+
+
+def _against_vanishing(patient: Patient) -> str:
+    """Return what may make gradients larger, of what the net has not."""
+    graph = patient.graph
+    used = {node.op.name for node in graph.nodes}
+    tries = []
+    if used & {"sigmoid", "tanh"}:
+        tries.append("relu instead of sigmoid or tanh")
+    if not any("norm" in name for name in used):
+        tries.append("batch_norm")
+    if "add" not in used:
+        tries.append("a skip connection")
+    *others, last = [*tries, "larger initial weights"]
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _uneven(ratio: float) -> str | None:
