@@ -17,6 +17,7 @@ from netspec.compiler.syntax.allow_comments import allowed_codes
 from netspec.language_server.analysis import Analysis, Built
 from netspec.language_server.occurrences import occurrence_at
 from netspec.language_server.tree_places import path_to
+from netspec.project import page_about
 
 _MOST_TOLD = 12
 
@@ -33,7 +34,7 @@ class Hover:
 def hover(analysis: Analysis, offset: int) -> Hover | None:
     """Return what is said of a place; None if there is nothing to say.
 
-    Where something is wrong, the codes of what it is are explained below that.
+    Where something is wrong, a line below that says what, and where more is said.
     """
     found = _hover_at(analysis, offset)
     wrong = {
@@ -44,7 +45,7 @@ def hover(analysis: Analysis, offset: int) -> Hover | None:
         and d.span.start <= offset <= d.span.end
     }
     said = [found.markdown] if found is not None else []
-    said += [explained(code) for code in wrong if code in explanations()]
+    said += [_in_short(code) for code in wrong if code in explanations()]
     if not said:
         return None
     span = next(iter(wrong.values()), None)
@@ -79,6 +80,13 @@ def _of_code(analysis: Analysis, offset: int) -> Hover | None:
     return None
 
 
+def _in_short(code: str) -> str:
+    """Return one line about a code, with where it is explained."""
+    page = page_about(code)
+    more = f"`netspec explain {code}`" if page is None else f"[more]({page})"
+    return f"**{code}**: {explanations()[code].code.summary} ({more})"
+
+
 def explained(code: str) -> str:
     """Return the explanation of a code, as `netspec explain` prints it, in Markdown."""
     explanation = explanations()[code]
@@ -109,7 +117,8 @@ def _of_tree(analysis: Analysis, offset: int) -> Hover | None:
         case syntax.Name() as name if isinstance(parent, syntax.Net | syntax.Block):
             return _hover(name, _definition(analysis, parent))
         case syntax.Name() as name:
-            return _hover(name, _name(analysis, name, offset))
+            given = _given(analysis, parent) if isinstance(parent, syntax.Assign) else ""
+            return _hover(name, (given, *_name(analysis, name, offset)))
     return None
 
 
@@ -240,6 +249,17 @@ def _name(analysis: Analysis, name: syntax.Name, offset: int) -> Iterator[str]:
             yield f"defined in {home.source.file_name}"
     elif found.line:
         yield f"```netspec\n{found.line.removesuffix('{').rstrip()}\n```"
+
+
+def _given(analysis: Analysis, assignment: syntax.Assign) -> str:
+    """Return the shapes that an assignment gives to its one name, if it is one."""
+    value: syntax.Expr | syntax.Stage = assignment.value
+    if isinstance(value, syntax.Pipeline):
+        value = value.stages[-1]
+    if len(assignment.targets) > 1:
+        return ""
+    shapes = _shapes(analysis, value, ())
+    return f"`{assignment.targets[0].id}`: {_some(shapes)}" if shapes else ""
 
 
 def _block_line(block: syntax.Block) -> str:

@@ -24,7 +24,7 @@ class Lens:
 
 
 def lenses(analysis: Analysis) -> Iterator[Lens]:
-    """Yield the lenses of each net, its costs first if it has no error."""
+    """Yield the lenses of each net, its costs first: in a text with errors those of the last without."""
     readable, since = analysis.readable
     known = analysis.partial or analysis
     for definition in readable.definitions():
@@ -32,9 +32,10 @@ def lenses(analysis: Analysis) -> Iterator[Lens]:
         start, end = since.forward(name.span.start), since.forward(name.span.end)
         if not isinstance(definition, syntax.Net) or start is None or end is None:
             continue
-        if name.id in known.result.graphs:
-            costs = known.summary(name.id)
+        sound = next((a for a in (known, analysis.good) if a and name.id in a.result.graphs), None)
+        if sound is not None:
+            costs = sound.summary(name.id)
             yield Lens(start, end, f"{costs.parameters:,} parameters · {costs.macs:,} MACs")
         yield Lens(start, end, "draw", DRAW, name.id)
-        if name.id in known.result.graphs:
+        if sound is not None:
             yield Lens(start, end, "train", TRAIN, name.id)

@@ -99,6 +99,22 @@ def test_a_net_has_its_costs_above_it(lenet: Analysis) -> None:
     assert [lens.title for lens in lenses(broken)] == ["draw"]
 
 
+@pytest.mark.parametrize("change", [("conv(6", "conv(0"), ("conv(6", "conv((6"), ("-> relu", "->")])
+def test_an_error_leaves_the_costs_above_a_net(lenet: Analysis, change: tuple[str, str]) -> None:
+    broken = analyzed(LENET.replace(*change), before=lenet)
+    assert broken.result.errors
+    found = list(lenses(broken))
+    assert [lens.title for lens in found] == [lens.title for lens in lenses(lenet)]
+    assert broken.text[found[0].start : found[0].end] == "LeNet"
+
+
+def test_a_value_has_its_shape_where_it_is_defined() -> None:
+    text = "net A {\n    input x: [3, 8, 8]\n    y = x -> conv(4, 3) -> relu\n    output y\n}\n"
+    found = hover(analyzed(text), text.index("y ="))
+    assert found is not None
+    assert found.markdown.startswith("`y`: `[N, 4, 6, 6]`")
+
+
 @pytest.mark.parametrize(
     ("word", "said"),
     [
@@ -150,6 +166,8 @@ def test_what_is_wrong_at_a_place_is_explained() -> None:
     found = hover(analyzed(text), text.index("cnv") + 1)
     assert found is not None
     assert "**name/" in found.markdown
+    assert "netspec explain name/" in found.markdown
+    assert "```netspec\nnet" not in found.markdown  # the page has an example
     assert text[found.start : found.end] == "cnv"
     large = LENET.replace("conv(6, 5)", "conv(6, 50)")
     found = hover(analyzed(large), large.index("50)"))
