@@ -60,6 +60,7 @@ class TrainingPlan:
         is_named: True if the user named the folder.
         lock: Holds the folder of a resumed run.
         asked: The data that the command line itself names; None if it names none.
+        threads_before: The number of threads of the run that is repeated.
         named: The words of the command line that name the net, and those that define its ops.
     """
 
@@ -77,6 +78,7 @@ class TrainingPlan:
     is_named: bool = True
     lock: FolderLock | None = None
     asked: str | None = None
+    threads_before: int | None = None
     named: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
 
     @property
@@ -88,11 +90,12 @@ class TrainingPlan:
     def threads(self) -> int | None:
         """The number of threads asked for.
 
-        A resumed run keeps its number, so that results are bit-identical.
+        A resumed run keeps its number, and one that is repeated gives it, so that results are
+        bit-identical.
         """
-        if self.settings["threads"] is not None or self.resumed is None:
+        if self.settings["threads"] is not None:
             return self.settings["threads"]  # type: ignore[no-any-return]
-        return self.resumed.facts.threads
+        return self.threads_before if self.resumed is None else self.resumed.facts.threads
 
     @property
     def tokens(self) -> str:
@@ -309,7 +312,7 @@ def _look_for_run(options: argparse.Namespace) -> None:
 
 
 def _new(options: argparse.Namespace) -> TrainingPlan:
-    from netspec.cli.named_run import with_data_of_run
+    from netspec.cli.named_run import named_run, with_data_of_run
     from netspec.cli.training_options import given
     from netspec.runtime.runs.folder import WEIGHTS, free_name
     from netspec.runtime.runs.resolve import check_arguments, resolve
@@ -338,11 +341,13 @@ def _new(options: argparse.Namespace) -> TrainingPlan:
     elif out != "none":
         weights = Path(out)
     notes = tuple(_about(recipe, settings))
+    repeated = None if options.no_recipe or options.recipe is not None else named_run(options.file)
     name = recipe.name if recipe is not None else ""
     return TrainingPlan(
         options.target, net, arguments, settings, notes, folder, weights, name,
         sources=tuple(_sources(net, options, settings)), force=options.force,
         is_named=out is not None,
+        threads_before=None if repeated is None else repeated.facts.threads,
         asked=options.data,
         named=_named(options),
     )  # fmt: skip

@@ -386,6 +386,31 @@ def test_warnings_of_a_run_are_not_repeated(run: Run, tmp_path: Path) -> None:
     assert "graph/useless-bias" in run("summarize", out, "--set", "bias=true").err
 
 
+def test_a_repeated_run_has_the_threads_of_the_run(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The number of threads decides the last bits."""
+    from netspec.runtime.engine import threads
+
+    (tmp_path / "n.net").write_text(
+        "net N {\n    input image: [1, 8, 8]\n    output image -> flatten -> linear(10)\n}\n"
+    )
+    asked: list[int] = []
+    monkeypatch.setattr(threads, "limit", asked.append)
+    first = tmp_path / "first"
+    small = ("--epochs", 1, "--train-limit", 50)
+    assert run("train", "numpy", tmp_path / "n.net", *small, "--out", first).code == 0
+    facts = json.loads((first / "run.json").read_text())
+    (first / "run.json").write_text(json.dumps(facts | {"threads": 7}))
+    for i, (options, expected) in enumerate(
+        [((), [7]), (("--threads", 3), [3]), (("--no-recipe", *small), [])]
+    ):
+        asked.clear()
+        done = run("train", "numpy", first, *options, "--out", tmp_path / f"again{i}")
+        assert done.code == 0, done.err
+        assert asked == expected
+
+
 def test_a_run_alone_is_checked_with_its_data_and_weights(folder: Path, run: Run) -> None:
     options = ("--backend", "numpy", "--directions", 1, "--format", "json")
     finished = run("gradcheck", folder / "run", *options)
