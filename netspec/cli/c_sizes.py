@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from netspec.compiler.c_backend.sizes import CSizes, Kind
     from netspec.compiler.ir.graph import Graph
 
-_BYTES = re.compile(r"(\d{1,15})([KM]?)", re.ASCII | re.IGNORECASE)
+_BYTES = re.compile(r"(\d{1,15}) ?(?:([KM])(?:i?B)?|B)?", re.ASCII | re.IGNORECASE)
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20}
 # How the chosen table is written; other tables have options of their own.
 FORMATS = ("table", "json")
@@ -33,8 +33,8 @@ def add_c_sizes(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--dtype", choices=("float32", "float64"), default="float32",
                        help="c: the precision (default float32)")  # fmt: skip
     group.add_argument("--ram", type=_bytes, metavar="BYTES",
-                       help="c: fail if the arena and the caller's arrays take more, such as"
-                       " 64K")  # fmt: skip
+                       help="c: fail if the arena, the caller's arrays and the stack take more, such"
+                       " as 64K or 64KiB, both 65,536")  # fmt: skip
     group.add_argument("--flash", type=_bytes, metavar="BYTES",
                        help="c: fail if the weights take more, such as 256K")  # fmt: skip
 
@@ -48,7 +48,7 @@ def _bytes(text: str) -> int:
     found = _BYTES.fullmatch(text)
     if found is None:
         raise argparse.ArgumentTypeError(f"a number of bytes, such as 64K or 1M, not {text!r}")
-    return int(found[1]) * _UNITS[found[2].upper()]
+    return int(found[1]) * _UNITS[(found[2] or "").upper()]
 
 
 def require_c_options(options: argparse.Namespace, *, rows: bool) -> None:
@@ -95,7 +95,7 @@ def show_c_sizes(graph: Graph, options: argparse.Namespace) -> int:
     if options.format == "json":
         emit(json.dumps({"name": graph.name, **_as_object(found)}, indent=2))
     else:
-        emit("\n".join(_lines(graph, found)))
+        emit("\n".join([*_lines(graph, found), *_left(found, options)]))
     _require_budget(graph, found, options)
     return OK
 
@@ -103,7 +103,7 @@ def show_c_sizes(graph: Graph, options: argparse.Namespace) -> int:
 def _as_object(found: CSizes) -> dict[str, object]:
     return {
         "kind": found.kind, "weights": found.weights, "arena": found.arena,
-        "arrays": dict(found.arrays), "ram": found.ram,
+        "arrays": dict(found.arrays), "ram": found.ram, "stack": found.stack,
         "peak": None if found.peak is None else found.peak.name, "macs": found.macs,
     }  # fmt: skip
 
@@ -113,6 +113,7 @@ def _lines(graph: Graph, found: CSizes) -> list[str]:
     rows = [("flash", "weights", found.weights, ""), ("RAM", "arena", found.arena, at)]
     rows += [("", printable(name), size, "the caller's") for name, size in found.arrays.items()]
     rows.append(("", "total", found.ram, ""))
+    rows.append(("", "stack", found.stack, "at most, on top"))
     wide = max(len(name) for _, name, _, _ in rows)
     shown = [
         f"{where:5}  {name:{wide}}  {size:>14,} bytes  {note}".rstrip()
@@ -121,8 +122,18 @@ def _lines(graph: Graph, found: CSizes) -> list[str]:
     numbers = "whole numbers of 8 bits" if found.kind == "int8" else found.kind
     return [
         f"{graph.name} in C, {numbers}, one image", "", *shown, "",
-        f"{found.macs:,} multiply-adds. Code comes on top in flash, and less than 4 KB of stack in RAM.",
+        f"{found.macs:,} multiply-adds. Code comes on top in flash.",
     ]  # fmt: skip
+
+
+def _left(found: CSizes, options: argparse.Namespace) -> list[str]:
+    """Return what is left of the memory that there is, if it is enough."""
+    lines = []
+    if options.ram is not None and options.ram >= found.ram:
+        lines.append(f"{options.ram - found.ram:,} bytes of RAM are left for the stack")
+    if options.flash is not None and options.flash >= found.weights:
+        lines.append(f"{options.flash - found.weights:,} bytes of flash are left for code")
+    return lines
 
 
 def _place(found: CSizes) -> str:
@@ -138,10 +149,14 @@ def _require_budget(graph: Graph, found: CSizes, options: argparse.Namespace) ->
         NetspecError: `compile/over-budget`.
     """
     wrong = []
-    if options.ram is not None and found.ram > options.ram:
-        message = f"{graph.name} takes {found.ram:,} bytes of RAM, and {options.ram:,} are there"
+    if options.ram is not None and found.ram + found.stack > options.ram:
+        message = (
+            f"{graph.name} takes {found.ram:,} bytes of RAM and at most {found.stack:,} of stack, and"
+            f" {options.ram:,} are there"
+        )
         span = None if found.peak is None else found.peak.origin.span
-        label = f"{found.arena:,} bytes of the arena, most of them here"
+        at = "here" if found.peak is None else f"here, at {printable(found.peak.name)}"
+        label = f"{found.arena:,} bytes of the arena, most of them {at}"
         wrong.append(Diagnostic(codes.COMPILE_OVER_BUDGET, message, span, label=label))
     if options.flash is not None and found.weights > options.flash:
         message = (
@@ -151,8 +166,9 @@ def _require_budget(graph: Graph, found: CSizes, options: argparse.Namespace) ->
         largest = max(graph.parameters.values(), key=lambda p: p.size)
         owner = next((n for n in graph.nodes if largest.name.startswith(f"{n.name}.")), None)
         span = None if owner is None else owner.origin.span
+        at = "here" if owner is None else f"here, in {printable(owner.name)}"
         wrong.append(
-            Diagnostic(codes.COMPILE_OVER_BUDGET, message, span, label="the most are here")
+            Diagnostic(codes.COMPILE_OVER_BUDGET, message, span, label=f"the most are {at}")
         )
     if wrong:
         raise NetspecError(wrong)

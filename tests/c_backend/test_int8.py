@@ -60,7 +60,22 @@ net Signal {
     output x -> upsample(2) -> conv(5, 2, groups = 1, dilation = 2) -> elu -> flatten -> linear(4)
 }
 """
+# One filter for each channel: of a number of channels that is no multiple of four, with strides,
+# dilation, wide borders that whole windows lie in, and of too few channels for the kernel.
+DEPTHWISE = """
+net Depthwise {
+    input image: [3, 9, 8]
+    x = image -> conv(3, 3, groups = 3, pad = 1) -> conv(7, 1) -> relu
+    x = x -> conv(7, 3, pad = 1, groups = 7, stride = 2) -> relu
+    y = x -> conv(7, [3, 2], pad = 5, groups = 7, dilation = 2)
+    output y -> conv(8, 1) -> conv(8, 3, groups = 8) -> global_avg_pool -> linear(4)
+}
+"""
 NETS = {
+    "depthwise": lambda: netspec.loads(DEPTHWISE),
+    "tones": lambda: netspec.loads(
+        "net T { input s: [6, 12]\n output s -> conv(6, 5, pad = 2, groups = 6) -> relu }"
+    ),
     "more": lambda: netspec.loads(MORE),
     "signal": lambda: netspec.loads(SIGNAL),
     "all": lambda: netspec.loads(ALL),
@@ -87,7 +102,7 @@ def case(net, count=6):
 def run_c(source, inputs, outputs, folder):
     (folder / "net.c").write_text(source.text, "ascii")
     library = ctypes.CDLL(str(LIBRARY.build(folder, [folder / "net.c"], "net.so")))
-    found = {name: np.full_like(array, np.nan) for name, array in outputs.items()}
+    found = {name: np.full(array.shape, np.nan, array.dtype) for name, array in outputs.items()}
     arrays = [*inputs.values(), *found.values()]
     count = len(arrays[0])
     function = getattr(library, f"{source.name}_predict_batch")
@@ -331,6 +346,8 @@ def test_pixels_bytes_and_whole_numbers_give_the_same(means, tmp_path):
         number = getattr(library, f"other_{name}")(*pointers)
         return (made - zero).astype("f") * np.float32(to) if "int8" in name else made, number
 
+    assert ("classify_uint8" in header) == (bytes_too is not None)
+
     for image, answer, normal in zip(pixels, expected, x["image"], strict=True):
         given = whole.scales[next(b for b in whole.scales if b.name == "image.int8")]
         found = {
@@ -343,6 +360,29 @@ def test_pixels_bytes_and_whole_numbers_give_the_same(means, tmp_path):
         shares, best = called("classify", found["predict"])
         assert best == answer.argmax()
         assert shares.sum() == pytest.approx(1)
+        if bytes_too is not None:
+            made = np.zeros(3, np.int8)
+            pointers = [ctypes.c_void_p(a.ctypes.data) for a in (image.copy(), made, arena)]
+            assert library.other_classify_uint8(*pointers) == answer.argmax()
+            assert ((made - zero).astype("f") * np.float32(to)).tobytes() == answer.tobytes()
+
+
+def test_the_table_of_a_slot_in_the_docs_compiles_without_variables(tmp_path):
+    page = (NETWORKS.parent / "docs/c.md").read_text("utf-8")
+    (table,) = re.findall(r"```c\n([^`]*struct net_slot.*?)```", page, re.DOTALL)
+    whole = case(netspec.load(NETWORKS / "lenet.net"), 2)[2]
+    by = InputScale(np.full((1, 1, 1), 78, "f"), np.full((1, 1, 1), 83, "f"))
+    source = int8_source(whole, Int8Options("lenet.h", True, None, None, by))
+    (tmp_path / "lenet.h").write_text(source.header or "", "ascii")
+    (tmp_path / "lenet.c").write_text(source.text, "ascii")
+    (tmp_path / "slot.c").write_text(table, "ascii")
+    subprocess.run(
+        ["gcc", "-Wall", "-Wextra", "-Werror", "-c", "lenet.c", "slot.c"], cwd=tmp_path, check=True
+    )
+    found = subprocess.run(
+        ["size", "lenet.o"], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert found.stdout.splitlines()[1].split()[1:3] == ["0", "0"]
 
 
 def test_outputs_in_whole_numbers_may_be_inputs_or_each_other(tmp_path):

@@ -10,8 +10,9 @@ import pytest
 
 import netspec
 from netspec.compiler.c_backend.emit import COptions, c_source
-from netspec.compiler.c_backend.int8.int8_file import int8_source
+from netspec.compiler.c_backend.int8.int8_file import Int8Options, int8_source
 from netspec.compiler.c_backend.sizes import c_sizes
+from netspec.compiler.ir.input_scale import InputScale
 from tests.c_backend.test_int8 import NETS, case
 
 NETWORKS = Path(__file__).parents[2] / "networks"
@@ -34,7 +35,9 @@ def test_sizes_are_those_of_the_file(kind):
 @pytest.mark.parametrize("name", ["all", "rows"])
 def test_sizes_in_whole_numbers_are_those_of_the_file(name):
     net = NETS[name]()
-    source, found = int8_source(case(net)[2]), c_sizes(net.graph, "int8")
+    by = InputScale(*(np.ones((3, 1, 1) if name == "all" else (1, 1), "f") for _ in range(2)))
+    options = Int8Options(input_scale=by, pixels=by)
+    source, found = int8_source(case(net)[2], options), c_sizes(net.graph, "int8")
     assert (found.weights, found.arena) == (source.constant_bytes, source.arena_bytes)
 
 
@@ -45,12 +48,42 @@ def test_a_budget_fails_where_the_most_is_needed(run):
     assert "181,840 bytes" in done.out
     done = run("summarize", lenet, "--target", "c", "--ram", "16K", "--flash", "100000")
     assert done.code == 1
-    assert "LeNet takes 20,456 bytes of RAM, and 16,384 are there" in done.err
-    assert "17,280 bytes of the arena, most of them here" in done.err
+    assert "LeNet takes 20,456 bytes of RAM and at most 4,096 of stack, and 16,384 are" in done.err
+    assert "17,280 bytes of the arena, most of them here, at max_pool1" in done.err
     assert "LeNet has 181,840 bytes of weights, and 100,000 of flash are there" in done.err
+    assert "the most are here, in linear1" in done.err
     assert done.err.count("lenet.net:") == 2
     done = run("summarize", lenet, "--target", "c", "--int8", "--format", "json")
     assert json.loads(done.out)["kind"] == "int8"
+    assert json.loads(done.out)["stack"] == 1024
+
+
+CALLED_TWICE = """
+block Twice(count) x { return x -> conv(count, 3, pad = 1) -> relu }
+net Small { input image: [1, 6, 6]
+ output image -> Twice(2) -> Twice(8) -> global_avg_pool -> linear(2) }
+"""
+
+
+def test_the_stack_counts_and_what_is_left_is_said(run, write):
+    net = write(CALLED_TWICE)
+    need = c_sizes(netspec.load(net).graph, "int8")
+    there = need.ram + need.stack
+    options = ("summarize", net, "--target", "c", "--int8", "--flash", "2 KiB", "--ram")
+    done = run(*options, there)
+    assert done.code == 0, done.err
+    assert "1,024 bytes of RAM are left for the stack" in done.out
+    assert f"{2048 - need.weights:,} bytes of flash are left for code" in done.out
+    done = run(*options, there - 1)
+    assert done.code == 1
+    assert "at twice2.conv1" in done.err or "at twice2.relu1" in done.err
+
+
+@pytest.mark.parametrize("text", ["64K", "64k", "64KB", "64KiB", "64 kB", "65536", "65536B"])
+def test_bytes_are_written_in_any_way(run, text):
+    done = run("summarize", NETWORKS / "lenet.net", "--target", "c", "--ram", text)
+    assert done.code == 0
+    assert "45,080 bytes of RAM are left for the stack" in done.out
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import netspec
 from netspec.compiler.c_backend.emit import COptions, c_source
 from netspec.compiler.c_backend.int8.int8_file import Int8Options, int8_source
 from netspec.testing.op_examples import agreement
-from tests.c_backend.test_int8 import case
+from tests.c_backend.test_int8 import DEPTHWISE, case
 from tests.helpers.c_programs import STRICT
 
 HERE = Path(__file__).parent / "small_machines"
@@ -35,6 +35,10 @@ net Speaks {
 NETS = {
     "lenet": lambda: netspec.load(NETWORKS / "lenet.net"),
     "speaks": lambda: netspec.loads(SPEAKS),
+}
+WHOLE = {
+    "lenet": lambda: netspec.load(NETWORKS / "lenet.net"),
+    "depthwise": lambda: netspec.loads(DEPTHWISE),
 }
 
 
@@ -109,25 +113,34 @@ def test_a_cortex_m4_predicts_the_same_within_its_stack(name, tmp_path):
     found = np.array([struct.unpack("f", struct.pack("I", each))[0] for each in bits])
     assert agreement(expected, found) <= 1e-4
     assert 0 < stack <= promised_stack(source.text)
+    assert f"_STACK_BYTES {promised_stack(source.text)}\n" in source.header
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("level", ["-Os", "-O3"])
-def test_whole_numbers_are_the_same_bits_on_a_cortex_m4(level, tmp_path):
-    """Its instructions for two products at once add what the reference adds."""
+@pytest.mark.parametrize("level", ["-O0", "-Os", "-O3"])
+@pytest.mark.parametrize("net", WHOLE)
+def test_whole_numbers_are_the_same_bits_on_a_cortex_m4(level, net, tmp_path):
+    """Its instructions for two products at once add what the reference adds, within the stack."""
     require("arm-none-eabi-gcc", "qemu-system-arm")
-    _, inputs, whole = case(netspec.load(NETWORKS / "lenet.net"), 2)
+    _, inputs, whole = case(WHOLE[net](), 2)
     source = int8_source(whole, Int8Options("net.h"))
     assert "__smlad" in source.text
     write(source, tmp_path)
     strict = ["-std=c99", *STRICT, "-O2", "-c", "net.c", "-o", "net.o"]
     done(["arm-none-eabi-gcc", *M4, *strict], tmp_path)
     numbers = ",".join(f"{float(value):.9e}f" for value in inputs["image"][0].ravel())
-    options = [f"-DINPUT={numbers}", "-DOUTPUTS=10", f"-DPREDICT={source.name}_predict"]
+    options = [
+        f"-DINPUT={numbers}",
+        f"-DOUTPUTS={4 if net == 'depthwise' else 10}",
+        f"-DPREDICT={source.name}_predict",
+    ]
     files = [HERE / "m4.c", "net.c", "-T", HERE / "m4.ld", "-I", tmp_path]
     libraries = ["-nostartfiles", "--specs=nosys.specs", "-lm", "-o", "net.elf"]
     done(["arm-none-eabi-gcc", *M4, level, "-std=gnu99", *options, *files, *libraries], tmp_path)
     said = done(["qemu-system-arm", *MACHINE, "-kernel", "net.elf"], tmp_path).split()
+    stack = re.search(r"_STACK_BYTES (\d+)", source.header or "")
+    assert stack is not None
+    assert 0 < int(said[0], 16) <= int(stack[1])
     expected = whole.outputs(inputs)["output"][0].astype("f").view("u4")
     assert [int(line, 16) for line in said[1:]] == expected.tolist()
 

@@ -9,6 +9,18 @@ from netspec.compiler.c_backend.calls import show
 from netspec.compiler.c_backend.names import Names
 from netspec.compiler.ir.graph import Graph
 
+# The most bytes of stack that a call of a file's functions takes, in floating point and in whole numbers.
+STACK_BYTES, INT8_STACK_BYTES = 4 << 10, 1 << 10
+
+
+def stack_size(upper: str, count: int) -> list[str]:
+    """Return the constant that is the most stack that a call takes."""
+    return [
+        "/* The most bytes of stack that a call takes on a machine of 32 bits. */",
+        f"#define {upper}_STACK_BYTES {count}",
+        "",
+    ]
+
 
 def array_sizes(names: Names, arrays: Mapping[str, int]) -> list[str]:
     """Return the constants that are the numbers of the caller's arrays, by the names of the net."""

@@ -39,13 +39,7 @@ def classify_functions(
     """
     lines = [*predicted]
     lines += [] if done else c_call("softmax", scores, scores, 1, len(classes), 1)
-    lines += [
-        "int best = 0;",
-        f"for (int i = 1; i < {len(classes)}; i++)",
-        f"    if ({scores}[i] > {scores}[best])",
-        "        best = i;",
-        "return best;",
-    ]
+    lines += likeliest(scores, len(classes))
     yield "\n".join([*wrapped(head), "{", *indented(lines), "}"])
     shown = ",\n".join(f"        {literal(name)}" for name in classes)
     yield (
@@ -53,6 +47,17 @@ def classify_functions(
         f"    static const char *const names[{len(classes)}] = {{\n{shown}\n    }};\n"
         f'    return number >= 0 && number < {len(classes)} ? names[number] : "";\n}}'
     )
+
+
+def likeliest(scores: str, count: int) -> list[str]:
+    """Return the lines that return the number of the largest of so many scores."""
+    return [
+        "int best = 0;",
+        f"for (int i = 1; i < {count}; i++)",
+        f"    if ({scores}[i] > {scores}[best])",
+        "        best = i;",
+        "return best;",
+    ]
 
 
 def declared_classify(net: str, declared: Sequence[str], refuses: str = "") -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from netspec.compiler.c_backend.about_file import array_sizes, head, header
+from netspec.compiler.c_backend.about_file import STACK_BYTES, array_sizes, head, header, stack_size
 from netspec.compiler.c_backend.c_text import declared
 from netspec.compiler.c_backend.calls import Calls
 from netspec.compiler.c_backend.classify import (
@@ -295,6 +295,7 @@ class _File:
             f"/* The numbers of the memory that values lie in{self._by_caller()}. */",
             f"#define {self.upper}_ARENA_NUMBERS {self._arena_numbers()}",
             "",
+            *stack_size(self.upper, STACK_BYTES),
             *self._array_sizes(),
         ]
         if self.sizes is not None:

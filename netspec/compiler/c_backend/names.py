@@ -42,7 +42,7 @@ backward class_name classify forward initial_parameters loss_and_grads predict p
 predict_int8 predict_uint8 real use_weights
 """
 _CONSTANTS_OF_NET = (
-    "ARENA_BYTES ARENA_NUMBERS BATCH CLASSES DECAYED H PARAMETERS PIXELS SAVED TRAINED"
+    "ARENA_BYTES ARENA_NUMBERS BATCH CLASSES DECAYED H PARAMETERS PIXELS SAVED STACK_BYTES TRAINED"
 )
 # Names of a file that are not the net's, and of variables where the caller's arrays and sizes are
 # parameters.

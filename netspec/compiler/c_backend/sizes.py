@@ -10,8 +10,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from netspec.compiler.c_backend.about_file import INT8_STACK_BYTES, STACK_BYTES
 from netspec.compiler.c_backend.emit import COptions, CSource, c_source
-from netspec.compiler.c_backend.int8.int8_file import int8_source
+from netspec.compiler.c_backend.int8.int8_file import (
+    MOST_TABLES,
+    PIXELS,
+    int8_source,
+)
 from netspec.compiler.c_backend.int8.quantize import quantized
 from netspec.compiler.ir.graph import Graph, Node
 from netspec.records import record
@@ -27,7 +32,7 @@ class CSizes:
     Attributes:
         kind: what numbers are: of the caller's arrays too, which in whole numbers are those of
             `predict_int8` and `predict_uint8`.
-        weights: constants, or the file beside it.
+        weights: constants, or the file beside it; in whole numbers with what normalises pixels.
         arena: the values in between, placed by their lifetimes.
         arrays: the caller's inputs and outputs, by name.
         peak: the layer at which most of the arena is in use; None if there is none.
@@ -45,6 +50,11 @@ class CSizes:
     def ram(self) -> int:
         """The arena and the caller's arrays. The stack comes on top."""
         return self.arena + sum(self.arrays.values())
+
+    @property
+    def stack(self) -> int:
+        """The most bytes of stack, as the header says."""
+        return INT8_STACK_BYTES if self.kind == "int8" else STACK_BYTES
 
 
 def c_sizes(graph: Graph, kind: Kind = "float32") -> CSizes:
@@ -64,13 +74,28 @@ def c_sizes(graph: Graph, kind: Kind = "float32") -> CSizes:
         arrays[name] = arrays.get(name, 0) + math.prod(graph.shape_of(value))
     bytes_of = {name: NUMBER_BYTES[kind] * count for name, count in arrays.items()}
     peak = None if source.peak is None else _written(graph, source.peak)
-    return CSizes(kind, source.constant_bytes, source.arena_bytes, bytes_of, peak, source.macs)
+    weights = source.constant_bytes + (_tables(graph) if kind == "int8" else 0)
+    return CSizes(kind, weights, source.arena_bytes, bytes_of, peak, source.macs)
+
+
+def _tables(graph: Graph) -> int:
+    """Return the bytes of what normalises pixels, if the weights will say how: for each channel a table
+    of bytes, and a mean and a scale as numbers.
+    """
+    shapes = list(graph.inputs.values())
+    if len(shapes) != 1:
+        return 0
+    count = shapes[0][0] if len(shapes[0]) == 3 else 1
+    return (PIXELS + 2 * NUMBER_BYTES["float32"]) * count if count <= MOST_TABLES else 0
 
 
 def _written(graph: Graph, node: Node) -> Node:
-    """Return the layer of the file that a layer of the plan is a part of."""
-    span = node.origin.span
-    return next((each for each in graph.nodes if each.origin.span == span), node)
+    """Return the layer of the file that a layer of the plan is a part of, of the same call of a block."""
+    if node.name in graph.by_name:
+        return graph.by_name[node.name]
+    same = [each for each in graph.nodes if each.origin.span == node.origin.span]
+    named = (each for each in same if node.name.startswith(f"{each.name}."))
+    return next(named, next(iter(same), node))
 
 
 def _source(graph: Graph, kind: Kind) -> CSource:

@@ -31,6 +31,9 @@ extern "C" {
 /* The numbers of the memory that values lie in. */
 #define SMALL_ARENA_NUMBERS 16
 
+/* The most bytes of stack that a call takes on a machine of 32 bits. */
+#define SMALL_STACK_BYTES 4096
+
 /* The numbers of an input and of an output. */
 #define SMALL_IMAGE_NUMBERS 16
 #define SMALL_OUTPUT_NUMBERS 2

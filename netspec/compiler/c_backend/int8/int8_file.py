@@ -7,13 +7,20 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from netspec.compiler.c_backend.about_file import array_sizes, head, header
+from netspec.compiler.c_backend.about_file import (
+    INT8_STACK_BYTES,
+    array_sizes,
+    head,
+    header,
+    stack_size,
+)
 from netspec.compiler.c_backend.c_text import comment, declared, number, numbers
 from netspec.compiler.c_backend.calls import show
 from netspec.compiler.c_backend.classify import (
     classify_functions,
     declared_classify,
     is_distribution,
+    likeliest,
 )
 from netspec.compiler.c_backend.definitions import array_text, function, wrapped
 from netspec.compiler.c_backend.emit import CSource
@@ -151,7 +158,7 @@ class _Int8File:
             "",
             f"weights   {self.constant_bytes:,} bytes, constants in this file",
             f"memory    {self._arena():,} bytes, the arena",
-            "stack     less than 1 KB for each function, and no more than four calls deep",
+            f"stack     less than {INT8_STACK_BYTES:,} bytes on a machine of 32 bits",
             f"work      {macs:,} multiply-adds for an image",
         ]
         return head(self.net.graph, facts, kind=KIND, about=self.options.about)
@@ -161,6 +168,7 @@ class _Int8File:
         given, made = {
             "predict_int8": ("int8_t", "int8_t"),
             "predict_uint8": ("uint8_t", "int8_t"),
+            "classify_uint8": ("uint8_t", "int8_t"),
         }.get(what, (f"{self.name}_real", f"{self.name}_real"))
         count = ["int count"] if what == "predict_batch" else []
         called_here = [*self.inputs.values(), *self.outputs.values()]
@@ -171,7 +179,7 @@ class _Int8File:
             for at, name in enumerate(called_here)
         ]
         arena = ["int8_t *arena"] if self.options.extern_arena else []
-        kind = "int" if what == "classify" else "void"
+        kind = "int" if what.startswith("classify") else "void"
         return f"{kind} {self.name}_{what}({', '.join([*count, *arguments, *arena])})"
 
     def _declared(self, what: str) -> list[str]:
@@ -184,10 +192,12 @@ class _Int8File:
         sizes = {name: math.prod(shape) for name, shape in graph.inputs.items()}
         sizes |= {name: math.prod(graph.shape_of(v)) for name, v in graph.outputs.items()}
         lines = [
-            f"/* The bytes of the memory that values lie in{caller}, which are its numbers. */",
+            f"/* The bytes of the memory that values lie in{caller}, which are its numbers; they may",
+            "   lie anywhere, for they need no alignment. */",
             f"#define {self.upper}_ARENA_BYTES {self._arena()}",
             f"#define {self.upper}_ARENA_NUMBERS {self._arena()}",
             "",
+            *stack_size(self.upper, INT8_STACK_BYTES),
             *array_sizes(self.names, sizes),
             "/* What a whole number q stands for is scale * (q - zero). */",
             *self._of_what(),
@@ -211,6 +221,13 @@ class _Int8File:
             ]
         if self.options.classes is not None:
             lines += declared_classify(self.name, self._declared("classify"))
+        if self._classifies_bytes():
+            lines += [
+                "/* The same for one image of bytes, without floating point: writes whole numbers, which",
+                "   are no probabilities, and returns the number of the likeliest class. */",
+                *self._declared("classify_uint8"),
+                "",
+            ]
         return declared(self.name, lines, double=False)
 
     def _of_what(self) -> list[str]:
@@ -294,6 +311,14 @@ class _Int8File:
             self.name, self._head_of("classify"), lines, scores, names,
             done=is_distribution(self.net.graph),
         )  # fmt: skip
+        if self._classifies_bytes():
+            lines = [f"{self.name}_predict_uint8({', '.join([x, scores, *arena])});"]
+            yield function(
+                self._head_of("classify_uint8"), [*lines, *likeliest(scores, len(names))]
+            )
+
+    def _classifies_bytes(self) -> bool:
+        return self.options.classes is not None and self.options.pixels is not None
 
     def _batch(self) -> str:
         graph = self.net.graph

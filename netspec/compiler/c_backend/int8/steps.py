@@ -16,6 +16,8 @@ from netspec.compiler.c_backend.kernel_call import c_call
 from netspec.records import record
 
 Ints = tuple[int, ...]
+# Channels that the kernel of one filter for each channel takes at once.
+SIDE_BY_SIDE = 4
 # Gives the name of a constant array of the file: what it is called, its type and its numbers.
 Constant = Callable[[str, str, Array], str]
 
@@ -64,10 +66,13 @@ class Weights:
         y = scaled(sums + self.bias, multipliers, shifts) + self.y_zero
         return in_range(y)
 
-    def arrays(self, constant: Constant) -> tuple[str, str, str, str]:
+    def arrays(
+        self, constant: Constant, *, filters_last: bool = False
+    ) -> tuple[str, str, str, str]:
         """Return the names of the weights, the biases, the multipliers and the shifts."""
+        whole = np.moveaxis(self.whole, 0, -1) if filters_last else self.whole
         return (
-            constant(f"{self.name}_weight", "int8_t", self.whole),
+            constant(f"{self.name}_weight", "int8_t", whole),
             constant(f"{self.name}_bias", "int32_t", self.bias),
             constant(
                 f"{self.name}_multipliers",
@@ -141,10 +146,15 @@ class Conv:
     def c(self, x: tuple[str, ...], y: str, constant: Constant) -> list[str]:
         """See `Step`."""
         channels, filters = self.weights.whole.shape[-1] * self.groups, len(self.weights.whole)
+        zeros = (self.weights.x_zero, self.weights.y_zero)
+        if channels == filters == self.groups >= SIDE_BY_SIDE:
+            return c_call(
+                "depthwise_conv_int8", x[0], *self.weights.arrays(constant, filters_last=True), y,
+                *self.window.x, channels, *self.window.y, *self.window.numbers, *zeros,
+            )  # fmt: skip
         return c_call(
             "conv_int8", x[0], *self.weights.arrays(constant), y, *self.window.x, channels,
-            *self.window.y, filters, *self.window.numbers, self.groups,
-            self.weights.x_zero, self.weights.y_zero,
+            *self.window.y, filters, *self.window.numbers, self.groups, *zeros,
         )  # fmt: skip
 
 

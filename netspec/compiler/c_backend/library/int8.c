@@ -99,15 +99,89 @@ static void conv_int8(const int8_t *x, const int8_t *weight, const int32_t *bias
             const int l1 = end_tap(before, dilation_w, kernel_w, width);
             const int taps = groups == 1 && dilation_w == 1 ? l1 - l0 : 1;
             for (int o = 0; o < filters; o++) {
+                const int8_t *part = x + o / made * seen;
                 int32_t sum = bias[o];
                 for (int k = first_tap(above, dilation_h); k < k1; k++)
                     for (int l = l0; l < l1; l += taps) {
                         const int row = above + k * dilation_h, column = before + l * dilation_w;
-                        const int8_t *from = x + (row * width + column) * channels + o / made * seen;
+                        const int8_t *from = part + (row * width + column) * channels;
                         const int8_t *filter = weight + ((o * kernel_h + k) * kernel_w + l) * seen;
                         sum += products_int8(from, filter, taps * seen, x_zero);
                     }
                 y[o] = in_int8(scaled(sum, multipliers[o], shifts[o]) + y_zero);
+            }
+        }
+    }
+}
+
+/* What `rows` times `columns` taps of four channels that lie side by side sum to, as products_int8 does.
+   Steps are those from a tap to the next one. */
+#ifdef __ARM_FEATURE_DSP
+#include <arm_acle.h>
+#endif
+static void four_sums_int8(const int8_t *x, const int8_t *weight, int rows, int columns,
+                           int x_row, int x_column, int weight_row, int channels, int x_zero,
+                           int32_t *sums)
+{
+    int32_t a = 0, b = 0, c = 0, d = 0;
+#ifdef __ARM_FEATURE_DSP
+    const uint32_t zero = (uint32_t)-x_zero & 0xffffu;
+    const int16x2_t less = (int16x2_t)(zero | zero << 16);
+#endif
+    for (int k = 0; k < rows; k++) {
+        const int8_t *seen = x + k * x_row, *filter = weight + k * weight_row;
+        for (int l = 0; l < columns; l++, seen += x_column, filter += channels) {
+#ifdef __ARM_FEATURE_DSP
+            uint32_t p, q;
+            __builtin_memcpy(&p, seen, 4);
+            __builtin_memcpy(&q, filter, 4);
+            const int16x2_t even = __sxtab16(less, (int8x4_t)p), by_even = __sxtb16((int8x4_t)q);
+            a = __smlabb(even, by_even, a);
+            c = __smlatt(even, by_even, c);
+            p = p >> 8 | p << 24;
+            q = q >> 8 | q << 24;
+            const int16x2_t odd = __sxtab16(less, (int8x4_t)p), by_odd = __sxtb16((int8x4_t)q);
+            b = __smlabb(odd, by_odd, b);
+            d = __smlatt(odd, by_odd, d);
+#else
+            a += (seen[0] - x_zero) * filter[0];
+            b += (seen[1] - x_zero) * filter[1];
+            c += (seen[2] - x_zero) * filter[2];
+            d += (seen[3] - x_zero) * filter[3];
+#endif
+        }
+    }
+    sums[0] = a, sums[1] = b, sums[2] = c, sums[3] = d;
+}
+
+/* Convolution in whole numbers with one filter for each of four channels or more: weight[k][l][c]. The
+   last four channels may have some of those before, whose numbers are the same again. */
+static void depthwise_conv_int8(const int8_t *x, const int8_t *weight, const int32_t *bias,
+                                const int32_t *multipliers, const int8_t *shifts, int8_t *y,
+                                int height, int width, int channels, int y_height, int y_width,
+                                int kernel_h, int kernel_w, int stride_h, int stride_w,
+                                int top, int left, int dilation_h, int dilation_w,
+                                int x_zero, int y_zero)
+{
+    const int x_row = dilation_h * width * channels, x_column = dilation_w * channels;
+    for (int i = 0; i < y_height; i++) {
+        const int above = i * stride_h - top, k0 = first_tap(above, dilation_h);
+        const int rows = end_tap(above, dilation_h, kernel_h, height) - k0;
+        for (int j = 0; j < y_width; j++, y += channels) {
+            const int before = j * stride_w - left, l0 = first_tap(before, dilation_w);
+            const int columns = end_tap(before, dilation_w, kernel_w, width) - l0;
+            const int row = above + k0 * dilation_h, column = before + l0 * dilation_w;
+            const int from = rows > 0 && columns > 0 ? (row * width + column) * channels : 0;
+            const int by = rows > 0 && columns > 0 ? (k0 * kernel_w + l0) * channels : 0;
+            for (int n = 0; n < channels; n += 4) {
+                const int first = n + 4 <= channels ? n : channels - 4;
+                int32_t sums[4];
+                four_sums_int8(x + from + first, weight + by + first, rows, columns, x_row, x_column,
+                    kernel_w * channels, channels, x_zero, sums);
+                for (int c = first; c < first + 4; c++) {
+                    const int32_t sum = bias[c] + sums[c - first];
+                    y[c] = in_int8(scaled(sum, multipliers[c], shifts[c]) + y_zero);
+                }
             }
         }
     }
