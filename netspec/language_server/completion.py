@@ -14,6 +14,7 @@ from netspec.compiler.explain_codes import explanations
 from netspec.compiler.ir import constants, initializers
 from netspec.compiler.ir.attributes import Bool
 from netspec.compiler.ir.net_facts import NET_FACTS
+from netspec.compiler.ops import registry
 from netspec.compiler.parse.loader import Loader
 from netspec.diagnostics import DiagnosticSink, Edit, NetspecError, Source
 from netspec.highlight.words import words
@@ -204,7 +205,11 @@ class _Place:
             assert bracket is not None
             return self._in_brackets(bracket)
         if inside == "[":
-            return self._expression()
+            assert bracket is not None
+            indexed = self.found[bracket - 1] if bracket else None
+            follows = indexed is not None and indexed.end == self.found[bracket].start
+            is_index = follows and indexed is not None and indexed.text not in ("(", "[")
+            return self._constant() if is_index else self._expression()
         if inside == "{":
             return self._in_body()
         return self._outside()
@@ -258,13 +263,17 @@ class _Place:
             for name in names_before(self.found, self.head, self.at):
                 yield Completion(name, "value", of)
 
-    def _expression(self) -> Iterator[Completion]:
+    def _constant(self) -> Iterator[Completion]:
+        """Yield what a constant is made of: no layers, which give values of the net."""
         yield from self._names()
         for name in constants.FUNCTIONS:
             yield Completion(name, "function", "of constants", insert=name, takes=True)
+        yield from _of_words((*words().constants, "not"))
+
+    def _expression(self) -> Iterator[Completion]:
+        yield from self._constant()
         for called in self.known.values():
             yield _call(called)
-        yield from _of_words((*words().constants, "not"))
 
     # -- brackets
 
@@ -272,7 +281,7 @@ class _Place:
         if self.head is not None and self.head.start < bracket < self.head.body:
             previous = self._previous()
             if previous is not None and previous.text == "=":
-                yield from self._expression()
+                yield from self._constant()
             return
         inside = self.found[bracket + 1 : self.at]
         argument = _last_argument(inside)
@@ -280,8 +289,25 @@ class _Place:
         yield from self._arguments(name, argument, _given(inside))
         if argument and argument[-1].kind in ("name", "number", "string"):
             yield from _of_words(("if", "else", "and", "or"))
+        elif [token.text for token in argument[1:2]] == ["="] or self._takes_constants(bracket):
+            yield from self._constant()
         else:
             yield from self._expression()
+
+    def _takes_constants(self, bracket: int) -> bool:
+        """Whether brackets hold constants alone: those of `range`, and those of a stage whose one value
+        is in front of the arrow.
+        """
+        name = self.found[bracket - 1].text if bracket else ""
+        if name in constants.FUNCTIONS:
+            return True
+        if not follows_arrow(self.found, bracket - 1):
+            return False
+        module = self.analysis.readable[0].module
+        if module is not None and name in module.blocks:
+            return len(module.blocks[name][0].inputs) == 1
+        op = registry().get(name)
+        return op is not None and op.arity == 1 and not op.optional
 
     def _arguments(
         self, name: str, argument: Sequence[Token], given: _Given

@@ -64,11 +64,15 @@ PLACES: list[tuple[str, set[str], set[str]]] = [
     (NET + "y = a -> conv(8, 3, pad = |", {"same", "n"}, CONV - {"pad"} - VALUE),
     (NET + "y = a -> conv(8, 3, pad = s|", {"same"}, {"stride"}),
     (NET + "y = a -> conv(8, 3, bias = |", {"true", "false"}, {"same"}),
-    (NET + "y = a -> conv(8, 3, bias = tr|", {"true"}, {"same"}),
+    (NET + "y = a -> conv(8, 3, bias = tr|", {"true"}, {"same", "tanh"}),
     (NET + "y = a -> conv(8, 3, weight = |", {"normal", "zeros"}, {"same"}),
     (NET + "y = a -> conv(8, 3, weight = normal(|", {"std", "mean"}, {"channels"}),
     (NET + "y = a -> upsample(2, mode = |", {"nearest", "bilinear"}, {"same"}),
-    (NET + "y = a -> conv(n * |", EXPRESSION, {"kernel"}),
+    (NET + "y = a -> conv(n * |", EXPRESSION - {"relu"}, {"kernel", "relu"}),
+    (NET + "y = a -> conv(8, 3, s|", {"stride", "n"}, {"softmax", "a -> "}),
+    (NET + "y = a -> concat(r|", {"relu", "a"}, set()),
+    (NET + "for i in range(l|", {"len", "n"}, {"layer_norm"}),
+    (NET + "y = a -> conv(n[i|", {"n", "len"}, {"instance_norm"}),
     (NET + "y = a -> reshape([|", EXPRESSION, {"shape"}),
     # values
     (NET + "y = |", EXPRESSION | OPS, STATEMENTS),
@@ -119,6 +123,14 @@ def test_what_can_stand_at_a_place(text: str, offered: set[str], left_out: set[s
     assert offered <= labels
     assert not left_out & labels
     assert found.start <= at <= found.end
+
+
+def test_a_block_with_one_value_takes_constants() -> None:
+    known = analyzed(CALLED + NET + "output a -> C(n, n)\n}\n")
+    text, at = with_cursor(CALLED + NET + "output a -> C(n, s|)\n}\n")
+    labels = {item.label for item in completions(analyzed(text, before=known), at).items}
+    assert {"step", "n"} <= labels
+    assert not labels & {"softmax", "C"}
 
 
 BAS = "block Bas(pad, scale, mean) x {\n    y = x -> relu\n    "
