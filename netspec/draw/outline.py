@@ -446,6 +446,10 @@ def _members(items: Iterable[Item]) -> frozenset[str]:
     return frozenset(names)
 
 
+# From here on, the second of two labels leaves out what it has in common with the first.
+_LONG_LABELS = 24
+
+
 def _repeated(group: Group, times: int, equal: Sequence[Group]) -> Group:
     """Return one box for equal ones, each of which holds `times` calls of the group."""
     last = equal[-1]
@@ -454,6 +458,9 @@ def _repeated(group: Group, times: int, equal: Sequence[Group]) -> Group:
     label, colon, block = title.partition(": ")
     if colon and end:
         outer = group.path.removesuffix(label)
-        title = f"{label} to {end.removeprefix(outer)}: {block}"
+        ending = end.removeprefix(outer)
+        if len(label) + len(ending) > _LONG_LABELS:
+            ending = ending.removeprefix(f"{label.rpartition('.')[0]}.")
+        title = f"{label} to {ending}: {block}"
     members = _members(equal)
     return replace(group, times=times * len(equal), title=title, gives=last.gives, members=members)

@@ -15,7 +15,7 @@ from netspec.draw.body import LINE, NOTE, PAD, SHAPE, TITLE, Body, Text, box_tex
 from netspec.draw.kinds import Kind
 from netspec.draw.outline import Group, Item, Leaf, Outline
 from netspec.draw.routes import NEAR
-from netspec.draw.text_width import text_width
+from netspec.draw.text_width import shortened, text_width
 
 # The usual space between two things, by whether each is a box: below a box stands its shape, above
 # one is the head of an arrow.
@@ -468,15 +468,21 @@ def _title(group: Group, x: float, y: float) -> tuple[Text, ...]:
 def _title_beside(
     group: Group, frame: tuple[float, float, float, float], lines: Sequence[float]
 ) -> tuple[Text, ...]:
-    """Return those texts of a title that fit beside the lines that come in through the border."""
+    """Return those texts of a title that fit beside the lines that come in through the border; of a
+    title that fits nowhere, what fits into the widest place.
+    """
     x, y, width, _ = frame
-    title = _title(group, x + PAD, y)
-    nearest = min((line for line in lines if line > x), default=x + width)
-    right = nearest - 4
-    if title[0].x + title[0].width > right:
-        title = _title(group, max(lines) + PAD, y)
-        right = x + width - 4
-    return tuple(text for text in title if text.x + text.width <= right)
+    ends = [x, *sorted(line for line in lines if line > x), x + width]
+    first, *between = pairwise(ends)
+    places = [first, *reversed(between)]
+    for left, right in places:
+        title = _title(group, left + PAD, y)
+        if title[0].x + title[0].width <= right - 4:
+            return tuple(text for text in title if text.x + text.width <= right - 4)
+    left, right = max(places, key=lambda place: place[1] - place[0])
+    bold = _title(group, left + PAD, y)[0]
+    text = shortened(bold.text, TITLE, right - 4 - bold.x, bold=True)
+    return (Text(text, bold.x, bold.y, TITLE, is_bold=True),)
 
 
 def _across(body: Body) -> list[float]:

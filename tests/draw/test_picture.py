@@ -162,6 +162,32 @@ def test_equal_calls_are_one_box_with_their_count() -> None:
     assert len(groups[0].members) == 3 * 7
 
 
+BETWEEN = """block Mix x, token {
+    parameter gamma: [x.features] = ones
+    u = concat(token, x)
+    return token + (gamma -> unsqueeze(1)) * (u -> slice(1, 0, 1) -> linear(x.features))
+}
+net A {
+    input x: [4, 8]
+    parameter first: [1, 1, 8] = zeros
+    token = first
+    x = x -> linear(8)
+    for i in range(2) { token = (x, token) -> blocks_of_tokens_only.{i}: Mix }
+    output token -> flatten
+}
+"""
+
+
+def test_an_open_block_has_a_title_between_the_lines_that_come_in() -> None:
+    (sketch,) = checked(BETWEEN).sketches.values()
+    made = outline(sketch)
+    (group,) = [item for item in made.children if isinstance(item, Group)]
+    assert group.title == "blocks_of_tokens_only.0 to 1: Mix"
+    (frame,) = [box for box in draw(made, depth=1).boxes if box.is_open]
+    assert frame.texts[0].text.startswith("2 × blocks_of_tokens_only")
+    assert frame.texts[0].x + frame.texts[0].width <= frame.x + frame.width
+
+
 def test_equal_turns_of_a_loop_are_one_box_however_many() -> None:
     (sketch,) = checked(LOOP.format(count=5000)).sketches.values()
     made = outline(sketch)
