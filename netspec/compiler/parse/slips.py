@@ -49,6 +49,13 @@ def _slip(pattern: str, replacement: str, help: str, *, certain: bool = True) ->
 SLIPS = (
     _slip(r"(?:^|(?<=\s))//\s*(.*?)\s*$", r"# \1", "a comment starts with `#`"),
     _slip(rf"[{_ARROWS}]|[−–—]\s*>|=>|\|>|~>|-\s+>|->>", "->", _ARROW),
+    _slip(r"(?<=[\w)\]])\s*\|\s*(?=[A-Za-z_])", " -> ", _ARROW),
+    _slip(r"(?<!\s)\s*\^\s*", " ** ", "a power is written `**`"),
+    _slip(r"\bin\s+(\w+)\s*\.\.\s*(\w+)", r"in range(\1, \2)", "a loop counts by `range`: {better}"),
+    _slip(
+        r"(->[ \t]*[A-Za-z_]\w*)[ \t]+(\d+)(?=\s*(?:->|#|$))", r"\1(\2)",
+        "arguments stand in brackets: {better}",
+    ),
     _slip(r"\belif\b", "else if", "`elif` is written `else if`"),
     _slip(
         r"^(\s*)([A-Za-z_]\w*)\s*(\*\*|//|[-+*/%])=\s*([\w.]+?)\s*(?=#|$)",
