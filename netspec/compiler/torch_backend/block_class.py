@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from netspec.compiler.syntax import tree as syntax
-from netspec.compiler.torch_backend.trace import Trace
+from netspec.compiler.torch_backend.structured.calls import BlockCall
 
 if TYPE_CHECKING:
     from netspec.compiler.torch_backend.structured.block import StructuredBlock
@@ -20,7 +20,7 @@ class BlockClass:
         definition: the block.
         name: the name of the class.
         symbols: the arguments of its constructor, in order.
-        traces: the calls of the block in the file that use it.
+        calls: the calls of the block in the file that are of it.
         structure: its statements.
         is_variant: whether other calls of the block have another class.
     """
@@ -28,6 +28,6 @@ class BlockClass:
     definition: syntax.Block
     name: str
     symbols: list[str]
-    traces: list[Trace]
+    calls: list[BlockCall]
     structure: StructuredBlock
     is_variant: bool = False

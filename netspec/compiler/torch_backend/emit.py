@@ -17,6 +17,7 @@ from netspec.compiler.parse.loader import Module
 from netspec.compiler.passes.layer_limit import require_few_written
 from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.torch_backend.block_class import BlockClass
+from netspec.compiler.torch_backend.built_net import build_net
 from netspec.compiler.torch_backend.classes import classes_of
 from netspec.compiler.torch_backend.docstrings import (
     docstring,
@@ -39,7 +40,6 @@ from netspec.compiler.torch_backend.structured.structure import (
     Placed,
     Suite,
 )
-from netspec.compiler.torch_backend.traced_net import applied, trace_net
 from netspec.diagnostics import Diagnostic, NetspecError
 from netspec.records import record
 from netspec.text.python_tree import parse_python
@@ -73,18 +73,17 @@ def torch_source(written: Written, about: AboutData | None = None) -> str:
         NetspecError: `compile/class-name` for a net or block whose name cannot be that of a Python
             class; `compile/no-torch` for each layer that has no form in PyTorch; `limit/layers`.
     """
-    traced = trace_net(written)
-    homes = classes_of(traced.trace)
+    built = build_net(written)
+    homes = classes_of(written.net, built)
     for name in (written.net.name, *(made.definition.name for made in homes.all)):
         _check_name(name)
     # The one place where it is decided how a net is written: with the statements of the file,
     # where they can be written; else layer by layer.
     about = about or AboutData()
     with suppress(NotStructuredError):
-        return _source(written, structured_net(written, traced, homes), about)
-    layers = sum(1 for _ in applied(traced.trace.events))
-    require_few_written(written.net.name.id, layers, written.net.name.span)
-    return _source(written, structured_net(written, traced, homes, is_flat=True), about)
+        return _source(written, structured_net(written, built, homes), about)
+    require_few_written(written.net.name.id, len(built.graph.nodes), written.net.name.span)
+    return _source(written, structured_net(written, built, homes, is_flat=True), about)
 
 
 def _source(written: Written, structured: StructuredNet, data: AboutData) -> str:
@@ -140,7 +139,7 @@ def _block_lines(
     structure = made.structure
     source = f"Block {made.definition.name.id}, {note_of(made.definition.span)}"
     if made.is_variant:
-        places = [trace.prefix for trace in made.traces]
+        places = [call.full_path for call in made.calls]
         more = f" and {len(places) - 3} more" if len(places) > 3 else ""
         source += f", as it is in {', '.join(places[:3])}{more}"
     facts = [*structure.facts(), *_facts_of_views(structure.text.body)]

@@ -8,7 +8,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from netspec.compiler.ir.initializers import Dirac, Initializer, KaimingUniform, Values
+from netspec.compiler.ir.graph import Graph
+from netspec.compiler.ir.initializers import Dirac, Initializer, KaimingUniform, Ones, Values
 from netspec.compiler.torch_backend.expressions import literal
 from netspec.compiler.torch_backend.naming import is_attribute, number, quote
 from netspec.compiler.torch_backend.python_layout import Doc, Group, call, statement
@@ -17,6 +18,31 @@ from netspec.records import record
 
 # Lists of no more numbers are written again for each parameter.
 SHORT = 16
+
+
+def chosen_rules(graph: Graph) -> dict[str, Initializer]:
+    """Return the initial values that differ from those of the PyTorch module, by parameter."""
+    rules: dict[str, Initializer] = {}
+    seen: set[str] = set()  # of layers that share one the first makes it
+    for node in graph.nodes:
+        shapes = graph.shapes_into(node)
+        module = node.op.torch(*shapes).module
+        if module is not None and module.defines is not None:
+            inner = chosen_rules(module.defines.graph)
+            rules |= {name: rule for name, rule in inner.items() if name not in seen}
+            seen |= set(module.defines.graph.parameters)
+            continue
+        held = module is not None
+        for spec in node.op.parameters(*shapes):
+            parameter = graph.parameters[node.parameters[spec.name]]
+            if parameter.name in seen:
+                continue
+            seen.add(parameter.name)
+            # A parameter that no module holds is created as ones.
+            default = spec.initializer if held else Ones()
+            if parameter.initializer != default:
+                rules[parameter.name] = parameter.initializer
+    return rules
 
 
 @record

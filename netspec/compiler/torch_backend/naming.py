@@ -80,3 +80,16 @@ def name_text(part: str) -> str:
     if part.startswith("{") and part.count("{") == 1 and part.endswith("}"):
         return f"str({part[1:-1]})"
     return f'f"{part}"' if "{" in part else quote(part)
+
+
+_AXES = {
+    1: ("features",),
+    2: ("length", "features"),
+    3: ("channels", "height", "width"),
+    4: ("channels", "depth", "height", "width"),
+}
+
+
+def axis_names(rank: int) -> tuple[str, ...]:
+    """Return the names of the axes of a value among a class's arguments."""
+    return _AXES.get(rank) or tuple(f"size{axis}" for axis in range(rank))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
+from netspec.compiler.elaborate.values import Tensor
 from netspec.compiler.ir.graph import Graph, Node
 from netspec.compiler.ir.op import Torch
 from netspec.compiler.ir.scan_body import RESULT, ScanBody
@@ -14,10 +15,13 @@ from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.torch_backend.naming import number, safe_name
 from netspec.compiler.torch_backend.python_layout import Doc, Group, statement
 from netspec.compiler.torch_backend.structured.constructor import Constructor
-from netspec.compiler.torch_backend.structured.flat import write_steps
+from netspec.compiler.torch_backend.structured.homes import Homes
 from netspec.compiler.torch_backend.structured.kept import Kept
+from netspec.compiler.torch_backend.structured.liveness import mark_unread
 from netspec.compiler.torch_backend.structured.module import ModuleText, forward_head
-from netspec.compiler.torch_backend.trace import Applied, Event, Named
+from netspec.compiler.torch_backend.structured.recording import Recording
+from netspec.compiler.torch_backend.structured.structure import Recorder, Suite
+from netspec.compiler.torch_backend.structured.tracer import Places, StraightTracer
 
 
 def bodies_in(graph: Graph) -> Iterator[ScanBody]:
@@ -71,23 +75,34 @@ class ScanClass:
         # The states come first, so that a result that is a state's next value has its name.
         order = [*(outputs[state.name] for state in body.states), outputs[RESULT]]
         self.results = list(dict.fromkeys(order))
-        inputs = {safe_name(name): name for name in self.inputs}
-        self.steps = write_steps(list(self._events()), inputs, self.results).root
+        self.steps = self._written()
 
-    def _events(self) -> Iterator[Event]:
+    def _written(self) -> Suite:
+        """The statements of one step."""
         graph, body = self.graph, self.body
-        views = any(node.op.moves_axes for node in graph.nodes)
-        seen: set[str] = set()
+        shapes = {node.name: graph.shapes_into(node) for node in graph.nodes}
+        paths = {
+            node.name: body.local((node.origin.layer or node.name).partition("@")[0])
+            for node in graph.nodes
+        }
+        views = set()
+        if any(node.op.moves_axes for node in graph.nodes):
+            views = {n.origin.span for n in graph.nodes if n.op.needs_order(*shapes[n.name])}
+        recorder, homes = Recorder(), Homes()
+        recorder.begin()
+        classes = homes.classes((), by_path=True)
+        run = Recording(recorder, homes, views, Kept((), ()), classes)
+        tracer = StraightTracer(run, Places())
+        for name in self.inputs:
+            tracer.given(name, name)
         for node in graph.nodes:
-            shapes = graph.shapes_into(node)
-            path = body.local((node.origin.layer or node.name).partition("@")[0])
-            yield Applied(
-                node, node.op, cast(Any, shapes), tuple(node.op.parameters(*shapes)), path,
-                node.origin.span, path in seen, views and node.op.needs_order(*shapes),
-            )  # fmt: skip
-            seen.add(path)
+            into = cast(Any, shapes[node.name])
+            tracer.added(node, into, tuple(node.op.parameters(*into)), paths[node.name])
             if node.name in body.names:
-                yield Named(body.names[node.name], node.name)
+                tracer.named(body.names[node.name], Tensor(node.name, node.shape, node.origin.span))
+        tracer.gives(self.results)
+        mark_unread(recorder.root)
+        return recorder.root
 
     def lines(self, functional: str, error: str) -> list[str]:
         """Return the constructor, `step`, and `forward`."""

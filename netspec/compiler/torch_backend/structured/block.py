@@ -25,10 +25,10 @@ from netspec.compiler.passes.eliminate_dead import eliminate_dead
 from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.syntax.tree import NumberType
 from netspec.compiler.torch_backend.docstrings import plain_text
-from netspec.compiler.torch_backend.drop_dead import has_dead_modules
 from netspec.compiler.torch_backend.naming import quote, safe_name
 from netspec.compiler.torch_backend.python_constants import python_name
 from netspec.compiler.torch_backend.python_layout import INDENT, Doc, Group, statement
+from netspec.compiler.torch_backend.structured.calls import BlockCall, Ran, Symbols
 from netspec.compiler.torch_backend.structured.cases import is_met, unmet_names, without_unmet
 from netspec.compiler.torch_backend.structured.constructor import (
     Constructor,
@@ -37,12 +37,12 @@ from netspec.compiler.torch_backend.structured.constructor import (
     constant_text,
     default_values,
 )
-from netspec.compiler.torch_backend.structured.flat import FlatTracer
 from netspec.compiler.torch_backend.structured.flow import chain_end, nested, steps_in
 from netspec.compiler.torch_backend.structured.homes import Homes
 from netspec.compiler.torch_backend.structured.kept import Kept
 from netspec.compiler.torch_backend.structured.kinds import kind_of
 from netspec.compiler.torch_backend.structured.layout import Placement
+from netspec.compiler.torch_backend.structured.liveness import mark_unread
 from netspec.compiler.torch_backend.structured.module import ModuleText, forward_head
 from netspec.compiler.torch_backend.structured.recording import Recording
 from netspec.compiler.torch_backend.structured.structure import (
@@ -60,12 +60,11 @@ from netspec.compiler.torch_backend.structured.tracer import (
     Places,
     RestartError,
     Results,
+    StraightTracer,
     StructureTracer,
 )
 from netspec.compiler.torch_backend.structured.trial import FirstError
 from netspec.compiler.torch_backend.structured.words import other_words, words_asked
-from netspec.compiler.torch_backend.trace import Named, Trace, axis_names
-from netspec.compiler.torch_backend.traced_net import applied
 from netspec.compiler.torch_backend.traced_numbers import ATTEMPTS, Traced, other_value, plain
 from netspec.diagnostics import Span
 from netspec.records import record
@@ -83,7 +82,7 @@ Shapes = dict[str, tuple[Any, ...]]
 class _Outside(Follower):
     """The body around a single call of a block."""
 
-    def __init__(self, tracer: StructureTracer | FlatTracer) -> None:
+    def __init__(self, tracer: StructureTracer) -> None:
         self.tracer = tracer
 
     def calling(self, block: syntax.Block, module: Module, path: str) -> Follower:
@@ -131,20 +130,9 @@ class _Symbols:
     """The arguments of a block's class: those of the block, and the sizes of its inputs."""
 
     def __init__(self, block: syntax.Block) -> None:
-        self.own = {safe_name(p.name.id): p.name.id for p in block.parameters}
-        self._first = next((name.id for name in block.inputs), "")
-        self._sizes: dict[tuple[str, int, int], str] = {}
-
-    def size(self, name: str, axis: int, rank: int) -> str:
-        """What the size of an input is called."""
-        known = self._sizes.get((name, axis, rank))
-        if known is None:
-            word = axis_names(rank)[axis]
-            known = safe_name(f"in_{word}" if name == self._first else f"{name}_{word}")
-            while known in self.own:
-                known += "_"
-            self._sizes[name, axis, rank] = known
-        return known
+        self._symbols = Symbols(block)
+        self.own = self._symbols.own
+        self.size = self._symbols.size
 
     def named(self, name: str, shape: tuple[Any, ...]) -> tuple[Any, ...]:
         """A shape whose sizes are arguments."""
@@ -214,7 +202,8 @@ class StructuredBlock:
     """Records a block, and writes its class.
 
     Args:
-        traces: the calls of the block in the file.
+        calls: the calls of the block in the file.
+        views: the layers that must be correct for views with permuted axes.
         homes: the classes of the blocks that it calls.
         trials: what may still be tried.
         is_flat: whether it is written one layer after another, not as in the file.
@@ -224,33 +213,38 @@ class StructuredBlock:
     """
 
     def __init__(
-        self, traces: Sequence[Trace], homes: Homes, trials: Trials, *, is_flat: bool = False
+        self,
+        calls: Sequence[BlockCall],
+        homes: Homes,
+        views: Set[Span],
+        trials: Trials,
+        *,
+        is_flat: bool = False,
     ) -> None:
-        first = traces[0]
-        assert isinstance(first.definition, syntax.Block)
-        assert first.module is not None
-        self.block, self.module = first.definition, first.module
+        self.block, self.module, self.views = calls[0].block, calls[0].module, views
         self.homes, self.trials, self.is_flat = homes, trials, is_flat
-        calls = [_call_of(trace) for trace in traces]
-        self.calls = list({call.key: call for call in calls}.values())
-        self.used = calls[0].used
-        if any(call.used != self.used for call in calls):
+        self.calls = list({each.key: each for each in map(_call_of, calls)}.values())
+        self.kept = calls[0].kept
+        if any(call.kept != self.kept for call in calls):
             raise NotStructuredError
+        # What nothing computes in some call is not needed in any.
+        self.taken_inputs = [
+            name for name in calls[0].inputs if all(name in call.inputs for call in calls)
+        ]
         self.names = _Symbols(self.block)
         self.symbols = self.names.all(self.calls)
         self.places = Places(self.block, self.module)
         if is_flat:
-            self.places.names |= {
-                safe_name(e.name) for t in traces for e in t.events if isinstance(e, Named)
-            }
+            self.places.names |= set(map(safe_name, self.places.names))
         else:
             self._require_plain_names()
-        self.inputs = list(map(safe_name, self.used[0]))
+        self.inputs = list(map(safe_name, self.taken_inputs))
+        self.called = homes.classes([call.body for call in calls], by_path=is_flat)
         self.places.names |= set(self.symbols)
-        self.kept = Kept(self.symbols, _modules(traces))
+        modules = set[str]().union(*(call.body.attributes() for call in calls))
+        self.attributes = Kept(self.symbols, modules)
         self.words = words_asked(self.module)
-        self.views = {e.span for t in traces for e in applied(t.events) if e.of_views}
-        self.results = len(self.used[1])
+        self.results = len(self.kept)
         self.sizes = Results()
         self.known: dict[str, list[Any]] = {}
         self.runs: list[list[Placement]] = []
@@ -265,11 +259,6 @@ class StructuredBlock:
                 raise
             self.carried = Carried()
             self._record()
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the class takes all inputs of the block, and gives all that it returns."""
-        return self.is_flat is False or self._gives_all
 
     def lengths(self, symbol: str) -> set[int]:
         """How long an argument is in the calls, one that is a number in some of them; else empty.
@@ -286,8 +275,6 @@ class StructuredBlock:
         names = [name.id for name in self.block.inputs]
         parameters = [parameter.name.id for parameter in self.block.parameters]
         if any(python_name(name) != safe_name(name) for name in (*names, *parameters)):
-            raise NotStructuredError
-        if list(self.used[0]) != names:
             raise NotStructuredError
         if not self.places.names.isdisjoint(s for s in self.symbols if s not in parameters):
             raise NotStructuredError
@@ -345,17 +332,20 @@ class StructuredBlock:
             raise
         if result is UNKNOWN or sink.errors or assembly.failed:
             return False
-        if isinstance(tracer, FlatTracer):
-            self._write_live(assembly, tracer)
-        else:
-            self._require_live(assembly, tracer)
-        self.runs.append(tracer.run.placements)
+        graph = eliminate_dead(self._graph(assembly, tracer.run.given_back))
+        live = {*graph.by_name, *graph.inputs}
+        self.runs.append(tracer.run.placements(live))
+        if self.is_flat:
+            self._require_classes(tracer.run.calls.ran, live)
         return True
 
-    def _tracer(self) -> StructureTracer | FlatTracer:
-        run = Recording(self.block, self.recorder, self.homes, self.views, self.kept)
+    def _tracer(self) -> StructureTracer:
+        run = Recording(
+            self.recorder, self.homes, self.views, self.attributes, self.called,
+            self.kept,
+        )  # fmt: skip
         if self.is_flat:
-            return FlatTracer(run)
+            return StraightTracer(run, self.places)
         return StructureTracer(run, self.carried, self.places, self.sizes, self.either)
 
     def _graph(self, assembly: Assembly, results: Sequence[str]) -> Graph:
@@ -365,25 +355,14 @@ class StructuredBlock:
             dict(assembly.parameters),
         )  # fmt: skip
 
-    def _require_live(self, assembly: Assembly, tracer: StructureTracer) -> None:
-        """Check that every module has a use."""
-        if len(tracer.run.given_back) != self.results:
-            raise NotStructuredError
-        if has_dead_modules(self._graph(assembly, tracer.run.given_back)):
-            raise NotStructuredError
-
-    def _write_live(self, assembly: Assembly, tracer: FlatTracer) -> None:
-        """Write down what the results need that something reads."""
-        inputs, kept = self.used
-        returned = tracer.run.given_back
-        if max(kept, default=-1) >= len(returned):
-            raise NotStructuredError
-        self._gives_all = len(inputs) == len(self.block.inputs) and len(kept) == len(returned)
-        tracer.gives([returned[at] for at in kept])
-        graph = eliminate_dead(self._graph(assembly, tracer.run.given_back))
-        read = tracer.run.trace.inputs
-        tracer.run.trace.inputs = {name: read[name] for name in inputs}
-        tracer.write({*graph.by_name, *tracer.run.trace.inputs.values()})
+    def _require_classes(self, ran: Ran, live: Set[str]) -> None:
+        """Check that the classes of blocks that are called do what the calls do."""
+        ran.cut(live)
+        for call in ran.calls:
+            home = self.called.of(call.block, call.span, call.path)
+            if home is None:
+                raise NotStructuredError
+            home.structure.require(call)
 
     # -- other arguments
 
@@ -460,14 +439,14 @@ class StructuredBlock:
         """Whether calls in the file have different values for an argument."""
         return len({_shown(self.names.value(call, symbol)) for call in self.calls}) > 1
 
-    def require(self, trace: Trace) -> None:
+    def require(self, given: BlockCall) -> None:
         """Check that the class does what this call does.
 
         Raises:
             NotStructuredError: if it does not.
         """
-        call = _call_of(trace)
-        if self.is_flat and call.used != self.used:
+        call = _call_of(given)
+        if call.used[1] != self.kept or not set(self.taken_inputs) <= set(call.used[0]):
             raise NotStructuredError
         if self._use(call) in self.accepted or self._has_known_values(call):
             return
@@ -528,13 +507,18 @@ class StructuredBlock:
     def _require_written(self) -> None:
         """Check that what is written also says what the last run did."""
         self.recorder.require_said(written=True)
-        if not self.is_flat:
-            self.layout.check(self.runs[-1])
+        if self.is_flat:
+            return
+        if self.recorder.has_grown:  # what is read, and where modules lie, may be another now
+            self.layout = self._written(is_checked=False).layout
+        self.layout.check(self.runs[-1])
 
     # -- the class
 
     def _written(self, *, is_checked: bool = True) -> _Written:
         body = nested(self.recorder.root)
+        taken = set(self.taken_inputs)
+        mark_unread(body, [n.id for n in self.block.inputs if n.id not in taken])
         start = frozenset(self.inputs[:1])
         labelled = [s.label for s in steps_in(body) if isinstance(s, Placed) and s.label]
         is_chain = (
@@ -544,7 +528,12 @@ class StructuredBlock:
             and chain_end(body.steps or (), start) is not None
         )
         module = ModuleText(
-            body, self.places.names, self.kept, set(self.symbols), self.inputs, is_chain=is_chain
+            body,
+            self.places.names,
+            self.attributes,
+            set(self.symbols),
+            self.inputs,
+            is_chain=is_chain,
         )
         for placements in self.runs:
             if not self.is_flat:
@@ -560,7 +549,7 @@ class StructuredBlock:
 
     def place_of(self, path: str) -> Placed | None:
         """The only layer that makes a parameter, by its path in all objects of the class."""
-        counted = Counted(self.text.body, self.layout)
+        counted = Counted(self.text.body, self.text.layout)
         for step in steps_in(self.text.body):
             if not isinstance(step, Placed) or not step.held or step.again:
                 continue
@@ -703,20 +692,9 @@ class _Written:
 # -------------------------------------------------------------------------------- calls and symbols
 
 
-def _plain(shape: Sequence[Any]) -> tuple[Any, ...]:
-    return tuple(dim if isinstance(dim, Size) else int(dim) for dim in shape)
-
-
-def _call_of(trace: Trace) -> _Call:
-    shapes = {name: _plain(shape) for name, shape in trace.shapes.items()}
-    used = tuple(trace.inputs), trace.kept
-    return _Call(trace.arguments, shapes, dict(trace.holds), used)
-
-
-def _modules(traces: Sequence[Trace]) -> set[str]:
-    """The attributes of the layers and blocks in calls of a block."""
-    events = (event for trace in traces for event in trace.events)
-    return {e.path.partition(".")[0] for e in events if not isinstance(e, Named)}
+def _call_of(call: BlockCall) -> _Call:
+    used = tuple(call.inputs), call.kept
+    return _Call(call.arguments, dict(call.shapes), dict(call.holds), used)
 
 
 def _other(value: Any, attempt: int) -> Any:

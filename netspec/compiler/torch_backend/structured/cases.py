@@ -77,16 +77,16 @@ class _Pruned:
     def put_back(self) -> None:
         """Make the statements what they were."""
         for suite, steps in self._steps:
-            suite.steps = steps
+            suite.recorded = steps
         for read, sources in self._sources:
             read.sources = sources
 
     def leave_out(self, suite: Suite) -> None:
         """Leave conditions on fixed arguments out."""
-        if suite.steps is None:
+        if suite.recorded is None:
             raise NotStructuredError
         steps: list[Step] = []
-        for step in suite.steps:
+        for step in suite.recorded:
             met = [inner for inner in suites_in(step) if inner.steps is not None]
             for inner in met:
                 self.leave_out(inner)
@@ -95,18 +95,19 @@ class _Pruned:
                     raise NotStructuredError
                 if step.values:
                     self.instead[step, 0] = _only_value(step)
-                steps += [each for inner in met for each in inner.steps or ()]
+                steps += [each for inner in met for each in inner.recorded or ()]
             elif not isinstance(step, Loop) or met:
                 steps.append(step)
             elif not words_in(said(step.iterable).name) <= self.fixed:
                 raise NotStructuredError
-        if len(steps) != len(suite.steps) or any(map(operator.is_not, steps, suite.steps)):
-            self._steps.append((suite, suite.steps))
-            suite.steps = steps
+        known = suite.recorded
+        if len(steps) != len(known) or any(map(operator.is_not, steps, known)):
+            self._steps.append((suite, known))
+            suite.recorded = steps
 
     def read_instead(self, suite: Suite) -> None:
         """Values of conditions that are left out are read where they are made."""
-        for step in suite.steps or ():
+        for step in suite.recorded or ():
             for read in reads_of(step):
                 if any(source in self.instead for source in read.sources):
                     self._sources.append((read, read.sources))

@@ -48,6 +48,7 @@ from netspec.compiler.torch_backend.structured.structure import (
     Carry,
     Let,
     Loop,
+    NotStructuredError,
     Placed,
     Refuse,
     Step,
@@ -589,14 +590,19 @@ class Counted:
         return self.stem(step) in self.counted
 
     def _number(self, suite: Suite, counts: dict[str, int], unsure: set[str]) -> None:
-        for step in suite.steps or ():
+        for step in suite.recorded or ():
             if isinstance(step, Placed) and self.is_numbered(step):
+                if step in suite.unread and not step.held:
+                    continue
                 stem = self.stem(step)
                 counts[stem] = counts.get(stem, 0) + 1
                 self.names[step] = f"{stem}{counts[stem]}"
                 self.counted |= unsure & {stem}
+                if step in suite.unread and stem in self.counted:
+                    raise NotStructuredError
             elif isinstance(step, Loop):
                 self.counted |= {self.stem(p) for p in placed_in(step) if self.is_numbered(p)}
+                self._require_read(step.body)
             elif isinstance(step, Branch):
                 ends = []
                 for case in step.cases:
@@ -606,6 +612,19 @@ class Counted:
                 stems = {stem for end in ends for stem in end}
                 unsure |= {s for s in stems if len({end.get(s, 0) for end in ends}) > 1}
                 counts |= {s: max(end.get(s, 0) for end in ends) for s in stems}
+
+    def _require_read(self, suite: Suite) -> None:
+        """Check that what is counted, and not just numbered, is written.
+
+        Raises:
+            NotStructuredError: if it is not.
+        """
+        for step in suite.recorded or ():
+            is_held = isinstance(step, Placed) and step.held and self.is_numbered(step)
+            if is_held and step in suite.unread:
+                raise NotStructuredError
+            for inner in suites_in(step):
+                self._require_read(inner)
 
     def start(self, step: Loop | Branch, depth: int) -> list[str]:
         """Start to count before the first statement in which a kind is counted."""

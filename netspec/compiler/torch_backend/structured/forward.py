@@ -262,6 +262,9 @@ class Forward:
                 items += self._container(steps, opened[0], inside)
                 at += len(inside)
                 continue
+            if isinstance(step, Placed) and step not in self._readers and step.cut is None:
+                at += 1  # it makes the module of another layer
+                continue
             if isinstance(step, Placed):
                 group = self._parts(steps, at)
                 reads = [self._at(read.source) for read in step.reads]

@@ -71,11 +71,15 @@ class Container:
 
 @record
 class Placement:
-    """A layer or block in a run: its statement, its path, and the turns of the loops around it."""
+    """A layer or block in a run: its statement, its path, and the turns of the loops around it.
+
+    `is_read` says whether a result of the run depends on it.
+    """
 
     step: Placed
     path: str
     turns: tuple[int, ...]
+    is_read: bool
 
 
 @record
@@ -117,6 +121,7 @@ class Layout:
         self._names = set(names)
         self._counters: dict[str, str] = {}
         self._turns: dict[str, str] = {}
+        self._unread = _unread(body)
         self._sites = [s for s in _sites(body, (), ()) if is_chain or s.step.has_module]
         top = [s.step.label[0] for s in self._sites if s.step.label and len(s.step.label) == 1]
         self.root = Container((), "self", body, 0, len(body.steps or ()), _numbers(top))
@@ -376,12 +381,15 @@ class Layout:
             NotStructuredError: where they differ.
         """
         self._require_no_number(placements)
+        self._require_read(placements)
         loops = {id(site.step): site for site in self._sites}
         counts: dict[str, int] = {}
         children: dict[tuple[object, ...], set[str]] = {}
         made: dict[tuple[object, ...], str] = {}
         for placement in placements:
             step, path = placement.step, placement.path
+            if step.label is None and step.held:
+                counts[step.kind] = counts.get(step.kind, 0) + 1
             if id(step) not in loops:
                 continue
             home, site = self.home_of(step), loops[id(step)]
@@ -394,10 +402,8 @@ class Layout:
                 ):
                     names.add(f"{step.kind if home.is_numbered else ''}{len(names)}")
                 continue
-            if step.label is None:
-                counts[step.kind] = counts.get(step.kind, 0) + 1
-                if path != f"{step.kind}{counts[step.kind]}":
-                    raise NotStructuredError
+            if step.label is None and path != f"{step.kind}{counts[step.kind]}":
+                raise NotStructuredError
             above, _, last = path.rpartition(".")
             if made.setdefault(key, above) != above or last in names:
                 raise NotStructuredError
@@ -408,6 +414,15 @@ class Layout:
             names.add(last)
         if len(set(made.values())) != len(made):
             raise NotStructuredError
+
+    def _require_read(self, placements: Sequence[Placement]) -> None:
+        """Check that a module is written if a result of the run depends on it, and only then."""
+        written = {id(site.step) for site in self._sites}
+        for placement in placements:
+            step, is_written = placement.step, id(placement.step) in written
+            is_known = is_written or step in self._unread
+            if step.has_module and is_known and is_written != placement.is_read:
+                raise NotStructuredError
 
     def _require_no_number(self, placements: Sequence[Placement]) -> None:
         """Check that no label out of a word is the number of a layer that the file gives no name."""
@@ -537,6 +552,12 @@ def _sites(
         for inner in suites_in(step):
             deeper = (*loops, (len(here), step)) if isinstance(step, Loop) else loops
             yield from _sites(inner, here, deeper)
+
+
+def _unread(suite: Suite) -> set[Step]:
+    """The statements that are not written."""
+    inner = (_unread(each) for step in suite.recorded or () for each in suites_in(step))
+    return set(suite.unread).union(*inner)
 
 
 def change_braced(text: str, change: Callable[[str], str]) -> str:

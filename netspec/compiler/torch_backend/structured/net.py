@@ -22,10 +22,11 @@ from netspec.compiler.ir.initializers import Initializer, Values
 from netspec.compiler.passes.eliminate_dead import eliminate_dead
 from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.torch_backend.block_class import BlockClass
-from netspec.compiler.torch_backend.drop_dead import has_dead_modules, live_part
+from netspec.compiler.torch_backend.built_net import BuiltNet
 from netspec.compiler.torch_backend.init_calls import (
     Fill,
     Owned,
+    chosen_rules,
     fills_of,
     init_docs,
     parameter_text,
@@ -41,13 +42,14 @@ from netspec.compiler.torch_backend.python_constants import (
 from netspec.compiler.torch_backend.python_layout import Doc
 from netspec.compiler.torch_backend.scan_class import held_parameters
 from netspec.compiler.torch_backend.structured.block import Trials
+from netspec.compiler.torch_backend.structured.calls import Ran
 from netspec.compiler.torch_backend.structured.cases import unmet_names, without_unmet
 from netspec.compiler.torch_backend.structured.constructor import label_words
-from netspec.compiler.torch_backend.structured.flat import FlatTracer
 from netspec.compiler.torch_backend.structured.flow import chain_end, given_by, under
 from netspec.compiler.torch_backend.structured.homes import Homes
 from netspec.compiler.torch_backend.structured.kept import Kept
 from netspec.compiler.torch_backend.structured.layout import Placement
+from netspec.compiler.torch_backend.structured.liveness import mark_unread
 from netspec.compiler.torch_backend.structured.module import ModuleText
 from netspec.compiler.torch_backend.structured.recording import Recording
 from netspec.compiler.torch_backend.structured.structure import (
@@ -61,13 +63,12 @@ from netspec.compiler.torch_backend.structured.tracer import (
     Places,
     RestartError,
     Results,
+    StraightTracer,
     StructureTracer,
 )
 from netspec.compiler.torch_backend.structured.trial import FirstError
 from netspec.compiler.torch_backend.structured.words import other_words, words_asked
-from netspec.compiler.torch_backend.trace import Called, Event, Named
-from netspec.compiler.torch_backend.traced_net import TracedNet, applied, chosen_rules
-from netspec.compiler.torch_backend.traced_numbers import TracedFloat, plain
+from netspec.compiler.torch_backend.traced_numbers import TracedFloat
 
 # So many other values of an argument are enough, and so many starts over.
 _ENOUGH, _STARTS = 2, 40
@@ -91,7 +92,7 @@ class StructuredNet:
     """A net as statements.
 
     Attributes:
-        traced: the net with these arguments.
+        built: the net with these arguments.
         homes: the classes of its blocks.
         body: the statements.
         text: the class with these statements.
@@ -107,7 +108,7 @@ class StructuredNet:
         within: those that the constructors of the blocks give.
     """
 
-    traced: TracedNet
+    built: BuiltNet
     homes: Homes
     body: Suite
     text: ModuleText
@@ -135,7 +136,7 @@ class StructuredNet:
     @property
     def graph(self) -> Graph:
         """The net with these arguments, layer by layer."""
-        return self.traced.graph
+        return self.built.graph
 
 
 def _turns(net: syntax.Net) -> set[str]:
@@ -168,20 +169,20 @@ def _has_loops(net: syntax.Net) -> bool:
 
 
 def structured_net(
-    written: Written, traced: TracedNet, homes: Homes, *, is_flat: bool = False
+    written: Written, built: BuiltNet, homes: Homes, *, is_flat: bool = False
 ) -> StructuredNet:
     """The structure of a sound net.
 
     Args:
         written: the net in its file.
-        traced: the net with these arguments.
+        built: the net with these arguments.
         homes: the classes of its blocks.
         is_flat: whether it is written one layer after another, not as in the file.
 
     Raises:
         NotStructuredError: if it has none.
     """
-    return _Proof(written, traced, homes, is_flat=is_flat).structured()
+    return _Proof(written, built, homes, is_flat=is_flat).structured()
 
 
 class _Run:
@@ -229,30 +230,31 @@ class _Run:
 
 
 class _Proof:
-    def __init__(self, written: Written, traced: TracedNet, homes: Homes, *, is_flat: bool) -> None:
+    def __init__(self, written: Written, built: BuiltNet, homes: Homes, *, is_flat: bool) -> None:
         self.written = written
         self.is_flat = is_flat
         self.name = safe_name if is_flat else python_name
-        self.values = {name: plain(value) for name, value in traced.values.items()}
+        self.values = dict(built.values)
         self.recorder = Recorder(is_strict=is_flat)
         self.carried = Carried()
         self.results = Results()
         self.places = Places(written.net, written.module)
         own = {self.name(name): value for name, value in self.values.items()}
         if is_flat:
-            self.places.names |= {*own, *_named(traced.trace.events)}
-        self.inputs = list(map(self.name, traced.graph.inputs))
-        self.ties = traced.graph.ties
+            self.places.names |= {*own, *map(safe_name, self.places.names)}
+        self.inputs = list(map(self.name, built.graph.inputs))
+        self.ties = built.graph.ties
         if not is_flat and any(
             part.isdecimal() for each in self.ties.items() for p in each for part in p.split(".")
         ):
             raise NotStructuredError  # a layer of a loop, of which there may be fewer
-        kept = Kept(own, _modules(traced.trace.events))
+        kept = Kept(own, built.ran.attributes())
         empty = ModuleText(Suite([]), set(), kept, set(), self.inputs, is_chain=True)
-        self.net = StructuredNet(traced, homes, empty.body, empty, own, kept, self._derived())
+        self.net = StructuredNet(built, homes, empty.body, empty, own, kept, self._derived())
         if is_flat:  # its conditions and loops are not written
             self.net.fixed |= {self.name(name) for name in _deciding(written.net)} & set(own)
-        self.views = {event.span for event in applied(traced.trace.events) if event.of_views}
+        self.called = homes.classes([built.ran], by_path=is_flat)
+        self.views = built.views
         self.small: dict[str, Any] = {}
         self.runs: list[list[Placement]] = []
         self.words = words_asked(written.module)
@@ -291,6 +293,7 @@ class _Proof:
 
     def _text(self) -> ModuleText:
         body = self.recorder.root
+        mark_unread(body)
         # What has no loops reads best as a `forward` with functions.
         is_chain = (
             not self.is_flat
@@ -537,37 +540,34 @@ class _Proof:
         if list(map(self.name, assembly.inputs)) != self.inputs:
             raise NotStructuredError
         tracer.gives(list(graph.outputs.values()))
-        if isinstance(tracer, FlatTracer):
-            graph = eliminate_dead(graph)
-            tracer.run.trace.inputs = {name: name for name in graph.inputs}
-            events = tracer.write({*graph.by_name, *graph.inputs})
-            if is_trial:
-                self.recorder.require_said()
-        else:
-            if has_dead_modules(graph):
-                raise NotStructuredError
-            events = live_part(tracer.run.trace.events, {*graph.by_name, *graph.inputs})
-        self.runs.append(tracer.run.placements)
+        graph = eliminate_dead(graph)
+        live = {*graph.by_name, *graph.inputs}
+        self.runs.append(tracer.run.placements(live))
+        tracer.run.calls.ran.cut(live)
+        if is_trial and self.is_flat:
+            self.recorder.require_said()
         changed = {n: v for n, v in arguments.items() if repr(self.values[n]) != repr(v)}
-        return _Run(tracer.run, graph, self._blocks(events), changed)
+        return _Run(tracer.run, graph, self._blocks(tracer.run.calls.ran), changed)
 
-    def _tracer(self) -> StructureTracer | FlatTracer:
+    def _tracer(self) -> StructureTracer:
         homes, kept = self.net.homes, self.net.kept
-        run = Recording(self.written.net, self.recorder, homes, self.views, kept)
+        run = Recording(self.recorder, homes, self.views, kept, self.called)
         if self.is_flat:
-            return FlatTracer(run)
+            return StraightTracer(run, self.places)
         return StructureTracer(run, self.carried, self.places, self.results)
 
-    def _blocks(self, events: Sequence[Event]) -> dict[str, BlockClass]:
+    def _blocks(self, ran: Ran) -> dict[str, BlockClass]:
         """The classes of the blocks, by where they are called; each does what the call does."""
         found: dict[str, BlockClass] = {}
-        for called in _calls(events):
-            if self.is_flat:
-                found[called.body.prefix] = self.net.homes.of(called.body)
-                continue
-            assert isinstance(called.body.definition, syntax.Block)
-            home = found[called.body.prefix] = self.net.homes.only(called.body.definition)
-            home.structure.require(called.body)
+        left = [(call, self.called) for call in ran.calls]
+        while left:
+            call, classes = left.pop()
+            home = classes.of(call.block, call.span, call.path)
+            if home is None:
+                raise NotStructuredError
+            home.structure.require(call)
+            found[call.full_path] = home
+            left += [(inner, home.structure.called) for inner in call.body.calls]
         return found
 
     # -- initial values
@@ -682,22 +682,6 @@ def _owners(recording: Recording, graph: Graph) -> dict[str, tuple[Owned, Placed
                     path,
                 )
     return found
-
-
-def _calls(events: Sequence[Event]) -> Iterator[Called]:
-    for event in events:
-        if isinstance(event, Called):
-            yield event
-            yield from _calls(event.body.events)
-
-
-def _named(events: Sequence[Event]) -> set[str]:
-    return {safe_name(event.name) for event in events if isinstance(event, Named)}
-
-
-def _modules(events: Sequence[Event]) -> set[str]:
-    """The attributes of layers and blocks."""
-    return {e.path.partition(".")[0] for e in events if not isinstance(e, Named)}
 
 
 def _other_values(value: Any, words: tuple[str, ...]) -> Iterator[Any]:

@@ -8,7 +8,7 @@ over these names. The statements hold for all arguments that they were recorded 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -214,11 +214,22 @@ def _each(form: Any, change: Any) -> Any:
 class Suite:
     """Statements that follow on one another; None as long as no arguments have led here.
 
-    `ended` says whether a run has come to its end.
+    Attributes:
+        recorded: all of them.
+        ended: whether a run has come to its end.
+        unread: those that no result depends on.
     """
 
-    steps: list[Step] | None = None
+    recorded: list[Step] | None = None
     ended: bool = False
+    unread: Set[Step] = frozenset()
+
+    @property
+    def steps(self) -> list[Step] | None:
+        """The statements that are written."""
+        if self.recorded is None or not self.unread:
+            return self.recorded
+        return [step for step in self.recorded if step not in self.unread]
 
 
 @dataclass(eq=False)
@@ -469,6 +480,10 @@ class Recorder:
     Args:
         is_strict: whether what is read must be the same in all runs, at once.
 
+    Attributes:
+        is_trial: whether the last run may be forgotten.
+        has_grown: whether it had statements that no run before it had.
+
     Raises:
         NotStructuredError: where they differ.
     """
@@ -479,11 +494,13 @@ class Recorder:
         self._open: list[tuple[Suite, int]] = []
         self._undo: list[Any] = []
         self.is_trial = False
+        self.has_grown = False
         self._tried: list[Said] = []
 
     def begin(self, *, is_trial: bool = False) -> None:
         """A run begins, after which `forget` is possible if it is a trial."""
         self.is_trial = is_trial
+        self.has_grown = False
         self._tried.clear()
         self._open.clear()
         self._undo.clear()
@@ -515,19 +532,19 @@ class Recorder:
 
     def enter(self, suite: Suite) -> None:
         """What follows stands in this suite."""
-        if suite.steps is None:
-            suite.steps = []
-            self._undo.append(lambda: setattr(suite, "steps", None))
+        if suite.recorded is None:
+            suite.recorded = []
+            self._undo.append(lambda: setattr(suite, "recorded", None))
         self._open.append((suite, 0))
 
     def leave(self) -> None:
         """The suite is over."""
         suite, at = self._open.pop()
-        assert suite.steps is not None
+        assert suite.recorded is not None
         if not suite.ended:
             suite.ended = True
             self._undo.append(lambda: setattr(suite, "ended", False))
-        if at != len(suite.steps):
+        if at != len(suite.recorded):
             raise NotStructuredError
 
     def leave_all(self) -> None:
@@ -538,10 +555,11 @@ class Recorder:
     def add(self, step: Step, numbers: Numbers) -> Step:
         """A statement, its forms with numbers; returns the one that was recorded first."""
         suite, at = self._open.pop()
-        steps = suite.steps
+        steps = suite.recorded
         assert steps is not None
         self._open.append((suite, at + 1))
         if at == len(steps) and not suite.ended:
+            self.has_grown = True
             steps.append(_remembered(step, numbers))
             self._undo.append(steps.pop)
             return steps[-1]
@@ -581,8 +599,8 @@ class Recorder:
     def expected(self) -> Step | None:
         """The statement that must come next, if that is known."""
         suite, at = self._open[-1]
-        assert suite.steps is not None
-        return None if at >= len(suite.steps) else suite.steps[at]
+        assert suite.recorded is not None
+        return None if at >= len(suite.recorded) else suite.recorded[at]
 
 
 def _passing(place: Said) -> None:

@@ -10,6 +10,7 @@ changes from turn to turn is carried by a name.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
@@ -32,24 +33,28 @@ from netspec.compiler.ir import initializers
 from netspec.compiler.ir.constants import FUNCTIONS, Constant
 from netspec.compiler.ir.graph import Node, Shape
 from netspec.compiler.ir.net_facts import NET_FACTS
-from netspec.compiler.ir.op import ParameterSpec, Torch
+from netspec.compiler.ir.op import Op, ParameterSpec, Torch
 from netspec.compiler.ir.size_text import size_text
 from netspec.compiler.ir.sizes import Dim, Size
 from netspec.compiler.parse.loader import Module
 from netspec.compiler.syntax import tree as syntax
+from netspec.compiler.torch_backend.block_class import BlockClass
 from netspec.compiler.torch_backend.local_sizes import Extents, Symbol, local
-from netspec.compiler.torch_backend.naming import number, safe_name
+from netspec.compiler.torch_backend.naming import axis_names, number, safe_name
 from netspec.compiler.torch_backend.python_constants import (
     MOST_IN_A_ROW,
     PythonConstants,
     bracketed,
     names_of,
+    no_value,
     python_name,
     words_in,
 )
 from netspec.compiler.torch_backend.python_layout import unbracketed
+from netspec.compiler.torch_backend.structured.calls import BlockCall, BlockWatcher, SizedBlock
+from netspec.compiler.torch_backend.structured.homes import several_objects
 from netspec.compiler.torch_backend.structured.kinds import kind_of
-from netspec.compiler.torch_backend.structured.layout import Placement
+from netspec.compiler.torch_backend.structured.liveness import NOWHERE
 from netspec.compiler.torch_backend.structured.numbers import History
 from netspec.compiler.torch_backend.structured.recording import Recording, names_of_values
 from netspec.compiler.torch_backend.structured.structure import (
@@ -71,17 +76,10 @@ from netspec.compiler.torch_backend.structured.structure import (
     Step,
     Suite,
 )
-from netspec.compiler.torch_backend.trace import (
-    BlockWatcher,
-    Called,
-    Trace,
-    Tracer,
-    axis_names,
-    torch_form,
-)
 from netspec.compiler.torch_backend.traced_numbers import Traced, TracedFloat, local_of, plain
 from netspec.diagnostics import Span
 from netspec.records import record
+from netspec.text.snake_case import snake_case
 
 # The items of longer lists are values, such as positions, and no sizes of layers.
 _FOLLOWED = 256
@@ -205,22 +203,29 @@ def _at(size: Dim, numbers: Mapping[str, Any]) -> Dim:
 
 
 class Places:
-    """Where things stand in a body's syntax."""
+    """Where things stand in a body's syntax; nothing does in a body that has none."""
 
-    def __init__(self, net: syntax.Net | syntax.Block, module: Module) -> None:
+    def __init__(
+        self, net: syntax.Net | syntax.Block | None = None, module: Module | None = None
+    ) -> None:
         self.stages: dict[Span, syntax.Stage] = {}
         self.declared: dict[Span, syntax.Declared] = {}
         self.calls: dict[Span, syntax.Call] = {}
         self.shares = False
         self.given: dict[Span, syntax.Expr] = {}
         self.whole: set[int] = set()
-        self.names: set[str] = {parameter.name.id for parameter in net.parameters}
+        self.names: set[str] = set()
         self.decides_layers: set[Span] = set()
         self.conditionals: dict[Span, syntax.Conditional] = {}
         self.texts: dict[object, str] = {}
         self._names: dict[int, tuple[str, ...] | None] = {}
         self._inner: dict[syntax.Block, Places] = {}
         self._variables: dict[tuple[syntax.Block, str], str] = {}
+        if net is not None and module is not None:
+            self._read(net, module)
+
+    def _read(self, net: syntax.Net | syntax.Block, module: Module) -> None:
+        self.names |= {parameter.name.id for parameter in net.parameters}
         for part in syntax.parts(net.body):
             if isinstance(part, syntax.Stage):
                 self.stages[part.span] = part
@@ -1141,7 +1146,7 @@ class StructureTracer(Follower):
                 continue
             of_views = node.origin.span in self.run.views
             forms = [
-                torch_form(replace(cast(Any, node.op), **{name: case}), shapes, of_views)
+                _form(replace(cast(Any, node.op), **{name: case}), shapes, of_views)
                 for case in (value, not value)
             ]
             if name not in forms[0].options and forms[0] != forms[1]:
@@ -1152,23 +1157,24 @@ class StructureTracer(Follower):
         self, node: Node, shapes: Sequence[Shape], specs: Sequence[ParameterSpec], path: str
     ) -> None:
         of_views = node.origin.span in self.run.views
-        form = torch_form(node.op, tuple(shapes), of_views)
+        form = _form(node.op, tuple(shapes), of_views)
         for index, shape in enumerate(shapes):
             for axis, dim in enumerate(shape, start=1):
                 self.numbers[f"{index}.{axis}"] = int(dim) if isinstance(dim, int) else dim
         own = {} if form.module is not None else {s.name: written(s.shape, local) for s in specs}
-        label = self._label(path, node.origin.span, self.python)
+        held, span = bool(specs), node.origin.span
+        label = self._label(path, span, self.python, is_held=held)
         step = Placed(
             self._worded(node, cast(Torch, written(form, local)), self.python),
             self._worded(node, later_form(form, shapes), self.later),
-            own, label, "" if label else node.op.name, node.op.name, bool(specs),
-            self._inputs(node.inputs), 1, path in self.run.owners, of_views, node.origin.span,
-            self._cut(node), self._label(path, node.origin.span, self.later),
+            own, label, "" if label else node.op.name, node.op.name, held,
+            self._inputs(node.inputs), 1, path in self.run.owners, of_views, span,
+            self._cut(node), self._label(path, span, self.later, is_held=held),
             any(spec.role in ("statistic", "constant") for spec in specs) and bool(own),
             all(spec.role != "constant" for spec in specs),
-            self._list(node.origin.span),
+            self._list(span),
         )  # fmt: skip
-        self._place(step, path, [node.name])
+        self._place(step, path, [node.name], [node.name])
 
     def _list(self, span: Span) -> Number | None:
         """The list that a declared parameter, buffer or constant starts as."""
@@ -1238,13 +1244,13 @@ class StructureTracer(Follower):
 
     def fixing(self, values: Sequence[Constant | Unknown]) -> Sequence[Constant | Unknown]:
         """Constants that are written as numbers."""
-        return self.run.events.fixing(values)
+        return self.run.calls.fixing(values)
 
     def calling(self, block: syntax.Block, module: Module, path: str) -> Follower:
         """A block is followed only as long as it is not known what it returns."""
-        if self.results.foretells(block):
-            return BlockWatcher(Trace(block, path, module), self.run.homes.repeated)
-        return self.run.events.calling(block, module, path)
+        call = self.run.calls.call(block, module, path)
+        known = self.run.homes.known
+        return (BlockWatcher if self.results.foretells(block) else SizedBlock)(call, known)
 
     def called(
         self, inner: Follower, inputs: Sequence[Input], result: Result, span: Span
@@ -1255,43 +1261,60 @@ class StructureTracer(Follower):
             self._result(inner, at, item) if isinstance(item, Tensor) else item
             for at, item in enumerate(results)
         )
-        result = self.run.events.called(
+        result = self.run.calls.called(
             inner, inputs, Tensors(sized) if isinstance(result, Tensors) else sized[0], span
         )
         if isinstance(result, Unknown):
             return result
-        event = self.run.trace.events[-1]
-        assert isinstance(event, Called)
-        body = event.body
-        assert isinstance(body.definition, syntax.Block)
-        home = self.run.homes.only(body.definition)
-        if not event.is_one_object(home.symbols, self._objects):
-            raise NotStructuredError
-        block = Block(home, self._given(event, home.symbols, span))
-        path = body.prefix
-        label = self._label(path, span, self.python)
-        step = Placed(
-            block, None, {}, label, path.rstrip("0123456789") if label is None else "",
-            body.definition.name.id, True,
-            self._inputs(event.inputs), len(event.results), path in self.run.owners, False, span,
-            None, self._label(path, span, self.later),
-        )  # fmt: skip
-        self._place(step, path, event.results)
+        call = self.run.calls.ran.calls[-1]
+        inside = list(dict.fromkeys(call.inputs.values()))
+        own = [name for name in call.results if name not in inside]
+        self._made |= {name: [NOWHERE] for name in own}
+        home = self.run.classes.of(call.block, span, call.path)
+        if home is None:
+            return result
+        self._require_one_object(call, home)
+        given = self._given(call, home.symbols, span)
+        self._write(inside, own, lambda: self._call(call, home, given, own))
         return result
 
-    def _given(self, event: Called, taken: Sequence[str], span: Span) -> dict[str, Any]:
+    def _write(self, reads: Sequence[str], gives: Sequence[str], write: Callable[[], None]) -> None:
+        """Write something down that reads these values, and gives those."""
+        write()
+
+    def _call(
+        self, call: BlockCall, home: BlockClass, given: Mapping[str, Any], values: Sequence[str]
+    ) -> None:
+        definition, path, span = home.definition, call.path, call.span
+        label = self._label(path, span, self.python, is_held=True)
+        taken = [call.inputs[name] for name in home.structure.taken_inputs]
+        kept = [call.results[at] for at in home.structure.kept]
+        step = Placed(
+            Block(home, given), None, {}, label,
+            snake_case(definition.name.id) if label is None else "", definition.name.id, True,
+            self._inputs(taken), len(kept), path in self.run.owners, False, span,
+            None, self._label(path, span, self.later, is_held=True),
+        )  # fmt: skip
+        self._place(step, path, kept, values)
+        self.run.called(home, values, call.results)
+
+    def _require_one_object(self, call: BlockCall, home: BlockClass) -> None:
+        """Check that the calls of a shared block so far need the same object."""
+        if not call.is_one_object(home, self._objects):
+            raise NotStructuredError
+
+    def _given(self, call: BlockCall, taken: Sequence[str], span: Span) -> dict[str, Any]:
         """What the class of a block is created with."""
-        block = event.body.definition
-        assert isinstance(block, syntax.Block)
+        block = call.block
         names = [parameter.name.id for parameter in block.parameters]
         exprs = {p.name.id: p.default for p in block.parameters if p.default is not None}
         exprs |= self._arguments_of(block, span)
         found = {}
-        others = {safe_name(name): value for name, value in event.body.arguments.items()}
+        others = {safe_name(name): value for name, value in call.arguments.items()}
         own = {safe_name(name): name for name in names}
         for symbol in taken:
-            if symbol in event.given:
-                found[symbol] = written(event.given[symbol], local)
+            if symbol in call.given:
+                found[symbol] = written(call.given[symbol], local)
             elif symbol in own and own[symbol] in exprs:
                 expr = exprs[own[symbol]]
                 is_default = own[symbol] in names and any(
@@ -1321,10 +1344,9 @@ class StructureTracer(Follower):
 
     def _result(self, inner: Follower, at: int, result: Tensor) -> Tensor:
         """A result of a block, its sizes as in other calls."""
-        assert isinstance(inner, Tracer)
-        block, symbols = inner.record.definition, inner.record.symbols
-        assert isinstance(block, syntax.Block)
-        if isinstance(inner, BlockWatcher):
+        assert isinstance(inner, BlockWatcher)
+        block, symbols = inner.call_of.block, inner.call_of.given
+        if not isinstance(inner, SizedBlock):
             sizes = tuple(
                 self.results.foretold((block, at, axis), size, symbols)
                 for axis, size in enumerate(result.shape)
@@ -1337,15 +1359,17 @@ class StructureTracer(Follower):
         )
         return replace(result, shape=sizes)
 
-    def _place(self, step: Placed, path: str, results: Sequence[str]) -> None:
+    def _place(
+        self, step: Placed, path: str, results: Sequence[str], values: Sequence[str]
+    ) -> None:
         known = self._add(step)
         assert isinstance(known, Placed)
-        if not known.again:
-            self.run.owners[path] = known
-            self.run.placements.append(Placement(known, path, tuple(self._turns)))
+        self.run.made(known, path, self._turns, values)
         self._give(known, results)
 
-    def _label(self, path: str, span: Span, python: PythonConstants) -> tuple[str, ...] | None:
+    def _label(
+        self, path: str, span: Span, python: PythonConstants, *, is_held: bool
+    ) -> tuple[str, ...] | None:
         """The parts of a label, each as it stands in an f-string."""
         if span in self.places.declared:
             return (self.places.declared[span].name.id,)
@@ -1356,19 +1380,21 @@ class StructureTracer(Follower):
                 "".join(p if isinstance(p, str) else _in_label(python.text(p)) for p in parts)
                 for parts in label.segments
             )
-        if self.places.shares:
-            scope = self.body.names.scope
-            # What was bound last is used most: there may be thousands of shared layers.
-            bindings = map(scope.get, reversed(list(scope.names())))
-            for binding in bindings:
-                value = None if binding is None else binding.value
-                if isinstance(value, SharedLayer) and value.path == path:
-                    return tuple(path.split("."))
-        return None
+        return tuple(path.split(".")) if self._is_shared(path) else None
+
+    def _is_shared(self, path: str) -> bool:
+        """Whether a layer was declared, and is used by its name."""
+        if not self.places.shares:
+            return False
+        scope = self.body.names.scope
+        # What was bound last is used most: there may be thousands of shared layers.
+        bindings = map(scope.get, reversed(list(scope.names())))
+        values = (None if binding is None else binding.value for binding in bindings)
+        return any(isinstance(value, SharedLayer) and value.path == path for value in values)
 
     def returned(self, result: Result) -> None:
         """The body gives these values back."""
-        self.gives(names_of_values(result))
+        self.gives(self.run.results_among(names_of_values(result)))
 
     def gives(self, names: Sequence[str]) -> None:
         """The body ends with these values."""
@@ -1409,6 +1435,11 @@ def written(value: Any, side: Callable[[Any], Any]) -> Any:
     if isinstance(value, tuple):
         return tuple([written(item, side) for item in value])
     return side(value) if isinstance(value, Size) else value  # an open size
+
+
+def _form(op: Op, shapes: tuple[Shape, ...], of_views: bool) -> Torch:
+    """An op in PyTorch, also correct for views with permuted axes if that is asked."""
+    return op.torch_of_views(*shapes) if of_views else op.torch(*shapes)
 
 
 def later_form(form: Torch, shapes: Sequence[Shape]) -> Torch:
@@ -1477,3 +1508,256 @@ def _later_text(size: Any) -> str:
 def _forgotten(size: Any) -> Any:
     """A size that the constructor knows as a number alone."""
     return Traced(int(size), int(size), _outer(size)) if isinstance(size, int) else size
+
+
+# ------------------------------------------------------------------- without loops and conditions
+
+
+@dataclass(eq=False)
+class _Written:
+    """Something that is written down once the body is known: the values that it reads and gives."""
+
+    reads: tuple[str, ...]
+    gives: tuple[str, ...]
+    write: Callable[[], None]
+
+
+@dataclass(eq=False)
+class _Named:
+    """A name that the file gives to a value."""
+
+    name: str
+    value: str
+
+
+class StraightTracer(StructureTracer):
+    """Records the layers of one run in their order, without loops and conditions.
+
+    So is written what the statements of the file cannot say for all calls, such as a block that calls
+    itself, and a step of a scan block. The numbers in the layers are still expressions over the arguments
+    of the class, as far as polynomials say them.
+
+    Args:
+        run: what is recorded of it.
+        places: where things stand in the body.
+    """
+
+    keeps_outcomes = False
+    skips_turns = False
+
+    def __init__(self, run: Recording, places: Places) -> None:
+        super().__init__(run, Carried(), places, Results())
+        self._refused: set[tuple[str, str]] = set()
+        self._around: list[Surroundings] = []
+        self._arguments: set[str] = set()
+        self._noted: list[_Written | _Named] = []
+        self._paths: Counter[str] = Counter()
+        self.python = self.later = PythonConstants(no_value, lambda _: False, safe_name)
+
+    # -- the head
+
+    def follow(self, names: Names, evaluate: Evaluate) -> Evaluate:
+        """Know the names of the body."""
+        self.body = Surroundings(names, evaluate)
+        return evaluate
+
+    def arguments(self, values: Mapping[str, Constant | Unknown]) -> Mapping[str, Constant]:
+        """Let the arguments of a block remember what they are."""
+        known = {name: value for name, value in values.items() if not isinstance(value, Unknown)}
+        return {} if self._around else {n: self.argument(n, value) for n, value in known.items()}
+
+    def argument(self, name: str, value: Constant) -> Any:
+        """An argument of the class: a number knows its name."""
+        self._arguments.add(name)
+        own, value = safe_name(name), plain(value)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return value
+        later = self.run.kept.attribute(own)
+        self.numbers[own] = self.numbers[later] = value
+        if isinstance(value, int):
+            return Traced(value, cast(Any, Size.named(own)), cast(Any, Size.named(later)))
+        return TracedFloat(value, own, later)
+
+    def input(self, name: str, value: Input) -> Input:
+        """The sizes of a block's input are arguments of its class."""
+        if not isinstance(value, Tensor) or self._around:
+            return value
+        self.given(name, value.name)
+        return replace(value, shape=cast(Shape, tuple(map(self._size, value.shape))))
+
+    def given(self, name: str, value: str) -> None:
+        """The body is given a value of this name."""
+        self._holds[safe_name(name)] = value
+
+    def _size(self, size: Any) -> Any:
+        own = size_name(size)
+        if not own:
+            return size
+        later = self.run.kept.attribute(own)
+        self.numbers[own] = self.numbers[later] = int(size)
+        return Traced(int(size), local_of(size), cast(Any, Size.named(later)))
+
+    def asserting(self, statement: syntax.Assert) -> None:
+        """Write down an assert over nothing but arguments."""
+        names = names_of(statement.condition)
+        if not names or not names <= self._arguments or not names.isdisjoint(FUNCTIONS):
+            return
+        bindings = {name: self.body.names.scope.get(name) for name in names}
+        values = {name: None if b is None else b.value for name, b in bindings.items()}
+        # Another statement may have given the name to something else.
+        if any(str(getattr(v, "local", None)) != safe_name(n) for n, v in values.items()):
+            return
+        message = statement.message or f"{statement.condition.span.text} does not hold"
+        refused = self.python.negated(statement.condition), message
+        if refused not in self._refused:
+            self._refused.add(refused)
+            self._add(Refuse(*refused))
+
+    # -- constants, loops and conditions are not written
+
+    def assigning(
+        self, names: Sequence[str], expr: syntax.Expr, values: Sequence[Value]
+    ) -> Sequence[Value]:
+        """Names stand for numbers."""
+        return values
+
+    def looping(self, loop: syntax.For) -> None:
+        """Each turn is written."""
+
+    def turn(self, loop: syntax.For, values: Sequence[Constant]) -> Sequence[Constant]:
+        """The loop's names stand for numbers."""
+        return values
+
+    def turned(self, loop: syntax.For) -> None:
+        """The next turn follows."""
+
+    def looped(self, loop: syntax.For) -> None:
+        """What stands behind the loop follows."""
+
+    def decided(self, conditions: Sequence[syntax.Expr], case: int | None, span: Span) -> None:
+        """The case that holds is written."""
+
+    def done(self) -> None:
+        """What stands behind the condition follows."""
+
+    # -- values
+
+    def inlining(self, block: syntax.Block, module: Module, span: Span) -> StraightTracer:
+        """The layers of an inline block are written here; its names are not."""
+        self._around.append(self.body)
+        return self
+
+    def inlined(self) -> None:
+        """The statements that follow are those of the body around the block."""
+        self.body = self._around.pop()
+
+    def named(self, name: str, value: Tensor) -> None:
+        """Note that a name gets a value."""
+        if not self._around:
+            self._noted.append(_Named(safe_name(name), value.name))
+
+    def listed(self, name: str, expr: syntax.Expr, values: TensorList) -> TensorList:
+        """A list is not written: its values are read from where they are made."""
+        return values
+
+    def _write(self, reads: Sequence[str], gives: Sequence[str], write: Callable[[], None]) -> None:
+        self._noted.append(_Written(tuple(reads), tuple(gives), write))
+
+    def gives(self, names: Sequence[str]) -> None:
+        """Write the body down, which ends with these values."""
+        written = [each for each in self._noted if isinstance(each, _Written)]
+        made = {value for each in written for value in each.gives}
+        for value in (*(value for each in written for value in each.reads), *names):
+            if value not in made and value not in self._made and value not in self._given_values():
+                self.given(value, value)  # an input of a net
+        kept = _kept_names(self._noted, self._holds, names)
+        for each in self._noted:
+            if isinstance(each, _Written):
+                each.write()
+            elif each in kept:
+                self._add(Bind(each.name, Read(self._sources(each.value))))
+                self._holds[each.name] = each.value
+        super().gives(names)
+
+    def _given_values(self) -> Set[str]:
+        return set(self._holds.values())
+
+    # -- layers
+
+    def added(
+        self, node: Node, shapes: Sequence[Shape], specs: Sequence[ParameterSpec], path: str
+    ) -> None:
+        """Note a layer."""
+        self._paths[path] += 1
+        self._write(node.inputs, [node.name], lambda: self._layer(node, shapes, specs, path))
+
+    def _cut(self, node: Node) -> tuple[int, int] | None:
+        call = node.origin.call
+        for argument in call.arguments if call.callee.id == SPLIT else ():
+            is_count = argument.name is None or argument.name.id == "parts"
+            if is_count and isinstance(argument.value, syntax.Literal):
+                return cast(int, argument.value.value), cast(Any, node.op).axis
+        return None
+
+    def _result(self, inner: Follower, at: int, result: Tensor) -> Tensor:
+        return result
+
+    def _is_shared(self, path: str) -> bool:
+        return self._paths[path] > 1
+
+    def _label(
+        self, path: str, span: Span, python: PythonConstants, *, is_held: bool
+    ) -> tuple[str, ...] | None:
+        return tuple(path.split(".")) if is_held or self._is_shared(path) else None
+
+    def _worded(self, node: Node, form: Torch, python: PythonConstants) -> Torch:
+        return form
+
+    def _list(self, span: Span) -> Number | None:
+        return None
+
+    def _given(self, call: BlockCall, taken: Sequence[str], span: Span) -> dict[str, Any]:
+        others = {safe_name(name): value for name, value in call.arguments.items()}
+        return {
+            symbol: written(call.given[symbol], local)
+            if symbol in call.given
+            else Number(others[symbol], others[symbol])
+            for symbol in taken
+        }
+
+    def _require_one_object(self, call: BlockCall, home: BlockClass) -> None:
+        if call.is_one_object(home, self._objects):
+            return
+        if self.run.recorder.is_trial:
+            raise NotStructuredError
+        raise several_objects(call.path, call.span)
+
+
+def size_name(size: Any) -> str:
+    """The argument that a size of an input is; empty for an open size."""
+    known = local_of(size) if isinstance(size, int) else None
+    return known.name or "" if isinstance(known, Size) else ""
+
+
+def _kept_names(
+    noted: Sequence[_Written | _Named], inputs: Mapping[str, str], results: Sequence[str]
+) -> set[_Named]:
+    """The names that the text can give to values: nothing else has them as long as they are read."""
+    last = {value: len(noted) for value in results}
+    for at in reversed(range(len(noted))):
+        each = noted[at]
+        if isinstance(each, _Written):
+            for value in each.reads:
+                last.setdefault(value, at)
+    until: dict[str, int] = {}
+    names: set[_Named] = set()
+    for at in reversed(range(len(noted))):
+        each = noted[at]
+        if not isinstance(each, _Named):
+            continue
+        given = inputs.get(each.name, each.value)
+        is_free = given == each.value or last.get(given, -1) < at
+        if is_free and last.get(each.value, -1) <= until.get(each.name, len(noted)):
+            names.add(each)
+            until[each.name] = at
+    return names
