@@ -54,16 +54,19 @@ class Ran:
         calls: the blocks that it called.
         unread: the calls of blocks that gave nothing that is read, by their paths.
         layers: its own layers, in the first build.
+        unread_layers: where those stand that gave nothing that is read.
         names: the names that it gave to values, in the first build.
     """
 
     calls: list[BlockCall] = field(default_factory=list)
     unread: dict[str, Span] = field(default_factory=dict)
     layers: list[Made] = field(default_factory=list)
+    unread_layers: set[Span] = field(default_factory=set)
     names: list[str] = field(default_factory=list)
 
     def cut(self, live: Set[str]) -> None:
         """Leave out what gives no value that something depends on."""
+        self.unread_layers |= {layer.span for layer in self.layers if layer.value not in live}
         self.layers = [layer for layer in self.layers if layer.value in live]
         calls, self.calls = self.calls, []
         for call in calls:

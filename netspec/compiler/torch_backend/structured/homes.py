@@ -13,7 +13,8 @@ from netspec.diagnostics import Diagnostic, NetspecError, Span
 
 
 class Classes:
-    """The classes of the blocks that a body calls: by the statement, or by the path of the call.
+    """The classes of the blocks that a body calls, by the statement or by the path of the call; and the
+    layers that give nothing that is read.
 
     Args:
         homes: all classes.
@@ -24,6 +25,12 @@ class Classes:
         self._homes = homes
         self._by_path = by_path
         self._known: dict[Span | str, BlockClass | None] = {}
+        self._read: set[Span] = set()
+        self._unread: set[Span] = set()
+
+    def is_unread(self, span: Span) -> bool:
+        """Whether nothing needs what the layer of a statement gives."""
+        return span in self._unread - self._read
 
     def meet(self, ran: Ran) -> None:
         """Know the calls of a body.
@@ -39,6 +46,8 @@ class Classes:
                 raise several_objects(call.path, call.span)
             if self._known.setdefault(self._key(call.span, call.path), home) is not home:
                 raise NotStructuredError
+        self._read |= {layer.span for layer in ran.layers}
+        self._unread |= ran.unread_layers
         for path, span in ran.unread.items():
             self._known.setdefault(self._key(span, path), None)
 

@@ -1124,7 +1124,13 @@ class StructureTracer(Follower):
     def added(
         self, node: Node, shapes: Sequence[Shape], specs: Sequence[ParameterSpec], path: str
     ) -> None:
-        """Write a layer down."""
+        """Write a layer down.
+
+        The first use of a shared layer that something reads makes its module.
+        """
+        if self.run.classes.is_unread(node.origin.span) and self._is_shared(path):
+            self._made[node.name] = [NOWHERE]
+            return
         decides = None if specs else self._decides_form(node, tuple(shapes))
         if decides is None:
             self._layer(node, shapes, specs, path)
@@ -1688,6 +1694,9 @@ class StraightTracer(StructureTracer):
         self, node: Node, shapes: Sequence[Shape], specs: Sequence[ParameterSpec], path: str
     ) -> None:
         """Note a layer."""
+        if self.run.classes.is_unread(node.origin.span):
+            self._made[node.name] = [NOWHERE]
+            return
         self._paths[path] += 1
         self._write(node.inputs, [node.name], lambda: self._layer(node, shapes, specs, path))
 
