@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from netspec.cli.net_files import NetFile
     from netspec.diagnostics import Source
 
+# A text of standard input that cannot be formatted is given back if no more bytes than these are left of
+# it: it may have no end.
+_GIVEN_BACK = 1 << 24
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
@@ -72,7 +76,9 @@ def _format(file: NetFile, options: argparse.Namespace) -> bool:
     except NetspecError:
         if file.path is None and not (options.diff or options.check):
             # An editor that pipes its text through here replaces the text by what it reads.
-            emit_unchanged(raw + sys.stdin.buffer.read())
+            rest = sys.stdin.buffer.read(_GIVEN_BACK)
+            if len(rest) < _GIVEN_BACK:
+                emit_unchanged(raw + rest)
         raise
     changes = text.encode() != raw
     if options.diff or options.check:

@@ -38,15 +38,21 @@ _ROUNDINGS = {"float64": 1e4, "float32": 1e2}
 _SHARES = {"float64": 1e-6, "float32": 1e-2}
 
 
-def agreement(a: Any, b: Any) -> float:
+def agreement(a: Any, b: Any, among: float = 1.0) -> float:
     """Return the least `tol` with |a - b| <= tol * max(1, max|a|); of arrays whose numbers are all small,
     with |a - b| <= tol * max|a|, if rounding is not all that there is.
+
+    Args:
+        a: the first array.
+        b: the other one.
+        among: the largest numbers whose rounding may be in them. A gradient may be 0 in exact arithmetic,
+            as that of a bias in front of a batch norm, and a sum of large numbers.
     """
     kinds = {np.asarray(array).dtype.name for array in (a, b)}
     kind = "float32" if "float32" in kinds else "float64"
     found = distance(np.asarray(a, np.float64), np.asarray(b, np.float64))
     require(np.shape(a) == np.shape(b), f"arrays of shapes {np.shape(a)} and {np.shape(b)}")
-    is_seen = found.gap > _ROUNDINGS[kind] * float(np.finfo(kind).eps)
+    is_seen = found.gap > _ROUNDINGS[kind] * float(np.finfo(kind).eps) * max(1.0, among)
     return found.share if is_seen and found.share > _SHARES[kind] else found.size
 
 
@@ -171,12 +177,23 @@ def run_reference(
     return Run(outputs, gradients, dx, reference.parameters, dict(masks or {}))
 
 
-def assert_equal_runs(a: Run, b: Run, tol: float) -> None:
-    """Check that outputs, gradients and buffers of two runs agree."""
+def assert_equal_runs(a: Run, b: Run, tol: float, *, growth: float = 1.0) -> None:
+    """Check that outputs, gradients and buffers of two runs agree.
+
+    Args:
+        a: the first run.
+        b: the other one.
+        tol: how far numbers may be apart, as `agreement` measures it.
+        growth: how much larger numbers inside of the net may be than those compared, as behind a batch
+            norm of values that are nearly equal.
+    """
     for what in ("outputs", "gradients", "input_gradients", "parameters"):
         ours, theirs = getattr(a, what), getattr(b, what)
         only = ", ".join(sorted(set(ours) ^ set(theirs)))
         require(not only, f"one run alone has {what} of {only}")
+        among = max(
+            (float(np.nanmax(np.abs(v), initial=0.0)) for v in theirs.values()), default=1.0
+        )
         for name in ours:
-            error = agreement(ours[name], theirs[name])
+            error = agreement(ours[name], theirs[name], growth * among)
             require(error <= tol, f"{what} of {name} differ by {error:.2e}")

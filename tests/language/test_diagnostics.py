@@ -153,7 +153,7 @@ def test_json() -> None:
         "secondary": [],
         "trace": [],
         "notes": [],
-        "hints": [{"text": "say c", "edits": [{**place, "replacement": "c"}]}],
+        "hints": [{"text": "say c", "edits": [{**place, "replacement": "c"}], "unsure": False}],
     }
 
 

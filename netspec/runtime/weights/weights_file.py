@@ -110,9 +110,9 @@ def _load_arrays(path: Path) -> Weights:
             raise UnsoundFileError(f"holds {len(members):,} arrays; the limit is {_MAX_ARRAYS:,}")
         headers = {name: member_header(archive, info) for name, info in members.items()}
         total = sum(info.file_size for info in members.values())
+        require_likely_size(total, path.stat().st_size, "file of weights")
         if total > machine_memory():
             raise UnsoundFileError("it is larger than the memory of this machine when unpacked")
-        require_likely_size(total, path.stat().st_size, "file of weights")
         return Weights({n: member_array(archive, members[n], headers[n]) for n in members})
 
 
