@@ -126,6 +126,9 @@ def test_one_class_a_block():
 
 @settings(max_examples=7, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.integers(0, 10**6))
+@hypothesis.example(0)  # layers that nothing reads have numbers, too
+@hypothesis.example(19)  # a name that nothing reads stands for an input
+@hypothesis.example(54)  # a word leads to one of three cases, and two of them were tried
 @hypothesis.example(905480)  # two decisions of one block have a layer of the same name
 @hypothesis.example(75)  # a container begins before the labels of the one around it
 def test_random_nets(seed):

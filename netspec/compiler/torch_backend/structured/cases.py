@@ -91,7 +91,8 @@ class _Pruned:
             for inner in met:
                 self.leave_out(inner)
             if isinstance(step, Branch) and len(met) < len(step.cases):
-                if not _is_fixed(step, self.fixed):
+                # Of two cases that were met nothing here says which is that of the fixed arguments.
+                if len(met) > 1 or not _is_fixed(step, self.fixed):
                     raise NotStructuredError
                 if step.values:
                     self.instead[step, 0] = _only_value(step)

@@ -1673,7 +1673,8 @@ class StraightTracer(StructureTracer):
         """Write the body down, which ends with these values."""
         written = [each for each in self._noted if isinstance(each, _Written)]
         made = {value for each in written for value in each.gives}
-        for value in (*(value for each in written for value in each.reads), *names):
+        named = [each.value for each in self._noted if isinstance(each, _Named)]
+        for value in (*(value for each in written for value in each.reads), *named, *names):
             if value not in made and value not in self._made and value not in self._given_values():
                 self.given(value, value)  # an input of a net
         kept = _kept_names(self._noted, self._holds, names)
