@@ -109,10 +109,15 @@ class _Call:
     used: _Used
 
     @property
+    def use(self) -> str:
+        """What it gives, by which calls of one class are told apart."""
+        given = {name: _shown(value) for name, value in self.arguments.items()}
+        return repr((given, self.shapes, self.holds))
+
+    @property
     def key(self) -> str:
         """What tells calls apart."""
-        given = {name: _shown(value) for name, value in self.arguments.items()}
-        return repr((given, self.shapes, self.holds, self.used))
+        return repr((self.use, self.used))
 
 
 _TEXTS: OfLongLists[str] = OfLongLists()
@@ -243,7 +248,6 @@ class StructuredBlock:
         self.places.names |= set(self.symbols)
         modules = set[str]().union(*(call.body.attributes() for call in calls))
         self.attributes = Kept(self.symbols, modules)
-        self.words = words_asked(self.module)
         self.results = len(self.kept)
         self.sizes = Results()
         self.known: dict[str, list[Any]] = {}
@@ -429,6 +433,11 @@ class StructuredBlock:
         """The arguments that have one value, with which the class was made."""
         return {symbol for symbol, values in self.known.items() if len(values) == 1}
 
+    @cached_property
+    def words(self) -> tuple[str, ...]:
+        """The words that the file asks for."""
+        return words_asked(self.module)
+
     def _other(self, value: Any, attempt: int) -> Any:
         """Another value for an argument; None if there is no more."""
         if isinstance(value, str):
@@ -448,7 +457,7 @@ class StructuredBlock:
         call = _call_of(given)
         if call.used[1] != self.kept or not set(self.taken_inputs) <= set(call.used[0]):
             raise NotStructuredError
-        if self._use(call) in self.accepted or self._has_known_values(call):
+        if call.use in self.accepted or self._has_known_values(call):
             return
         for symbol, values in self.known.items():
             if self.names.value(call, symbol) not in values:
@@ -474,7 +483,7 @@ class StructuredBlock:
 
     def _accept(self, call: _Call) -> None:
         """The class does what this call does."""
-        self.accepted.add(self._use(call))
+        self.accepted.add(call.use)
         for symbol, value in self._read_values(call):
             self.values.setdefault(symbol, set()).add(value)
 
@@ -498,11 +507,6 @@ class StructuredBlock:
             *inputs,
             *((symbol, _shown(self.names.value(call, symbol))) for symbol in self.symbols),
         ]
-
-    def _use(self, call: _Call) -> str:
-        """What tells calls apart."""
-        given = {name: _shown(value) for name, value in call.arguments.items()}
-        return repr((given, call.shapes, call.holds))
 
     def _require_written(self) -> None:
         """Check that what is written also says what the last run did."""

@@ -257,7 +257,6 @@ class _Proof:
         self.views = built.views
         self.small: dict[str, Any] = {}
         self.runs: list[list[Placement]] = []
-        self.words = words_asked(written.module)
         self.sound: dict[str, bool] = {}
         self.trials = Trials(_TRIED)
 
@@ -451,7 +450,7 @@ class _Proof:
     def _accepted(self, name: str, runs: list[_Run]) -> list[Any]:
         """Other values of an argument that the net takes, as many as are enough."""
         found: list[Any] = []
-        for other in _other_values(self.values[name], self.words):
+        for other in self._others(self.values[name]):
             setting = {**self.small, name: other}
             if repr(setting) not in self.sound and not self._may_try():
                 break
@@ -469,6 +468,12 @@ class _Proof:
             if len(found) >= enough and (self.name(name) not in unmet_names(self.recorder.root)):
                 break
         return found
+
+    def _others(self, value: Any) -> Iterator[Any]:
+        """Other values for an argument, most likely ones first."""
+        if isinstance(value, str):
+            return other_words(value, words_asked(self.written.module))
+        return _other_values(value)
 
     def _is_seen(self, name: str, runs: list[_Run]) -> bool:
         """Whether some layer has another shape in the last run, for this argument was changed."""
@@ -684,11 +689,9 @@ def _owners(recording: Recording, graph: Graph) -> dict[str, tuple[Owned, Placed
     return found
 
 
-def _other_values(value: Any, words: tuple[str, ...]) -> Iterator[Any]:
-    """Other values for an argument, most likely ones first."""
-    if isinstance(value, str):
-        yield from other_words(value, words)
-    elif isinstance(value, bool):
+def _other_values(value: Any) -> Iterator[Any]:
+    """Other values for an argument that is no word, most likely ones first."""
+    if isinstance(value, bool):
         yield not value
     elif isinstance(value, int):
         # Sizes of pictures are often halved by the net, so twice as large ones are tried soon.
