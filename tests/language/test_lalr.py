@@ -10,8 +10,13 @@ import pytest
 from lark.exceptions import UnexpectedCharacters, UnexpectedToken, VisitError
 
 import netspec
-from netspec.compiler.parse import _parse
-from netspec.compiler.parse.lalr import Token, UnexpectedCharacterError, UnexpectedTokenError
+from netspec.compiler.parse import _parse, layout, tree_builder
+from netspec.compiler.parse.lalr import (
+    Parser,
+    Token,
+    UnexpectedCharacterError,
+    UnexpectedTokenError,
+)
 from netspec.compiler.parse.layout import Layout, TooDeepError
 from netspec.compiler.parse.tree_builder import LocatedError, TreeBuilder
 from netspec.compiler.syntax import tree as syntax
@@ -113,3 +118,25 @@ def test_files_that_are_mostly_wrong(generate, by_lark):
         text = generate(rng, files).decode("utf-8", "replace")
         if len(text) < 4000:
             agree(text, by_lark)
+
+
+def test_a_name_is_matched_once_and_a_statement_makes_few_spans(monkeypatch):
+    """A file of 64 KB has 33,000 names, and a verb can parse it three times: names were looked at twice,
+    and a span was made of each end of a statement.
+    """
+    matched, spans, match = [], [], Parser._match
+
+    def again(self, text, at, allowed):
+        matched.append(at)
+        return match(self, text, at, allowed)
+
+    def span(source, start, end):
+        spans.append((start, end))
+        return Span(source, start, end)
+
+    monkeypatch.setattr(Parser, "_match", again)
+    for module in (layout, tree_builder):
+        monkeypatch.setattr(module, "Span", span)
+    _parse(Source("a.net", "net A {\ninput x: [3]\n" + "y=x\n" * 1_000 + "output x\n}\n"))
+    assert len(matched) < 10
+    assert 3_000 <= len(spans) < 3_100

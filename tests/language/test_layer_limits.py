@@ -14,7 +14,8 @@ import netspec
 from netspec.cli import main
 from netspec.cli.collector import rare_collections
 from netspec.compiler.analysis.diff import compare
-from netspec.compiler.driver import Request
+from netspec.compiler.driver import Request, compile_request
+from netspec.compiler.elaborate.body import Body
 from netspec.compiler.elaborate.net import build
 from netspec.compiler.fmt import formatter
 from netspec.compiler.ir.places import places_read
@@ -307,3 +308,19 @@ def test_a_layer_of_many_inputs_is_looked_at_once(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(type(net.graph), "shapes_into", counted)
     assert places_read(net.graph) == {}
     assert len(asked) <= len(net.graph.nodes)
+
+
+def test_a_call_of_a_block_counts_for_the_parts_of_its_body(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It counted like an expression, and takes as long as a layer: 2.6 s for 28,569 empty bodies."""
+    made, init = [], Body.__init__
+
+    def counted(self: Body, *given: Any, **named: Any) -> None:
+        made.append(self)
+        init(self, *given, **named)
+
+    monkeypatch.setattr(Body, "__init__", counted)
+    result = compile_request(Request(source=Source("a.net", TEXTS["doubling blocks"]())))
+    assert [str(found.code) for found in result.diagnostics] == ["limit/work"]
+    assert 10_000 < len(made) < 18_000

@@ -308,7 +308,8 @@ LIMITS = (
     f"files imported | {modules.MAX_FILES}",
     f"brackets in each other | {layout.MAX_NESTING}",
     f"blocks in each other | {assembly.MAX_CALLS_DEEP}",
-    f"steps of a file, loops and blocks written out; a layer is three | {assembly.MAX_WORK:,}",
+    "steps of a file, loops and blocks written out; a layer is three, a call of a block four"
+    f" | {assembly.MAX_WORK:,}",
     f"layers of a net that is compiled, drawn or compared | {layer_limit.MAX_LAYERS:,}",
     f"layers, inputs of layers, calls and names of a net that is compiled | {layer_limit.MAX_PARTS:,}",
     f"layers and calls in the blocks of a PyTorch module, with {layer_limit.CLASS} for each block"

@@ -176,6 +176,7 @@ class Blocks:
     ) -> tuple[Body, str]:
         """Return the body of a block with its arguments bound, and these as text."""
         reporter = self.reporter
+        reporter.count_work(call, 3)  # the parts of a body take as long to make as a layer
         self.assembly.called.add(block.name.span)
         suffix += self.layer_names.suffix
         inner = self.make_body(

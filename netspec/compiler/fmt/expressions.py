@@ -20,6 +20,7 @@ _STRING = re.compile(r'"(?:[^"\\\n]|\\[^\n])*"')
 # A constant in a label. The dots in it part no segments.
 _HOLE = re.compile(r"\{[^{}]*\}")
 _BETWEEN = re.compile(r"[ \t\f\r]+|(\n)|(#[^\n]*)")
+_BLANK_OR_COMMENT = " \t\f\r\n#"
 # A comment in front of one of these moves on, to the place behind it where the line may end.
 _FORWARD = frozenset(",)]}:{")
 
@@ -144,8 +145,12 @@ class Writer:
         """Return where the next word starts, and the comments before it."""
         text, at = self._source.text, self._at
         comments: list[Comment] = []
-        if text[at : at + 1].isalnum():  # the usual case first
+        # The usual cases first: the next word stands here, or behind one blank.
+        if text[at : at + 1] == " ":
+            at += 1
+        if text[at : at + 1] not in _BLANK_OR_COMMENT:
             return at, comments
+        at = self._at
         own_line, ends = at == 0, 0  # ends of lines since the last comment
         while match := _BETWEEN.match(text, at):
             at = match.end()

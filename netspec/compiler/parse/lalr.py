@@ -33,7 +33,7 @@ class Token(str):
         column: int | None = None,
     ) -> Token:
         """Create a token."""
-        self = super().__new__(cls, text)
+        self = str.__new__(cls, text)
         self.type = type
         self.start_pos = start_pos
         self.end_pos = end_pos
@@ -231,7 +231,9 @@ class Parser:
             # The usual case of `_match`, without its calls.
             match = match_any(text, at)
             kind, end = (match.lastgroup or "", match.end()) if match is not None else ("", at)
-            if kind in keywords or (kind not in allowed and kind not in ignored):
+            if kind in keywords:
+                kind = self._keyword(kind, text[at:end], allowed)
+            if kind not in allowed and kind not in ignored:
                 found = self._match(text, at, allowed)
                 if found is None:
                     raise self._unexpected(text, at, line_start)

@@ -13,11 +13,17 @@ _OPENS = frozenset(("LBRACE", "LPAR", "LSQB"))
 CLOSES = {"RPAR": "LPAR", "RSQB": "LSQB"}
 
 
+def token_ends(source: Source, token: Token) -> tuple[int, int]:
+    """Return where a token starts and ends. A line break is empty, behind the last word."""
+    start, end = token.start_pos, token.end_pos
+    if start is None:
+        start = len(source.text)
+    return start, start if end is None or end < start or token.type == "_NL" else end
+
+
 def token_span(source: Source, token: Token) -> Span:
-    """Return the span of a token. A line break has the empty span behind the last word."""
-    start = token.start_pos if token.start_pos is not None else len(source.text)
-    end = token.end_pos if token.end_pos is not None else start
-    return Span(source, start, start if token.type == "_NL" else max(end, start))
+    """Return the span of a token."""
+    return Span(source, *token_ends(source, token))
 
 
 # A line that ends with one of these tokens continues on the next line, as one that starts with it.
@@ -40,20 +46,20 @@ class Layout:
     def process(self, stream: Iterable[Token]) -> Iterator[Token]:
         """Yield the tokens that the parser sees."""
         self.open = []
-        previous, operator = "_NL", ""
+        previous, word = "_NL", ""
         in_label = False
         for token in stream:
             kind = token.type
-            starts_line = previous in ("_NL", "LBRACE")
             if kind == "_NL":
+                starts_line = previous in ("_NL", "LBRACE")
                 inside = bool(self.open) and self.open[-1].type != "LBRACE"
-                if inside or starts_line or operator in EXPECTS_MORE:
+                if inside or starts_line or word in EXPECTS_MORE:
                     continue
             if kind in _OPENS:
                 self._push(token, in_label)
             elif kind == "RBRACE":
                 opener = self._pop("LBRACE", "INTERPOLATE")
-                if self._ends_body(token, opener, starts_line):
+                if self._ends_body(token, opener, starts_line=previous in ("_NL", "LBRACE")):
                     yield token.put_before("_NL")
             elif kind in CLOSES:
                 self._pop(CLOSES[kind])
@@ -61,12 +67,12 @@ class Layout:
             in_label = token.type == "INTERPOLATE_END" or (
                 token == "->" or (in_label and kind not in _ENDS_LABEL)
             )
-            previous, operator = token.type, str(token)
+            previous, word = token.type, token
             yield token
         if previous != "_NL":
             yield Token("_NL", "")
 
-    def _ends_body(self, token: Token, opener: Token | None, starts_line: bool) -> bool:
+    def _ends_body(self, token: Token, opener: Token | None, *, starts_line: bool) -> bool:
         """Whether a `}` ends a body in the middle of a line, so that it ends the line too."""
         if opener is None:
             return False

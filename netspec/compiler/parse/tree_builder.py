@@ -9,7 +9,7 @@ from typing import Any
 
 from netspec import codes
 from netspec.compiler.parse.lalr import Token
-from netspec.compiler.parse.layout import token_span
+from netspec.compiler.parse.layout import token_ends, token_span
 from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.syntax.tree import Expr, Statement
 from netspec.diagnostics import Diagnostic, Edit, Hint, Source, Span
@@ -75,8 +75,11 @@ class TreeBuilder:
     # -- helpers
 
     def _span(self, children: list[Any]) -> Span:
-        first, last = self._at(children[0]), self._at(children[-1])
-        return Span(self.source, first.start, max(last.end, first.start))
+        # Of the spans of the first and the last child only an end each is needed: none is made.
+        source, first, last = self.source, children[0], children[-1]
+        start = token_ends(source, first)[0] if isinstance(first, Token) else first.span.start
+        end = token_ends(source, last)[1] if isinstance(last, Token) else last.span.end
+        return Span(source, start, end if end > start else start)
 
     def _at(self, child: Any) -> Span:
         if isinstance(child, Token):
