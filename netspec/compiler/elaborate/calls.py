@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from netspec import codes
 from netspec.compiler.elaborate.arguments import Arguments
 from netspec.compiler.elaborate.blocks import Blocks
+from netspec.compiler.elaborate.definitions import defined_only, move_hints
 from netspec.compiler.elaborate.evaluator import Evaluator
 from netspec.compiler.elaborate.fix_its import apply_edits, removal
 from netspec.compiler.elaborate.input_sizes import torch_input_size
@@ -96,6 +97,16 @@ class Calls:
             message = f"`{name}` is a net, and only blocks and layers can be called"
             self.reporter.report(codes.CALL_NOT_A_LAYER, message, call.callee.span)
             return None
+        message = f"there is no layer or block `{name}`"
+        if later := [d for d in self.names.definitions(name) if isinstance(d.statement, syntax.Layer)]:
+            self.reporter.report(
+                codes.NAME_UNKNOWN_LAYER,
+                f"{message} here",
+                call.callee.span,
+                secondary=defined_only(later),
+                hints=move_hints(call.callee, later, self.names.statements, self.names.scope),
+            )
+            return None
         meant = other_frameworks.layer_meant(name, known)
         hints: tuple[Hint, ...] = ()
         if (advice := other_frameworks.why_absent(name)) is not None:
@@ -109,7 +120,6 @@ class Calls:
 
         if (home := op_files.offering(name)) is not None:
             meant, hints = None, (Hint(f'{home} has it: write `use "{home}"` before the net'),)
-        message = f"there is no layer or block `{name}`"
         self.reporter.report(codes.NAME_UNKNOWN_LAYER, message, call.callee.span, hints=hints)
         if meant in module.blocks:
             self.names.doubt(module.blocks[meant][0].name.span, name)

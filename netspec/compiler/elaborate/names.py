@@ -7,6 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from netspec import codes
+from netspec.compiler.elaborate.definitions import (
+    Definition,
+    defined_only,
+    definitions,
+    move_hints,
+)
 from netspec.compiler.elaborate.net_builder import Assembly, Undefined
 from netspec.compiler.elaborate.scope import Scope
 from netspec.compiler.elaborate.values import UNKNOWN, SharedLayer, Value
@@ -14,7 +20,7 @@ from netspec.compiler.ir import constants, initializers
 from netspec.compiler.parse.loader import Module
 from netspec.compiler.syntax import other_frameworks
 from netspec.compiler.syntax import tree as syntax
-from netspec.diagnostics import Edit, Hint, Label, Span, suggest
+from netspec.diagnostics import Edit, Hint, Span, suggest
 
 if TYPE_CHECKING:
     from netspec.compiler.elaborate.reporter import Reports
@@ -101,22 +107,26 @@ class Names:
     def _undefined(self, name: syntax.Name) -> Undefined:
         """Return the error for an undefined name."""
         is_layer = name.id in self.callables()
-        meant = suggest(name.id, [*self.scope.names(), *initializers.RULES])
-        hints: tuple[Hint, ...] = ()
+        found = [each for each in self.definitions(name.id) if not isinstance(each.statement, syntax.Layer)]
+        hints = move_hints(name, found, self.statements, self.scope)
+        meant = suggest(name.id, [*self.scope.names(), *initializers.RULES]) if not hints else None
         if meant is not None:
             hints = (Hint(f"did you mean `{meant}`?", (Edit(name.span, meant),)),)
-        elif (known := self.scope.names()) and len(known) <= 8 and not is_layer:
+        elif not hints and (known := self.scope.names()) and len(known) <= 8 and not is_layer:
             hints = (Hint(f"known here: {', '.join(known)}"),)
         message = f"nothing is called `{name.id}` here"
         if is_layer:
             message = f"`{name.id}` is a layer, not a value"
             hints += (Hint(f"a layer is called on a value: `x -> {name.id}`"),)
-        later = tuple(
-            Label(target.span, "defined only here")
-            for target in assigned(self.statements)
-            if target.id == name.id
-        )
-        return Undefined(message, later, hints, meant)
+        return Undefined(message, defined_only(found), hints, meant)
+
+    def definitions(self, name: str) -> list[Definition]:
+        """Return what defines a name in the body, wherever that stands."""
+        statements = self.statements
+        index = self.assembly.definitions.get(id(statements))
+        if index is None:
+            index = self.assembly.definitions[id(statements)] = definitions(statements)
+        return index.get(name, [])
 
     def _report(self, name: syntax.Name, error: Undefined) -> None:
         self.reporter.report(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from netspec.compiler.elaborate.definitions import Definition
 from netspec.compiler.elaborate.scope import Reads
 from netspec.compiler.elaborate.sketch import Misfit, ValueTypes
 from netspec.compiler.ir.constants import Constant
@@ -74,6 +75,8 @@ class Assembly:
     undefined: dict[Span, Undefined] = field(default_factory=dict)
     # Where a body writes each name, by the id of its statements.
     places_of_names: dict[int, dict[str, list[Span]]] = field(default_factory=dict)
+    # What a body defines, by the id of its statements.
+    definitions: dict[int, dict[str, list[Definition]]] = field(default_factory=dict)
     # The names in parts that were not executed, such as a branch not taken, by the id of the tree.
     # Shape comments are checked only for a net as it is written, with its default arguments. Values
     # that follow from one with a false comment are doubtful. The number is the depth of block calls
