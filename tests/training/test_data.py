@@ -16,6 +16,7 @@ import sys
 import tarfile
 import threading
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -597,6 +598,40 @@ def test_files_of_another_data_set_are_not_taken(
     told = capsys.readouterr().err
     assert told.startswith(f"note: {tmp_path}/data/MNIST does not hold the files of fashion-mnist")
     assert "train-images-idx3-ubyte" in told
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_the_labels_say_which_of_two_data_sets_the_files_are(
+    cached: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Real Fashion-MNIST under any name of a folder is not trained as MNIST."""
+    labels = bytes(range(6)) * 2
+    known = replace(idx.SOURCES["fashion-mnist"], labels_sha256=hashlib.sha256(labels).hexdigest())
+    monkeypatch.setitem(idx.SOURCES, "fashion-mnist", known)
+    monkeypatch.setenv(files.CACHE_VARIABLE, str(tmp_path))
+    folder = _fashion(tmp_path / "MNIST/raw")
+    with fails("data/bad-file", f"{folder} holds the files of fashion-mnist, not of mnist"):
+        load("mnist", None if cached else folder)
+    assert len(load("fashion-mnist", folder).x_test) == 4  # whatever its folder is called
+
+
+@pytest.mark.parametrize("named", ["MNIST/raw", "mnist"])
+def test_the_name_of_a_folder_says_which_files_it_holds(named: str, tmp_path: Path) -> None:
+    folder = _fashion(tmp_path / named)
+    with pytest.raises(NetspecError) as caught:
+        load("fashion-mnist", folder)
+    (error,) = caught.value.diagnostics
+    assert f"{folder} holds the files of mnist, not of fashion-mnist" in error.message
+    assert error.hints[0].text.startswith("`--data mnist`")
+
+
+@pytest.mark.parametrize("name", idx.SOURCES)
+def test_the_known_labels_are_those_of_the_files(name: str) -> None:
+    path = REAL.parent / name / "train-labels-idx1-ubyte.gz"
+    if not path.is_file():
+        pytest.skip(f"{name} is not here")
+    labels = idx.read_idx(path, 1)
+    assert hashlib.sha256(labels).hexdigest() == idx.SOURCES[name].labels_sha256
 
 
 @pytest.mark.parametrize(

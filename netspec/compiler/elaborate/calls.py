@@ -98,7 +98,9 @@ class Calls:
             self.reporter.report(codes.CALL_NOT_A_LAYER, message, call.callee.span)
             return None
         message = f"there is no layer or block `{name}`"
-        if later := [d for d in self.names.definitions(name) if isinstance(d.statement, syntax.Layer)]:
+        if later := [
+            d for d in self.names.definitions(name) if isinstance(d.statement, syntax.Layer)
+        ]:
             self.reporter.report(
                 codes.NAME_UNKNOWN_LAYER,
                 f"{message} here",

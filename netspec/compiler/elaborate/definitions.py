@@ -69,7 +69,9 @@ def move_hints(
     users = [s for s in same_file if s.span.start <= use.span.start < s.span.end]
     if not users or definition.span.start < use.span.end:
         return ()
-    needed = [part for part in syntax.parts(definition, _OWN_NAMES) if isinstance(part, syntax.Name)]
+    needed = [
+        part for part in syntax.parts(definition, _OWN_NAMES) if isinstance(part, syntax.Name)
+    ]
     if not isinstance(definition, syntax.Input) and any(name.id not in known for name in needed):
         return ()  # an input may also name sizes that it leaves open
     first, last = definition.span.line, source.position(definition.span.end)[0]

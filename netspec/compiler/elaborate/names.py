@@ -107,7 +107,11 @@ class Names:
     def _undefined(self, name: syntax.Name) -> Undefined:
         """Return the error for an undefined name."""
         is_layer = name.id in self.callables()
-        found = [each for each in self.definitions(name.id) if not isinstance(each.statement, syntax.Layer)]
+        found = [
+            each
+            for each in self.definitions(name.id)
+            if not isinstance(each.statement, syntax.Layer)
+        ]
         hints = move_hints(name, found, self.statements, self.scope)
         meant = suggest(name.id, [*self.scope.names(), *initializers.RULES]) if not hints else None
         if meant is not None:

@@ -6,6 +6,7 @@ dimension as a big-endian 32-bit number, then the data. http://yann.lecun.com/ex
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import struct
@@ -17,6 +18,8 @@ from typing import BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from netspec import codes
+from netspec.diagnostics import NetspecError
 from netspec.files.regular_file import open_regular
 from netspec.runtime.data.dataset import Dataset
 from netspec.runtime.data.files import download, find_or_download, read_error
@@ -43,6 +46,7 @@ class _Source:
     folder: str
     mirrors: tuple[str, ...]
     sha256: tuple[str, ...]  # of the .gz files, in the order of NAMES
+    labels_sha256: str  # of the 60,000 training labels, a byte each
     class_names: tuple[str, ...]
 
 
@@ -62,6 +66,7 @@ SOURCES = {
                 "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
                 "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
             ),
+            "1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13",
             tuple("0123456789"),
         ),
         _Source(
@@ -77,6 +82,7 @@ SOURCES = {
                 "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
                 "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
             ),
+            "657fbd221bfc9f4198cc14b5619cc33ec57c58dd0e47af4d99d6650759e869a7",
             (
                 "T-shirt/top",
                 "trouser",
@@ -98,7 +104,7 @@ def load_idx(name: str, data_dir: Path | None) -> Dataset:
     """Load `mnist` or `fashion-mnist`: images (N, 1, 28, 28) uint8, 10 classes.
 
     Raises:
-        NetspecError: `data/missing-file`, `data/bad-file`.
+        NetspecError: `data/missing-file`; `data/bad-file`, also for the files of the other one.
     """
     source = SOURCES[name]
 
@@ -118,6 +124,7 @@ def load_idx(name: str, data_dir: Path | None) -> Dataset:
         read_idx(path, 3 if "images" in file else 1)
         for path, file in zip(paths, NAMES, strict=True)
     )
+    _check_is_meant(source, y_train, paths[0].parent)
     return Dataset(
         name,
         x_train[:, None],
@@ -127,6 +134,31 @@ def load_idx(name: str, data_dir: Path | None) -> Dataset:
         classes=10,
         class_names=source.class_names,
     )
+
+
+def _check_is_meant(source: _Source, labels: NDArray[np.uint8], folder: Path) -> None:
+    """Refuse the files of the other data set, which have the same names.
+
+    Its training labels are known; of other files, such as a part of a data set, the folder's name
+    says what they are.
+    """
+    found = hashlib.sha256(labels).hexdigest()
+    known = [other for other in SOURCES.values() if other.labels_sha256 == found]
+    meant = known or [other for other in SOURCES.values() if _is_named_after(folder, other)]
+    if not meant or source in meant:
+        return
+    raise NetspecError.simple(
+        codes.DATA_BAD_FILE,
+        f"{folder} holds the files of {meant[0].name}, not of {source.name}: their names are the same",
+        f"`--data {meant[0].name}`, or name a folder of {source.name} with `--data-dir`",
+    )
+
+
+def _is_named_after(folder: Path, source: _Source) -> bool:
+    """Whether a folder, or the one above its `raw`, has the name of a data set."""
+    whole = folder.absolute()
+    own = whole.parent.name if whole.name == "raw" else whole.name
+    return own.lower() in (source.name, source.folder.partition("/")[0].lower())
 
 
 def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
