@@ -631,7 +631,7 @@ def test_the_known_labels_are_those_of_the_files(name: str) -> None:
     if not path.is_file():
         pytest.skip(f"{name} is not here")
     labels = idx.read_idx(path, 1)
-    assert hashlib.sha256(labels).hexdigest() == idx.SOURCES[name].labels_sha256
+    assert hashlib.sha256(labels.tobytes()).hexdigest() == idx.SOURCES[name].labels_sha256
 
 
 @pytest.mark.parametrize(

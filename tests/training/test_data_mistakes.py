@@ -89,6 +89,77 @@ def test_whole_labels_in_floats_get_their_help():
     assert "astype" not in refused(raised)
 
 
+@pytest.mark.parametrize(
+    ("labels", "help"),
+    [
+        ([-1, 0, 8], "add 1 to all of them; or, if -1 stands for no label"),
+        ([-3, 0, 2], "add 3 to all of them"),
+        ([-1, 1, 1], r"\(y \+ 1\) // 2"),
+        ([1, 2, 3], "subtract 1 from all of them"),
+        ([5, 6, 7], "subtract 5 from all of them"),
+    ],
+)
+def test_labels_that_are_counted_from_elsewhere_get_their_help(labels, help):
+    """In a data set, and in the loss of a model."""
+    with pytest.raises(NetspecError, match=help):
+        data(labels, classes=3)
+    model = netspec.loads(LINEAR.format(outputs=3, tail="")).compile()
+    with pytest.raises(NetspecError, match=help):
+        model.loss(np.zeros((3, 4)), np.array(labels))
+
+
+def test_labels_too_large_get_no_wrong_help():
+    with pytest.raises(NetspecError) as raised:
+        data([0, 1, 3], classes=3)
+    assert "run from 0 to 3; 3 classes have labels 0 to 2" in refused(raised)
+    assert not raised.value.diagnostics[0].hints
+
+
+@pytest.mark.parametrize("kind", [bool, np.uint8, np.float64])
+def test_one_hot_labels_of_a_file_are_told_so(kind, tmp_path, run, write):
+    hot = np.eye(3)[[0, 1, 2, 1]].astype(kind)
+    x = np.zeros((4, 4), np.float32)
+    np.savez(tmp_path / "hot.npz", x_train=x, y_train=hot, x_test=x, y_test=hot)
+    net = write(LINEAR.format(outputs=3, tail=""))
+    told = run("train", "numpy", net, "--data", str(tmp_path / "hot.npz"), "--out", "none").err
+    assert "y_train has shape [4, 3]" in told
+    assert "y.argmax(axis=1)" in told
+
+
+@pytest.mark.parametrize(
+    ("labels", "help"),
+    [
+        (np.eye(3), r"y\.argmax\(axis=1\)"),
+        (np.zeros((3, 1), int), r"y\[:, 0\]"),
+        (np.zeros(3), r"y\.astype\(int\)"),
+        (np.zeros(2, int), "need 3 whole numbers as targets, one per row"),
+    ],
+)
+def test_targets_of_another_shape_get_their_help_from_a_loss(labels, help):
+    model = netspec.loads(LINEAR.format(outputs=3, tail="")).compile()
+    with pytest.raises(NetspecError, match=help):
+        model.loss(np.zeros((3, 4)), labels)
+
+
+@pytest.mark.parametrize(
+    ("shape", "help"),
+    [
+        ((6, 784), r"reshape\(-1, 1, 28, 28\)"),
+        ((6, 28, 28, 1), r"transpose\(0, 3, 1, 2\)"),
+        ((1, 28, 28), r"`image\[None\]`"),
+    ],
+)
+def test_pictures_of_another_layout_get_their_help(shape, help):
+    net = netspec.loads("net N { input image: [1, 28, 28]\n output image -> flatten -> linear(2) }")
+    with pytest.raises(NetspecError, match=help):
+        net.compile().predict(np.zeros(shape, np.float32))
+    if len(shape) > 3 or shape == (6, 784):
+        with pytest.raises(NetspecError, match=help):
+            data([0, 1] * 3, x_train=np.zeros(shape), x_test=np.zeros((0, *shape[1:]))).fit_to(
+                (1, 28, 28)
+            )
+
+
 # ------------------------------------------------------------------------------------------ pixels
 
 

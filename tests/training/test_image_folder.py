@@ -174,7 +174,7 @@ def test_arrays_may_name_their_classes_and_have_no_test_images(tmp_path):
     assert data.class_names == CLASSES
     assert len(data.x_test) == 0
     (folder / "classes.txt").write_text("cat\n")
-    with fails("data/bad-file", "1 classes have labels"):
+    with fails("data/bad-file", "1 class has label 0"):
         netspec.load_data(str(folder))
 
 

@@ -106,7 +106,9 @@ class Calls:
                 f"{message} here",
                 call.callee.span,
                 secondary=defined_only(later),
-                hints=move_hints(call.callee, later, self.names.statements, self.names.scope),
+                hints=move_hints(
+                    call.callee, later, self.names.statements, self.names.scope.names()
+                ),
             )
             return None
         meant = other_frameworks.layer_meant(name, known)

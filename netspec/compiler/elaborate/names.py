@@ -112,7 +112,7 @@ class Names:
             for each in self.definitions(name.id)
             if not isinstance(each.statement, syntax.Layer)
         ]
-        hints = move_hints(name, found, self.statements, self.scope)
+        hints = move_hints(name, found, self.statements, self.scope.names())
         meant = suggest(name.id, [*self.scope.names(), *initializers.RULES]) if not hints else None
         if meant is not None:
             hints = (Hint(f"did you mean `{meant}`?", (Edit(name.span, meant),)),)

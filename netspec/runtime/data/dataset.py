@@ -14,6 +14,7 @@ from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.choices import require
 from netspec.runtime.data.held_out import drawn_share, is_share
+from netspec.runtime.data.label_ranges import ONE_HOT, range_help
 from netspec.runtime.data.lazy_samples import LazySamples, chosen, some
 from netspec.runtime.data.samples import ONLY, by_input, is_in_memory, packed, require_numbers
 from netspec.runtime.data.vocabulary import Vocabulary
@@ -269,10 +270,15 @@ class Dataset:
         require_equal_counts(self.name, part, x.shape, y.shape)
         wrong = ((y < 0) & (y != IGNORED)) | (y >= self.classes)
         if wrong.any():
+            counted = y[y != IGNORED]
+            classes = "1 class has label 0"
+            if self.classes > 1:
+                classes = f"{self.classes} classes have labels 0 to {self.classes - 1}"
             raise NetspecError.simple(
                 codes.DATA_BAD_FILE,
-                f"{self.name}: labels of the {part} part run from {y.min()} to {y.max()}; "
-                f"{self.classes} classes have labels 0 to {self.classes - 1}",
+                f"{self.name}: labels of the {part} part run from {counted.min()} to {counted.max()};"
+                f" {classes}",
+                range_help(counted, self.classes),
             )
 
     def for_training(self) -> Dataset:
@@ -418,6 +424,9 @@ class Dataset:
             hint = (
                 "the images look like N, H, W, C; netspec needs N, C, H, W: x.transpose(0, 3, 1, 2)"
             )
+        elif len(have) == 1 and have[0] == math.prod(want):
+            sizes = ", ".join(map(str, want))
+            hint = f"the images are flat, {have[0]} numbers each: x.reshape(-1, {sizes})"
         raise NetspecError.simple(
             codes.DATA_SHAPE,
             f"{self.name} does not fit the network: its images are {_shape(have)}, "
@@ -445,7 +454,7 @@ class Dataset:
         hint = None
         part, y = "train" if len(self.y_train) else "test", self.first_part[1]
         if not wanted and len(have) == 1 and is_one_hot(y):
-            hint = "turn one-hot rows into numbers: y.argmax(axis=1)"
+            hint = ONE_HOT
         if len(wanted) == 2 and not have:
             hint = SCORES_OF_A_PICTURE
         needed = f"{_shape(wanted)} for each image" if wanted else "one number for each image"

@@ -142,7 +142,7 @@ def _check_is_meant(source: _Source, labels: NDArray[np.uint8], folder: Path) ->
     Its training labels are known; of other files, such as a part of a data set, the folder's name
     says what they are.
     """
-    found = hashlib.sha256(labels).hexdigest()
+    found = hashlib.sha256(labels.tobytes()).hexdigest()
     known = [other for other in SOURCES.values() if other.labels_sha256 == found]
     meant = known or [other for other in SOURCES.values() if _is_named_after(folder, other)]
     if not meant or source in meant:

@@ -14,7 +14,7 @@ from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.files.unsound import UnsoundFileError
 from netspec.files.zip_archive import open_archive
-from netspec.runtime.data.dataset import IGNORED, Dataset, require_equal_counts
+from netspec.runtime.data.dataset import IGNORED, Dataset, is_one_hot, require_equal_counts
 from netspec.runtime.data.files import read_error
 from netspec.runtime.data.npy_members import member_array, member_header, require_likely_size
 from netspec.runtime.data.samples import packed
@@ -105,9 +105,16 @@ def _samples(name: str, part: str, arrays: dict[str, NDArray[Any]]) -> NDArray[A
 
 
 def class_count(*labels: NDArray[Any], ignore_index: int = IGNORED) -> int:
-    """Return the largest label plus one; invalid labels are found later, by `Dataset`."""
-    whole = (y for y in labels if y.size and y.dtype.kind in "ui")
+    """Return the largest label plus one; invalid labels are found later, by `Dataset`.
+
+    One-hot rows, of whatever type, count as labels 0 and 1, and are refused where a net is trained.
+    """
+    whole = (y for y in labels if y.size and (y.dtype.kind in "uib" or _is_one_hot(y)))
     return max((int(y.max(initial=0, where=y != ignore_index)) for y in whole), default=0) + 1
+
+
+def _is_one_hot(y: NDArray[Any]) -> bool:
+    return y.ndim == 2 and y.dtype.kind == "f" and is_one_hot(y)
 
 
 def with_channel(x: NDArray[Any]) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
@@ -107,6 +108,17 @@ class Inputs:
             without = array.shape[1:-1]
             if match_sizes_of(self._graph.inputs[name], without) is not None and is_one_hot(array):
                 return f"give the places of the ones: `{name}.argmax(-1)`"
+        wanted = self._graph.inputs[name]
+        if match_sizes_of(wanted, array.shape) is not None:
+            return f"a single one is a batch as `{name}[None]`"
+        if (
+            array.ndim == 4
+            and match_sizes_of(wanted, np.moveaxis(array, 3, 1).shape[1:]) is not None
+        ):
+            return f"channels come first: `{name}.transpose(0, 3, 1, 2)`"
+        sizes = [size for size in wanted if isinstance(size, int)]
+        if len(sizes) == len(wanted) > 1 and array.shape[1:] == (math.prod(sizes),):
+            return f"the numbers are flat: `{name}.reshape(-1, {', '.join(map(str, sizes))})`"
         return None
 
     def sizes(self, arrays: Mapping[str, Array]) -> dict[str, int]:

@@ -13,7 +13,8 @@ import numpy as np
 from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.choices import is_number, make, require
-from netspec.runtime.data.dataset import IGNORED
+from netspec.runtime.data.dataset import IGNORED, is_one_hot
+from netspec.runtime.data.label_ranges import ONE_HOT, range_help
 from netspec.runtime.optim.class_weights import ClassWeights, WeightedClasses, checked, known
 from netspec.runtime.optim.contrastive import NormalizedTemperatureCrossEntropy
 from netspec.runtime.optim.ctc import ctc, require_steps
@@ -637,6 +638,7 @@ def _check(kind: Targets, logits: Floats, targets: Labels) -> None:
             codes.DATA_SHAPE,
             f"scores {list(logits.shape)} need {count} as targets, {one}; these are"
             f" {targets.dtype} {list(targets.shape)}",
+            _help(logits.shape, wanted, targets),
         )
     classes = kind.classes(shape)
     counted = targets[targets != IGNORED]
@@ -645,4 +647,17 @@ def _check(kind: Targets, logits: Floats, targets: Labels) -> None:
             codes.DATA_BAD_FILE,
             f"targets run from {counted.min()} to {counted.max()}; "
             f"{classes} classes are 0 to {classes - 1}",
+            range_help(counted, classes),
         )
+
+
+def _help(scores: tuple[int, ...], wanted: tuple[int | str, ...], targets: Labels) -> str | None:
+    """Return what makes of targets of another shape or type the one label for each row that is needed."""
+    if wanted or not targets.size:
+        return None
+    if targets.shape == scores and targets.dtype.kind in "uifb" and is_one_hot(targets):
+        return ONE_HOT
+    if targets.shape == (scores[0], 1):
+        return "labels are no column: y[:, 0]"
+    is_whole = targets.dtype.kind == "f" and bool((targets == np.floor(targets)).all())
+    return "these are whole: y.astype(int)" if is_whole and targets.shape == scores[:1] else None
