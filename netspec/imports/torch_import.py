@@ -29,6 +29,7 @@ from netspec.imports.structure import structured
 from netspec.imports.text import net_text
 from netspec.imports.torch_front.calling import Calling
 from netspec.imports.torch_front.export import exported
+from netspec.imports.torch_front.own_lines import innermost_own
 from netspec.imports.torch_front.read_graph import ReadGraph, read_graph
 from netspec.imports.torch_front.training_step import training_step
 from netspec.imports.training_proof import TrainingDifference, training_difference
@@ -235,8 +236,8 @@ def _raised_at(error: BaseException) -> str:
     import traceback
 
     frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if not re.search(r"[/\\](torch|netspec)[/\\]", f.filename)]
-    return f"{own[-1].filename}:{own[-1].lineno}: {own[-1].line}" if own else ""
+    own = innermost_own((f.filename, f.lineno or 0, f.line or "") for f in frames)
+    return "" if own is None else f"{own[0]}:{own[1]}: {own[2]}"
 
 
 def _require_expressed(read: ReadGraph) -> None:

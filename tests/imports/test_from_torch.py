@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import runpy
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -507,6 +508,41 @@ def test_what_cannot_be_expressed_is_listed_at_its_line(what: str) -> None:
     shown = str(caught.value)
     assert words in shown
     assert re.search(rf"{Path(__file__).name}:\d+", shown)
+
+
+BRANCHES_AND_SORTS = """
+import torch
+
+
+class Branches(torch.nn.Module):
+    def forward(self, x):
+        return x if x.sum() > 0 else -x
+
+
+class Sorts(torch.nn.Module):
+    def forward(self, x):
+        return torch.sort(x).values
+"""
+
+
+@pytest.mark.parametrize("folder", ["netspec", "torch/nn", "torch/_dynamo", "Übung eins"])
+def test_the_line_is_named_whatever_the_folder_is_called(tmp_path: Path, folder: str) -> None:
+    home = tmp_path / folder
+    home.mkdir(parents=True)
+    (home / "model.py").write_text(BRANCHES_AND_SORTS, "utf-8")
+    models = runpy.run_path(str(home / "model.py"))
+    for name, line in (("Branches", "7: return x if"), ("Sorts", "12: return torch.sort(x)")):
+        with pytest.raises(NetspecError) as caught:
+            netspec.from_torch(models[name](), torch.randn(2, 4))
+        assert f"{home / 'model.py'}:{line}" in str(caught.value)
+
+
+def test_a_model_that_no_file_holds_has_no_line() -> None:
+    models: dict[str, Any] = {}
+    exec(BRANCHES_AND_SORTS, models)
+    with pytest.raises(NetspecError, match="cannot trace the model") as caught:
+        netspec.from_torch(models["Branches"](), torch.randn(2, 4))
+    assert "at <string>" not in str(caught.value)
 
 
 def test_all_that_stands_in_the_way_is_listed_at_once() -> None:

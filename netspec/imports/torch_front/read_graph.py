@@ -47,6 +47,7 @@ from netspec.imports.torch_front.number_kinds import (
     kind_of,
     operator_name,
 )
+from netspec.imports.torch_front.own_lines import innermost_own
 from netspec.runtime.models.torch_build import require_torch
 from netspec.text.free_name import take_name
 
@@ -1297,17 +1298,14 @@ def _only_holds(module: nn.Module, path: str) -> bool:
     return forward is torch.nn.Sequential.forward
 
 
-_FRAME = re.compile(r'File "([^"\n]+)", line (\d+), in \S+\n\s*(.*)')
+_FRAME = re.compile(r'File "([^"\n]+)", line (\d+), in \S+(?:\n +(?!File ")(\S.*))?')
 
 
 def _place(node: fx.Node) -> Place | None:
     """Return the innermost line outside PyTorch that a node was made by."""
     frames = _FRAME.findall(node.meta.get("stack_trace") or "")
-    own = [f for f in frames if "/torch/nn/" not in f[0] and "/torch/_" not in f[0]]
-    if not own:
-        return None
-    file, line, text = own[-1]
-    return Place(file, int(line), text.strip())
+    own = innermost_own((file, int(line), text.strip()) for file, line, text in frames)
+    return None if own is None else Place(*own)
 
 
 def _filling_name(node: fx.Node) -> str:
