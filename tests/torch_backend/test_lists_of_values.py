@@ -64,6 +64,42 @@ NETS: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
         }""",
         {"wide": False, "n": 3}, ("all + [", "all[0]"),
     ),
+    "a list that is given whole": (
+        """block Pyramid(width) x {
+            all = [x -> c0: conv(width, 1)]
+            for i, d in enumerate([1, 2, 3]) {
+                all = all + [x -> c{i + 1}: conv(width, 3, pad = d, dilation = d)]
+            }
+            y = x -> conv(width, 1) -> relu
+            return concat([x] + all + [y, x]) -> conv(width, 1)
+        }
+        net N(n = 2, width = 4) {
+            input x: [3, 7, 7]
+            all = []
+            for i in range(n) { all = all + [x -> p{i}: Pyramid(width)] }
+            output concat(all) -> global_avg_pool
+            output whole = stack(all)
+        }""",
+        {"n": 3, "width": 5}, ("torch.cat([x] + all + [", "torch.stack(all, dim=1)"),
+    ),
+    "channels of values in a list": (
+        """net N(depth = 3, width = 4, classes = 2) {
+            input x: [3, 16, 16]
+            skips = []
+            for i in range(depth) {
+                x = x -> down{i}: conv(width * 2 ** i + i, 3, pad = 1) -> relu
+                skips = skips + [x]
+                x = x -> max_pool(2)
+            }
+            for i in reversed(range(depth)) {
+                x = x -> up{i}: conv_transpose(width, 2, stride = 2)
+                x = concat(skips[i], x) -> merge{i}: conv(width, 3, pad = 1) -> relu
+            }
+            last = [x -> conv(width + 1, 1), skips[0]]
+            output concat(last[0], last[1]) -> conv(classes, 1)
+        }""",
+        {"depth": 2, "width": 3, "classes": 4}, ("skips_channels[i] + width",),
+    ),
     "an inline block": (
         """inline block Part(hidden, label, act = true) x {
             y = x -> first{label}: linear(hidden)

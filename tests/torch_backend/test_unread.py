@@ -109,3 +109,33 @@ def test_a_block_has_a_class_for_each_choice_of_its_results():
     assert source.count("class Two") == 2
     assert source.count("right = nn.Conv2d") == 1
     assert "for " in source
+
+
+def test_layers_keep_the_numbers_that_they_have_beside_what_is_not_written():
+    """One class does for all calls, though the file counts a layer that nothing reads."""
+    text = """
+    block B(a) x {
+        aside = x -> conv(9, 1)
+        return x -> conv(1 + a * a % 97, 1)
+    }
+    net N {
+        input x: [3, 8, 8]
+        output x -> B(3) -> B(12) -> B(5)
+    }"""
+    source = netspec.loads(text).source("torch")
+    assert "self.conv2 = nn.Conv2d(in_channels, 1 + a * a % 97, kernel_size=1)" in source
+    assert source.count("class B") == 1
+    check_text(text)
+
+
+def test_layers_that_a_loop_counts_are_all_written():
+    """A layer that nothing reads is counted, too, where the numbers depend on how often a loop turns."""
+    text = """
+    net N(n = 2) {
+        input x: [3, 8, 8]
+        aside = x -> conv(9, 1)
+        for i in range(n) { x = x -> conv(3, 1) }
+        output x
+    }"""
+    assert "conv2 = " in netspec.loads(text).source("torch")
+    check_text(text)

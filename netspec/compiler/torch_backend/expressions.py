@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import Any, cast
 
 from netspec.compiler.ir.op import ITEM, TRAINING, P, Torch, Training, X
@@ -40,6 +41,7 @@ class Reached:
         parameters: the expressions for parameters that no module holds.
         functional: the name of `torch.nn.functional`.
         write: gives an expression as it is written.
+        lists: the places of those inputs that are lists of values.
     """
 
     inputs: Sequence[str]
@@ -47,6 +49,7 @@ class Reached:
     parameters: Mapping[str, str]
     functional: str
     write: Callable[[str], str]
+    lists: Sequence[int] = ()
 
     def whole(self, torch: Torch) -> Doc:
         """Return a PyTorch expression as Python."""
@@ -98,12 +101,22 @@ class Reached:
             return "self.training"
         if isinstance(value, tuple):
             is_list = any(isinstance(item, X) for item in value)
+            if any(isinstance(item, X) and item.index in self.lists for item in value):
+                return self._joined(value)
             open_, close = ("[", "]") if is_list else ("(", ")")
             return Group(open_, tuple(map(self.part, value)), close)
         if isinstance(value, Size):
             sizes = {name: self._size(name) for name in value.names()}
             return self.write(unbracketed(size_text(value.at(cast(Any, sizes)))))
         return self.write(value.name) if isinstance(value, Symbol) else literal(value)
+
+    def _joined(self, inputs: tuple[X, ...]) -> str:
+        """`parts + [x]`: TorchScript knows no `[*parts, x]`."""
+        texts: list[str] = []
+        for is_list, some in groupby(inputs, lambda x: x.index in self.lists):
+            names = [self.inputs[x.index] for x in some]
+            texts += names if is_list else [f"[{', '.join(names)}]"]
+        return " + ".join(texts)
 
     def _size(self, name: str) -> Dim:
         if not is_extent(name):

@@ -55,10 +55,11 @@ def names_of(expr: syntax.Expr) -> set[str]:
     return {part.id for part in named if isinstance(part, syntax.Name)}
 
 
-def words_in(text: str) -> set[str]:
+@lru_cache(maxsize=10_000)
+def words_in(text: str) -> frozenset[str]:
     """The names in a Python expression; words in quotes are none."""
     bare = re.sub(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"", "", text)
-    return set(re.findall(r"(?<![\w.])[A-Za-z_]\w*", bare))
+    return frozenset(re.findall(r"(?<![\w.])[A-Za-z_]\w*", bare))
 
 
 class PythonConstants:

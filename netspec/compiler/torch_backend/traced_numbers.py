@@ -10,11 +10,14 @@ arguments finds out what was lost that way.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from netspec.compiler.ir.long_lists import OfLongLists
 from netspec.compiler.ir.sizes import Dim, Size
+
+# No name of a file begins so: it stands for an argument of a block, where `outer` is in these.
+_INNER = "@"
 
 
 class Traced(int):
@@ -33,7 +36,7 @@ class Traced(int):
     def as_float(self) -> float:
         """The number as a fraction: it still knows the argument that it is."""
         known = [size.name for size in (self.local, self.outer) if isinstance(size, Size)]
-        is_argument = len(known) == 2 and all(known)
+        is_argument = len(known) == 2 and all(known) and not known[1].startswith(_INNER)
         return TracedFloat(float(self), *known) if is_argument else float(self)
 
     def __add__(self, other: Any) -> Any:
@@ -151,12 +154,25 @@ def plain(value: Any) -> Any:
 
 
 def rename(value: Any, name: str) -> Any:
-    """Return an argument of a block with its name there. A list becomes a list of plain numbers."""
+    """Return an argument of a block with its name there. A list becomes a list of plain numbers.
+
+    What a whole number is outside is put in for its name later: a body does the same for all calls that
+    give the same numbers.
+    """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return plain(value)
     if isinstance(value, int):
-        return Traced(int(value), cast(Dim, Size.named(name)), outer_of(value))
+        own = cast(Dim, Size.named(name))
+        outer = cast(Dim, Size.named(_INNER + name))
+        return Traced(int(value), own, outer if isinstance(outer_of(value), Size) else int(value))
     return TracedFloat(value, name, value.outer if isinstance(value, TracedFloat) else "")
+
+
+def outside(size: Dim, given: Mapping[str, int | float]) -> Dim:
+    """Return what a number in the names of a block's arguments is for who gives it these."""
+    if not isinstance(size, Size):
+        return size
+    return size.at({_INNER + name: outer_of(v) for name, v in given.items() if isinstance(v, int)})
 
 
 # The number of other values that `other_value` has for a number.

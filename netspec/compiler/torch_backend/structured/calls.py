@@ -26,7 +26,7 @@ from netspec.compiler.torch_backend.naming import axis_names, safe_name
 from netspec.compiler.torch_backend.traced_numbers import (
     Traced,
     TracedFloat,
-    outer_of,
+    outside,
     plain,
     rename,
 )
@@ -286,9 +286,10 @@ class BlockWatcher(CallWatcher):
         given = self.call_of.given
         here = {n: v.local if isinstance(v, Traced) else v for n, v in given.items()}
         own = size.local.at(cast(Any, here)) if isinstance(size.local, Size) else size.local
-        if isinstance(own, int) and isinstance(outer_of(size), int):
+        outer = outside(size.outer, given)
+        if isinstance(own, int) and isinstance(outer, int):
             return int(size)
-        return Traced(int(size), own, outer_of(size))
+        return Traced(int(size), own, outer)
 
     def block_outcomes(self) -> BlockOutcomes | None:
         """Nothing is noted of a body but the blocks that it calls."""
@@ -311,10 +312,6 @@ class SizedBlock(BlockWatcher):
 
     def _within(self, own: Any) -> Any:
         return own
-
-    def block_outcomes(self) -> BlockOutcomes | None:
-        """The body runs."""
-        return None
 
 
 class Symbols:

@@ -573,7 +573,10 @@ class Counted:
         self.numbers: dict[str, int] = {}
         self.counted: set[str] = set()
         self._stems = _free_stems(body)
+        self._left_out: set[str] = set()
         self._number(body, {}, set())
+        if not self._left_out.isdisjoint(self.counted):
+            raise NotStructuredError  # they would have to be counted, too
 
     def is_numbered(self, step: Placed) -> bool:
         """Whether a layer is called by its number."""
@@ -598,8 +601,8 @@ class Counted:
                 counts[stem] = counts.get(stem, 0) + 1
                 self.names[step] = f"{stem}{counts[stem]}"
                 self.counted |= unsure & {stem}
-                if step in suite.unread and stem in self.counted:
-                    raise NotStructuredError
+                if step in suite.unread:
+                    self._left_out.add(stem)
             elif isinstance(step, Loop):
                 self.counted |= {self.stem(p) for p in placed_in(step) if self.is_numbered(p)}
                 self._require_read(step.body)
@@ -689,4 +692,4 @@ def _lets(step: Step, needed: set[str]) -> bool:
 def label_words(step: Placed) -> set[str]:
     """The names in a label."""
     parts = "".join(step.label or ())
-    return words_in(" ".join(braced(parts)))
+    return set(words_in(" ".join(braced(parts))))

@@ -643,7 +643,7 @@ class Forward:
             for name in step.own
         }
         write = self.repeated.text
-        means = Reached(inputs, module, parameters, self.functional, write)
+        means = Reached(inputs, module, parameters, self.functional, write, step.whole)
         doc = means.whole(_said_later(step.later))
         return (doc if isinstance(doc, (str, Group)) else flat(doc)), count_lines
 
@@ -873,7 +873,7 @@ def _readers(body: Suite) -> dict[str | Step, list[tuple[Source, Step]]]:
 
 
 def _lists(body: Suite) -> set[str]:
-    """The lists of values of which something reads an item."""
+    """The lists of values that something reads, or an item of them."""
     made: dict[str, list[Gather]] = {}
     new: set[str] = set()
     for step in steps_in(body):
@@ -882,6 +882,10 @@ def _lists(body: Suite) -> set[str]:
     if not made:
         return new
     for step in steps_in(body):
+        if isinstance(step, Placed):
+            new |= {
+                source for at in step.whole for source in step.reads[at].sources if source in made
+            }
         for read in reads_of(step):
             source = read.source if read.sources else ""
             if isinstance(source, str) and "[" in source and not isinstance(step, Gather):

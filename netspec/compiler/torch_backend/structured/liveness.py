@@ -26,7 +26,6 @@ from netspec.compiler.torch_backend.structured.structure import (
     Step,
     Suite,
     places_in,
-    suites_in,
 )
 
 NOWHERE = "?"
@@ -41,30 +40,10 @@ def mark_unread(body: Suite, missing: Iterable[str] = ()) -> None:
         missing: the names of values that the body is not given.
 
     Raises:
-        NotStructuredError: if a result depends on a value that is not computed, or not given, or if
-            layers that are written have other numbers in their names than in the file.
+        NotStructuredError: if a result depends on a value that is not computed, or not given.
     """
     if not _Liveness().suite(body, set()).isdisjoint({NOWHERE, *missing}):
         raise NotStructuredError
-    written, unread = _numbered(body)
-    if not written.isdisjoint(unread):
-        raise NotStructuredError
-
-
-def _numbered(suite: Suite) -> tuple[set[str], set[str]]:
-    """The kinds of layers whose names are numbers, of those that are written and those that are not:
-    the file counts both.
-    """
-    written: set[str] = set()
-    unread: set[str] = set()
-    for step in suite.recorded or ():
-        if isinstance(step, Placed) and step.held and step.label is None and not step.again:
-            (unread if step in suite.unread else written).add(step.kind)
-        for inner in suites_in(step):
-            others = _numbered(inner)
-            written |= others[0]
-            unread |= others[1]
-    return written, unread
 
 
 class _Liveness:

@@ -9,7 +9,7 @@ structure, and the net keeps the arguments that it was generated with.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -145,9 +145,12 @@ def _turns(net: syntax.Net) -> set[str]:
     return {name for loop in loops for name in names_of(loop.iterable)}
 
 
-def _deciding(net: syntax.Net) -> set[str]:
-    """The names that say which layers there are, in conditions and loops, and in what these read."""
-    found = _turns(net)
+def _deciding(net: syntax.Net, turns: Set[str]) -> set[str]:
+    """The names that say which layers there are, in conditions and loops, and in what these read.
+
+    `turns` are those that say how often loops turn.
+    """
+    found = set(turns)
     for part in syntax.parts(net.body):
         if isinstance(part, syntax.If):
             found |= {name for condition, _ in part.branches for name in names_of(condition)}
@@ -252,13 +255,19 @@ class _Proof:
         empty = ModuleText(Suite([]), set(), kept, set(), self.inputs, is_chain=True)
         self.net = StructuredNet(built, homes, empty.body, empty, own, kept, self._derived())
         if is_flat:  # its conditions and loops are not written
-            self.net.fixed |= {self.name(name) for name in _deciding(written.net)} & set(own)
+            self.net.fixed |= {
+                self.name(name) for name in _deciding(written.net, self.turns)
+            } & set(own)
         self.called = homes.classes([built.ran], by_path=is_flat)
         self.views = built.views
         self.small: dict[str, Any] = {}
         self.runs: list[list[Placement]] = []
         self.sound: dict[str, bool] = {}
+        # The settings with which recordings began again, and what those did in this recording.
+        self.hard: dict[str, Mapping[str, Any]] = {}
+        self.done: dict[str, _Run] = {}
         self.trials = Trials(_TRIED)
+        self.has_text = False
 
     def structured(self) -> StructuredNet:
         """The net, proved."""
@@ -313,11 +322,14 @@ class _Proof:
     def _record(self) -> None:
         self.net.fractional.clear()
         self.runs.clear()
+        self.done.clear()
         first = self._run(self.values)
         assert first is not None, "the net was built with these arguments before"
         runs = [first]
-        # What has no structure is found out soon.
-        self._text()
+        self._try_hard(runs)
+        if not self.has_text:  # what has no structure is found out soon
+            self._text()
+            self.has_text = True
         self._try_others(runs)
         for name, value in self.values.items():
             if (
@@ -343,6 +355,15 @@ class _Proof:
                 raise NotStructuredError
             self.net.fixed.update(map(self.name, fixed))
             raise RestartError
+
+    def _try_hard(self, runs: list[_Run]) -> None:
+        """Run the settings first that made recordings begin again: they are likely to do so once more."""
+        for key, setting in list(self.hard.items()):
+            try:
+                self._tried(setting, runs)
+            except NotStructuredError:  # in its turn it is found out what must be fixed for that
+                del self.hard[key]
+                raise RestartError from None
 
     def _to_blame(self, changed: Mapping[str, Any]) -> Mapping[str, Any]:
         """Those of changed arguments that change initial values by themselves; else all of them."""
@@ -411,7 +432,7 @@ class _Proof:
         """
         found: dict[str, list[Any]] = {}
         tried = [name for name in self.values if self.name(name) not in self.net.fixed]
-        turns = _turns(self.written.net)
+        turns = self.turns
         order = sorted(
             tried, key=lambda name: (not isinstance(self.values[name], tuple), name not in turns)
         )
@@ -486,25 +507,41 @@ class _Proof:
         key = repr(setting)
         if self.sound.get(key) is False:
             return False
+        if (known := self.done.get(key)) is not None:
+            if known in runs:
+                runs.remove(known)
+            runs.append(known)
+            return True
         before = self.carried.state()
         run = None
         try:
             is_new = key not in self.sound
             run = self._run({**self.values, **setting}, is_trial=is_new or self.is_flat)
-        except (NotStructuredError, RestartError):
+        except NotStructuredError:
             if self._is_sound(setting):
+                raise
+        except RestartError:
+            if self._is_sound(setting):
+                self.hard[key] = setting
                 raise
         self.sound[key] = run is not None
         if run is None:
             self.recorder.forget()
             self.carried.restore(before)
             return False
+        if key in self.hard:
+            self.done[key] = run
         runs.append(run)
         return True
 
     def _may_try(self) -> bool:
         """Whether the net may be built once more with other arguments."""
         return self.trials.take(1 + len(self.runs[0]) + self.many)
+
+    @cached_property
+    def turns(self) -> set[str]:
+        """The names that say how often loops turn."""
+        return _turns(self.written.net)
 
     @cached_property
     def many(self) -> int:

@@ -330,6 +330,7 @@ class Placed:
         is_buffer: whether it is a buffer of the class itself.
         is_saved: whether the state dict has it.
         numbers: the list that it starts as, where the constructor of its class has that; else None.
+        whole: which of its inputs are lists of values, by their places.
     """
 
     form: Torch | Block
@@ -349,6 +350,7 @@ class Placed:
     is_buffer: bool = False
     is_saved: bool = True
     numbers: Any = None
+    whole: tuple[int, ...] = ()
 
     @property
     def has_module(self) -> bool:
@@ -438,7 +440,7 @@ def _facts(step: Step) -> Any:
         return (
             step.label, step.kind, step.what, step.held, step.gives, step.again, step.own.keys(),
             len(step.reads), step.of_views, step.span, step.cut, step.is_buffer,
-            step.is_saved,
+            step.is_saved, step.whole,
         )  # fmt: skip
     if isinstance(step, Let):
         return step.names

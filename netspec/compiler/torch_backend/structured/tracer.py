@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, cast
 
 from netspec.compiler.elaborate.constant_loops import Outcomes, given_in
@@ -33,7 +34,7 @@ from netspec.compiler.ir import initializers
 from netspec.compiler.ir.constants import FUNCTIONS, Constant
 from netspec.compiler.ir.graph import Node, Shape
 from netspec.compiler.ir.net_facts import NET_FACTS
-from netspec.compiler.ir.op import Op, ParameterSpec, Torch
+from netspec.compiler.ir.op import Op, ParameterSpec, Torch, X
 from netspec.compiler.ir.size_text import size_text
 from netspec.compiler.ir.sizes import Dim, Size
 from netspec.compiler.parse.loader import Module
@@ -218,6 +219,7 @@ class Places:
         self.decides_layers: set[Span] = set()
         self.conditionals: dict[Span, syntax.Conditional] = {}
         self.texts: dict[object, str] = {}
+        self._body: Sequence[syntax.Statement] = ()
         self._names: dict[int, tuple[str, ...] | None] = {}
         self._inner: dict[syntax.Block, Places] = {}
         self._variables: dict[tuple[syntax.Block, str], str] = {}
@@ -226,6 +228,7 @@ class Places:
 
     def _read(self, net: syntax.Net | syntax.Block, module: Module) -> None:
         self.names |= {parameter.name.id for parameter in net.parameters}
+        self._body = net.body
         for part in syntax.parts(net.body):
             if isinstance(part, syntax.Stage):
                 self.stages[part.span] = part
@@ -250,6 +253,12 @@ class Places:
                 )
             ):
                 self.decides_layers.add(part.span)
+
+    @cached_property
+    def grown(self) -> set[str]:
+        """The names of what may be lists that get longer: they are given sums."""
+        sums = (p for p in syntax.parts(self._body) if isinstance(p, syntax.Assign))
+        return {t.id for p in sums if isinstance(p.value, syntax.Chain) for t in p.targets}
 
     def inner(self, block: syntax.Block, module: Module) -> Places:
         """Where things stand in an inline block."""
@@ -407,6 +416,8 @@ class StructureTracer(Follower):
         self._inlined: list[_Inlined] = []
         # The names of lists of values.
         self._lists: set[str] = set()
+        # How many channels or features the values in lists have: the constructor's names for that.
+        self._counts: dict[str, str] = {}
         self._followed = 0
         self._opened: list[_Opened | None] = []
         self._closed: _Opened | None = None
@@ -686,13 +697,18 @@ class StructureTracer(Follower):
         text = f"{own}[{self.later.text(trailer.at)}]"
         self._holds[text] = value.name
         changing = self._own | set(self.carried.names.values())
-        shape = tuple(
+        shape = [
             self._sized(
                 text, axis, dim if words_in(_text(dim)).isdisjoint(changing) else _forgotten(dim)
             )
             for axis, dim in enumerate(value.shape)
-        )
-        return replace(value, shape=cast(Shape, shape))
+        ]
+        size = shape[0]
+        if own in self._counts and isinstance(size, Traced) and isinstance(size.local, int):
+            known = f"{self._counts[own]}[{self.python.text(trailer.at)}]"
+            self.numbers[known] = int(size)
+            shape[0] = Traced(int(size), cast(Dim, Size.named(known)), size.outer)
+        return replace(value, shape=cast(Shape, tuple(shape)))
 
     def _forget(self, names: Sequence[str]) -> None:
         """Names stand for something else: so do the items of lists that they say."""
@@ -747,8 +763,11 @@ class StructureTracer(Follower):
         is_told = text.expression is not UNSAID
         given = [plain(cast(Any, value)) for value in values]
         step = self._add(Let(own, text, later, "list[int]" if is_empty else ""))
+        self._counts = {name: count for name, count in self._counts.items() if name not in own}
         if is_empty:
             self._empty[own[0]] = step
+            if names[0] in self.places.grown:
+                self._count(own[0], "[]", (), self._at(expr.span))
         elif own[0] in self._empty:
             self._fill(self._empty[own[0]], given[0])
         self._own.update(own)
@@ -785,13 +804,16 @@ class StructureTracer(Follower):
         if len(given) < len(values.items):
             raise NotStructuredError
         parts: list[Read | str] = []
+        counts: list[str | None] = []
         left = list(given)
         for item, count in self._list_parts(expr):
             some, left = left[:count], left[count:]
             if item is not None:
                 parts.append(self._python(item))
+                counts.append(self._counts.get(self._python(item)))
             else:
                 parts += [Read(self._sources(value.name)) for value in some]
+                counts.append(f"[{', '.join(unbracketed(_text(v.shape[0])) for v in some)}]")
         own = self._given_name(name)
         if left or own in self.shapes:
             raise NotStructuredError
@@ -803,7 +825,32 @@ class StructureTracer(Follower):
         self._forget((own,))
         self._lists.add(own)
         self._own.add(own)
-        return values
+        if None not in counts and all(isinstance(value.shape[0], int) for value in given):
+            text = " + ".join(filter(None, counts))
+            self._count(own, text, [int(v.shape[0]) for v in given], self._at(expr.span))
+        else:
+            self._counts.pop(own, None)
+        return TensorList(tuple(self._put_aside(value) for value in given))
+
+    def _count(self, own: str, text: str, counts: Sequence[int], at: At) -> None:
+        """Write down how many channels or features the values in a list have, for the constructor."""
+        name = f"{own}_channels"
+        while name in self.places.names:
+            name += "_"
+        self._keep((name,), at)
+        kind = "list[int]" if text == "[]" else ""
+        self._add(Let((name,), Number(text, Symbol(text)), Number(None, UNSAID), kind))
+        self._counts[own] = name
+        self.numbers[name] = tuple(counts)
+
+    def _put_aside(self, value: Tensor) -> Tensor:
+        """A value in a list: what its sizes are made of may stand for something else by then."""
+        changing = self._own | set(self.carried.names.values())
+        shape = tuple(
+            _unread(size if words_in(_text(size)).isdisjoint(changing) else _forgotten(size))
+            for size in value.shape
+        )
+        return replace(value, shape=cast(Shape, shape))
 
     def _list_parts(self, expr: syntax.Expr) -> Iterator[tuple[str | None, int]]:
         """What a list of values is joined of: the name of a list, or None, and the number of values.
@@ -1164,6 +1211,10 @@ class StructureTracer(Follower):
     ) -> None:
         of_views = node.origin.span in self.run.views
         form = _form(node.op, tuple(shapes), of_views)
+        reads, whole = self._reads(node)
+        if whole:
+            # The sizes of what is in a list cannot be read from it.
+            form, shapes = _with_lists(form, len(node.inputs), len(reads)), ()
         for index, shape in enumerate(shapes):
             for axis, dim in enumerate(shape, start=1):
                 self.numbers[f"{index}.{axis}"] = int(dim) if isinstance(dim, int) else dim
@@ -1174,11 +1225,11 @@ class StructureTracer(Follower):
             self._worded(node, cast(Torch, written(form, local)), self.python),
             self._worded(node, later_form(form, shapes), self.later),
             own, label, "" if label else node.op.name, node.op.name, held,
-            self._inputs(node.inputs), 1, path in self.run.owners, of_views, span,
+            reads, 1, path in self.run.owners, of_views, span,
             self._cut(node), self._label(path, span, self.later, is_held=held),
             any(spec.role in ("statistic", "constant") for spec in specs) and bool(own),
             all(spec.role != "constant" for spec in specs),
-            self._list(span),
+            self._list(span), whole,
         )  # fmt: skip
         self._place(step, path, [node.name], [node.name])
 
@@ -1207,6 +1258,46 @@ class StructureTracer(Follower):
                 if isinstance(value, int):
                     return int(value), cast(Any, node.op).axis
         return None
+
+    def _reads(self, node: Node) -> tuple[tuple[Read, ...], tuple[int, ...]]:
+        """The inputs of a layer, and which of them are lists of values."""
+        parts = self._given_parts(node) if self._lists else []
+        if not any(name is not None for name, _ in parts):
+            return self._inputs(node.inputs), ()
+        reads: list[Read] = []
+        whole: list[int] = []
+        left = list(node.inputs)
+        for name, count in [(None, len(left) - sum(count for _, count in parts)), *parts]:
+            some, left = left[:count], left[count:]
+            if name is not None:
+                whole.append(len(reads))
+                reads.append(Read([self._python(name)]))
+            else:
+                reads += self._inputs(some)
+        return tuple(reads), tuple(whole)
+
+    def _given_parts(self, node: Node) -> list[tuple[str | None, int]]:
+        """The values among the arguments of a call: names of lists, or None, and how many they are."""
+        parts: list[tuple[str | None, int]] = []
+        for argument in node.origin.call.arguments:
+            if self._is_values(argument.value):
+                parts += self._list_parts(argument.value)
+            elif self._reads_values(argument.value):
+                if isinstance(argument.value, syntax.Group):
+                    return []
+                parts.append((None, 1))
+        return parts
+
+    def _is_values(self, expr: syntax.Expr) -> bool:
+        """Whether an expression is a list of values that has a name, or is joined of such."""
+        while isinstance(expr, syntax.Parens):
+            expr = expr.inner
+        if isinstance(expr, syntax.Chain):
+            return any(self._is_values(part) for part in (expr.first, *(e for _, e in expr.rest)))
+        if not isinstance(expr, syntax.Name):
+            return False
+        binding = self.body.names.scope.get(expr.id)
+        return binding is not None and isinstance(binding.value, TensorList)
 
     def _inputs(self, names: Sequence[str]) -> tuple[Read, ...]:
         reads = tuple(Read(self._sources(name)) for name in names)
@@ -1448,6 +1539,23 @@ def _form(op: Op, shapes: tuple[Shape, ...], of_views: bool) -> Torch:
     return op.torch_of_views(*shapes) if of_views else op.torch(*shapes)
 
 
+def _with_lists(form: Torch, count: int, reads: int) -> Torch:
+    """A form that takes values one after another, as one that takes lists of them.
+
+    Args:
+        form: the form.
+        count: how many values it takes.
+        reads: how many values and lists these are.
+
+    Raises:
+        NotStructuredError: if it takes them in another way.
+    """
+    first, *rest = form.arguments or ((),)
+    if first != tuple(map(X, range(count))) or form.is_module:
+        raise NotStructuredError
+    return replace(form, arguments=(tuple(map(X, range(reads))), *rest))
+
+
 def later_form(form: Torch, shapes: Sequence[Shape]) -> Torch:
     """A layer as `forward` writes it: with the sizes of its inputs, where they are its numbers."""
     extents = Extents(cast(Any, shapes), _outer)
@@ -1509,6 +1617,11 @@ def _text(size: Any) -> str:
 
 def _later_text(size: Any) -> str:
     return size_text(_outer(size)) if isinstance(size, int) else str(size)
+
+
+def _unread(size: Any) -> Any:
+    """A size that `forward` knows as a number alone."""
+    return Traced(int(size), local_of(size), int(size)) if isinstance(size, int) else size
 
 
 def _forgotten(size: Any) -> Any:
@@ -1700,6 +1813,9 @@ class StraightTracer(StructureTracer):
             return
         self._paths[path] += 1
         self._write(node.inputs, [node.name], lambda: self._layer(node, shapes, specs, path))
+
+    def _reads(self, node: Node) -> tuple[tuple[Read, ...], tuple[int, ...]]:
+        return self._inputs(node.inputs), ()
 
     def _cut(self, node: Node) -> tuple[int, int] | None:
         call = node.origin.call
