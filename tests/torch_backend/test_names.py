@@ -289,6 +289,7 @@ IDENTIFIERS = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,9}", fullmatch=True) | st.
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(IDENTIFIERS, min_size=6, max_size=6))
+@example(["label", "y", "x", "_0", "other", "Block"])  # no attribute is a number
 def test_any_identifiers(names):
     """Different names do not hide each other when they occur together."""
     label, value, source, argument, other, block = names

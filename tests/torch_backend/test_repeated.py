@@ -38,7 +38,12 @@ def test_a_block_says_what_its_channels_are() -> None:
 
 
 def test_many_multiples_of_a_name_are_numbers() -> None:
-    source = netspec.load(ZOO / "unet.net").source("torch")
+    steps = "".join(
+        f"x = x -> conv({n} * width, 3, pad = 1) -> conv({n} * width, 3, pad = 1) -> relu\n"
+        for n in (2, 4, 8, 16)
+    )
+    text = f"net N(width = 2) {{\ninput x: [3, 5, 5]\n{steps}output x -> global_avg_pool\n}}"
+    source = netspec.loads(text).source("torch")
     assert source.count("4 * width") > 3
     assert not locals_of(source)
 

@@ -22,7 +22,9 @@ class Kept:
         taken = set(modules)
         self._names: dict[str, str] = {}
         for own in arguments:
-            name = own.lstrip("_") or "argument"
+            name = own.lstrip("_")
+            if not name[:1].isalpha():  # nothing, or a number
+                name = f"argument{name}"
             while name in taken or labels.problem(name) is not None:
                 name += "_"
             taken.add(name)
