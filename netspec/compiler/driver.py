@@ -37,8 +37,8 @@ from netspec.diagnostics import (
 from netspec.records import record
 
 # Trying a hint compiles the file again. All trials of a run together may cost as much as compiling
-# this many expressions (about a second). A character of text costs half an expression, and a syntax
-# error `SLIP_COST` expressions.
+# this many expressions (about a quarter of a second). A character of text costs half an expression, and
+# a syntax error `SLIP_COST` expressions.
 MAX_TRIAL_COST = 20_000
 SLIP_COST = 200
 MAX_TRIALS = 60
@@ -78,6 +78,34 @@ class Compilation:
     def errors(self) -> list[Diagnostic]:
         """The diagnostics that are errors."""
         return [d for d in self.diagnostics if d.severity == "error"]
+
+
+@dataclass
+class TrialBudget:
+    """What trials may take: how many there may be, and their cost together."""
+
+    left: int = MAX_TRIALS
+    cost: int = MAX_TRIAL_COST
+
+    @classmethod
+    def of_changes(cls) -> TrialBudget:
+        """Return what may be tried where changes are asked for: as much as in four checks."""
+        return cls(4 * MAX_TRIALS, 4 * MAX_TRIAL_COST)
+
+    def allows(self, result: Compilation) -> bool:
+        """Whether the file of a result may be compiled once more, with a change."""
+        return self.left > 0 and self.cost >= _trial_cost(result)
+
+    def spend(self, result: Compilation, changed: Compilation) -> None:
+        """Count a trial of a change, and what it gave."""
+        self.left -= 1
+        self.cost -= max(_trial_cost(result), changed.work)
+
+
+def _trial_cost(result: Compilation) -> int:
+    slips = sum(d.code.startswith("syntax/") for d in result.diagnostics)
+    reads = 3 if slips else 1  # code that explains syntax errors reads a text again
+    return result.work + reads * result.text_size // 2 + slips * SLIP_COST
 
 
 @record
@@ -124,11 +152,17 @@ def compile_untried(request: Request) -> Compilation:
     return result
 
 
-def with_tried_hints(request: Request, result: Compilation) -> Compilation:
-    """Return the result of `compile_untried` with only those edits in its hints that help."""
+def with_tried_hints(
+    request: Request, result: Compilation, budget: TrialBudget | None = None
+) -> Compilation:
+    """Return the result of `compile_untried` with only those edits in its hints that help.
+
+    `budget` is what is left for trials, by default all that a run may take.
+    """
     if not any(d.hints for d in result.diagnostics):
         return result
-    return replace(result, diagnostics=in_order(_tried(request, result)))
+    tried = _tried(request, result, TrialBudget() if budget is None else budget)
+    return replace(result, diagnostics=in_order(tried))
 
 
 def select(result: Compilation, net: str | None) -> Graph:
@@ -267,9 +301,9 @@ def _check_arguments(request: Request, nets: Mapping[str, syntax.Net]) -> None:
 # ------------------------------------------------------------------------------------ trying hints
 
 
-def _tried(request: Request, result: Compilation) -> list[Diagnostic]:
+def _tried(request: Request, result: Compilation, budget: TrialBudget) -> list[Diagnostic]:
     """Return the diagnostics with only those edits that were tried and helped."""
-    trials = _Trials(request, result)
+    trials = _Trials(request, result, budget)
     tried = []
     for diagnostic in result.diagnostics:
         kept: list[Hint] = []
@@ -290,15 +324,11 @@ def _tried(request: Request, result: Compilation) -> list[Diagnostic]:
 class _Trials:
     """Compiles the file with the edits of hints, for as long as the budget lasts."""
 
-    def __init__(self, request: Request, result: Compilation) -> None:
+    def __init__(self, request: Request, result: Compilation, budget: TrialBudget) -> None:
         self.request = request
         self.result = result
+        self.budget = budget
         self.before = _keys(result.diagnostics)
-        self.left = MAX_TRIALS
-        slips = sum(d.code.startswith("syntax/") for d in result.diagnostics)
-        reads = 3 if slips else 1  # code that explains syntax errors reads a text again
-        self.cost = result.work + reads * result.text_size // 2 + slips * SLIP_COST
-        self.budget = MAX_TRIAL_COST
 
     def helpful(self, diagnostic: Diagnostic, hint: Hint) -> Hint | None:
         """Return a hint whose edits remove the error and bring no new one; else None.
@@ -306,11 +336,10 @@ class _Trials:
         Where they make a text that can be parsed and has an error within what they wrote they are no
         help, and where it has one right beside or around they are a guess.
         """
-        if self.left <= 0 or self.budget < self.cost:
+        if not self.budget.allows(self.result):
             return None
         changed = _compile(self.request, _edited(hint.edits))
-        self.left -= 1
-        self.budget -= max(self.cost, changed.work)
+        self.budget.spend(self.result, changed)
         key = _key(diagnostic)
         mended = _keys(changed.diagnostics)[key] < self.before[key]
         if not mended or not _brings_no_error(changed, self.result):
@@ -351,6 +380,17 @@ def is_better(after: Compilation, before: Compilation, *, warnings: bool) -> boo
     # What was guessed at counts, too: a name put right brings the errors of its arguments to light.
     with_guesses = [n + len(side.unsaid) for n, side in zip(counts, (after, before), strict=True)]
     return counts[0] < counts[1] or (counts[0] == counts[1] and with_guesses[0] < with_guesses[1])
+
+
+def removes_all(chosen: Iterable[Diagnostic], after: Compilation, before: Compilation) -> bool:
+    """Whether changes for these diagnostics, made together in a file that could be parsed, removed each
+    of them, and brought no new error.
+    """
+    if before.module is None or after.module is None or not _brings_no_error(after, before):
+        return False
+    left = _keys(before.diagnostics)
+    left.subtract(map(_key, chosen))
+    return all(count <= left[key] for key, count in _keys(after.diagnostics).items() if key in left)
 
 
 def _brings_no_error(after: Compilation, before: Compilation) -> bool:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from netspec.compiler.driver import Compilation, Request, compile_request, is_better
+from netspec.compiler.driver import (
+    Compilation,
+    Request,
+    TrialBudget,
+    compile_untried,
+    is_better,
+    removes_all,
+    with_tried_hints,
+)
 from netspec.compiler.elaborate.fix_its import apply_edits
 from netspec.diagnostics import Diagnostic, Edit, Hint, Source, Span
 from netspec.records import record
@@ -38,7 +46,8 @@ def fixed(request: Request, *, warnings: bool = False) -> Fixed:
     """Apply fixes for errors, pass after pass, until none is left that helps.
 
     A fix is applied if the compiler has tried it, if it is the only one of its diagnostic and no
-    guess, and if all its edits are in this text. Each pass leaves fewer errors than it found.
+    guess, and if all its edits are in this text. Each pass leaves fewer errors than it found. The fixes
+    of a large file can take more than trials may: some of them are left then.
 
     Args:
         request: what to fix; it must have a `source`.
@@ -46,22 +55,70 @@ def fixed(request: Request, *, warnings: bool = False) -> Fixed:
     """
     assert request.source is not None
     fixes: list[AppliedFix] = []
-    result = compile_request(request)
+    result = compile_untried(request)
+    budget = TrialBudget.of_changes()
     for _ in range(MAX_PASSES):
-        found = list(_applicable(result, request.source, warnings=warnings))
-        # All fixes together come first. Each was tried alone, but two of them may conflict.
-        for chosen in dict.fromkeys((tuple(_apart(found)), *((fix,) for fix in found))):
-            after = _with(request, chosen)
-            changed = compile_request(after)
-            if chosen and is_better(changed, result, warnings=warnings):
-                request, result = after, changed
-                fixes += chosen
-                break
-        else:
+        step = _together(request, result, budget, warnings=warnings)
+        step = step or _tried_first(request, result, budget, warnings=warnings)
+        if step is None:
             break
+        request, result = step.request, step.result
+        fixes += step.fixes
+    result = with_tried_hints(request, result)
     assert request.source is not None
     choices = tuple(d for d in result.diagnostics if _has_changes(d) and d.sole_change is None)
     return Fixed(request.source.text, tuple(fixes), result, choices)
+
+
+@record(slots=True)
+class _Step:
+    """A request with fixes applied, and the result of it without trials."""
+
+    request: Request
+    result: Compilation
+    fixes: tuple[AppliedFix, ...]
+
+
+def _together(
+    request: Request, result: Compilation, budget: TrialBudget, *, warnings: bool
+) -> _Step | None:
+    """Make all changes at once that would be applied if they help, which is one trial for all of them.
+
+    Return None if one of them does not help: they must be tried one by one.
+    """
+    if result.module is None or not budget.allows(result):
+        return None
+    assert request.source is not None
+    chosen = tuple(_apart(list(_applicable(result, request.source, warnings=warnings))))
+    if not chosen:
+        return None
+    after = _with(request, chosen)
+    changed = compile_untried(after)
+    budget.spend(result, changed)
+    told = [fix.diagnostic for fix in chosen]
+    is_good = removes_all(told, changed, result) and is_better(changed, result, warnings=warnings)
+    return _Step(after, changed, chosen) if is_good else None
+
+
+def _tried_first(
+    request: Request, result: Compilation, budget: TrialBudget, *, warnings: bool
+) -> _Step | None:
+    """Make the changes that were tried one by one: all of them, or the first that is no worse."""
+    assert request.source is not None
+    if not any(_has_changes(d) and (warnings or d.severity == "error") for d in result.diagnostics):
+        return None
+    tried = with_tried_hints(request, result, budget)
+    found = list(_applicable(tried, request.source, warnings=warnings))
+    # Each was tried alone, but two of them may conflict.
+    for chosen in dict.fromkeys((tuple(_apart(found)), *((fix,) for fix in found))):
+        if not chosen or not budget.allows(result):
+            return None
+        after = _with(request, chosen)
+        changed = compile_untried(after)
+        budget.spend(result, changed)
+        if is_better(changed, result, warnings=warnings):
+            return _Step(after, changed, chosen)
+    return None
 
 
 def _has_changes(diagnostic: Diagnostic) -> bool:

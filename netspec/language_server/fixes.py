@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from netspec.compiler.driver import TrialBudget
 from netspec.compiler.fixes import fixed
 from netspec.diagnostics import Edit, Span
 from netspec.language_server.analysis import Analysis
@@ -23,7 +24,10 @@ class QuickFix:
 
 
 def quick_fixes(analysis: Analysis, start: int, end: int) -> Iterator[QuickFix]:
-    """Yield the fixes of the diagnostics that a range of the text touches."""
+    """Yield the fixes of the diagnostics that a range of the text touches, for as long as they may be
+    tried.
+    """
+    budget = TrialBudget.of_changes()
     for problem in problems(analysis, analysis.diagnostics()):
         if problem.span.start > end or problem.span.end < start:
             continue
@@ -32,7 +36,7 @@ def quick_fixes(analysis: Analysis, start: int, end: int) -> Iterator[QuickFix]:
             if hint.edits:
                 only = hint is sole
                 yield QuickFix(_title(hint.text), problem, _distinct(hint.edits), only)
-        for remedy in remedies(analysis, problem.diagnostic):
+        for remedy in remedies(analysis, problem.diagnostic, budget):
             yield QuickFix(remedy.title, problem, (remedy.edit,), preferred=False)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from netspec import codes
-from netspec.compiler.driver import compile_untried
+from netspec.compiler.driver import TrialBudget, compile_untried
 from netspec.compiler.elaborate.fix_its import apply_edits
 from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Diagnostic, Edit, Source, Span
@@ -26,8 +26,8 @@ class Remedy:
     edit: Edit
 
 
-def remedies(analysis: Analysis, diagnostic: Diagnostic) -> Iterator[Remedy]:
-    """Yield the changes that end a diagnostic in the text itself, each tried."""
+def remedies(analysis: Analysis, diagnostic: Diagnostic, budget: TrialBudget) -> Iterator[Remedy]:
+    """Yield the changes that end a diagnostic in the text itself, each tried while the budget lasts."""
     span = diagnostic.span
     if span is None or span.source is not analysis.source:
         return
@@ -38,7 +38,7 @@ def remedies(analysis: Analysis, diagnostic: Diagnostic) -> Iterator[Remedy]:
         found += _importing(analysis, span.text)
     if diagnostic.severity == "warning":
         found.append(_allowing(span, diagnostic.code))
-    yield from (each for each in found if _helps(analysis, diagnostic, each))
+    yield from (each for each in found if _helps(analysis, diagnostic, each, budget))
 
 
 def _importing(analysis: Analysis, name: str) -> Iterator[Remedy]:
@@ -96,11 +96,14 @@ def _listed(spans: list[Span], one: Span) -> Span:
     return Span(one.source, spans[at - 1].end if at else one.start, one.end)
 
 
-def _helps(analysis: Analysis, diagnostic: Diagnostic, remedy: Remedy) -> bool:
+def _helps(analysis: Analysis, diagnostic: Diagnostic, remedy: Remedy, budget: TrialBudget) -> bool:
     source, before = analysis.source, analysis.result
+    if not budget.allows(before):
+        return False
     text = apply_edits(Span(source, 0, len(source.text)), [remedy.edit])
     request = replace(analysis.request, source=Source(source.name, text))
     after = compile_untried(request)
+    budget.spend(before, after)
 
     def told(found: tuple[Diagnostic, ...]) -> int:
         return sum((d.code, d.message) == (diagnostic.code, diagnostic.message) for d in found)

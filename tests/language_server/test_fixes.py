@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from netspec.compiler.driver import Compilation, Request, compile_untried
 from netspec.compiler.elaborate.fix_its import apply_edits
 from netspec.diagnostics import Span
+from netspec.language_server import remedies
 from netspec.language_server.completion import completions
 from netspec.language_server.fixes import fix_all, quick_fixes
 from tests.language_server.conftest import analyzed
@@ -80,3 +82,17 @@ def test_an_error_is_not_allowed_by_a_comment() -> None:
     text = BODY.format("    y = x -> rleu\n")
     titles = {fix.title for fix in quick_fixes(analyzed(text), 0, len(text))}
     assert titles == {"Did you mean `relu`?"}
+
+
+def test_the_warnings_of_a_whole_text_are_tried_for_as_long_as_one_may_wait(monkeypatch) -> None:
+    """Each was: the changes for all of a text of 64 KB took ten minutes."""
+    tried = []
+
+    def counted(request: Request) -> Compilation:
+        tried.append(request)
+        return compile_untried(request)
+
+    monkeypatch.setattr(remedies, "compile_untried", counted)
+    text = BODY.format("    y = x -> relu\n" * 400)
+    found = list(quick_fixes(analyzed(text), 0, len(text)))
+    assert 1 < len(found) <= len(tried) < 40

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import netspec
 from netspec.cli import net_files
+from netspec.compiler import driver
 from netspec.compiler.analysis.cost_facts import COST_FACTS
 from netspec.compiler.driver import Request, compile_request, is_better
 from netspec.compiler.fixes import fixed
@@ -434,6 +435,32 @@ def test_fixes_as_json(run: Run, write: Write) -> None:
     (file,) = data["files"]
     assert (data["ok"], file["diagnostics"]) == (True, [])
     assert [fix["code"] for fix in file["fixes"]] == ["name/unknown-layer"] * 2
+
+
+@pytest.mark.parametrize(
+    ("slip", "wanted"),
+    [
+        ("z{} = x -> conv(3, kernal = 3)", 50),
+        ("z{} = x -> linaer(6)", 50),
+        # What must be tried one by one: here a change leaves another error.
+        ("z{} = x -> linaer(x, kernal = 3)", 0),
+    ],
+)
+def test_many_changes_cost_few_trials(monkeypatch, slip: str, wanted: int) -> None:
+    """Each of 50 passes tried one of them, and then all again: 13 s for 13 KB."""
+    compiled = []
+    real = driver._compile
+
+    def counted(request: Request, overrides: dict[str, str]) -> driver.Compilation:
+        compiled.append(real(request, overrides))
+        return compiled[-1]
+
+    monkeypatch.setattr(driver, "_compile", counted)
+    lines = ["x = x -> relu"] * 800 + [slip.format(i) for i in range(50)]
+    text = "\n".join(["net A {", "input x: [3, 8, 8]", *lines, "output x -> linear(6)", "}", ""])
+    done = fixed(Request(source=Source("a.net", text)))
+    assert len(done.fixes) >= wanted
+    assert len(compiled) < 16
 
 
 NETS = [ROOT / "networks" / name for name in ("lenet.net", "threelayer.net")]
