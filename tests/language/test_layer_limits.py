@@ -13,7 +13,9 @@ import pytest
 import netspec
 from netspec.cli import main
 from netspec.cli.collector import rare_collections
+from netspec.compiler.analysis import diff
 from netspec.compiler.analysis.diff import compare
+from netspec.compiler.analysis.structure import Likeness
 from netspec.compiler.driver import Request, compile_request
 from netspec.compiler.elaborate.body import Body
 from netspec.compiler.elaborate.net import build
@@ -324,3 +326,47 @@ def test_a_call_of_a_block_counts_for_the_parts_of_its_body(
     result = compile_request(Request(source=Source("a.net", TEXTS["doubling blocks"]())))
     assert [str(found.code) for found in result.diagnostics] == ["limit/work"]
     assert 10_000 < len(made) < 18_000
+
+
+def test_layers_that_are_left_over_are_found_by_their_looks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each of the one net was compared with each of the other: 2.7 s for two nets of 1,400 layers."""
+    before, after = (
+        netspec.loads(f"net A {{ input x: [3, 8, 8]\n {lines}\n output x }}").graph
+        for lines in (
+            "for i in range(300) { x = x -> conv(3, 1) -> relu }",
+            "for i in range(300) { x = x -> tanh -> conv(3, 3, pad = 1) }",
+        )
+    )
+    compared, call = [], Likeness.__call__
+
+    def counted(self: Likeness, one: str, other: str) -> int:
+        compared.append(one)
+        return call(self, one, other)
+
+    monkeypatch.setattr(Likeness, "__call__", counted)
+    monkeypatch.setattr(diff, "MAX_PAIRS", 0)
+    assert not compare(before, after, {"names"}).equal
+    assert len(compared) < 100
+
+
+def test_the_changes_are_gone_through_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They were, for each of them: half of the time that two nets with 4,000 inputs took."""
+    inputs = [f"input i{i}: [3]" for i in range(200)]
+    before, after = (
+        netspec.loads("\n".join(["net A {", *lines, "output i7 -> relu", "}"])).graph
+        for lines in (inputs, inputs[::-1])
+    )
+    passes, alike = [], diff.alike
+
+    class Counted(list[Any]):
+        def __iter__(self) -> Any:
+            passes.append(1)
+            return super().__iter__()
+
+    monkeypatch.setattr(diff, "alike", lambda changes: Counted(alike(changes)))
+    text = str(compare(before, after))
+    assert text.count("now number") == 200
+    assert "now number 200, was 1)" in text
+    assert len(passes) < 10

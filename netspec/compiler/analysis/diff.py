@@ -20,9 +20,11 @@ from netspec.compiler.analysis.costs import LayerSummary, Summary, summarize
 from netspec.compiler.analysis.parameter_changes import HeldParameters, parameter_changes
 from netspec.compiler.analysis.structure import (
     ALIKE,
+    Likeness,
+    Look,
+    Marks,
     body_structure,
     colors_of,
-    likeness,
     resolved_call,
     same_structure,
     structure_of,
@@ -178,8 +180,7 @@ def _by_structure(
     colors = colors_of(*sides)
     found = same_structure(*sides, colors)
     if found is None:
-        alike = likeness(*sides, colors)
-        return match(old.layers, new.layers, lambda a, b: alike(a.name, b.name)), False
+        return match(old.layers, new.layers, Likeness(*sides, colors)), False
     by_vertex = {vertex: name for name, vertex in sides[1].layers.items()}
     layers = {layer.name: layer for layer in new.layers}
     counterparts = {by_vertex[found[vertex]]: name for name, vertex in sides[0].layers.items()}
@@ -190,7 +191,7 @@ def _by_structure(
 def match(
     before: Sequence[LayerSummary],
     after: Sequence[LayerSummary],
-    alike: Callable[[LayerSummary, LayerSummary], int] | None = None,
+    alike: Likeness | None = None,
 ) -> list[Pair]:
     """Pair the layers of two nets.
 
@@ -201,9 +202,9 @@ def match(
     Args:
         before: the layers of the one net.
         after: those of the other.
-        alike: how alike two layers are, 0 if they are none; by default their names count.
+        alike: how alike two layers are; by default their names count.
     """
-    likeness = _likeness if alike is None else alike
+    likeness = _likeness if alike is None else lambda a, b: alike(a.name, b.name)
     most = _EQUAL if alike is None else ALIKE
     least = min(len(before), len(after))
     start = 0
@@ -291,28 +292,51 @@ def _joined_by_name(pairs: list[Pair]) -> list[Pair]:
     return joined
 
 
-def _joined_by_likeness(
-    pairs: list[Pair], alike: Callable[[LayerSummary, LayerSummary], int]
-) -> list[Pair]:
+def _joined_by_likeness(pairs: list[Pair], alike: Likeness) -> list[Pair]:
     """Join layers that are left over on both sides and look alike below or above: another line of the
     file has them.
     """
-    removed = [a for a, b in pairs if a is not None and b is None]
+    removed = {a.name: a for a, b in pairs if a is not None and b is None}
     moved: dict[str, LayerSummary] = {}
-    for least in (ALIKE, ALIKE - 2):
+    looks: tuple[Callable[[Marks], tuple[Look, ...]], ...]
+    looks = (lambda marks: marks.whole, lambda marks: marks.halves)
+    for looks_of in looks:
+        left = _LeftOver({name: looks_of(alike.before[name]) for name in removed})
         for a, b in pairs:
-            if a is not None or b is None or b.name in moved:
-                continue
-            fitting = next((each for each in removed if alike(each, b) >= least), None)
-            if fitting is not None:
-                moved[b.name] = fitting
-                removed.remove(fitting)
+            if a is None and b is not None and b.name not in moved:
+                name = left.take(looks_of(alike.after[b.name]))
+                if name is not None:
+                    moved[b.name] = removed.pop(name)
     joined = {layer.name for layer in moved.values()}
     return [
         (moved.get(b.name), b) if a is None and b is not None else (a, b)
         for a, b in pairs
         if b is not None or (a is not None and a.name not in joined)
     ]
+
+
+class _LeftOver:
+    """Layers in order, each of which is taken once, by one of its looks."""
+
+    def __init__(self, looks: dict[str, tuple[Look, ...]]) -> None:
+        self.order = {name: at for at, name in enumerate(looks)}
+        self.by_look: dict[Look, list[str]] = {}
+        for name in reversed(looks):
+            for look in looks[name]:
+                self.by_look.setdefault(look, []).append(name)
+
+    def take(self, looks: Iterable[Look]) -> str | None:
+        """Take the first layer that has one of these looks, if one is left."""
+        firsts = []
+        for look in looks:
+            names = self.by_look.get(look, [])
+            while names and names[-1] not in self.order:
+                names.pop()
+            firsts += names[-1:]
+        name = min(firsts, key=self.order.__getitem__, default=None)
+        if name is not None:
+            del self.order[name]
+        return name
 
 
 # -------------------------------------------------------------------------------------- differences
@@ -415,17 +439,17 @@ def _told(old: str | None, new: str | None) -> str:
 
 def _in_order(changes: list[Change], before: list[str], after: list[str]) -> list[Change]:
     """Mark inputs or outputs whose position changed: a call passes them in order, so that matters."""
-    places = [
-        [name for name in side if name in before and name in after] for side in (before, after)
-    ]
+    both = {*before} & {*after}
+    places = [_places(name for name in side if name in both) for side in (before, after)]
     if places[0] == places[1]:
         return changes
+    numbers = [_places(side) for side in (after, before)]
     return [
         change
-        if change.name not in places[0] or places[0].index(change.name) == places[1].index(change.name)
+        if change.name not in both or places[0][change.name] == places[1][change.name]
         else replace(
             change, kind="changed",
-            details=(f"now number {after.index(change.name) + 1}, was {before.index(change.name) + 1}",),
+            details=("now number {}, was {}".format(*(side[change.name] + 1 for side in numbers)),),
         )
         for change in changes
     ]  # fmt: skip
@@ -451,6 +475,14 @@ def _named(name: str, what: str, old: str | None, new: str | None) -> Change:
     if old is None or new is None:
         return Change("added" if old is None else "removed", name, what, new or old or "")
     return Change("same" if old == new else "changed", name, what, _turned(old, new))
+
+
+def _places(names: Iterable[str]) -> dict[str, int]:
+    """Return where each name first stands."""
+    places: dict[str, int] = {}
+    for at, name in enumerate(names):
+        places.setdefault(name, at)
+    return places
 
 
 def _turned(old: str, new: str) -> str:
@@ -496,6 +528,10 @@ def _list(given: Sequence[Change]) -> list[str]:
     # One long row must not widen the columns of all the others.
     widths = [max((len(cell) for cell in column if len(cell) <= 48), default=0)
               for column in zip(*rows, strict=True)]  # fmt: skip
+    further: dict[int, list[int]] = {}
+    for i, first in enumerate(again):
+        if first is not None:
+            further.setdefault(first, []).append(i)
     lines: list[str] = []
     left_out: list[Change] = []
     for i, change in enumerate([*changes, None]):
@@ -508,7 +544,7 @@ def _list(given: Sequence[Change]) -> list[str]:
         if change is not None:
             cells = zip((change.name, change.what, change.shape), widths, strict=True)
             text = "  ".join(cell.ljust(width) for cell, width in cells)
-            calls = [_inner_call(changes[j]) for j, first in enumerate(again) if first == i]
+            calls = [_inner_call(changes[j]) for j in further.get(i, ())]
             more = [*change.details, *([_in_calls(calls)] if calls and change.kind in told else [])]
             details = f"  ({'; '.join(more)})" if more else ""
             lines.append(f"{_SIGNS[change.kind]} {text}{details}")

@@ -11,7 +11,7 @@ does not rest on colors.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from netspec.compiler.ir.graph import Graph, Node, Parameter
 from netspec.compiler.ir.scan_body import RESULT, ScanBody
@@ -350,23 +350,51 @@ class _Map:
         return self.join(choice.vertex, choice.others[0])
 
 
-def likeness(
-    a: Structure, b: Structure, colors: tuple[Colors, Colors]
-) -> Callable[[str, str], int]:
-    """Return how alike a layer of the one net and one of the other are, by their names: 0 for another
-    op, else more for the same attributes, for the same net below and above it.
-    """
-    mine, theirs = colors
+# What a layer looks like: its op with its attributes, and the net below it, above it or both.
+Look = tuple[int, int | None, int | None]
 
-    def alike(one: str, other: str) -> int:
-        x, y = a.layers[one], b.layers[other]
-        if _op(a.vertices[x]) != _op(b.vertices[y]):
+
+class Likeness:
+    """How alike a layer of the one net and one of the other are, by their names."""
+
+    def __init__(self, a: Structure, b: Structure, colors: tuple[Colors, Colors]) -> None:
+        self.before, self.after = _marks(a, colors[0]), _marks(b, colors[1])
+
+    def __call__(self, one: str, other: str) -> int:
+        """Return 0 for another op, else more for the same attributes, for the same net below and above
+        it, up to `ALIKE`.
+        """
+        x, y = self.before[one], self.after[other]
+        if x.op != y.op:
             return 0
-        same = mine.label[x] == theirs.label[y]
-        below, above = mine.below[x] == theirs.below[y], mine.above[x] == theirs.above[y]
-        return 1 + 3 * same + 2 * below + 2 * above
+        return 1 + 3 * (x.label == y.label) + 2 * (x.below == y.below) + 2 * (x.above == y.above)
 
-    return alike
+
+@record(slots=True)
+class Marks:
+    """What a layer is compared by: its op, and its colors."""
+
+    op: object
+    label: int
+    below: int
+    above: int
+
+    @property
+    def whole(self) -> tuple[Look, ...]:
+        """What layers have in common that are `ALIKE`."""
+        return ((self.label, self.below, self.above),)
+
+    @property
+    def halves(self) -> tuple[Look, ...]:
+        """What layers of the same attributes may have in common: what is below them, or above."""
+        return (self.label, self.below, None), (self.label, None, self.above)
+
+
+def _marks(net: Structure, colors: Colors) -> dict[str, Marks]:
+    return {
+        name: Marks(_op(net.vertices[at]), colors.label[at], colors.below[at], colors.above[at])
+        for name, at in net.layers.items()
+    }
 
 
 def _op(vertex: Vertex) -> object:
