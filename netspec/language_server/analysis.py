@@ -179,6 +179,16 @@ class Analysis:
         """
         return self.readable[0].result.imports | self.result.imports
 
+    @cached_property
+    def paths(self) -> Mapping[str, Path]:
+        """The real paths of its own file and of those that it reads, by their names in messages."""
+        folder, module = self.request.folder, self.module
+        if folder is None or module is None:
+            return {}
+        return {
+            each.source.name: (folder / each.place).resolve() for each in reversed(module.modules())
+        }
+
 
 def _place(span: Span) -> Place:
     return span.start, span.end

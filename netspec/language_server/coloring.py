@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -39,10 +40,9 @@ class _Colours:
         known = words()
         self.words = {*known.keywords, *known.operators, *known.constants}
         self.declared = known.declared
-        self.bodies = [
-            (head, *self._names(head, end))
-            for head, end in _with_ends(heads(self.found), self.found)
-        ]
+        found = heads(self.found)
+        self.starts = [head.start for head in found]
+        self.bodies = [self._names(head, end) for head, end in _with_ends(found, self.found)]
 
     def _names(self, head: Head, end: int) -> tuple[set[str], set[str], int]:
         given = {each.partition(" ")[0] for each in head.parameters}
@@ -95,11 +95,12 @@ class _Colours:
         return self._bound(i, token)
 
     def _bound(self, i: int, token: Token) -> str | None:
-        for head, given, names, end in self.bodies:
-            if head.start <= i < end:
-                if token.text in given:
-                    return "parameter"
-                return "variable" if token.text in names else None
+        at = bisect_right(self.starts, i) - 1
+        if at >= 0 and i < self.bodies[at][2]:
+            given, names, _ = self.bodies[at]
+            if token.text in given:
+                return "parameter"
+            return "variable" if token.text in names else None
         return "class" if token.text in self.known else None
 
     def _in_round(self, i: int) -> bool:

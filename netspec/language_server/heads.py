@@ -4,7 +4,7 @@ not parse.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from netspec.highlight.words import words
@@ -94,30 +94,28 @@ def names_before(found: Sequence[Token], head: Head, end: int) -> list[str]:
 
 
 def _bound(found: Sequence[Token], start: int, end: int) -> Iterator[str]:
-    i = start
-    while i < end:
+    declaring = {"input", "layer", *words().declared}
+    for i in range(start, end):
         token = found[i]
         before = found[i - 1] if i else None
-        following = found[i + 1 : end]
-        if token.text in ("input", "layer", *words().declared) and following:
-            if following[0].kind == "name":
-                yield following[0].text
+        if token.text in declaring and i + 1 < end:
+            if found[i + 1].kind == "name":
+                yield found[i + 1].text
         elif token.text == "for":
-            for each in following:
+            for each in map(found.__getitem__, range(i + 1, end)):
                 if each.kind == "name" and each.text != "in":
                     yield each.text
                 elif each.text != ",":
                     break
         elif token.kind == "name" and before is not None and _starts_statement(before):
-            yield from _targets(found[i:end])
-        i += 1
+            yield from _targets(map(found.__getitem__, range(i, end)))
 
 
 def _starts_statement(before: Token) -> bool:
     return before.kind == "line" or before.text in ("{", "}")
 
 
-def _targets(found: Sequence[Token]) -> list[str]:
+def _targets(found: Iterable[Token]) -> list[str]:
     """Return the names before the `=` of an assignment; none if the tokens begin with no other."""
     names: list[str] = []
     for i, token in enumerate(found):

@@ -69,6 +69,8 @@ def references(
     found: dict[tuple[Path | None, int], Found] = {}
     for each in (readable, *(other.readable[0] for other in others)):
         for occurrence in _all(each):
+            if occurrence.symbol.name != here.symbol.name:  # mostly, and soon known
+                continue
             if _identity(each, occurrence.symbol) != wanted:
                 continue
             if occurrence.is_definition and not definitions:
@@ -87,13 +89,7 @@ def _identity(analysis: Analysis, symbol: Symbol) -> tuple[str, str, str, str]:
 
 def file_of(analysis: Analysis, name: str) -> Path | None:
     """Return the real path of a file that a text names, or of its own, by the name in messages."""
-    folder, module = analysis.request.folder, analysis.module
-    if folder is None or module is None:
-        return None
-    for each in module.modules():
-        if each.source.name == name:
-            return (folder / each.place).resolve()
-    return None
+    return analysis.paths.get(name)
 
 
 def _all(analysis: Analysis) -> Iterator[Occurrence]:

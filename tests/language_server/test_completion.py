@@ -10,7 +10,9 @@ from netspec.compiler.elaborate.split import Split
 from netspec.compiler.ir.initializers import RULES
 from netspec.compiler.ops import registry
 from netspec.language_server.completion import completions
+from netspec.language_server.heads import heads, names_before
 from netspec.language_server.signatures import signature_at
+from netspec.language_server.tokens import Token, tokens
 from tests.language_server.conftest import analyzed, with_cursor
 
 NET = "net A(n = 3) {\n    input x: [3, 8, 8]\n    a = x -> relu\n    "
@@ -277,3 +279,23 @@ def test_what_is_typed_is_completed_before_it_is_checked() -> None:
     found = {item.label for item in completions(typed, at).items}
     assert {"C", *OPS} <= found
     assert analyzed("net").typed(text) is None
+
+
+def test_the_names_of_a_body_are_found_in_one_pass() -> None:
+    """All tokens behind each were copied: 3 s for the colours of 64 KB."""
+    read = 0
+
+    class Counted(list[Token]):
+        def __getitem__(self, at):  # type: ignore[no-untyped-def]
+            nonlocal read
+            found = super().__getitem__(at)
+            read += len(found) if isinstance(at, slice) else 1
+            return found
+
+    lines = "".join(f"y{i} = x -> B({i})\n" for i in range(300))
+    found = Counted(tokens(f"net A {{\ninput x: [3]\n{lines}for i in range(3) {{ z = x }}\n}}\n"))
+    (head,) = heads(found)
+    read = 0
+    names = names_before(found, head, len(found))
+    assert names == ["x", *(f"y{i}" for i in range(300)), "i", "z"]
+    assert read < 5 * len(found)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from netspec.compiler.parse.loader import Module
 from netspec.language_server.analysis import Analysis, analyze
 from netspec.language_server.navigation import definition, home, references
 from netspec.language_server.renaming import CannotRenameError, nameable, renaming
@@ -204,3 +205,22 @@ def test_a_number_that_stays_has_no_part_in_a_rule() -> None:
     )
     _, options = renamed(analyzed(text), text.index("S x"), "T")
     assert options == (r"s1\.(.*)=t1.\1", r"s2\.(.*)=t2.\1")
+
+
+def test_the_real_path_of_a_file_is_looked_for_once(tmp_path: Path, monkeypatch) -> None:
+    """It was, at each place that has a name: 1.9 s for the uses of one in 64 KB of blocks."""
+    asked, modules = [], Module.modules
+
+    def counted(self: Module) -> list[Module]:
+        asked.append(self)
+        return modules(self)
+
+    blocks = "".join(f"block B{i} x {{ return x -> relu }}\n" for i in range(60))
+    uses = "x = x -> B7\n" * 60
+    text = f"{blocks}net A {{\ninput x: [3]\n{uses}output x\n}}\n"
+    analysis = analyze(text, "a.net", tmp_path)
+    monkeypatch.setattr(Module, "modules", counted)
+    found = references(analysis, text.index("B7"))
+    assert len(found) == 61
+    assert {each.path for each in found} == {tmp_path.resolve() / "a.net"}
+    assert len(asked) < 10
