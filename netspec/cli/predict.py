@@ -37,6 +37,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
                         help="PNG, JPEG, .npy of one or many, or a folder of pictures")  # fmt: skip
     parser.add_argument("--top", type=positive, default=1, metavar="K",
                         help="show the K most likely classes (default 1)")  # fmt: skip
+    parser.add_argument("--invert", action="store_true",
+                        help="turn dark and light round: a drawing on white paper becomes light on dark,"
+                        " as MNIST's digits are")  # fmt: skip
     add_normalize_options(
         parser, _WITHOUT_DATA,
         "instead of what the weights file says: none; unit, pixels from 0 to 1; or imagenet, as"
@@ -46,7 +49,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Predict, and print one line for each image."""
-    from netspec.runtime.inference.predict import picture_files, predict, read_pictures
+    from netspec.runtime.inference.background import turned_round
+    from netspec.runtime.inference.predict import inverted, picture_files, predict, read_pictures
     from netspec.runtime.models.odd_pixels import SCALED, are_scaled
     from netspec.runtime.weights.data_facts import image_type
 
@@ -66,9 +70,14 @@ def run(options: argparse.Namespace) -> int:
                 resize=resize,
                 trained_on=trained_on,
             )
+            if options.invert:
+                pictures = inverted(path, pictures)
             if not is_given and are_scaled(pictures.x, trained_on):
                 tell(f"warning: {path}: {SCALED}")
             normalization = normalization_for(pictures.x)
+            other = None if options.invert else turned_round(pictures.x, normalization, trained_on)
+            if other is not None:
+                tell(f"note: {path} is {other}: --invert turns it round")
             found += predict(trained.model, pictures, normalization, options.top)
         except NetspecError as error:  # the other images are still classified
             unread += error.diagnostics

@@ -9,6 +9,7 @@ import pytest
 
 import netspec
 from netspec.runtime.data.input_normalization import Normalization
+from netspec.runtime.inference.background import turned_round
 from netspec.runtime.inference.predict import read_pictures
 from tests.conftest import Run
 from tests.helpers.labelled_pictures import CLASSES, NET, make_folder, picture, save, train
@@ -208,3 +209,62 @@ def test_pictures_without_pillow(root, predict, monkeypatch):
     assert finished.code == 1
     assert "library/pillow" in finished.err
     assert "netspec-dsl[images]" in finished.err
+
+
+# ------------------------------------------------------------------------ light on dark, dark on light
+
+GREY = "net Grey {\n    input image: [1, 8, 8]\n    output image -> flatten -> linear(2)\n}"
+
+
+def _drawn(label: int, *, ground: int = 0) -> np.ndarray:
+    """A bright bar on a dark ground, (1, 8, 8)."""
+    x = np.full((1, 8, 8), ground, np.uint8)
+    x[0, 2:6, 2 + 2 * label : 4 + 2 * label] = 255 - ground
+    return x
+
+
+@pytest.fixture(params=["channel", "mean-image", "unit"])
+def grey_run(request, tmp_path, monkeypatch):
+    """Weights trained on light bars on a dark ground."""
+    monkeypatch.chdir(tmp_path)
+    x, y = np.stack([_drawn(i % 2) for i in range(40)]), np.arange(40) % 2
+    data = netspec.Dataset("bars", x, y, x[:4], y[:4], 2)
+    model = netspec.loads(GREY).compile(seed=0)
+    netspec.fit(model, data, epochs=8, batch=8, normalize=request.param, out="w.safetensors")
+    (tmp_path / "grey.net").write_text(GREY)
+    return request.param
+
+
+def test_a_picture_of_the_other_ground_is_noticed_and_inverted(grey_run, tmp_path, run: Run):
+    light = save(tmp_path / "light.png", 255 - _drawn(1))
+    call = ("predict", "grey.net", "--weights", "w.safetensors", "--format", "json")
+    found = run(*call, light)
+    note = f"note: {light} is dark on light, and the training images are light on dark: --invert"
+    assert (note in found.err) == (grey_run != "unit"), "`unit` knows no mean"
+    again = run(*call, light, "--invert")
+    assert "note" not in again.err
+    as_drawn = run(*call, save(tmp_path / "dark.png", _drawn(1)))
+    assert "note" not in as_drawn.err
+    (ours,), (theirs,) = json.loads(again.out), json.loads(as_drawn.out)
+    assert ours["classes"] == theirs["classes"]
+    assert ours["classes"][0]["class"] == 1
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 8, 8), (2, 64)])
+@pytest.mark.parametrize("ground", [0, 255])
+def test_the_ground_of_pictures_is_told_either_way(shape, ground):
+    x = np.stack([_drawn(0, ground=ground), _drawn(1, ground=ground)]).reshape(shape)
+    normalization = Normalization.fit("channel", x)
+    assert turned_round(x, normalization, "uint8") is None
+    said = turned_round(255 - x, normalization, "uint8")
+    assert said is not None
+    assert said.startswith("light on dark" if ground else "dark on light")
+    assert turned_round(255 - x, normalization, None) is None
+    assert turned_round((255 - x).astype(np.float32), normalization, "uint8") is None
+
+
+def test_what_is_no_byte_is_not_inverted(grey_run, tmp_path, run: Run):
+    np.save(tmp_path / "a.npy", _drawn(1) / 255.0)
+    found = run("predict", "grey.net", "--weights", "w.safetensors", "a.npy", "--invert")
+    assert found.code == 1
+    assert "only pixels of uint8" in found.err

@@ -103,6 +103,21 @@ def read_pictures(
     return Pictures([str(path)], picture[None])
 
 
+def inverted(path: Path, pictures: Pictures) -> Pictures:
+    """Return pictures with dark and light turned round.
+
+    Raises:
+        NetspecError: `data/shape` for pixels that are not from 0 to 255.
+    """
+    if pictures.x.dtype != np.uint8:
+        raise NetspecError.simple(
+            codes.DATA_SHAPE,
+            f"{path} holds {pictures.x.dtype} values:"
+            " only pixels of uint8, from 0 to 255, are turned round",
+        )
+    return Pictures(pictures.names, 255 - pictures.x)
+
+
 def decoded_picture(
     name: str | Path, content: io.BytesIO, input_shape: tuple[int, ...], *, resize: Resize = False
 ) -> NDArray[np.uint8]:
