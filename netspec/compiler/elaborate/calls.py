@@ -214,12 +214,22 @@ class Calls:
                 span,
                 label=f"gets {show_shape(shapes[0])}",
                 secondary=(Label(shared.first_use, f"got {show_shape(shared.first_shapes[0])}"),),
+                hints=_own_parameters(shared, call),
             )
             return UNKNOWN
         shared.first_shapes = shared.first_shapes or shapes
         shared.first_use = shared.first_use or span
         suffix += self.layer_names.suffix
         return self.layers.add(op, bound, known, shared.call, span, shared.path, suffix)
+
+
+def _own_parameters(shared: SharedLayer, call: syntax.Call) -> tuple[Hint, ...]:
+    """Return the hint to write a layer anew where its parameters do not fit."""
+    anew = shared.call.span.text
+    if call.arguments or "\n" in anew or shared.call.span.source is not call.span.source:
+        return ()
+    text = f"a layer with a name has one set of parameters; for others write {quoted(anew)} here"
+    return (Hint(text, (Edit(call.span, anew),)),)
 
 
 def _known(inputs: Sequence[Input]) -> list[Tensor] | None:

@@ -173,7 +173,8 @@ def _copied_attributes(node: Node, model: Node) -> Iterator[Hint]:
         if "\n" in call.text or call.source is not given.source:
             continue
         changed = apply_edits(call, edits)
-        yield Hint(f"give it the {attribute} of the other branch: `{changed}`", edits)
+        place = f"the `{node.op.name}` in line {call.line}"
+        yield Hint(f"give {place} the {attribute} of the other branch: `{changed}`", edits)
 
 
 def shape_hints(

@@ -116,6 +116,8 @@ class Names:
         meant = suggest(name.id, [*self.scope.names(), *initializers.RULES]) if not hints else None
         if meant is not None:
             hints = (Hint(f"did you mean `{meant}`?", (Edit(name.span, meant),)),)
+        elif not hints and not is_layer and self._lacks_inputs():
+            hints = (Hint(f"declare it, if it is an input: `input {name.id}: [3, 32, 32]`"),)
         elif not hints and (known := self.scope.names()) and len(known) <= 8 and not is_layer:
             hints = (Hint(f"known here: {', '.join(known)}"),)
         message = f"nothing is called `{name.id}` here"
@@ -123,6 +125,11 @@ class Names:
             message = f"`{name.id}` is a layer, not a value"
             hints += (Hint(f"a layer is called on a value: `x -> {name.id}`"),)
         return Undefined(message, defined_only(found), hints, meant)
+
+    def _lacks_inputs(self) -> bool:
+        """Whether the body is that of a net without any input."""
+        kinds = {type(statement) for statement in self.statements}
+        return syntax.Output in kinds and syntax.Input not in kinds
 
     def definitions(self, name: str) -> list[Definition]:
         """Return what defines a name in the body, wherever that stands."""

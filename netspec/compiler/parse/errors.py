@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from netspec import codes
 from netspec.compiler.ops import registry
-from netspec.compiler.parse.foreign_syntax import expression_hint, foreign, separations
+from netspec.compiler.parse.foreign_syntax import DEFINITION, expression_hint, foreign, separations
 from netspec.compiler.parse.indented_bodies import braces_hint
 from netspec.compiler.parse.lalr import Token
 from netspec.compiler.parse.layout import CLOSES, token_span
@@ -28,6 +28,9 @@ _TOKEN_WORDS = {
     "INTERPOLATE_END": "`}`",
     "$END": "the end of the file",
 }
+_LONGEST_CALL = 400
+_NO_NET = "a net is written `net Name { ... }`, with an `input` and an `output` in it"
+_OUTSIDE = "statements stand between the `{` and the `}` of a net or a block"
 # A bracket that is open where a line is cut off.
 _IN_BRACKETS = re.compile(r"[(\[][^()\[\]]*$")
 _STATEMENTS = (
@@ -123,7 +126,11 @@ def _hints(
     elif token in _OPERATORS and _after_stage(text, span):
         hint = Hint("put the chain in brackets: `(x -> ...) + y`")
     else:
-        hint = expression_hint(source, token, accepted) or _keyword_hint(source, token)
+        hint = (
+            expression_hint(source, token, accepted)
+            or _keyword_hint(source, token)
+            or _outside_hint(source, token, accepted)
+        )
     return () if hint is None else (hint,)
 
 
@@ -218,6 +225,13 @@ def _keyword_hint(source: Source, token: Token) -> Hint | None:
         return None
     edit = Edit(Span(source, match.start(1), match.end(1)), meant)
     return Hint(f"did you mean `{meant}`?", (edit,))
+
+
+def _outside_hint(source: Source, token: Token, accepted: set[str]) -> Hint | None:
+    """Return the hint for a statement outside of any net."""
+    if not {"FROM", "NET"} <= accepted or token not in _STATEMENTS:
+        return None
+    return Hint(_OUTSIDE if DEFINITION.search(source.text) else _NO_NET)
 
 
 def unexpected_character(source: Source, at: int) -> Diagnostic:
@@ -335,8 +349,27 @@ def unclosed(source: Source, opener: Token, *places: Label) -> Diagnostic:
     """
     span = token_span(source, opener)
     message = f"`{opener}` is never closed"
-    hints = tuple(_closing(source, span)) if opener == "{" else ()
+    hints = tuple(_closing(source, span) if opener == "{" else _closing_in_line(source, span))
     return Diagnostic(codes.SYNTAX_BRACKET, message, span, secondary=places, hints=hints)
+
+
+# Where what a bracket was opened for ends, if it is not closed: before an arrow, a body or a comment.
+_BEHIND_ARGUMENTS = re.compile(r"\s*(?:->|\{\s*$|#|$)", re.MULTILINE)
+
+
+def _closing_in_line(source: Source, opener: Span) -> Iterator[Hint]:
+    """Yield the hint to close a bracket on its line."""
+    end = source.text.find("\n", opener.end)
+    end = len(source.text) if end < 0 else end
+    found = _BEHIND_ARGUMENTS.search(source.text, opener.end, min(end, opener.end + _LONGEST_CALL))
+    if found is None:
+        return
+    closer = ")" if opener.text == "(" else "]"
+    better = source.text[opener.start : found.start()] + closer
+    yield Hint(
+        f"close it: {quoted(better, 60)}",
+        (Edit(Span(source, found.start(), found.start()), closer),),
+    )
 
 
 def _closing(source: Source, opener: Span) -> Iterator[Hint]:

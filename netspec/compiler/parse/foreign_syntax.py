@@ -9,6 +9,7 @@ from netspec import codes
 from netspec.compiler.ops import registry
 from netspec.compiler.parse.lalr import Token
 from netspec.compiler.parse.layout import token_span
+from netspec.compiler.parse.missing_arrows import arrow_of_the_line_above, commas_for_arrows
 from netspec.compiler.syntax import other_frameworks
 from netspec.diagnostics import Diagnostic, Edit, Hint, Source, Span, quoted
 
@@ -29,7 +30,7 @@ _NO_LAYERS = frozenset(
 _BLOCK_HEAD = re.compile(
     r"[ \t]*(?:(?:inline|scan)[ \t]+)?block[ \t]+(\w+)[ \t]*(\(([^(){}\n]*)\))?[ \t]*$"
 )
-_DEFINITION = re.compile(r"^[ \t]*(?:(?:inline|scan)[ \t]+)?(net|block)\b", re.MULTILINE)
+DEFINITION = re.compile(r"^[ \t]*(?:(?:inline|scan)[ \t]+)?(net|block)\b", re.MULTILINE)
 _STATEMENT = re.compile(
     r"(?:input|output|return|init|assert|layer)\b(?!\s*=)"
     r"|(?:parameter|buffer|constant|state)[ \t]+[A-Za-z_]"
@@ -65,7 +66,7 @@ def foreign(source: Source, token: Token, accepted: set[str]) -> Diagnostic | No
         return _top_level(token, at)
     if "_NL" in accepted and _ends_early(source, token):
         return _one_line(source, token, at)
-    return None
+    return commas_for_arrows(source, token, accepted)
 
 
 def expression_hint(source: Source, token: Token, accepted: set[str]) -> Hint | None:
@@ -79,12 +80,15 @@ def expression_hint(source: Source, token: Token, accepted: set[str]) -> Hint | 
     match = re.compile(r"[ \t]*([A-Za-z_]\w*)[ \t]*$").match(source.text[start:at])
     if match is None:
         return None
-    kind = ([found.group(1) for found in _DEFINITION.finditer(source.text, 0, at)] or ["net"])[-1]
+    name = Span(source, start + match.start(1), start + match.end(1))
+    if (arrow := arrow_of_the_line_above(source, start, name)) is not None:
+        return arrow
+    kind = ([found.group(1) for found in DEFINITION.finditer(source.text, 0, at)] or ["net"])[-1]
     word = "return" if kind == "block" else "output"
     end = re.compile(r"[^\n]*(?:\n[ \t]*->[^\n]*)*\s*").match(source.text, at)
     if end is None or source.text[end.end() : end.end() + 1] != "}":
         return Hint(f"give the value a name, `y = x -> ...`, or write `{word} x -> ...`")
-    place = Span(source, start + match.start(1), start + match.start(1))
+    place = Span(source, name.start, name.start)
     return Hint(
         f"if that is what the {kind} gives, write `{word}` before it", (Edit(place, f"{word} "),)
     )
@@ -123,7 +127,7 @@ def _pasted(source: Source, at: Span) -> Diagnostic | None:
 def _python_file(source: Source, line_start: int) -> Diagnostic | None:
     """Return the diagnostic for a file of Python, in which there is no net at all, or None."""
     line = source.text[line_start:].partition("\n")[0]
-    if _DEFINITION.search(source.text) or not _PYTHON_LINE.match(line):
+    if DEFINITION.search(source.text) or not _PYTHON_LINE.match(line):
         return None
     from netspec.compiler.parse import pasted_python
 
@@ -222,7 +226,7 @@ def _block_without_value(
 
 
 def _end_of_body(text: str, at: int) -> int:
-    following = _DEFINITION.search(text, at)
+    following = DEFINITION.search(text, at)
     return following.start() if following else len(text)
 
 

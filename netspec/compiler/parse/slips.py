@@ -53,7 +53,8 @@ SLIPS = (
     _slip(r"(?<!\s)\s*\^\s*", " ** ", "a power is written `**`"),
     _slip(r"\bin\s+(\w+)\s*\.\.\s*(\w+)", r"in range(\1, \2)", "a loop counts by `range`: {better}"),
     _slip(
-        r"(->[ \t]*[A-Za-z_]\w*)[ \t]+(\d+)(?=\s*(?:->|#|$))", r"\1(\2)",
+        r"(->[ \t]*[A-Za-z_]\w*)[ \t]+(\d+(?:[ \t]*,[ \t]*(?:\w+[ \t]*=[ \t]*)?\w+){0,8})"
+        r"(?=\s*(?:->|#|$))", r"\1(\2)",
         "arguments stand in brackets: {better}",
     ),
     _slip(r"\belif\b", "else if", "`elif` is written `else if`"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ _FRAME, _WHOLE = 0.6, 0.5
 
 
 def turned_round(
-    x: NDArray[np.generic], normalization: InputNormalization, trained_on: str | None
+    x: NDArray[Any], normalization: InputNormalization, trained_on: str | None
 ) -> str | None:
     """Return how grey pictures differ from the training images in what is light; None if they do not, or
     it is not known.
@@ -43,7 +44,7 @@ def turned_round(
     return None
 
 
-def _as_grey(x: NDArray[np.generic]) -> NDArray[np.float32] | None:
+def _as_grey(x: NDArray[Any]) -> NDArray[np.floating] | None:
     """Return grey pictures (N, H, W) from 0 to 1; None for others, and for those of no known shape."""
     if x.dtype != np.uint8:
         return None
@@ -55,7 +56,7 @@ def _as_grey(x: NDArray[np.generic]) -> NDArray[np.float32] | None:
     return x[:, 0].astype(np.float32) / 255
 
 
-def _are_dark_on_light(grey: NDArray[np.float32]) -> bool:
+def _are_dark_on_light(grey: NDArray[np.floating]) -> bool:
     """Whether most pictures (N, H, W) are light, and their frames are."""
     frames = np.concatenate([grey[:, 0], grey[:, -1], grey[:, :, 0], grey[:, :, -1]], axis=1)
     light = (np.median(frames, axis=1) > _FRAME) & (grey.mean(axis=(1, 2)) > _WHOLE)

@@ -19,6 +19,9 @@ KINDS = {1: "signal", 2: "picture", 3: "volume"}
 AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 PLACES = {1: ("place",), 2: ("row", "column"), 3: ("slice", "row", "column")}
 
+# An extent that layers before leave rather than that anybody has.
+_SMALL = 2
+
 # Options of PyTorch's convolutions that are left out when they have these values.
 TORCH_DEFAULTS = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "bias": True}
 
@@ -299,6 +302,8 @@ def require_fit(op: str, window: Sequence[Axis], fixes: Iterable[Fix] = ()) -> N
         for name, axis in zip(AXES[count], window, strict=True)
         if axis.output < 1
     ]
+    if max(axis.extent for axis in window) <= _SMALL:
+        notes.append("a size this small often means one pool or stride too many before")
     grow = max((axis.reach - axis.extent + 1) // 2 for axis in window)
     fit = min(axis.extent for axis in window)
     what = f"a {picture} {KINDS[count]}" if count > 1 else f"a signal of length {picture}"
