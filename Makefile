@@ -11,7 +11,7 @@ PYTEST := python -m pytest -n 2 --dist worksteal
 # compile all of netspec anew, which takes longer than what most of them do.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-all test-lowest test-without-torch site fuzz walk lint schemas dist clean
+.PHONY: demo test test-op test-all test-lowest test-without-torch site fuzz walk lint schemas dist clean
 
 # LeNet on the handwritten digits that come with netspec: no torch, no download.
 demo: $(VENV)/base
@@ -20,6 +20,17 @@ demo: $(VENV)/base
 
 test: $(VENV)/dev
 	$(BIN)/$(PYTEST)
+
+# The tests that walk over all ops.
+OF_OPS := tests/ops $(addprefix tests/, c_backend/test_ops.py imports/test_circle.py \
+	imports_onnx/test_recognition.py numpy_backend/test_plain.py numpy_backend/test_recording.py \
+	onnx_backend/test_op_forms.py project/test_docs.py torch_backend/test_honoured_arguments.py \
+	torch_backend/test_initial_values.py torch_backend/test_source.py training/test_model_methods.py \
+	verbs/test_gradcheck.py)
+
+# All that is about one op, in every program that it can become: NAME=glu.
+test-op: $(VENV)/dev
+	$(BIN)/$(PYTEST) -m "" -k "$(or $(NAME),$(error which op? make test-op NAME=glu))" $(OF_OPS)
 
 # The heavy tests too: those that build the distribution and install it, and those with large packages.
 test-all: $(VENV)/all

@@ -104,6 +104,13 @@ def test_the_gradients_of_the_first_example_of_each_op_equal_the_reference(tmp_p
     training_case(-1).check(GCC, "float64", tmp_path)
 
 
+@pytest.mark.heavy
+@pytest.mark.parametrize("op", registry().values(), ids=lambda op: op.name)
+def test_all_examples_of_one_op_equal_the_reference(op, tmp_path):
+    Case(op.examples).check(GCC, "float64", tmp_path)
+    TrainingCase(op.examples).check(GCC, "float64", tmp_path)
+
+
 COMPILERS = [
     (GCC, "float64"), (APART, "float64"), (APART, "float32"), (CLANG, "float32"),
     (CXX, "float64"),

@@ -141,7 +141,10 @@ def test_each_example_of_an_op_is_found_in_its_export(op: str, opset: int) -> No
     for example in registry()[op].examples:
         graph = graph_of(example.call, example.inputs)
         found = found_in(exported(graph, opset), graph)
-        assert not found.missing, (example.call, found.missing)
+        lost = [missing.operator.operator for missing in found.missing]
+        assert not lost, (
+            f"in the ONNX form of `{example.call}` no `from_onnx` finds {', '.join(lost)}"
+        )
         if opset < 20:  # without notes some have simpler attributes, such as `pad = 1` for `same`
             continue
         calls = [str(layer.op) for layer in found.layers]
@@ -151,4 +154,8 @@ def test_each_example_of_an_op_is_found_in_its_export(op: str, opset: int) -> No
         elif op in OTHER_OPS:
             assert kinds == {OTHER_OPS[op]}
         else:
-            assert calls == [str(node.op) for node in graph.nodes], example.call
+            expected = [str(node.op) for node in graph.nodes]
+            assert calls == expected, (
+                f"the ONNX form of `{example.call}` is found as {', '.join(calls)}: `{op}` needs"
+                " `onnx_ends` and `from_onnx`, or `onnx_spellings`, that find what its `onnx` writes"
+            )

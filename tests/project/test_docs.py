@@ -23,6 +23,8 @@ import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from inspect import Signature, getsource
+from inspect import signature as signature_of
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +39,12 @@ from netspec.compiler.elaborate import net_builder as assembly
 from netspec.compiler.elaborate.arguments import signature
 from netspec.compiler.explain_codes import explanations
 from netspec.compiler.ir import attributes, constants
+from netspec.compiler.ir.aten_form import AtenCall
 from netspec.compiler.ir.initializers import RULES
-from netspec.compiler.ir.op import Op
+from netspec.compiler.ir.onnx_form import OnnxForm
+from netspec.compiler.ir.onnx_read import OnnxReader
+from netspec.compiler.ir.op import Finding, Fix, Op, ShapeError
+from netspec.compiler.ir.plan import Lowering
 from netspec.compiler.ops import registry
 from netspec.compiler.parse import layout
 from netspec.compiler.parse import loader as modules
@@ -338,15 +344,74 @@ def test_every_function_and_rule_is_in_the_reference(name: str) -> None:
     assert re.search(rf"`{name}\b", LANGUAGE)
 
 
+def section(title: str) -> str:
+    """Return a section of the page on ops."""
+    page = (ROOT / "docs/add-an-op.md").read_text("utf-8")
+    return page.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
 def test_the_contract_of_an_op_is_complete() -> None:
-    page = (ROOT / "docs/add-an-op.md").read_text("utf-8").partition("## The contract")[2]
     members = [name for name in (*Op.__annotations__, *vars(Op)) if not name.startswith("_")]
-    named = re.findall(r"^\| `(\w+)`", page, re.MULTILINE)
+    named = re.findall(r"^\| `(\w+)`", section("The contract"), re.MULTILINE)
     assert sorted(named) == sorted(set(members))
 
 
+def member_cells(own: str, kind: type) -> list[str]:
+    """Return the public members of a class, with their parameters, as a table names them."""
+    fields = {*kind.__annotations__, *re.findall(r"self\.([a-z]\w*)\b[^=\n]* = ", getsource(kind))}
+    found = {f"{own}.{name}" for name in fields if not name.startswith("_")}
+    for name, member in vars(kind).items():
+        called = getattr(member, "__func__", member)
+        if name.startswith("_") and name not in ("__call__", "__getitem__"):
+            continue
+        if isinstance(member, property):
+            found.add(f"{own}.{name}")
+        elif callable(called):
+            unnamed = [
+                p.replace(annotation=p.empty) for p in signature_of(called).parameters.values()
+            ]
+            taken = unnamed if isinstance(member, staticmethod) else unnamed[1:]
+            ends = str(Signature(taken))
+            shown = {"__call__": f"{own}{ends}", "__getitem__": f"{own}[{ends[1:-1]}]"}
+            found.add(shown.get(name, f"{own}.{name}{ends}"))
+    return sorted(found)
+
+
+# What a table adds to fields that are called.
+CALLED_FIELDS = {
+    OnnxForm: {"size_of(dim)", "typed_input(index, number)"},
+    OnnxReader: {
+        "array(value)", "sizes(value)", "last_with(axis, dim)", "search(operator, text)",
+        "match(operator, op, inputs)",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("title", "own", "kind"),
+    [
+        ("What lower writes with", "to", Lowering),
+        ("ONNX, out and back", "to", OnnxForm),
+        ("ONNX, out and back", "read", OnnxReader),
+        ("PyTorch's calls", "call", AtenCall),
+    ],
+)
+def test_what_an_op_is_given_is_told_in_full(title: str, own: str, kind: type) -> None:
+    cells = re.findall(rf"^\| `({own}\b[^`]*)` \| \S", section(title), re.MULTILINE)
+    for call in CALLED_FIELDS.get(kind, ()):
+        cells[cells.index(f"{own}.{call}")] = f"{own}.{call.partition('(')[0]}"
+    assert sorted(cells) == member_cells(own, kind)
+
+
+def test_what_errors_and_warnings_say_is_told_in_full() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|", section("Errors and warnings"), re.MULTILINE)
+    told = [list(signature_of(kind).parameters) for kind in (ShapeError, Fix)]
+    assert rows == [*told[0], "node", *told[1]]
+    assert set(signature_of(Finding).parameters) == {*told[0], "node"}
+
+
 def test_the_kinds_of_attributes_are_complete() -> None:
-    page = (ROOT / "docs/add-an-op.md").read_text("utf-8")
+    page = section("An op with attributes")
     found = [k for k in attributes.Kind.__subclasses__() if k.__module__ == attributes.__name__]
     kinds = {kind.__name__ for kind in found} - {"PartsOf"}
     assert set(re.findall(r"^\| `(\w+)\(.*\)`", page, re.MULTILINE)) == kinds

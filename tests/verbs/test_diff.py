@@ -356,6 +356,21 @@ def test_nets_that_differ_in_one_thing_are_not_equal(name: str) -> None:
         assert compared(same, same).equal
 
 
+# Two calls that do the same, and one that does not.
+AXES = {
+    "one axis": ("softmax(axis = -1)", "softmax(axis = 3)", "softmax(axis = 2)"),
+    "several axes": ("mean([-1, 2])", "mean([3, -2])", "mean([3, -3])"),
+    "a new axis": ("unsqueeze(-1) -> relu", "unsqueeze(4) -> relu", "unsqueeze(3) -> relu"),
+}
+
+
+@pytest.mark.parametrize("name", AXES)
+def test_an_axis_is_the_same_counted_from_either_end(name: str) -> None:
+    one, same, other = map(chain, AXES[name])
+    assert compared(one, same).equal
+    assert not compared(one, other).equal
+
+
 def test_every_attribute_and_every_rule_is_compared() -> None:
     """Two different examples of one op on the same inputs never compare equal."""
     for op in registry().values():

@@ -65,6 +65,8 @@ def _warning(finding: Finding, node: Node) -> Diagnostic:
         Hint(fix.why, fix_edits(fix, origin.attributes, origin.call, origin.span))
         for fix in finding.fixes
     )
+    if finding.help is not None:
+        hints = (*hints, Hint(finding.help))
     return Diagnostic(
         finding.code, finding.message, span,
         notes=finding.notes, hints=hints, trace=origin.trace,

@@ -76,6 +76,10 @@ class Kind:
         """
         return value
 
+    def from_first(self, value: object, rank: int) -> object:
+        """Return a value with axes of an input of `rank` axes counted from the first. Most are none."""
+        return value
+
     def describe(self) -> str:
         """Describe the kind in a few words."""
         raise NotImplementedError  # pragma: no cover
@@ -296,7 +300,12 @@ class PaddingOf(Kind):
 
 @dataclass(eq=False, repr=False)
 class AxisOf(Kind):
-    """An axis as PyTorch counts them: 0 is the batch, which no layer mixes, and -1 is the last."""
+    """An axis as PyTorch counts them: 0 is the batch, which no layer mixes, and -1 is the last.
+
+    A `new` one is an axis of the value, which has one more than the input.
+    """
+
+    new: bool = False
 
     def convert(self, value: object) -> int:
         """Return a whole number other than 0."""
@@ -307,6 +316,11 @@ class AxisOf(Kind):
         if number == 0:
             raise WrongValueError("another axis than 0, which counts the images of the batch")
         return number
+
+    def from_first(self, value: object, rank: int) -> int:
+        """Return the axis counted from the first."""
+        axis = cast("int", value)
+        return axis + rank + self.new + 1 if axis < 0 else axis
 
     def describe(self) -> str:
         """Describe how axes are counted."""
@@ -325,6 +339,11 @@ class AxesOf(Kind):
         if not 1 <= len(items) <= self.most:
             raise WrongValueError(f"{self.describe()}, not {show(value)}")
         return tuple(map(AxisOf().convert, items))
+
+    def from_first(self, value: object, rank: int) -> tuple[int, ...]:
+        """Return the axes counted from the first."""
+        axes = cast("tuple[int, ...]", value)
+        return tuple(AxisOf().from_first(axis, rank) for axis in axes)
 
     def show(self, value: object) -> str:
         """Show one axis as a number, several as a list."""

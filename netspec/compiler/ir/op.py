@@ -104,7 +104,17 @@ class NoTorchFormError(Exception):
 
 @dataclass(slots=True, eq=False, repr=False)
 class Finding:
-    """Something legal but suspicious about a node, which becomes a warning."""
+    """Something legal but suspicious about a node, which becomes a warning.
+
+    Attributes:
+        code: the warning's code.
+        message: what is suspicious, with the numbers.
+        blame: the attribute that is, if it is one.
+        node: the node that it is about, if that is another one.
+        notes: facts.
+        fixes: changes of attributes, best first.
+        help: advice that does not change an attribute.
+    """
 
     code: Code
     message: str
@@ -112,6 +122,7 @@ class Finding:
     node: Node | None = None
     notes: tuple[str, ...] = ()
     fixes: tuple[Fix, ...] = ()
+    help: str | None = None
 
 
 @record(slots=True)
@@ -411,9 +422,11 @@ class Op:
 
     def resolved(self, *inputs: Shape) -> dict[str, object]:
         """Return the attributes as what they stand for with these inputs. Ops of a kind with equal ones
-        compute the same; by default they are those of `per_axis`.
+        compute the same; by default they are those of `per_axis`, with axes counted from the first.
         """
-        return self.per_axis(*inputs)
+        rank = len(inputs[0]) if inputs else 0
+        given = self.per_axis(*inputs).items()
+        return {name: self.kind(name).from_first(value, rank) for name, value in given}
 
     def per_axis(self, *inputs: Shape) -> dict[str, object]:
         """Return the attributes, with a number for each axis where one stands for all."""

@@ -305,9 +305,9 @@ class Lowering:
 
     `x` are stored by `x_layouts`, and `out` by `layout`.
 
-    Forward: read `x` and `parameter(...)`, write `out`. Backward: read `dy` and what forward put
-    into `saved`, then set the gradient of each input with `gradient(i, ...)` and fill
-    `parameter_gradient`.
+    Forward: read `x` and `parameter(...)`, write `out`. Backward: read `dy`, what forward put into
+    `saved`, and `x` and `out` if they are needed, which keeps them until then; set the gradient of
+    each input with `gradient(i, ...)` and fill `parameter_gradient`.
     """
 
     def __init__(

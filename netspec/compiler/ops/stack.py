@@ -17,7 +17,7 @@ class Stack(Op):
     y = [a, b, ...] with dL/da = place 0 of dL/dy, dL/db = place 1, and so on.
     """
 
-    axis: int = attribute(AxisOf(), "the new axis, as it counts in the value", 1)
+    axis: int = attribute(AxisOf(new=True), "the new axis, as it counts in the value", 1)
 
     name = "stack"
     onnx_ends = ("Concat",)

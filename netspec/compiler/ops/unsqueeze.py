@@ -13,7 +13,7 @@ class Unsqueeze(RearrangingOp):
     y = x with it: dL/dx = dL/dy without it.
     """
 
-    axis: int = attribute(AxisOf(), "the new axis, as it counts in the value")
+    axis: int = attribute(AxisOf(new=True), "the new axis, as it counts in the value")
 
     name = "unsqueeze"
     onnx_ends = ("Unsqueeze",)

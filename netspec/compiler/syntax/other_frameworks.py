@@ -90,7 +90,7 @@ ABSENT = {
                     "a cell is one step: `lstm`, `gru` and `rnn` go over all steps of a sequence"),
     "embeddingbag": "the mean of several vectors is `embedding(100, 16) -> mean(-2)`",
     "hardtanh": "numbers are limited to a range by `clip(-1, 1)`",
-    **dict.fromkeys("celu logsigmoid glu threshold".split(), _NO_ACTIVATION),
+    **dict.fromkeys("celu logsigmoid threshold".split(), _NO_ACTIVATION),
     "weightnorm": _AS_THEY_ARE, "spectralnorm": _AS_THEY_ARE,
 }  # fmt: skip
 # Python functions of several numbers, and the layers that do the same for several values.
