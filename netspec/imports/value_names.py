@@ -13,6 +13,8 @@ class Names:
 
     def __init__(self, taken: set[str]) -> None:
         self._taken = set(taken)
+        # By a name without its number: the least number that may be free.
+        self._least: dict[str, int] = {}
 
     def take(self, name: str) -> None:
         """Say that a name is used."""
@@ -21,6 +23,10 @@ class Names:
     def release(self, name: str) -> None:
         """Say that a name is not used any more."""
         self._taken.discard(name)
+        end = len(name)
+        while end and name[end - 1].isdigit():
+            end -= 1
+            self._least.pop(name[:end], None)
 
     def fresh(self, hint: str) -> str:
         """Return a name that is not used yet, like the hint if there is one, and use it."""
@@ -41,9 +47,10 @@ class Names:
         return name
 
     def _numbered(self, base: str) -> str:
-        number = 2
+        number = self._least.get(base, 2)
         while not self.is_free(f"{base}{number}"):
             number += 1
+        self._least[base] = number
         return f"{base}{number}"
 
     def is_free(self, name: str) -> bool:

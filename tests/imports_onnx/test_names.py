@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import netspec
+from netspec.imports.blocks.writing import Writing
+from netspec.imports.onnx.convert import import_onnx
 from netspec.imports.onnx.front import OnnxImport, read_onnx
+from netspec.imports.value_names import Names
 from tests.helpers.heavy import some_quick
 from tests.helpers.onnx_support import onnx
 from tests.imports_onnx.test_recognition import without_notes
@@ -116,3 +120,50 @@ def test_a_hard_sigmoid_of_another_slope_is_its_formula(tmp_path: Path) -> None:
     assert [node.op for node in found.nodes] == ["mul", "add", "clip"]
     assert found.nodes[0].attributes == {"number": 0.25}
     assert [given.name for given in found.inputs] == ["input_"]  # `input` is a word of the language
+
+
+def test_an_input_that_is_read_often_is_asked_about_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At each of its reads all of them were gone through: 5 s for 27 KB of file."""
+    asked, dies = [], Writing._dies
+
+    def counted(self: Writing, source: Any, at: int) -> bool:
+        asked.append(source)
+        return dies(self, source, at)
+
+    monkeypatch.setattr(Writing, "_dies", counted)
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Concat", ["x"] * 400, ["y"], axis=1)],
+        "g",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, (1, 2, 3))],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
+    text = import_onnx(tmp_path / "a.onnx").text
+    assert text.count("x,") >= 399
+    assert len(asked) < 20
+
+
+def test_numbers_behind_names_go_on_where_they_were() -> None:
+    """All that were taken were tried again for each new name."""
+    names = Names(set())
+    tried = []
+    is_free = names.is_free
+
+    def counted(name: str) -> bool:
+        tried.append(name)
+        return is_free(name)
+
+    names.is_free = counted  # type: ignore[method-assign]
+    found = [names.word("y") for _ in range(300)]
+    assert found == ["y", *(f"y{i}" for i in range(2, 301))]
+    assert len(tried) < 1_000
+    for released in ("y17", "y4"):
+        names.release(released)
+    assert [names.word("y") for _ in range(3)] == ["y4", "y17", "y301"]
+    names.release("y12")
+    assert names.word("y1") == "y1"
+    assert names.word("y1") == "y12"

@@ -84,7 +84,9 @@ def test_an_error_is_not_allowed_by_a_comment() -> None:
     assert titles == {"Did you mean `relu`?"}
 
 
-def test_the_warnings_of_a_whole_text_are_tried_for_as_long_as_one_may_wait(monkeypatch) -> None:
+def test_the_warnings_of_a_whole_text_are_tried_for_as_long_as_one_may_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Each was: the changes for all of a text of 64 KB took ten minutes."""
     tried = []
 

@@ -206,7 +206,7 @@ class Writing:
         read = [self._operands[at, i] for i in range(operands)]
         names = tuple(self._name_of(source) for source in read)
         targets = tuple(self._target(at, slot, part, read) for part in range(count))
-        for source in read:
+        for source in dict.fromkeys(read):
             if self._dies(source, at) and self._name_of(source) not in targets:
                 self._release(source)
         arguments = self._arguments(slot, item)
@@ -253,7 +253,7 @@ class Writing:
             self._called[ref] = self._redefined[ref].name
             return self._called[ref]
         if part == 0 and frozenset(slot.items) == everything:
-            dying = [self._name_of(s) for s in read if self._dies(s, at)]
+            dying = [self._name_of(s) for s in dict.fromkeys(read) if self._dies(s, at)]
             usable = [n for n in dying if n not in self._expressions.pinned]
             called = self._source_name(at)
             if called in usable or self._names.can_be(called):

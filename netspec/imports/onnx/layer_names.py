@@ -319,16 +319,16 @@ def _modules(
     found: list[str] = []
     for layer, module in zip(layers, own, strict=True):
         read = [found[places[value]] for value in layer.inputs if value in places]
-        usual = max(reversed(read), key=read.count, default="")
+        usual = max(reversed(read), key=Counter(read).__getitem__, default="")
         found.append(usual if module is None else module)
     readers: dict[FileValue, list[int]] = {}
     for i, layer in enumerate(layers):
         for value in layer.inputs:
             readers.setdefault(value, []).append(i)
     for i, layer in enumerate(layers):
-        behind = {found[at] for at in readers.get(layer.value, ())}
-        beside = {found[at] for value in layer.inputs for at in readers[value] if at != i}
-        if own[i] is None and len(behind) == 1 and behind <= beside:
+        behind = {found[at] for at in readers.get(layer.value, ())} if own[i] is None else set()
+        beside = (found[at] for value in set(layer.inputs) for at in readers[value] if at != i)
+        if len(behind) == 1 and next(iter(behind)) in beside:
             (found[i],) = behind
     return found
 
