@@ -42,6 +42,7 @@ class Reached:
         functional: the name of `torch.nn.functional`.
         write: gives an expression as it is written.
         lists: the places of those inputs that are lists of values.
+        ranks: how many axes the inputs have with that of the batch, where that is known.
     """
 
     inputs: Sequence[str]
@@ -50,6 +51,7 @@ class Reached:
     functional: str
     write: Callable[[str], str]
     lists: Sequence[int] = ()
+    ranks: Sequence[int] = ()
 
     def whole(self, torch: Torch) -> Doc:
         """Return a PyTorch expression as Python."""
@@ -103,12 +105,22 @@ class Reached:
             is_list = any(isinstance(item, X) for item in value)
             if any(isinstance(item, X) and item.index in self.lists for item in value):
                 return self._joined(value)
+            if whole := self._shape(value):
+                return whole
             open_, close = ("[", "]") if is_list else ("(", ")")
             return Group(open_, tuple(map(self.part, value)), close)
         if isinstance(value, Size):
             sizes = {name: self._size(name) for name in value.names()}
             return self.write(unbracketed(size_text(value.at(cast(Any, sizes)))))
         return self.write(value.name) if isinstance(value, Symbol) else literal(value)
+
+    def _shape(self, sizes: tuple[Any, ...]) -> str:
+        """`x.shape`, if these are all of the sizes of an input; else nothing."""
+        for index, rank in enumerate(self.ranks):
+            names = [f"{index}.{axis}" for axis in range(rank)]
+            if [size.name if isinstance(size, Size) else "" for size in sizes] == names:
+                return f"{self.inputs[index]}.shape"
+        return ""
 
     def _joined(self, inputs: tuple[X, ...]) -> str:
         """`parts + [x]`: TorchScript knows no `[*parts, x]`."""

@@ -173,17 +173,3 @@ def outside(size: Dim, given: Mapping[str, int | float]) -> Dim:
     if not isinstance(size, Size):
         return size
     return size.at({_INNER + name: outer_of(v) for name, v in given.items() if isinstance(v, int)})
-
-
-# The number of other values that `other_value` has for a number.
-ATTEMPTS = 6
-
-
-def other_value(value: float, attempt: int) -> int | float:
-    """Return another value for an argument, to test what follows from it."""
-    if isinstance(value, int):
-        others = (value + 1, 2 * value, 2 * value + 1, value + 8, max(value - 1, 0), 3 * value)
-        return others[attempt]
-    return (value / 2 + 0.0125, value * 0.75, value * 2, value + 1.0, value / 3, value + 0.1)[
-        attempt
-    ]

@@ -6,10 +6,10 @@ argument with which it does something else has only the values that occur in the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import islice
 from typing import Any, cast
 
 from netspec.compiler.elaborate.body import Body
@@ -44,6 +44,11 @@ from netspec.compiler.torch_backend.structured.kinds import kind_of
 from netspec.compiler.torch_backend.structured.layout import Placement
 from netspec.compiler.torch_backend.structured.liveness import mark_unread
 from netspec.compiler.torch_backend.structured.module import ModuleText, forward_head
+from netspec.compiler.torch_backend.structured.other_values import (
+    other_words,
+    others_in_block,
+    words_asked,
+)
 from netspec.compiler.torch_backend.structured.recording import Recording
 from netspec.compiler.torch_backend.structured.structure import (
     Bind,
@@ -64,8 +69,7 @@ from netspec.compiler.torch_backend.structured.tracer import (
     StructureTracer,
 )
 from netspec.compiler.torch_backend.structured.trial import FirstError
-from netspec.compiler.torch_backend.structured.words import other_words, words_asked
-from netspec.compiler.torch_backend.traced_numbers import ATTEMPTS, Traced, other_value, plain
+from netspec.compiler.torch_backend.traced_numbers import Traced, plain
 from netspec.diagnostics import Span
 from netspec.records import record
 
@@ -255,6 +259,8 @@ class StructuredBlock:
         self.either = {name for name in self.names.own if self.lengths(name)}
         self.accepted: set[str] = set()
         self.values: dict[str, set[str]] = {}
+        # The calls with which recordings began again.
+        self.hard: list[_Call] = []
         self.carried = Carried(branches=False)
         try:
             self._record()
@@ -297,6 +303,7 @@ class StructuredBlock:
                 # What it writes must hold for other values too.
                 text = self._written(is_checked=self.is_flat)
                 self.layout = text.layout
+                self._try_hard()
                 self._try_others(text.needed)
                 self.put_back = without_unmet(self.recorder.root, self.fixed())
                 self.text = self._written()
@@ -403,31 +410,53 @@ class StructuredBlock:
         """Whether the statements hold for other values; None if with none of them it builds."""
         held = 0
         enough = 1 if all(map(self._differs, symbols)) else _ENOUGH
-        for attempt in range(ATTEMPTS + 2):
-            other = base
-            for symbol in symbols:
-                value = self.names.value(base, symbol)
-                changed = self._other(value, attempt)
-                if changed is None or _shown(changed) == _shown(value):
-                    break
-                other = self.names.changed(other, symbol, changed)
-            else:
-                if not self.trials.take(1 + len(self.runs[0])):
-                    return False
-                kept = len(self.runs)
-                try:
-                    if self._run(other, is_trial=True):
-                        self._require_written()
-                        held += 1
-                    else:
-                        self.recorder.forget()
-                except NotStructuredError:
-                    self.recorder.forget()
-                    del self.runs[kept:]
-                    return False
-                if held >= enough and is_met(self.recorder.root):
-                    return True
+        for other in self._others(base, symbols):
+            if not self.trials.take(1 + len(self.runs[0])):
+                return False
+            try:
+                held += self._tried(other)
+            except NotStructuredError:
+                return False
+            if held >= enough and not self._may_show_more(symbols):
+                return True
         return True if held else None
+
+    def _may_show_more(self, symbols: Sequence[str]) -> bool:
+        """Whether other values of these arguments may lead to a case that was not met."""
+        if is_met(self.recorder.root):
+            return False
+        unmet = unmet_names(self.recorder.root)
+        # Other names are made of arguments.
+        return not unmet <= set(self.symbols) or not unmet.isdisjoint(symbols)
+
+    def _tried(self, other: _Call) -> bool:
+        """Whether the block can be built so. What does not hold is forgotten.
+
+        Raises:
+            NotStructuredError: if the statements do not hold.
+            RestartError: if more must be carried.
+        """
+        kept = len(self.runs)
+        try:
+            is_built = self._run(other, is_trial=True)
+            if is_built:
+                self._require_written()
+            else:
+                self.recorder.forget()
+        except NotStructuredError:
+            self.recorder.forget()
+            del self.runs[kept:]
+            raise
+        except RestartError:
+            self.hard.append(other)
+            raise
+        return is_built
+
+    def _try_hard(self) -> None:
+        """Run what made recordings begin again, for it is likely to do so once more."""
+        for other in self.hard:
+            with suppress(NotStructuredError):
+                self._tried(other)
 
     def fixed(self) -> set[str]:
         """The arguments that have one value, with which the class was made."""
@@ -438,11 +467,20 @@ class StructuredBlock:
         """The words that the file asks for."""
         return words_asked(self.module)
 
-    def _other(self, value: Any, attempt: int) -> Any:
-        """Another value for an argument; None if there is no more."""
-        if isinstance(value, str):
-            return next(islice(other_words(value, self.words), attempt, None), None)
-        return _other(value, attempt)
+    def _others(self, base: _Call, symbols: Sequence[str]) -> Iterator[_Call]:
+        """The call with other values for arguments."""
+        values = [self.names.value(base, symbol) for symbol in symbols]
+        each = (
+            other_words(v, self.words) if isinstance(v, str) else others_in_block(v) for v in values
+        )
+        for others in zip(*each, strict=False):
+            pairs = zip(values, others, strict=True)
+            if any(_shown(value) == _shown(other) for value, other in pairs):
+                continue
+            call = base
+            for symbol, other in zip(symbols, others, strict=True):
+                call = self.names.changed(call, symbol, other)
+            yield call
 
     def _differs(self, symbol: str) -> bool:
         """Whether calls in the file have different values for an argument."""
@@ -699,17 +737,3 @@ class _Written:
 def _call_of(call: BlockCall) -> _Call:
     used = tuple(call.inputs), call.kept
     return _Call(call.arguments, dict(call.shapes), dict(call.holds), used)
-
-
-def _other(value: Any, attempt: int) -> Any:
-    """Another value for an argument; None if there is no more."""
-    if isinstance(value, bool):
-        return not value if attempt == 0 else None
-    if isinstance(value, int):
-        return other_value(value, attempt) if attempt < ATTEMPTS else attempt - ATTEMPTS + 1
-    if isinstance(value, float):
-        return other_value(value, attempt) if attempt < ATTEMPTS else None
-    if isinstance(value, tuple) and value and all(type(item) is int for item in value):
-        others = (value[:-1], (*value, value[-1]), tuple(item + 1 for item in value))
-        return others[attempt] if attempt < len(others) else None
-    return None

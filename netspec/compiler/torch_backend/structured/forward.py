@@ -643,7 +643,7 @@ class Forward:
             for name in step.own
         }
         write = self.repeated.text
-        means = Reached(inputs, module, parameters, self.functional, write, step.whole)
+        means = Reached(inputs, module, parameters, self.functional, write, step.whole, step.ranks)
         doc = means.whole(_said_later(step.later))
         return (doc if isinstance(doc, (str, Group)) else flat(doc)), count_lines
 

@@ -51,6 +51,11 @@ from netspec.compiler.torch_backend.structured.kept import Kept
 from netspec.compiler.torch_backend.structured.layout import Placement
 from netspec.compiler.torch_backend.structured.liveness import mark_unread
 from netspec.compiler.torch_backend.structured.module import ModuleText
+from netspec.compiler.torch_backend.structured.other_values import (
+    other_words,
+    others_in_net,
+    words_asked,
+)
 from netspec.compiler.torch_backend.structured.recording import Recording
 from netspec.compiler.torch_backend.structured.structure import (
     NotStructuredError,
@@ -67,7 +72,6 @@ from netspec.compiler.torch_backend.structured.tracer import (
     StructureTracer,
 )
 from netspec.compiler.torch_backend.structured.trial import FirstError
-from netspec.compiler.torch_backend.structured.words import other_words, words_asked
 from netspec.compiler.torch_backend.traced_numbers import TracedFloat
 
 # So many other values of an argument are enough, and so many starts over.
@@ -428,13 +432,16 @@ class _Proof:
     def _try_others(self, runs: list[_Run]) -> None:
         """Run sound settings: one argument changed, then all at once.
 
-        Lists come first, and the numbers of turns, to be short after.
+        Lists come first, and the numbers of turns, to be short after; then words, which are fixed most
+        often, so that the recording begins again.
         """
         found: dict[str, list[Any]] = {}
         tried = [name for name in self.values if self.name(name) not in self.net.fixed]
         turns = self.turns
+        kinds = {name: type(self.values[name]) for name in tried}
         order = sorted(
-            tried, key=lambda name: (not isinstance(self.values[name], tuple), name not in turns)
+            tried,
+            key=lambda name: (kinds[name] is not tuple, name not in turns, kinds[name] is not str),
         )
         for name in order:
             found[name] = self._accepted(name, runs)
@@ -494,7 +501,7 @@ class _Proof:
         """Other values for an argument, most likely ones first."""
         if isinstance(value, str):
             return other_words(value, words_asked(self.written.module))
-        return _other_values(value)
+        return others_in_net(value)
 
     def _is_seen(self, name: str, runs: list[_Run]) -> bool:
         """Whether some layer has another shape in the last run, for this argument was changed."""
@@ -724,29 +731,3 @@ def _owners(recording: Recording, graph: Graph) -> dict[str, tuple[Owned, Placed
                     path,
                 )
     return found
-
-
-def _other_values(value: Any) -> Iterator[Any]:
-    """Other values for an argument that is no word, most likely ones first."""
-    if isinstance(value, bool):
-        yield not value
-    elif isinstance(value, int):
-        # Sizes of pictures are often halved by the net, so twice as large ones are tried soon.
-        half, twice = value // 2, 2 * value
-        steps = (1, -1, half, value, -half, twice, 2, -2, 3, -3, 4, -4, 5, -5, 6, 8, 12)
-        yield from (value + step for step in steps if step and value + step >= 0)
-    elif isinstance(value, float):
-        yield from (value / 2 + 0.0125, 0.0, value * 0.75, value * 2, value + 1.0)
-    elif isinstance(value, tuple) and value and all(type(item) is int for item in value):
-        longer = (*value, value[-1])
-        if len(value) > 2:  # two turns of a loop show what the others do, and are built soon
-            yield tuple(min(item, 2) for item in value[:2])
-            yield tuple(min(item, 2) for item in value[:-1])
-        yield tuple(min(item, 3) for item in longer)
-        yield tuple(min(item, 2) for item in value[:-1])
-        yield from (value[:-1], longer, tuple(item + 1 for item in value))
-        yield tuple(2 * item for item in value)
-    elif isinstance(value, tuple) and value and all(type(item) is float for item in value):
-        yield tuple(item / 2 + 0.0125 for item in value)
-        yield tuple(item * 0.75 for item in value)
-        yield from (value[:-1], (*value, value[-1]))

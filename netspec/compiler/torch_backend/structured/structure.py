@@ -42,17 +42,21 @@ class Said:
 
     __slots__ = ("is_written", "known", "met")
 
-    def __init__(self, expression: Expression, value: Any, numbers: Numbers) -> None:
-        self.known: list[Expression] = [] if expression is UNSAID else [expression]
-        self.met: list[tuple[Numbers, Any]] = [(numbers, value)]
+    def __init__(self, number: Number, numbers: Numbers) -> None:
+        self.known: list[Expression] = number.said
+        self.met: list[tuple[Numbers, Any]] = [(numbers, number.value)]
         self.is_written = False
 
-    def meet(self, expression: Expression, value: Any, numbers: Numbers) -> None:
+    def meet(self, number: Number, numbers: Numbers) -> None:
         """Keep those expressions that hold here too."""
-        known = [e for e in self.known if _equal(e, expression) or _holds(e, value, numbers)]
-        is_new = expression is not UNSAID and not any(_equal(e, expression) for e in known)
-        if is_new and all(_holds(expression, v, n) for n, v in self.met):
-            known.append(expression)
+        said, value = number.said, number.value
+        known = [
+            e for e in self.known if any(_equal(e, s) for s in said) or _holds(e, value, numbers)
+        ]
+        for expression in said:
+            is_new = not any(_equal(e, expression) for e in known)
+            if is_new and all(_holds(expression, v, n) for n, v in self.met):
+                known.append(expression)
         self.known = known
         self.met.append((numbers, value))
 
@@ -99,16 +103,22 @@ def _equal_values(a: Any, b: Any) -> bool:
 
 @record
 class Number:
-    """A constant where it is used: its value, and how it is written."""
+    """A constant where it is used: its value, and how it is written, best first."""
 
     value: Any
     expression: Expression
+    otherwise: Expression = UNSAID
+
+    @property
+    def said(self) -> list[Expression]:
+        """How it may be written."""
+        return [e for e in (self.expression, self.otherwise) if e is not UNSAID]
 
 
 def remember(form: Any, numbers: Numbers) -> Any:
     """A form whose constants are places where more can be met."""
     if isinstance(form, Number):
-        return Said(form.expression, form.value, numbers)
+        return Said(form, numbers)
     return _each(form, lambda part: remember(part, numbers))
 
 
@@ -120,7 +130,7 @@ def meet(known: Any, form: Any, numbers: Numbers, first: Callable[[Said], None])
     """
     if isinstance(known, Said) and isinstance(form, Number):
         first(known)
-        known.meet(form.expression, form.value, numbers)
+        known.meet(form, numbers)
         return
     if type(known) is not type(form):
         raise NotStructuredError
@@ -331,6 +341,7 @@ class Placed:
         is_saved: whether the state dict has it.
         numbers: the list that it starts as, where the constructor of its class has that; else None.
         whole: which of its inputs are lists of values, by their places.
+        ranks: how many axes its inputs have with that of the batch; empty where that differs.
     """
 
     form: Torch | Block
@@ -351,6 +362,7 @@ class Placed:
     is_saved: bool = True
     numbers: Any = None
     whole: tuple[int, ...] = ()
+    ranks: tuple[int, ...] = ()
 
     @property
     def has_module(self) -> bool:
@@ -572,6 +584,8 @@ class Recorder:
             raise NotStructuredError
         for one, two in zip(_reads(known), _reads(step), strict=True):
             self._meet_read(one, two)
+        if isinstance(known, Placed) and isinstance(step, Placed) and known.ranks != step.ranks:
+            known.ranks = ()
         first = self._trying if self.is_trial else _passing
         meet(forms_of(known), forms_of(step), numbers, first)
         return known

@@ -1223,15 +1223,29 @@ class StructureTracer(Follower):
         label = self._label(path, span, self.python, is_held=held)
         step = Placed(
             self._worded(node, cast(Torch, written(form, local)), self.python),
-            self._worded(node, later_form(form, shapes), self.later),
+            self._worded(node, self._later_form(node, form, shapes), self.later),
             own, label, "" if label else node.op.name, node.op.name, held,
             reads, 1, path in self.run.owners, of_views, span,
             self._cut(node), self._label(path, span, self.later, is_held=held),
             any(spec.role in ("statistic", "constant") for spec in specs) and bool(own),
             all(spec.role != "constant" for spec in specs),
-            self._list(span), whole,
+            self._list(span), whole, tuple(1 + len(shape) for shape in shapes),
         )  # fmt: skip
         self._place(step, path, [node.name], [node.name])
+
+    def _later_form(self, node: Node, form: Torch, shapes: Sequence[Shape]) -> Torch:
+        """A layer as `forward` writes it; where a size is another number in other runs, it is read."""
+        later = later_form(form, shapes)
+        if all(isinstance(_outer(dim), Size) for shape in shapes for dim in shape):
+            return later
+        if not _has_numbers(form):
+            return later
+        read = tuple(
+            tuple(_extent(dim, f"{index}.{axis}") for axis, dim in enumerate(shape, start=1))
+            for index, shape in enumerate(shapes)
+        )
+        other = _form(node.op, cast(Any, read), node.origin.span in self.run.views)
+        return cast(Torch, _or_read(later, other))
 
     def _list(self, span: Span) -> Number | None:
         """The list that a declared parameter, buffer or constant starts as."""
@@ -1578,6 +1592,44 @@ def later_form(form: Torch, shapes: Sequence[Shape]) -> Torch:
         )
 
     return cast(Torch, convert(form))
+
+
+def _has_numbers(form: Torch) -> bool:
+    """Whether functions that compute a layer are given numbers."""
+    values = form.inputs if form.is_module else (*form.arguments, *form.options.values())
+    inner = [item for v in values for item in (v if isinstance(v, tuple) else (v,))]
+    if any(isinstance(item, Torch) and _has_numbers(item) for item in inner):
+        return True
+    return not form.is_module and any(isinstance(item, (int, Size)) for item in inner)
+
+
+def _extent(dim: Any, name: str) -> Any:
+    """A size of an input, as `forward` reads it."""
+    if not isinstance(dim, int):
+        return dim
+    return Traced(int(dim), local_of(dim), cast(Dim, Size.named(name)))
+
+
+def _or_read(known: Any, other: Any) -> Any:
+    """A form whose numbers may also be written as in the other, over the sizes of its inputs."""
+    if isinstance(known, Number):
+        is_other = type(other) is Traced and int(other) == known.value
+        is_number = isinstance(known.expression, (int, Size))
+        if not is_other or not is_number or _outer(other) == known.expression:
+            return known
+        return Number(known.value, known.expression, _outer(other))
+    if isinstance(known, tuple) and isinstance(other, tuple) and len(known) == len(other):
+        return tuple(_or_read(*pair) for pair in zip(known, other, strict=True))
+    if not (isinstance(known, Torch) and isinstance(other, Torch)):
+        return known
+    inputs = _or_read(known.inputs, other.inputs)
+    if known.is_module or known.as_module is not None:
+        return replace(known, inputs=inputs)
+    options = {
+        name: _or_read(item, other.options.get(name)) for name, item in known.options.items()
+    }
+    arguments = _or_read(known.arguments, other.arguments)
+    return replace(known, inputs=inputs, arguments=arguments, options=options)
 
 
 def _with(
