@@ -100,6 +100,19 @@ NETS: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
         }""",
         {"depth": 2, "width": 3, "classes": 4}, ("skips_channels[i] + width",),
     ),
+    "a list that a loop over constants empties": (
+        """net N(n = 2, width = 4) {
+            input x: [4]
+            for i in range(3) { skips = [] }
+            for i in range(n) {
+                x = x -> f{i}: linear(width * (i + 1))
+                skips = skips + [x]
+            }
+            skips_channels = width
+            output concat(x, skips[0]) -> m: linear(skips_channels)
+        }""",
+        {"n": 3, "width": 5}, ("skips_channels_[0]",),
+    ),
     "an inline block": (
         """inline block Part(hidden, label, act = true) x {
             y = x -> first{label}: linear(hidden)

@@ -272,6 +272,7 @@ class _Proof:
         self.done: dict[str, _Run] = {}
         self.trials = Trials(_TRIED)
         self.has_text = False
+        self.last: _Run | None = None
 
     def structured(self) -> StructuredNet:
         """The net, proved."""
@@ -346,7 +347,8 @@ class _Proof:
         if not unmet <= self.net.fixed:
             # No setting that was tried shows the other case, so that it cannot be written.
             self.net.fixed |= unmet
-            raise RestartError
+            if not self._forget_trial(runs):
+                raise RestartError
         self._fix_with_defaults()
         # A flat net has the rules of its own values; which it has with others is what is asked.
         self._rules(first if self.is_flat else max(runs, key=lambda run: len(run.rules)))
@@ -359,6 +361,15 @@ class _Proof:
                 raise NotStructuredError
             self.net.fixed.update(map(self.name, fixed))
             raise RestartError
+
+    def _forget_trial(self, runs: list[_Run]) -> bool:
+        """Whether nothing but the last run is to be forgotten, for all arguments are fixed: it is."""
+        is_last = len(runs) == 2 and runs[-1] is self.last and self.recorder.is_trial
+        if not is_last or not set(self.net.values) <= self.net.fixed:
+            return False
+        self.recorder.forget()
+        del runs[1:], self.runs[1:]
+        return True
 
     def _try_hard(self, runs: list[_Run]) -> None:
         """Run the settings first that made recordings begin again: they are likely to do so once more."""
@@ -596,7 +607,8 @@ class _Proof:
         if is_trial and self.is_flat:
             self.recorder.require_said()
         changed = {n: v for n, v in arguments.items() if repr(self.values[n]) != repr(v)}
-        return _Run(tracer.run, graph, self._blocks(tracer.run.calls.ran), changed)
+        self.last = _Run(tracer.run, graph, self._blocks(tracer.run.calls.ran), changed)
+        return self.last
 
     def _tracer(self) -> StructureTracer:
         homes, kept = self.net.homes, self.net.kept

@@ -333,6 +333,7 @@ class _Followed:
         numbers: what names and expressions stand for after it.
         types: the lists that began without items, as statements, with the types of their items.
         empty: those of them that its names began as.
+        counts: the constructor's lists of how many channels there are, by the names of empty lists.
         count: how many items of lists were followed.
     """
 
@@ -341,6 +342,7 @@ class _Followed:
     numbers: Mapping[str, Any]
     types: tuple[tuple[Let, str], ...]
     empty: Mapping[str, Step]
+    counts: Mapping[str, str]
     count: int
 
 
@@ -835,7 +837,8 @@ class StructureTracer(Follower):
     def _count(self, own: str, text: str, counts: Sequence[int], at: At) -> None:
         """Write down how many channels or features the values in a list have, for the constructor."""
         name = f"{own}_channels"
-        while name in self.places.names:
+        places = (self._inlined[0] if self._inlined else self).places
+        while name in places.names:
             name += "_"
         self._keep((name,), at)
         kind = "list[int]" if text == "[]" else ""
@@ -973,7 +976,8 @@ class StructureTracer(Follower):
         empty = {name: step for name, step in self._empty.items() if name in given}
         filled = [*before.empty.values(), *empty.values()]
         types = tuple((step, step.annotation) for step in filled if isinstance(step, Let))
-        return _Followed(given, given & self._own, numbers, types, empty, count)
+        counts = {name: known for name, known in self._counts.items() if name in given}
+        return _Followed(given, given & self._own, numbers, types, empty, counts, count)
 
     def skipped(self, names: Sequence[str], values: Sequence[Value]) -> Sequence[Value]:
         """The names stand for themselves, as after the turns that were followed."""
@@ -991,6 +995,8 @@ class StructureTracer(Follower):
         for step, annotation in followed.types:
             step.annotation = annotation
         self._empty.update(followed.empty)
+        others = {name: c for name, c in self._counts.items() if name not in followed.names}
+        self._counts = {**others, **followed.counts}
         self._followed += followed.count
 
     def looped(self, loop: syntax.For) -> None:
