@@ -77,8 +77,12 @@ class _Choice:
         return _Choice(self.net or run.facts.net, settings, {**own, **self.arguments})
 
     def graph(self, file: NetFile, options: argparse.Namespace) -> Graph:
-        """Compile a file and return the graph of the chosen net."""
-        return requested_net(file.request(self.net, self.arguments), options).graph
+        """Compile a file and return the graph of the chosen net, which is not too large to compare."""
+        from netspec.compiler.passes.layer_limit import require_few_layers
+
+        found = requested_net(file.request(self.net, self.arguments), options).graph
+        require_few_layers(found)
+        return found
 
     def title(self, file: NetFile, graph: Graph) -> str:
         """The name of this side in the comparison."""
