@@ -1,10 +1,13 @@
-"""Numbers that record the arguments from which they were computed.
+"""Numbers that record how the constructor of a class and its `forward` write them.
 
-A `Traced` is an ordinary whole number, so everything that computes with sizes accepts it:
-constants, attributes, shape rules. In addition to its value it has two polynomials (`Size`):
-`local`, in the arguments of the class being generated, and `outer`, in the arguments of the net. An
-operation that a polynomial cannot express (`%`, a power) gives a plain number; trying other
-arguments finds out what was lost that way.
+A `Traced` is an ordinary whole number, so everything that computes with sizes accepts it: attributes,
+shape rules, the forms of layers in PyTorch. Beside its value it has two polynomials (`Size`): `local`
+over the names of the constructor, and `outer` over those of `forward`. Names and expressions of the file
+come from its syntax; the polynomials are what the rules of layers, which are Python, make of them. What
+a polynomial cannot express gives a plain number; trying other arguments finds out what was lost so.
+
+In a block that is followed, both are over the names of its arguments (`rename`), and what these are
+outside is put in for them (`outside`).
 """
 
 from __future__ import annotations

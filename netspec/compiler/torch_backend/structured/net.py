@@ -4,6 +4,10 @@ The net is built with other values for its arguments, one after another and toge
 must stay the same, the classes of its blocks must be what the blocks do, and the initial values must be
 those that the constructor gives. Every case of a condition must have been met. Else there is no
 structure, and the net keeps the arguments that it was generated with.
+
+The syntax alone does not prove an expression: what a size or a number of a layer is made of is said by
+the rules of layers, which are Python and may ask for anything, and a rule may refuse what the statements
+would allow. So the statements are compared with what the building does.
 """
 
 from __future__ import annotations

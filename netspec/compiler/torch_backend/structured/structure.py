@@ -50,6 +50,13 @@ class Said:
     def meet(self, number: Number, numbers: Numbers) -> None:
         """Keep those expressions that hold here too."""
         said, value = number.said, number.value
+        if len(said) != len(self.known) or not all(map(_equal, self.known, said)):
+            self.known = self._still_known(said, value, numbers)
+        self.met.append((numbers, value))
+
+    def _still_known(
+        self, said: Sequence[Expression], value: Any, numbers: Numbers
+    ) -> list[Expression]:
         known = [
             e for e in self.known if any(_equal(e, s) for s in said) or _holds(e, value, numbers)
         ]
@@ -57,8 +64,7 @@ class Said:
             is_new = not any(_equal(e, expression) for e in known)
             if is_new and all(_holds(expression, v, n) for n, v in self.met):
                 known.append(expression)
-        self.known = known
-        self.met.append((numbers, value))
+        return known
 
     @property
     def expression(self) -> Expression:

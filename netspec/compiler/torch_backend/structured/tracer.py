@@ -52,7 +52,7 @@ from netspec.compiler.torch_backend.python_constants import (
     words_in,
 )
 from netspec.compiler.torch_backend.python_layout import unbracketed
-from netspec.compiler.torch_backend.structured.calls import BlockCall, BlockWatcher, SizedBlock
+from netspec.compiler.torch_backend.structured.calls import BlockCall, SizedBlock
 from netspec.compiler.torch_backend.structured.homes import several_objects
 from netspec.compiler.torch_backend.structured.kinds import kind_of
 from netspec.compiler.torch_backend.structured.liveness import NOWHERE
@@ -148,34 +148,6 @@ class Results:
         default_factory=dict
     )
 
-    followed: set[syntax.Block] = field(default_factory=set)
-    known: set[syntax.Block] = field(default_factory=set)
-
-    def foretells(self, block: syntax.Block) -> bool:
-        """Whether the sizes of a block's results are known without following it."""
-        return block not in self.followed and block in self.known
-
-    def foretold(
-        self, place: tuple[syntax.Block, int, int], size: Any, given: Mapping[str, Any]
-    ) -> Any:
-        """The size of an axis of a result, in the arguments of a block that was not followed.
-
-        Raises:
-            RestartError: if it is another one; the block will be followed.
-        """
-        if not isinstance(size, int):
-            return size
-        known = self.chosen.get(place)
-        numbers = {name: int(v) for name, v in given.items() if isinstance(v, int)}
-        if known is None or _at(known, numbers) != size:
-            self.followed.add(place[0])
-            raise RestartError
-        self.seen[place].append((numbers, int(size)))
-        if not isinstance(known, Size):
-            return int(size)
-        later = {name: _outer(v) for name, v in given.items() if isinstance(v, int)}
-        return Traced(int(size), known, _at(known, later))
-
     def size(
         self, place: tuple[syntax.Block, int, int], size: Any, numbers: Mapping[str, int]
     ) -> Any:
@@ -190,7 +162,6 @@ class Results:
         seen = self.seen.setdefault(place, [])
         seen.append((numbers, int(size)))
         known = self.chosen.setdefault(place, mine)
-        self.known.add(place[0])
         if _at(known, numbers) == int(size):
             return Traced(int(size), known, _outer(size)) if isinstance(known, Size) else int(size)
         if all(_at(mine, at) == number for at, number in seen):
@@ -1364,10 +1335,8 @@ class StructureTracer(Follower):
         return self.run.calls.fixing(values)
 
     def calling(self, block: syntax.Block, module: Module, path: str) -> Follower:
-        """A block is followed only as long as it is not known what it returns."""
-        call = self.run.calls.call(block, module, path)
-        known = self.run.homes.known
-        return (BlockWatcher if self.results.foretells(block) else SizedBlock)(call, known)
+        """A block says the sizes of its results in its own numbers."""
+        return SizedBlock(self.run.calls.call(block, module, path), self.run.homes.known)
 
     def called(
         self, inner: Follower, inputs: Sequence[Input], result: Result, span: Span
@@ -1461,14 +1430,8 @@ class StructureTracer(Follower):
 
     def _result(self, inner: Follower, at: int, result: Tensor) -> Tensor:
         """A result of a block, its sizes as in other calls."""
-        assert isinstance(inner, BlockWatcher)
+        assert isinstance(inner, SizedBlock)
         block, symbols = inner.call_of.block, inner.call_of.given
-        if not isinstance(inner, SizedBlock):
-            sizes = tuple(
-                self.results.foretold((block, at, axis), size, symbols)
-                for axis, size in enumerate(result.shape)
-            )
-            return replace(result, shape=cast(Shape, sizes))
         numbers = {name: int(value) for name, value in symbols.items() if isinstance(value, int)}
         sizes = tuple(
             self.results.size((block, at, axis), size, numbers)
