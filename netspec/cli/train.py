@@ -338,8 +338,23 @@ def _choices(settings: Settings) -> str:
 def _log_what_is_there(plan: TrainingPlan, recorder: RunRecorder | None, history: History) -> None:
     if plan.weights is not None:
         _LOG.info(f"weights saved to {plan.weights}")
+    if recorder is not None and (better := _better_epoch(plan, history)) is not None:
+        best = recorder.folder.best
+        if best.is_file():
+            _LOG.info(f"those of epoch {better}, the best in validation so far, are in {best}")
     if recorder is not None and history.stopped:
         _LOG.info(f"continue it: netspec train --resume {recorder.folder.path}")
+
+
+def _better_epoch(plan: TrainingPlan, history: History) -> int | None:
+    """Return the epoch of a resumed run whose weights were better in validation than those it leaves."""
+    if plan.resumed is None or plan.settings["keep"] == "best":
+        return None
+    epochs = len(history.epoch_seconds)
+    scores = {epoch: history.score(epoch) for epoch in range(1, epochs + 1)}
+    known = {epoch: score for epoch, score in scores.items() if score is not None}
+    best = max(known, key=lambda epoch: known[epoch], default=epochs)
+    return None if best == epochs and not history.stopped else best or None
 
 
 def _prepare(plan: TrainingPlan, model: Model | TorchModel) -> InputNormalization | None:

@@ -316,6 +316,7 @@ def _new(options: argparse.Namespace) -> TrainingPlan:
     from netspec.cli.training_options import given
     from netspec.runtime.runs.folder import WEIGHTS, free_name
     from netspec.runtime.runs.resolve import check_arguments, resolve
+    from netspec.runtime.runs.resume import changed_note
 
     if options.file is None:
         message = "which net? netspec train FILE"
@@ -341,7 +342,10 @@ def _new(options: argparse.Namespace) -> TrainingPlan:
     elif out != "none":
         weights = Path(out)
     notes = tuple(_about(recipe, settings))
-    repeated = None if options.no_recipe or options.recipe is not None else named_run(options.file)
+    run = named_run(options.file)
+    if run is not None and (changed := changed_note(run.folder, run.facts)) is not None:
+        notes = (*notes, changed)
+    repeated = None if options.no_recipe or options.recipe is not None else run
     name = recipe.name if recipe is not None else ""
     return TrainingPlan(
         options.target, net, arguments, settings, notes, folder, weights, name,
@@ -422,7 +426,7 @@ def _check_target(target: str, settings: Settings) -> None:
 def _going_on(options: argparse.Namespace, lock: FolderLock | None) -> TrainingPlan:
     from netspec.cli.training_options import given
     from netspec.runtime.runs.folder import net_files
-    from netspec.runtime.runs.resume import check_source, take_up, version_notes
+    from netspec.runtime.runs.resume import changed_note, check_source, take_up, version_notes
 
     if options.recipe is not None or options.no_recipe:
         message = "a resumed run keeps its recipe: leave out --recipe and --no-recipe"
@@ -438,7 +442,9 @@ def _going_on(options: argparse.Namespace, lock: FolderLock | None) -> TrainingP
         check_source(facts, folder, net_files(checked_net(options, arguments).written)[1])
     options.file = folder.net_file(facts)
     net = checked_net(options, arguments)
-    notes = [*resumed.notes, *version_notes(facts, _versions(facts.target))]
+    changed = changed_note(folder, facts) if file is None else None
+    notes = [*resumed.notes, *([changed] if changed else [])]
+    notes += version_notes(facts, _versions(facts.target))
     return TrainingPlan(
         facts.target, net, arguments, resumed.settings, tuple(notes), folder.path,
         folder.weights, facts.recipe, resumed, lock=lock, asked=options.data,

@@ -204,11 +204,15 @@ class _Workers:
                 self._offered.put(part)
 
     def _work(self) -> None:
+        import numpy as np
+
         try:
-            while True:
-                part = self._offered.get(timeout=IDLE_SECONDS)
-                part.make()
-                del part  # releases the caller's arrays while this thread waits
+            # A caller's settings of NumPy hold in its own thread alone.
+            with np.errstate(all="ignore"):
+                while True:
+                    part = self._offered.get(timeout=IDLE_SECONDS)
+                    part.make()
+                    del part  # releases the caller's arrays while this thread waits
         except Empty:
             self._threads.discard(threading.current_thread())
 

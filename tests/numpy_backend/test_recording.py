@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -470,3 +472,17 @@ def test_every_order_that_threads_can_take_gives_the_same(data) -> None:
                 lane = pick((lane for lane in lanes if lane), key=lanes.index)
                 order.append(lane.pop(0))
         assert done(order) == expected
+
+
+def test_numbers_that_overflow_in_a_worker_are_no_warnings() -> None:
+    """A loss that is not finite is reported by who reads it, in whichever thread it arose."""
+    together = threading.Barrier(2, timeout=60)
+
+    def overflow(x: np.ndarray) -> np.ndarray:
+        together.wait()  # one of the two calls is a worker's
+        return x * x
+
+    x = np.full(8, 1e30, np.float32)
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("error")
+        assert all(np.isinf(each).all() for each in parallel.run(overflow, [(x,), (x,)]))

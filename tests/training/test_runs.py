@@ -196,6 +196,31 @@ def test_a_run_that_is_over_can_go_on_for_longer(run: Run, net, tmp_path) -> Non
     assert "differs" not in run("train", "--resume", out).err
 
 
+def test_worse_weights_of_a_longer_run_say_where_the_best_are(run: Run, net, tmp_path) -> None:
+    out = tmp_path / "run"
+    train(run, "numpy", net, out, "--lr", 0.01, "--augment", "", "--epochs", 4)
+    longer = run("train", "--resume", out, "--epochs", 5, "--lr", 3, "--schedule", "constant")
+    assert longer.code == 0
+    weights, best = out / "weights.safetensors", out / "checkpoints/best.safetensors"
+    assert f"the weights at its end take the place of {weights}" in longer.err
+    scores = [line["val"] for line in read_metrics(out) if line["kind"] == "epoch"]
+    assert max(scores) > scores[-1]
+    at = scores.index(max(scores)) + 1
+    assert f"those of epoch {at}, the best in validation so far, are in {best}" in longer.err
+
+
+def test_a_net_that_has_changed_beside_its_run_is_told(run: Run, net, tmp_path) -> None:
+    out = tmp_path / "run"
+    train(run, "numpy", net, out)
+    told = "has changed since the run was started, and the run's own copy of it is used"
+    assert told not in run("train", "--resume", out).err
+    net.write_text(net.read_text() + "\n# another width\n")
+    assert told in run("train", "--resume", out).err
+    assert told in run("train", "numpy", out, "--out", tmp_path / "again").err
+    net.unlink()
+    assert told not in run("train", "--resume", out).err
+
+
 def test_options_that_no_step_is_taken_with_are_not_written_down(run: Run, net, tmp_path) -> None:
     out = tmp_path / "run"
     first = train(run, "numpy", net, out)

@@ -623,6 +623,15 @@ def test_divergence_is_an_ordinary_error(digits):
         fit(model, digits, optimizer="sgd", lr=1e38, schedule="constant", normalize="none")
 
 
+@pytest.mark.parametrize(("kind", "advised"), [("none", "normalise the input"), ("channel", "")])
+def test_divergence_advises_what_is_not_done_yet(digits, kind, advised):
+    text = "net L() { input x: [1, 8, 8]\n output x -> flatten -> linear(10) }"
+    model = netspec.loads(text).compile()
+    with fails("train/diverged", advised) as raised:
+        fit(model, digits, optimizer="sgd", lr=1e38, schedule="constant", normalize=kind)
+    assert bool(advised) == ("normalise the input" in str(raised.value))
+
+
 def test_progress_is_a_line_an_epoch_off_a_terminal(capsys):
     calls = []
     history = fit(

@@ -60,7 +60,15 @@ class Fault:
     text: str
 
 
-def diverged(value: float, step: int, epoch: int, lr: float, last: LastStep | None) -> NetspecError:
+def diverged(
+    value: float,
+    step: int,
+    epoch: int,
+    lr: float,
+    last: LastStep | None,
+    *,
+    is_normalized: bool = False,
+) -> NetspecError:
     """Return the error for a loss that is infinite or NaN.
 
     Args:
@@ -69,6 +77,7 @@ def diverged(value: float, step: int, epoch: int, lr: float, last: LastStep | No
         epoch: Its epoch, from 1.
         lr: Its learning rate.
         last: The data of the step; None if they are not available any more.
+        is_normalized: Whether the input is normalized by its statistics.
     """
     message = f"the loss became {value} at step {step} (epoch {epoch}, learning rate {lr:g})"
     fault = find_fault(last) if last is not None else None
@@ -78,11 +87,18 @@ def diverged(value: float, step: int, epoch: int, lr: float, last: LastStep | No
     if fault is not None:
         since = " since the step before" if step > 1 and fault.parameter is not None else ""
         notes.append(fault.text + since)
-    return _error(message, fault.node if fault is not None else None, _advice(step, fault), notes)
+    advice = _advice(step, fault, is_normalized=is_normalized)
+    return _error(message, fault.node if fault is not None else None, advice, notes)
 
 
 def overflowed(
-    state: Mapping[str, Array], step: int, epoch: int, lr: float, last: LastStep | None
+    state: Mapping[str, Array],
+    step: int,
+    epoch: int,
+    lr: float,
+    last: LastStep | None,
+    *,
+    is_normalized: bool = False,
 ) -> NetspecError:
     """Return the error for a step after which parameters or buffers are not finite.
 
@@ -92,6 +108,7 @@ def overflowed(
         epoch: Its epoch, from 1.
         lr: Its learning rate.
         last: The data of the step; None if they are not available any more.
+        is_normalized: Whether the input is normalized by its statistics.
     """
     name = first_not_finite(state)
     what = "weights of another process are not finite"
@@ -100,7 +117,7 @@ def overflowed(
     message = f"after step {step} (epoch {epoch}, learning rate {lr:g}) {what}"
     nodes = last.graph.nodes if last is not None else ()
     node = next((n for n in nodes if name in n.parameters.values()), None)
-    return _error(message, node, _SLOWER)
+    return _error(message, node, _slower(is_normalized=is_normalized))
 
 
 def _error(
@@ -117,20 +134,20 @@ def _error(
     ])  # fmt: skip
 
 
-_SLOWER = (
-    "lower the learning rate, warm it up (--warmup), or clip the gradient (--clip-norm)",
-    "normalise the input (`channel`) if that is not done yet",
-)
+def _slower(*, is_normalized: bool) -> list[str]:
+    advice = ["lower the learning rate, warm it up (--warmup), or clip the gradient (--clip-norm)"]
+    return advice if is_normalized else [*advice, "normalise the input (`channel`)"]
 
 
-def _advice(step: int, fault: Fault | None) -> list[str]:
+def _advice(step: int, fault: Fault | None, *, is_normalized: bool) -> list[str]:
     if fault is not None and fault.node is None:
         return ["look at the data: the images hold numbers that are not finite, or far too large"]
     if step == 1 and fault is not None and fault.parameter is not None:
         return ["start from other weights: these may come from a run that diverged"]
     if step == 1:  # no learning rate has been used yet
-        return ["normalise the input (`channel`), or start from smaller weights (`init`)"]
-    return list(_SLOWER)
+        smaller = "start from smaller weights (`init`)"
+        return [smaller if is_normalized else f"normalise the input (`channel`), or {smaller}"]
+    return _slower(is_normalized=is_normalized)
 
 
 def find_fault(last: LastStep) -> Fault | None:

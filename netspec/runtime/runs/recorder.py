@@ -149,6 +149,8 @@ class RunRecorder(TrainingRecorder):
         path = self._keeping.path
         if not run.is_over:
             _LOG.info("%s continues from step %s", path, f"{run.steps:,}")
+            if self._keeping.is_changed and self.folder.weights.is_file():
+                _LOG.info("the weights at its end take the place of %s", self.folder.weights)
             return
         stay = "; the options stay as they were" if self._keeping.is_changed else ""
         more = "" if run.is_settled else " (more --epochs go on)"

@@ -10,7 +10,7 @@ from typing import Any
 
 from netspec import codes
 from netspec.diagnostics import Diagnostic, Hint, NetspecError
-from netspec.files.regular_file import holds
+from netspec.files.regular_file import holds, read_regular
 from netspec.runtime.data.catalog import NAMES
 from netspec.runtime.data.shard_names import is_shards, is_web
 from netspec.runtime.data.vocabularies import tokenizer_file
@@ -19,6 +19,8 @@ from netspec.runtime.runs.choice_defaults import choice_defaults
 from netspec.runtime.runs.folder import TOKENIZER, Facts, RunFolder, wrong_option
 from netspec.runtime.runs.options import OPTIONS, keywords
 from netspec.runtime.runs.resolve import Settings, resolve
+
+MAX_NET = 1 << 24  # bytes of a `.net` file that is compared with a run's copy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -255,6 +257,26 @@ def check_source(facts: Facts, folder: RunFolder, files: Mapping[str, bytes]) ->
                 f"{name} has changed since the run was started",
                 f"without FILE, the run's own copy is used: netspec train --resume {folder.path}",
             )
+
+
+def changed_note(folder: RunFolder, facts: Facts) -> Note | None:
+    """Return a note if the file that a run was started with is another now; its own copy is used."""
+    beside = Path(facts.started_in) / facts.written_as
+    try:
+        content, kept = (read_regular(p, MAX_NET) for p in (beside, folder.net_file(facts)))
+    except OSError:
+        return None  # it was moved, or belongs to another machine
+    if _without_imports(content) == _without_imports(kept):
+        return None
+    return Note(
+        f"note: {facts.written_as} has changed since the run was started, and the run's own copy of it"
+        " is used: a changed net is trained in a new run"
+    )
+
+
+def _without_imports(content: bytes) -> list[bytes]:
+    """Return the lines of a `.net` file. Those with its imports name other places in a run's copy."""
+    return [line for line in content.splitlines() if not line.startswith(b"from ")]
 
 
 def version_notes(facts: Facts, now: Mapping[str, str]) -> list[Note]:

@@ -312,7 +312,10 @@ class TrainingRun:
         if not math.isfinite(value):
             step = len(self.history.loss_history)
             lr = self.history.learning_rates[step]
-            raise diverged(value, step + 1, self.epoch, lr, self.backend.last_step())
+            raise diverged(
+                value, step + 1, self.epoch, lr, self.backend.last_step(),
+                is_normalized=self._is_normalized(),
+            )  # fmt: skip
 
     def _check_state(self) -> None:
         """Raise an error before numbers that are not finite are saved over valid weights and states.
@@ -326,4 +329,11 @@ class TrainingRun:
         _, anywhere = self.backend.read(first_not_finite(state) is not None)
         if anywhere:
             lr = self.history.learning_rates[-1]
-            raise overflowed(state, self.steps, self.epoch, lr, self.backend.last_step())
+            raise overflowed(
+                state, self.steps, self.epoch, lr, self.backend.last_step(),
+                is_normalized=self._is_normalized(),
+            )  # fmt: skip
+
+    def _is_normalized(self) -> bool:
+        """Whether the inputs are brought to a mean of 0, so that this is no advice any more."""
+        return self.history.normalization.kind not in ("none", "unit")
