@@ -191,11 +191,17 @@ def _require_target(options: argparse.Namespace) -> None:
         message = "--explain-plan prints no program: leave out --standalone"
         raise NetspecError.simple(codes.USAGE_TARGET, message)
     if options.plain and (options.standalone or options.explain_plan):
-        other = "--standalone" if options.standalone else "--explain-plan"
-        message = (
-            f"--plain has no pass, and {other} shows what passes make: leave out one of the two"
-        )
-        raise NetspecError.simple(codes.USAGE_TARGET, message)
+        help = "leave out one of the two"
+        if options.standalone:
+            message = (
+                "--plain is a program to read, and --standalone a file to run, of fast kernels"
+            )
+            help += (
+                ": what the plain program calls is in netspec.kernels, as loops in .course.naive"
+            )
+        else:
+            message = "--explain-plan shows what the passes make of a net, and --plain has none"
+        raise NetspecError.simple(codes.USAGE_TARGET, message, help)
 
 
 def _text(net: Net, trained: Trained | None, options: argparse.Namespace) -> str:

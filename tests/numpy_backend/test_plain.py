@@ -142,8 +142,14 @@ def test_the_command_prints_it(run: Run) -> None:
     ("options", "said"),
     [
         (("--target", "torch", "--plain"), "--plain: for --target numpy alone"),
-        (("--target", "numpy", "--plain", "--standalone"), "--plain has no pass, and --standalone"),
-        (("--target", "numpy", "--plain", "--explain-plan"), "--plain has no pass, and --explain"),
+        (
+            ("--target", "numpy", "--plain", "--standalone"),
+            "--plain is a program to read, and --standalone a file to run",
+        ),
+        (
+            ("--target", "numpy", "--plain", "--explain-plan"),
+            "--explain-plan shows what the passes make of a net, and --plain has none",
+        ),
     ],
 )
 def test_what_it_cannot_be_combined_with(run: Run, options: tuple[str, ...], said: str) -> None:

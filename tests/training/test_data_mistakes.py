@@ -279,7 +279,8 @@ def test_what_is_wanted_is_said_where_something_else_is_given(wrong, said):
         (" -> softmax", 2, "the loss applies a softmax itself"),
         (" -> relu", 2, "gives nothing below 0"),
         (" -> sigmoid", 2, "gives nothing outside [0, 1]"),
-        ("", 5, "has 5 outputs and the data 2 classes"),
+        ("", 5, "has 5 outputs and the data 2 classes\n"),
+        (" -> flatten", 5, "5 outputs and the data 2 classes: end it with `-> linear(2)`"),
     ],
 )
 def test_an_unfit_last_layer_is_pointed_out_before_training(tail, outputs, said, caplog):

@@ -135,6 +135,7 @@ class _Emitter:
             lines += [
                 "",
                 "In plain form: each layer has its own calls and formulas, backward in mirror order.",
+                "Convolutions and pools are plain loops in netspec.kernels.course.naive.",
             ]
         lines.append('"""')
         imports = []

@@ -156,7 +156,9 @@ def doubts_about_scores(graph: Graph, classes: int) -> Iterator[str]:
                 f" nothing {limits}: end the net with the linear layer"
             )
     if outputs > classes:
-        yield f"the network has {outputs} outputs and the data {classes} classes"
+        more = f"the network has {outputs} outputs and the data {classes} classes"
+        ends_in_layer = node is None or bool(node.parameters)
+        yield more if ends_in_layer else f"{more}: end it with `-> linear({classes})`"
 
 
 def _last(graph: Graph) -> Node | None:

@@ -5,6 +5,7 @@ Arrays by name: b buffers, p parameters, g gradients; s is scratch memory. Pictu
 stored N, H, W, C.
 
 In plain form: each layer has its own calls and formulas, backward in mirror order.
+Convolutions and pools are plain loops in netspec.kernels.course.naive.
 """
 
 import numpy as np
