@@ -276,6 +276,7 @@ SHAPE_GROUPS = Code.error("shape/groups", "groups that do not divide the channel
 SHAPE_KERNEL_TOO_LARGE = Code.error(
     "shape/kernel-too-large", "a window that is larger than the padded picture"
 )
+SHAPE_ONE_CLASS = Code.warning("shape/one-class", "a softmax over an axis that has one place alone")
 SHAPE_OPEN_PARAMETER = Code.error(
     "shape/open-parameter", "a parameter whose shape depends on a size that is left open"
 )

@@ -39,6 +39,24 @@ def test_the_helps_mend_the_file(name: str) -> None:
     assert not any(d.code.startswith("input/") for d in done.result.diagnostics)
 
 
+@pytest.mark.parametrize(
+    ("line", "better"),
+    [
+        ("output x, y", ["output x = x", "output y = y"]),
+        ("output x, y ,z  # three", ["output x = x", "output y = y", "output z = z  # three"]),
+        ("output x, y -> pad([1, 1], value = 0)",
+         ["output a = x", "output b = y -> pad([1, 1], value = 0)"]),
+        ("input x, y: [8]  # two", ["input x: [8]", "input y: [8]  # two"]),
+        ("output x -> concat(1, 2)", ["output x -> concat(1, 2)"]),
+        ("output x, y = z", ["output x, y = z"]),
+    ],
+)  # fmt: skip
+def test_several_outputs_and_inputs_of_one_line_have_a_line_each(
+    line: str, better: list[str]
+) -> None:
+    assert mended(f"    {line}").splitlines() == [f"    {each}" for each in better]
+
+
 def test_a_slip_is_told_where_more_is_wrong() -> None:
     """A certain mistake is reported even if its edit alone does not make the file valid."""
     text = "net A {\n    input x: [3]\n    y => relu(\n    output x -> covn(3)\n}\n"

@@ -18,6 +18,7 @@ import netspec
 from netspec import cli
 from netspec.cli import VERBS
 from netspec.cli import check as check_verb
+from netspec.cli.other_verbs import WORDS
 from netspec.kernels import parallel
 from tests.conftest import ROOT, Run, Write
 
@@ -160,6 +161,10 @@ def test_wrong_use_exits_with_2(run: Run, arguments: list[str]) -> None:
     ("arguments", "said"),
     [
         ("summary a.net", "there is no verb `summary`: did you mean `summarize`?"),
+        ("ops", "there is no verb `ops`: `netspec explain conv` explains a layer, and docs/layers.md "
+         "lists them"),
+        ("export a.net", "there is no verb `export`: did you mean `compile`?"),
+        ("Convert a.net", "there is no verb `Convert`: did you mean `import` or `compile`?"),
         ("train a.net --optimizer SGD", "argument --optimizer: there is no `SGD`: did you mean `sgd`?"),
         ("train a.net --loss cross_entropy", "argument --loss: there is no `cross_entropy`: did you "
          "mean `softmax`?"),
@@ -179,6 +184,12 @@ def test_wrong_use_is_one_line_with_what_was_meant(run: Run, arguments: str, sai
     finished = run(*arguments.split())
     assert (finished.code, finished.out) == (2, "")
     assert finished.err == f"error: {said}\n"
+
+
+def test_what_is_said_of_verbs_of_other_tools_names_verbs() -> None:
+    for verbs, words in WORDS.items():
+        assert set(verbs) <= set(cli.VERBS)
+        assert not set(words.split()) & set(cli.VERBS)
 
 
 def test_a_target_that_is_none_is_told_apart_from_a_file(run: Run, write: Write) -> None:

@@ -13,6 +13,7 @@ class LogSoftmax(SoftmaxOp):
 
     name = "log_softmax"
     onnx_ends = ("LogSoftmax",)
+    of_one = 0
     forward_kernel = "softmax.log_forward"
     backward_kernel = "softmax.log_backward"
     aten = (AtenForm(("log_softmax",), attributes={"axis": lambda call: call.axis("dim")}),)

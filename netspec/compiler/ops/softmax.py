@@ -17,6 +17,7 @@ class Softmax(SoftmaxOp):
     onnx_ends = ("Softmax",)
     value_range = (0.0, 1.0)
     is_distribution = True
+    of_one = 1
     forward_kernel = "softmax.forward"
     backward_kernel = "softmax.backward"
     aten = (AtenForm(("softmax",), attributes={"axis": lambda call: call.axis("dim")}),)

@@ -22,6 +22,10 @@ _SIGNS = {
     **{chr(ord(sign) + 0xFEE0): sign for sign in "()[]{},:=+-*/<>."},  # full-width forms
 }  # fmt: skip
 _ARROW = "an arrow is written `->`"
+_OUTPUTS = "each output has a line of its own, and a name: `output scores = ...`"
+_NAME = r"([A-Za-z_]\w*)"
+# A value in a row of them: its commas stand in brackets.
+_ITEM = r"(?>(?:(?!\s+(?:,|#|$))[^,()\[\]#=\"]|\([^()#\"]*\)|\[[^\[\]#\"]*\])+)"
 _ASSIGNED = "a value is changed by giving its name anew: {better}"
 
 
@@ -75,6 +79,22 @@ SLIPS = (
         "the name stands before the colon: {better}",
     ),
     _slip(r"^(\s*)(output|return)\s*:\s*(?=\w)", r"\1\2 ", "write it without the colon: {better}"),
+    _slip(
+        rf"^(\s*)output\s+{_NAME}\s*,\s*{_NAME}(?=\s*(?:#|$))",
+        r"\1output \2 = \2\n\1output \3 = \3", _OUTPUTS,
+    ),
+    _slip(
+        rf"^(\s*)output\s+{_NAME}\s*,\s*{_NAME}\s*,\s*{_NAME}(?=\s*(?:#|$))",
+        r"\1output \2 = \2\n\1output \3 = \3\n\1output \4 = \4", _OUTPUTS,
+    ),
+    _slip(
+        rf"^(\s*)output\s+({_ITEM})\s*,\s*({_ITEM})(?=\s*(?:#|$))",
+        r"\1output a = \2\n\1output b = \3", _OUTPUTS, certain=False,
+    ),
+    _slip(
+        rf"^(\s*)input\s+{_NAME}\s*,\s*{_NAME}\s*:\s*([^#]*?)(?=\s*(?:#|$))",
+        r"\1input \2: \4\n\1input \3: \4", "each input has a line of its own",
+    ),
     _slip(r":=", "=", "write `=`"),
     _slip(r"(?<![\w.)\]])\.(\d+)", r"0.\1", "a number starts with a digit: `{new}`"),
     _slip(r"(?<![\w.])(\d+)\.(?![\w.{])", r"\1.0", "digits follow a point: `{new}`"),

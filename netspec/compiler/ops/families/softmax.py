@@ -9,12 +9,17 @@ from netspec.records import record
 
 @record
 class SoftmaxOp(Op):
-    """A softmax along one axis. The backward pass needs only the value, not the input."""
+    """A softmax along one axis. The backward pass needs only the value, not the input.
+
+    Attributes:
+        of_one: what it is for a single number, whatever that is.
+    """
 
     axis: int = attribute(AxisOf(), "axis along which it sums to 1; 1 is the channels", 1)
 
     storage = Storage.KEPT
 
+    of_one: ClassVar[int]
     forward_kernel: ClassVar[str]
     backward_kernel: ClassVar[str]
 
@@ -37,6 +42,25 @@ class SoftmaxOp(Op):
         """Return the shape of the input."""
         resolve_axis(self.name, self.axis, inputs[0])
         return inputs[0]
+
+    def lint(self, node: Node, graph: Graph) -> Iterable[Finding]:
+        """A warning about an axis of one place, along which the value is a constant."""
+        (x,) = graph.shapes_into(node)
+        axis = resolve_axis(self.name, self.axis, x)
+        if x[axis - 1] != 1:
+            return
+        wide = [at for at in range(1, len(x) + 1) if x[at - 1] != 1]
+        fixes: tuple[Fix, ...] = ()
+        if len(wide) == 1:
+            why = f"only axis {wide[0]} has several places: `axis = {wide[0]}`"
+            fixes = (Fix("axis", str(wide[0]), why),)
+        yield Finding(
+            codes.SHAPE_ONE_CLASS,
+            f"`{self.name}` along axis {axis} of {show_shape(x)} is always {self.of_one}",
+            blame="axis",
+            fixes=fixes,
+            help=None if fixes else "a single score becomes a probability by `sigmoid`",
+        )
 
     def sees(self, *inputs: Shape) -> tuple[tuple[int, float], ...] | None:
         """Return one pixel if the axis is that of the channels, else None, for whole rows or
