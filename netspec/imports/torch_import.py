@@ -13,7 +13,6 @@ import numpy as np
 from netspec import codes
 from netspec.compiler.parse.tree_builder import KEYWORDS
 from netspec.diagnostics import Diagnostic, NetspecError
-from netspec.imports.allowances import allowed
 from netspec.imports.aten_table import aten_table
 from netspec.imports.idioms import with_idioms
 from netspec.imports.imported_text import ImportedText
@@ -25,8 +24,7 @@ from netspec.imports.proof import (
     random_inputs,
     require_same_names,
 )
-from netspec.imports.structure import structured
-from netspec.imports.text import net_text
+from netspec.imports.sound_text import sound_text
 from netspec.imports.torch_front.calling import Calling
 from netspec.imports.torch_front.export import exported
 from netspec.imports.torch_front.own_lines import innermost_own
@@ -48,6 +46,7 @@ if TYPE_CHECKING:
 
 Proof = Literal["outputs", "full"]
 
+_NOWHERE = "the model itself"
 _EVALUATION = "the trace in training cannot be expressed: this is evaluation's"
 
 
@@ -91,7 +90,8 @@ def import_torch(
         shown = ", ".join(unread[:5]) + (", ..." if len(unread) > 5 else "")
         notes.append(f"nothing reads these tensors of the model, and the net lacks them: {shown}")
     net = with_idioms(replace(read.net, doc=tuple(doc)))
-    text, checked = allowed(name, net_text(structured(net)))
+    text, checked, said = sound_text(name, net, nowhere=_NOWHERE)
+    notes += said
     notes += [
         f"`{other}` is `{name}`, and loads under that name" for other, name in read.tied.items()
     ]
@@ -243,7 +243,7 @@ def _raised_at(error: BaseException) -> str:
 def _require_expressed(read: ReadGraph) -> None:
     """Raise an error for each problem."""
     if read.problems:
-        raise NetspecError(told(read.problems, nowhere="the model itself"))
+        raise NetspecError(told(read.problems, nowhere=_NOWHERE))
 
 
 def _state(module: nn.Module) -> dict[str, NDArray[Any]]:

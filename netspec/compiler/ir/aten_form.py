@@ -238,6 +238,8 @@ class AtenForm:
             It may be a lower triangle, which `attributes` have to say.
         places: the argument whose numbers the op itself cuts to places from 0 to `last_place`.
         limits: the range that a call limits the first value to, and does nothing else.
+        adds: the argument that is added to the result, where it is given.
+        is_last: whether other ops are better where they can express a call.
     """
 
     operators: tuple[str, ...]
@@ -257,6 +259,8 @@ class AtenForm:
     places: str = ""
     last_place: Callable[[AtenCall], object] | None = None
     limits: Callable[[AtenCall], tuple[object, object]] | None = None
+    adds: str = ""
+    is_last: bool = False
 
 
 @record(slots=True)

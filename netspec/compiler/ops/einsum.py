@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from string import ascii_letters
 from typing import NamedTuple
 
-from netspec.compiler.ir.aten_form import AtenCall, AtenTensor
+from netspec.compiler.ir.aten_form import AtenCall, AtenTensor, NoNetspecFormError, Then
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.rearranging import move
 
@@ -77,6 +77,74 @@ def _equation(call: AtenCall) -> str:
     return f"{terms[0]},{terms[1]}->{terms[2]}"
 
 
+# Letters of a matrix product: rows, columns and what is summed over are `i`, `j` and `k`.
+_IN_FRONT = "abcdefgh"
+
+
+def _product_terms(left: AtenTensor, right: AtenTensor, *, turned: bool) -> tuple[str, str, str]:
+    """Return the letters of the axes of two values and of their matrix product, without the batch's.
+
+    An axis of size 1 that is repeated as often as the other value has it gets a `1`.
+
+    Args:
+        left: a value of vectors, one for each image, or of matrices.
+        right: a value of matrices, or a vector.
+        turned: whether the matrices on the right are transposed, as the weight of a linear layer is.
+
+    Raises:
+        NoNetspecFormError: if PyTorch multiplies over the batch.
+    """
+    images = [x for x in (left, right) if not x.first and not x.leads]
+    if len({x.rank for x in images}) > 1 or (len(right.shape) == 1 and right.rank != 1):
+        raise NoNetspecFormError("it goes over the images of the batch")
+    fronts = [x.shape[:-2] for x in (left, right)]
+    letters = _IN_FRONT[: max(map(len, fronts))]
+    terms = [letters[len(letters) - len(front) :] for front in fronts]
+    sizes = [dict(zip(term, front, strict=True)) for term, front in zip(terms, fronts, strict=True)]
+    for letter in set(terms[0]) & set(terms[1]):
+        for at, other in ((0, 1), (1, 0)):
+            if sizes[at][letter] == 1 and sizes[other][letter] != 1:
+                terms[at] = terms[at].replace(letter, "1")
+    rows, columns = "i" * (len(left.shape) > 1), "j" * (len(right.shape) > 1)
+    matrix = columns + "k" if turned else "k" + columns
+    return terms[0] + rows + "k", terms[1] + matrix, letters + rows + columns
+
+
+def _product(operators: tuple[str, ...], left: str, right: str, adds: str = "") -> AtenForm:
+    """Return the form of a matrix product for which `matmul` and `linear` have none: of values with
+    different numbers of axes, such as a vector for each image and a matrix that is the same for all.
+
+    Args:
+        operators: their names.
+        left: the argument on the left.
+        right: that on the right; the weight of `linear` is transposed.
+        adds: the argument that is added.
+    """
+
+    def terms(call: AtenCall) -> tuple[str, str, str]:
+        given = call.tensor(left), call.tensor(right)
+        return _product_terms(*given, turned=right == "weight")
+
+    def equation(call: AtenCall) -> str:
+        return "n{},n{}->n{}".format(*(term.replace("1", "") for term in terms(call)))
+
+    def repeated(name: str, at: int) -> Then:
+        def sizes(call: AtenCall) -> Shape:
+            pairs = zip(terms(call)[at], call.tensor(name).shape, strict=True)
+            return tuple(size for letter, size in pairs if letter != "1")
+
+        return Then("reshape", {"sizes": sizes}, only_shapes=True)
+
+    def unless(call: AtenCall) -> None:
+        scales = (call.arguments.get(name, 1) for name in ("alpha", "beta"))
+        call.require(set(scales) == {1}, "`alpha` or `beta` is not 1")
+
+    return AtenForm(
+        operators, (left, right), attributes={"equation": equation}, unless=unless,
+        before={left: (repeated(left, 0),), right: (repeated(right, 1),)}, is_last=True, adds=adds,
+    )  # fmt: skip
+
+
 @register
 class Einsum(Op):
     """Products summed over axes, by letters: `einsum("bqd,bkd->bqk", q, k)` is q k^T, image by image.
@@ -93,7 +161,13 @@ class Einsum(Op):
     storage = Storage.ANY
     arity = 2
     moves_axes = True
-    aten = (AtenForm(("einsum",), ("tensors",), attributes={"equation": _equation}),)
+    aten = (
+        AtenForm(("einsum",), ("tensors",), attributes={"equation": _equation}),
+        _product(("matmul",), "self", "other"),
+        _product(("mm", "bmm"), "self", "mat2"),
+        _product(("addmm",), "mat1", "mat2", adds="self"),
+        _product(("linear",), "input", "weight", adds="bias"),
+    )
     examples = (
         Example('einsum("bqd,bkd->bqk")', ((2, 3), (4, 3))),
         Example('einsum("bhqd,bkhd->bqkh")', ((2, 3, 2), (2, 2, 2))),

@@ -23,7 +23,7 @@ class Matmul(Op):
     moves_axes = True
     torch_function = "torch.matmul"
     onnx_operator = "MatMul"
-    aten = (AtenForm(("matmul",), ("self", "other")), AtenForm(("bmm",), ("self", "mat2")))
+    aten = (AtenForm(("matmul",), ("self", "other")), AtenForm(("bmm", "mm"), ("self", "mat2")))
     examples = (
         Example("matmul", ((3, 4), (4, 5))),
         Example("matmul", ((1, 4), (4, 1))),

@@ -13,19 +13,16 @@ import numpy as np
 from netspec.compiler.ir.graph import Shape
 from netspec.compiler.onnx_backend import NORMALIZES
 from netspec.diagnostics import Diagnostic, NetspecError
-from netspec.imports.allowances import allowed
-from netspec.imports.imported_net import ImportedNet
 from netspec.imports.imported_text import ImportedText
 from netspec.imports.onnx.front import OnnxImport, read_onnx
 from netspec.imports.onnx.proto_file import Array, shown_name, wrong
-from netspec.imports.outline import Outline
 from netspec.imports.problems import told
 from netspec.imports.proof import BATCHES, TOLERANCE, compared, require_same_names
-from netspec.imports.structure import structured
-from netspec.imports.text import net_text
+from netspec.imports.sound_text import sound_text
 from netspec.runtime.data.input_normalization import InputNormalization, normalization_from_json
 from netspec.runtime.models.onnx_session import require_onnxruntime
 
+_NOWHERE = "an operator without a name"
 _WARNINGS_ARE_LEFT_OUT = 3
 _LONGEST_REASON = 400
 _HALF_TOLERANCE = 1e-2
@@ -56,8 +53,7 @@ def import_onnx(path: Path, sizes: Mapping[str, Shape] | None = None) -> Importe
     imported = read_onnx(path, sizes)
     if imported.problems:
         raise NetspecError(_inexpressible(imported))
-    outline, notes = _structured(imported.net)
-    text, checked = allowed(path.name, net_text(outline))
+    text, checked, notes = sound_text(path.name, imported.net, nowhere=_NOWHERE)
     require_same_names(checked, imported.state)
     batches = BATCHES if imported.batch is None else (imported.batch,) * 2
     run = _runner(path, imported)
@@ -78,20 +74,6 @@ def import_onnx(path: Path, sizes: Mapping[str, Shape] | None = None) -> Importe
     )  # fmt: skip
 
 
-def _structured(net: ImportedNet) -> tuple[Outline, tuple[str, ...]]:
-    """Return a net with its blocks, or without any and a note if a file says them in pieces."""
-    try:
-        return structured(net), ()
-    except NetspecError as error:
-        plain = replace(
-            net,
-            nodes=tuple(replace(node, scopes=()) for node in net.nodes),
-            tensors=tuple(replace(tensor, scopes=()) for tensor in net.tensors),
-        )
-        note = f"the net is written without blocks: {error.diagnostics[0].message}"
-        return structured(plain), (note,)
-
-
 def _normalization(imported: OnnxImport) -> InputNormalization | None:
     """Return the normalisation that the file says or does."""
     found = [each for each in imported.borders.inputs.values() if not each.is_normal]
@@ -106,7 +88,7 @@ def _normalization(imported: OnnxImport) -> InputNormalization | None:
 def _inexpressible(imported: OnnxImport) -> list[Diagnostic]:
     """Return an error for each cause."""
     named = [replace(p, path=f"`{p.path}`") if p.path else p for p in imported.problems]
-    return told(named, nowhere="an operator without a name")
+    return told(named, nowhere=_NOWHERE)
 
 
 def _runner(path: Path, imported: OnnxImport) -> Callable[[Mapping[str, Array]], dict[str, Array]]:

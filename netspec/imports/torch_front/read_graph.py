@@ -623,7 +623,7 @@ class _Reader:
             raise NoNetspecFormError("it leaves no axis but the batch's: keep one of size 1")
         shapes = tuple(part.shape for part in found)
         reasons = []
-        for op, form in forms:
+        for op, form in sorted(forms, key=lambda each: each[1].is_last):
             try:
                 if not isinstance(value, (list, tuple)):
                     return self._as_op(node, op, form, AtenCall(arguments, shapes[0]), value)
@@ -632,10 +632,10 @@ class _Reader:
                     for i, (s, part) in enumerate(zip(shapes, value, strict=True))
                 ]
             except NoNetspecFormError as error:
-                reasons.append((op.name, str(error)))
+                reasons.append((form.is_last, op.name, str(error)))
             except ShapeError as error:
-                reasons.append((op.name, error.message))
-        name, reason = reasons[-1]
+                reasons.append((form.is_last, op.name, error.message))
+        _, name, reason = next((r for r in reversed(reasons) if not r[0]), reasons[-1])
         raise NoNetspecFormError(
             reason
             if name == full.partition(".")[0].rstrip("_")
@@ -694,11 +694,11 @@ class _Reader:
         )
         made = values[0] if values else ""
         if not is_join_of_one and not does_nothing:
-            own = self._shape_of(op, taken, values) if form.then else shape
+            own = self._shape_of(op, taken, values)  # raises for what the op does not take
+            own = own if form.then else shape
             path = self._path(node)
             made = self._append(node, op.name, taken, values, own, parameters, label, path, part)
-        for then in form.then:
-            made = self._then(node, then, call, made, part)
+        made = self._followed(node, form, call, replace(found, value=made), part)
         self._note_source(form, call, inputs, made)
         return replace(found, value=made)
 
@@ -829,6 +829,20 @@ class _Reader:
         return self._append(
             node, then.op, attributes, [value], shape, {}, "", self._path(node), part
         )
+
+    def _followed(
+        self, node: fx.Node, form: AtenForm, call: AtenCall, result: AtenTensor, part: int
+    ) -> str:
+        """Append the ops that follow a form's own, and the sum with what it adds."""
+        made = result.value
+        for then in form.then:
+            made = self._then(node, then, call, made, part)
+        if not form.adds or not call.has(form.adds):
+            return made
+        terms = (replace(result, value=made), call[form.adds])
+        shape, rank = result.shape, len(node.meta["val"].shape)
+        values = self._aligned(node, registry()["add"], terms, {}, shape, rank)
+        return self._append(node, "add", {}, values, shape, {}, "", self._path(node))
 
     def _arguments(self, node: fx.Node, schema: Any) -> dict[str, object]:
         """Return the arguments by the schema's names. Lists of tensors get a number each."""
