@@ -78,6 +78,39 @@ def test_a_file_of_the_same_weights_agrees(
     assert finished.out.count("reference | given") == 1  # in evaluation and float32
 
 
+@pytest.mark.parametrize("batch", [1, 2, 7])
+def test_a_file_with_a_fixed_batch_gets_the_batch_in_pieces(
+    batch: int, weights: Path, run: Any, write: Any
+) -> None:
+    path = written(weights, weights.with_name("a.onnx"))
+    model = onnx.load(path)
+    for each in (*model.graph.input, *model.graph.output):
+        each.type.tensor_type.shape.dim[0].dim_value = batch
+    onnx.save(model, path)
+    options = ("--weights", weights, "--against", path, "--no-torch", "--steps", 0, "--batch", 5)
+    finished = run("verify", write(NET), *options)
+    assert finished.code == 0, finished.err
+    other = weights.with_name("other.safetensors")
+    netspec.save_weights(other, netspec.loads(NET).compile(seed=8).state_dict())
+    assert run("verify", write(NET), *options, "--weights", other).code == 1
+
+
+def test_what_onnxruntime_says_is_told_whole(weights: Path, run: Any, write: Any) -> None:
+    path = written(weights, weights.with_name("a.onnx"))
+    model = onnx.load(path)
+    axes = model.graph.input[0].type.tensor_type.shape.dim
+    del axes[1:]
+    axes.extend(model.graph.output[0].type.tensor_type.shape.dim[:1] * 3)
+    held = next(each for each in model.graph.initializer if each.dims[:2] == [3, 2])
+    grown = np.concatenate([onnx.numpy_helper.to_array(held)] * 2, axis=1)
+    held.CopyFrom(onnx.numpy_helper.from_array(grown, held.name))
+    onnx.save(model, path)
+    options = ("--weights", weights, "--against", path, "--no-torch", "--steps", 0)
+    finished = run("verify", write(NET), *options, "--dtype", "float32")
+    assert "does not run" in finished.err
+    assert "channels" in finished.err
+
+
 def test_other_weights_differ(weights: Path, run: Any, write: Any) -> None:
     path = written(weights, weights.with_name("a.onnx"))
     other = weights.with_name("other.safetensors")
@@ -107,7 +140,7 @@ def test_weights_are_named_in_python_too(weights: Path) -> None:
         (
             "net B { input x: [2, 5, 4]\n output x -> flatten -> linear(3) }",
             "onnx/file",
-            "does not run",
+            "is [N, 2, 5, 4], and `x` of A [N, 2, 4, 4]",
         ),
         (
             "net B { input x: [3]\n input y: [3]\n output x + y }",
@@ -160,3 +193,13 @@ def test_a_file_that_ends_in_probabilities_is_called_so(
     ends = NET.replace("linear(3)", "linear(3) -> softmax")
     options = ("--weights", weights, "--against", path, "--no-torch", "--steps", 0)
     assert run("verify", write(ends), *options).code == 0
+
+
+def test_one_image_is_compared_in_evaluation_alone() -> None:
+    net = netspec.loads("net A { input x: [4]\n output x -> linear(3) -> batch_norm }")
+    report = verify(net, batch=1, torch=False)
+    assert report.ok
+    assert {run.training for run in report.runs} == {False}
+    assert "training was left out: `batch_norm1` (batch_norm) needs a batch of" in str(report)
+    assert report.to_dict()["left_out"] == report.left_out
+    assert verify(net, batch=2, torch=False, steps=0).left_out == ""

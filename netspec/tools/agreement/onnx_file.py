@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netspec import codes
-from netspec.compiler.ir.graph import Graph
+from netspec.compiler.ir.graph import Graph, show_shape
 from netspec.compiler.onnx_backend import NORMALIZES
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.input_normalization import normalization_from_json
@@ -22,7 +22,7 @@ from netspec.tools.agreement.case import Trial
 from netspec.tools.agreement.quantities import Item, Trace
 
 Array = NDArray[Any]
-_LONGEST = 200
+_LONGEST = 2000
 
 
 class OnnxFile:
@@ -45,13 +45,34 @@ class OnnxFile:
                 str(path), session_options(os.cpu_count() or 1), providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # onnxruntime has a class for each of its errors
-            raise _wrong(f"onnxruntime does not read {path}: {_first_line(error)}") from None
+            raise _wrong(f"onnxruntime does not read {path}: {_told(error)}") from None
+
+    def require_inputs(self, graph: Graph) -> None:
+        """Check that the file takes what the net takes.
+
+        Raises:
+            NetspecError: `onnx/file`.
+        """
+        inputs = self._session.get_inputs()
+        names = _matched([each.name for each in inputs], list(graph.inputs), "inputs", self.path)
+        for each in inputs:
+            own, wanted = tuple(each.shape), graph.inputs[names[each.name]]
+            pairs = zip(own[1:], wanted, strict=False)
+            if len(own) != 1 + len(wanted) or any(
+                isinstance(size, int) and size != expected for size, expected in pairs
+            ):
+                shown = ", ".join(map(str, own))
+                raise _wrong(
+                    f"the input `{printable(each.name)}` of {self.path} is [{printable(shown)}],"
+                    f" and `{names[each.name]}` of {graph.name} {show_shape(wanted)}"
+                )
 
     def trace(self, graph: Graph, case: Trial) -> Trace:
         """Return the outputs of the file for a batch, in evaluation, as those of a net.
 
         Inputs and outputs are matched by name, and in their order where the names are others. A file
-        of netspec's that normalises its inputs gets them as they were before.
+        of netspec's that normalises its inputs gets them as they were before. One whose batch is fixed
+        gets the batch in pieces, the last of which is filled up with its last image.
 
         Raises:
             NetspecError: `onnx/file` if the file takes or gives something else than the net.
@@ -65,11 +86,12 @@ class OnnxFile:
             own: np.ascontiguousarray(given[names[own]], kind) for own, kind in wanted.items()
         }
         try:
-            found = self._session.run(None, fed)
+            parts = [self._session.run(None, piece) for piece in self._pieces(fed, case.batch)]
         except Exception as error:
             raise _wrong(
-                f"onnxruntime does not run {self.path} on the net's inputs: {_first_line(error)}"
+                f"onnxruntime does not run {self.path} on the net's inputs: {_told(error)}"
             ) from None
+        found = [_joined(arrays, case.batch) for arrays in zip(*parts, strict=True)]
         own_names = [each.name for each in self._session.get_outputs()]
         outputs = _matched(own_names, list(graph.outputs), "outputs", self.path)
         traced = {}
@@ -89,6 +111,17 @@ class OnnxFile:
             traced[Item("output", name)] = array
         return traced
 
+    def _pieces(self, fed: dict[str, Array], batch: int) -> Iterator[dict[str, Array]]:
+        """Yield a batch in pieces of the size that the file has fixed, or as it is."""
+        sizes = {each.shape[0] for each in self._session.get_inputs() if each.shape}
+        fixed = [size for size in sizes if isinstance(size, int) and size > 0]
+        if len(fixed) != 1:
+            yield fed
+            return
+        for start in range(0, batch, fixed[0]):
+            at = np.minimum(np.arange(start, start + fixed[0]), batch - 1)
+            yield {name: array[at] for name, array in fed.items()}
+
     def _as_they_were(self, graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Return inputs as they were before they were normalised, if the file normalises them."""
         about = self._session.get_modelmeta().custom_metadata_map
@@ -100,6 +133,13 @@ class OnnxFile:
             name: x * scales[name].scale + scales[name].mean if name in scales else x
             for name, x in inputs.items()
         }
+
+
+def _joined(arrays: tuple[Array, ...], batch: int) -> Array:
+    """Return an output for a batch from what it was for each piece of it."""
+    if len(arrays) == 1 and not arrays[0].ndim:
+        return arrays[0]
+    return np.concatenate([np.atleast_1d(array) for array in arrays])[:batch]
 
 
 def _are_probabilities(array: Array) -> bool:
@@ -126,5 +166,7 @@ def _wrong(message: str) -> NetspecError:
     return NetspecError.simple(codes.ONNX_FILE, message)
 
 
-def _first_line(error: Exception) -> str:
-    return printable(str(error).strip().partition("\n")[0][:_LONGEST])
+def _told(error: Exception) -> str:
+    """Return all lines of a message of onnxruntime as one."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return printable("; ".join(filter(None, lines))[:_LONGEST])

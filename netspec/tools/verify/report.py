@@ -69,6 +69,7 @@ class VerifyReport:
         steps: the parameters after `step_count` steps of each optimizer.
         diagnostics: where evaluators diverge, in the order found; empty if they agree.
         unseen: nodes whose values could not be identified among the PyTorch module's calls.
+        left_out: why training was not compared; empty if it was.
     """
 
     graph: Graph
@@ -79,6 +80,7 @@ class VerifyReport:
     steps: list[StepRow] = field(default_factory=list)
     diagnostics: list[Diagnostic] = field(default_factory=list)
     unseen: tuple[str, ...] = ()
+    left_out: str = ""
 
     @property
     def ok(self) -> bool:
@@ -128,6 +130,7 @@ class VerifyReport:
                 ],
             },
             "unseen": list(self.unseen),
+            "left_out": self.left_out,
             "diagnostics": [to_json(diagnostic) for diagnostic in self.diagnostics],
         }
 
@@ -149,6 +152,8 @@ class VerifyReport:
                 f" {grouped(self.unseen)}"
             )
         yield from notes
+        if self.left_out:
+            yield f"training was left out: {self.left_out}"
         if self.ok:
             yield "all agree"
         else:

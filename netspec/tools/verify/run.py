@@ -64,7 +64,8 @@ def verify(
 
     Args:
         net: a net, as returned by `netspec.load`.
-        batch: the number of images in the batch, which are random numbers.
+        batch: the number of images in the batch, which are random numbers. Where these are too few
+            to train on, only evaluation is compared.
         steps: the number of steps to take with each optimizer in NumPy and in PyTorch; 0 for none.
         seed: the seed of the weights, the batch and the dropout masks.
         dtypes: `float64`, `float32` or both.
@@ -81,8 +82,8 @@ def verify(
     Raises:
         NetspecError: `compile/no-compiler` and `compile/no-c` for the C file; `library/onnx`,
             `library/onnxruntime` and `compile/no-onnx` for the ONNX model; `torch/missing` if
-            PyTorch is not installed; `model/open-size` if the net has open sizes; `model/batch` if
-            the batch is too small to train on; `limit/memory`; `weights/mismatch`; `onnx/file`.
+            PyTorch is not installed; `model/open-size` if the net has open sizes; `limit/memory`;
+            `weights/mismatch`; `onnx/file`.
     """
     graph = net.graph
     _check(graph, batch, dtypes, torch)
@@ -93,10 +94,14 @@ def verify(
     given_file = None
     if against is not None:
         given_file = OnnxFile(Path(against))
+        given_file.require_inputs(graph)
     state = None if weights is None else fitted_state(graph, weights, np.dtype(np.float32))
-    report = VerifyReport(graph, batch, seed, steps if torch else 0)
+    untrained = _why_untrained(graph, batch)
+    steps = 0 if untrained else steps
+    report = VerifyReport(graph, batch, seed, steps if torch else 0, left_out=untrained)
     sink = DiagnosticSink(report.diagnostics)
-    cases = [_make_case(graph, batch, seed, training, state) for training in (True, False)]
+    modes = (False,) if untrained else (True, False)
+    cases = [_make_case(graph, batch, seed, training, state) for training in modes]
     advance("the reference")
     plain = [(case, trace_reference(graph, case)) for case in cases]
     # In float32, the rounding errors of numbers that are zero in exact arithmetic would be
@@ -128,13 +133,21 @@ def _check(graph: Graph, batch: int, dtypes: Sequence[str], torch: bool) -> None
             codes.MODEL_DTYPE, f"dtypes must be some of {', '.join(DTYPES)}, not {list(dtypes)}"
         )
     require_sizes(graph)
-    require_training_batch(graph, batch)
     require_few_layers(graph)
     parameters = PARAMETER_COPIES * parameter_count(graph)
     values = VALUE_COPIES * value_count(graph)
     require_room(graph, lambda images: 8 * (parameters + images * values), batch, "verifying")
     if torch:  # last, because importing it takes seconds
         require_torch()
+
+
+def _why_untrained(graph: Graph, batch: int) -> str:
+    """Return why a batch is too small to train on; an empty text if it is not."""
+    try:
+        require_training_batch(graph, batch)
+    except NetspecError as error:
+        return error.diagnostics[0].message
+    return ""
 
 
 def _check_onnx(dtypes: Sequence[str], *, writes: bool) -> None:
