@@ -58,7 +58,9 @@ def fixed(request: Request, *, warnings: bool = False) -> Fixed:
     result = compile_untried(request)
     budget = TrialBudget.of_changes()
     for _ in range(MAX_PASSES):
-        step = _together(request, result, budget, warnings=warnings)
+        step = _together(request, result, budget, warnings=False)
+        if step is None and warnings:
+            step = _together(request, result, budget, warnings=True)
         step = step or _tried_first(request, result, budget, warnings=warnings)
         if step is None:
             break

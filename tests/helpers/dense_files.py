@@ -406,6 +406,12 @@ def _combined(count: int) -> str:
     return _net("a = 0", turns, layers, *["y=x"] * min(count, 4_000), f"# {'a ' * (count // 2)}")
 
 
+def _slips(line: str) -> str:
+    """A sound file with as many mistakes as are looked at."""
+    sound = ["x = x -> conv(3, 3, pad = 1) -> batch_norm -> relu"] * 200
+    return _net(*sound, *(line.format(i) for i in range(60)))
+
+
 def _imported(count: int) -> dict[str, str]:
     """Files each of which imports the next, with all of its blocks."""
     files = {}
@@ -504,6 +510,9 @@ TEXTS: dict[str, Callable[[], str]] = {
     "splits": lambda: _filled(_splits, 4_096),
     "errors": lambda: _filled(_lines("x=x->conv(q,9)")),
     "likenesses": lambda: _filled(_likenesses),
+    "slips": lambda: _slips("z{} = x -> conv(3, kernal = 3)"),
+    "slips to try one by one": lambda: _slips("z{} = x -> linaer(classes, kernal = 3)"),
+    "net inputs": lambda: _filled(lambda n: _net(*(f"input y{i}: [3]" for i in range(n)))),
     "syntax errors": lambda: _filled(_lines("x=x->conv(3,")),
     "shape errors": lambda: _filled(_lines("y=x->conv(3,99)")),
     "uses": lambda: _filled(_uncalled),
@@ -547,6 +556,7 @@ IMPORTED: dict[str, Callable[[], dict[str, str]]] = {
 
 VERBS = {
     "check": "check dense.net",
+    "fix": "check --fix --strict dense.net",
     "fmt": "fmt --diff dense.net",
     "shapes": "fmt --shapes --diff dense.net",
     "summarize": "summarize dense.net --net A",

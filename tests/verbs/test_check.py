@@ -463,6 +463,17 @@ def test_many_changes_cost_few_trials(monkeypatch, slip: str, wanted: int) -> No
     assert len(compiled) < 16
 
 
+def test_an_error_is_mended_where_warnings_come_to_light_behind_it() -> None:
+    """With `warnings` it was left as it is: there are more warnings without it."""
+    text = (
+        "net A {{\n    input x: [3, 8, 8]\n    y = x -> conv(3, {} = 3)\n"
+        "    x = x -> conv(3, 3) -> batch_norm\n    output x\n}}\n"
+    )
+    done = fixed(Request(source=Source("a.net", text.format("kernal"))), warnings=True)
+    assert done.text == text.format("kernel").replace("conv(3, 3)", "conv(3, 3, bias = false)")
+    assert [str(d.code) for d in done.result.diagnostics] == ["graph/unused"]
+
+
 NETS = [ROOT / "networks" / name for name in ("lenet.net", "threelayer.net")]
 
 
