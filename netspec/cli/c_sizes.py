@@ -10,17 +10,22 @@ from typing import TYPE_CHECKING
 from netspec import codes
 from netspec.cli import OK
 from netspec.cli.common import emit
+from netspec.cli.named_run import named_run
+from netspec.cli.trained_net import stored_normalization
 from netspec.diagnostics import Diagnostic, NetspecError
 from netspec.text.printable import printable
 
 if TYPE_CHECKING:
     from netspec.compiler.c_backend.sizes import CSizes, Kind
-    from netspec.compiler.ir.graph import Graph
+    from netspec.compiler.ir.graph import Graph, Node
+    from netspec.compiler.ir.input_scale import InputScale
 
 _BYTES = re.compile(r"(\d{1,15}) ?(?:([KM])(?:i?B)?|B)?", re.ASCII | re.IGNORECASE)
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20}
 # How the chosen table is written; other tables have options of their own.
 FORMATS = ("table", "json")
+# What a file computes before its first layer.
+_INPUT = "the picture as the net takes it"
 
 
 def add_c_sizes(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +37,9 @@ def add_c_sizes(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--int8", action="store_true", help="c: of the file in whole numbers")
     group.add_argument("--dtype", choices=("float32", "float64"), default="float32",
                        help="c: the precision (default float32)")  # fmt: skip
+    group.add_argument("--normalize", dest="normalize_input", action="store_true",
+                       help="c: of a file that normalises pixels: as the run does, or each channel"
+                       " by numbers of its own")  # fmt: skip
     group.add_argument("--ram", type=_bytes, metavar="BYTES",
                        help="c: fail if the arena, the caller's arrays and the stack take more, such"
                        " as 64K or 64KiB, both 65,536")  # fmt: skip
@@ -64,6 +72,7 @@ def require_c_options(options: argparse.Namespace, *, rows: bool) -> None:
     given = {
         "--int8": options.int8,
         "--dtype": options.dtype != "float32",
+        "--normalize": options.normalize_input,
         "--ram": options.ram is not None,
         "--flash": options.flash is not None,
     }
@@ -91,13 +100,43 @@ def show_c_sizes(graph: Graph, options: argparse.Namespace) -> int:
     from netspec.compiler.c_backend.sizes import c_sizes
 
     kind: Kind = "int8" if options.int8 else options.dtype
-    found = c_sizes(graph, kind)
+    found = c_sizes(graph, kind, _normalization(graph, options))
     if options.format == "json":
         emit(json.dumps({"name": graph.name, **_as_object(found)}, indent=2))
     else:
         emit("\n".join([*_lines(graph, found), *_left(found, options)]))
     _require_budget(graph, found, options)
     return OK
+
+
+def _normalization(graph: Graph, options: argparse.Namespace) -> InputScale | None:
+    """Return how the file normalises pixels: as the run does, or each channel by numbers of its own.
+
+    Raises:
+        NetspecError: `usage/target` for several inputs, `weights/no-normalization`.
+    """
+    if not options.normalize_input:
+        return None
+    if len(graph.inputs) != 1:
+        message = f"--normalize: {graph.name} has several inputs"
+        raise NetspecError.simple(codes.USAGE_TARGET, message)
+    import numpy as np
+
+    from netspec.compiler.ir.input_scale import InputScale
+
+    run = named_run(options.file)
+    if run is None:
+        (sizes,) = graph.inputs.values()
+        channels = sizes[0] if len(sizes) == 3 and isinstance(sizes[0], int) else 1
+        shape = (channels, *(1 for _ in sizes[1:]))
+        return InputScale(np.ones(shape), np.full(shape, 2.0))
+    from netspec.runtime.data.input_scales import input_scales
+    from netspec.runtime.weights.weights_file import load_weights
+
+    stored = run.complete(load_weights(run.weights))
+    by = stored_normalization(stored, run.weights, "leave out --normalize")
+    (scale,) = input_scales(by, graph.inputs).values()
+    return scale
 
 
 def _as_object(found: CSizes) -> dict[str, object]:
@@ -109,7 +148,7 @@ def _as_object(found: CSizes) -> dict[str, object]:
 
 
 def _lines(graph: Graph, found: CSizes) -> list[str]:
-    at = "" if found.peak is None else f"the most is in use at {_place(found)}"
+    at = f"the most is in use {_place(found)}" if found.arena else ""
     rows = [("flash", "weights", found.weights, ""), ("RAM", "arena", found.arena, at)]
     rows += [("", printable(name), size, "the caller's") for name, size in found.arrays.items()]
     rows.append(("", "total", found.ram, ""))
@@ -137,9 +176,12 @@ def _left(found: CSizes, options: argparse.Namespace) -> list[str]:
 
 
 def _place(found: CSizes) -> str:
-    assert found.peak is not None
-    span = found.peak.origin.span
-    return f"line {span.line}: {found.peak.name}" if span is not None else found.peak.name
+    return f"for {_INPUT}" if found.peak is None else f"at {_line(found.peak)}"
+
+
+def _line(node: Node) -> str:
+    span = node.origin.span
+    return node.name if span is None else f"line {span.line}: {node.name}"
 
 
 def _require_budget(graph: Graph, found: CSizes, options: argparse.Namespace) -> None:
@@ -154,10 +196,14 @@ def _require_budget(graph: Graph, found: CSizes, options: argparse.Namespace) ->
             f"{graph.name} takes {found.ram:,} bytes of RAM and at most {found.stack:,} of stack, and"
             f" {options.ram:,} are there"
         )
-        span = None if found.peak is None else found.peak.origin.span
-        at = "here" if found.peak is None else f"here, at {printable(found.peak.name)}"
-        label = f"{found.arena:,} bytes of the arena, most of them {at}"
-        wrong.append(Diagnostic(codes.COMPILE_OVER_BUDGET, message, span, label=label))
+        most = f"{found.arena:,} bytes of the arena, most of them"
+        if found.peak is None:
+            notes = (f"{most} for {_INPUT}",) if found.arena else ()
+            wrong.append(Diagnostic(codes.COMPILE_OVER_BUDGET, message, notes=notes))
+        else:
+            label = f"{most} here, at {printable(found.peak.name)}"
+            span = found.peak.origin.span
+            wrong.append(Diagnostic(codes.COMPILE_OVER_BUDGET, message, span, label=label))
     if options.flash is not None and found.weights > options.flash:
         message = (
             f"{graph.name} has {found.weights:,} bytes of weights, and {options.flash:,} of flash"

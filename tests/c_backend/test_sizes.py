@@ -41,6 +41,53 @@ def test_sizes_in_whole_numbers_are_those_of_the_file(name):
     assert (found.weights, found.arena) == (source.constant_bytes, source.arena_bytes)
 
 
+DEEP = """net Deep {
+    input image: [3, 32, 32]
+    output image -> conv(4, 3, stride = 2, pad = 1) -> relu -> global_avg_pool -> linear(10)
+}
+"""
+
+
+@pytest.mark.parametrize("kind", ["float32", "int8"])
+@pytest.mark.parametrize("normalize", ["channel", "mean-image"])
+def test_a_file_that_normalises_takes_what_is_said(run, write, tmp_path, kind, normalize):
+    net, rng = write(DEEP), np.random.default_rng(0)
+    images = rng.integers(0, 256, (40, 3, 32, 32), np.uint8)
+    np.savez(tmp_path / "d.npz", x_train=images, y_train=np.arange(40) % 10,
+             x_test=images, y_test=np.arange(40) % 10)  # fmt: skip
+    folder, whole = tmp_path / "r", ["--int8"] if kind == "int8" else []
+    done = run("train", "numpy", net, "--data", tmp_path / "d.npz", "--epochs", 1,
+               "--normalize", normalize, "--out", folder)  # fmt: skip
+    assert done.code == 0, done.err
+    done = run("summarize", folder, "--target", "c", "--normalize", *whole, "--format", "json")
+    assert done.code == 0, done.err
+    said = json.loads(done.out)
+    done = run("compile", folder, "--target", "c", "--normalize", *whole, "-o", tmp_path / "n.c")
+    assert done.code == 0, done.err
+    text = (tmp_path / "n.c").read_text("utf-8")
+    assert f"memory    {said['arena']:,} bytes" in text
+    assert f"weights   {said['weights']:,} bytes" in text
+    before = json.loads(run("summarize", folder, "--target", "c", *whole, "--format", "json").out)
+    assert said["arena"] > before["arena"] or kind == "int8"
+
+
+def test_a_net_that_is_not_trained_normalises_each_channel(run, write):
+    net = write(DEEP)
+    plain = json.loads(run("summarize", net, "--target", "c", "--format", "json").out)
+    options = ("summarize", net, "--target", "c", "--normalize", "--format", "json")
+    found = json.loads(run(*options).out)
+    assert found["arena"] > plain["arena"]
+    assert found["weights"] - plain["weights"] == 2 * 4 * 3
+    done = run("summarize", net, "--target", "c", "--normalize", "--ram", "20K")
+    assert done.code == 1
+    assert (
+        f"{found['arena']:,} bytes of the arena, most of them for the picture as the net"
+        in done.err
+    )
+    done = run("summarize", net, "--normalize")
+    assert (done.code, "add --target c" in done.err) == (2, True)
+
+
 def test_a_budget_fails_where_the_most_is_needed(run):
     lenet = NETWORKS / "lenet.net"
     done = run("summarize", lenet, "--target", "c", "--ram", "64K", "--flash", "256k")

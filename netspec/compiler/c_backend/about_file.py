@@ -13,6 +13,36 @@ from netspec.compiler.ir.graph import Graph
 STACK_BYTES, INT8_STACK_BYTES = 4 << 10, 1 << 10
 
 
+# The order of the caller's arrays.
+LAYOUT = "Arrays are in row-major order, as above: of a picture, channel after channel."
+
+
+def arena_comment(kind: str, *, by_caller: bool) -> str:
+    """Return what is said of the size of the arena, and who may use it at the same time.
+
+    Args:
+        kind: `bytes` or `numbers`.
+        by_caller: whether each call is given an arena of its own.
+    """
+    who = (
+        ", which the caller provides: one for each\n   thread that calls."
+        if by_caller
+        else ". All calls share it: one thread at a time."
+    )
+    return f"/* The {kind} of the memory that values lie in{who} */"
+
+
+def _ends(graph: Graph) -> list[str]:
+    """Return a line for each input and output."""
+    return [
+        *(f"input  {comment(name)} {show(shape)}" for name, shape in graph.inputs.items()),
+        *(
+            f"output {comment(name)} {show(graph.shape_of(value))}"
+            for name, value in graph.outputs.items()
+        ),
+    ]
+
+
 def stack_size(upper: str, count: int) -> list[str]:
     """Return the constant that is the most stack that a call takes."""
     return [
@@ -54,11 +84,7 @@ def head(graph: Graph, facts: Iterable[str], *, kind: str = "", about: Sequence[
     lines = [""]
     lines += [comment(line) for line in graph.doc.splitlines()]
     lines += [""] if graph.doc else []
-    lines += [f"input  {comment(name)} {show(shape)}" for name, shape in graph.inputs.items()]
-    lines += [
-        f"output {comment(name)} {show(graph.shape_of(value))}"
-        for name, value in graph.outputs.items()
-    ]
+    lines += _ends(graph)
     lines += ["", *map(comment, about)] if about else []
     lines += ["", *facts]
     return "\n".join([opening(graph, kind), *(f" * {line}".rstrip() for line in lines), " */"])
@@ -76,7 +102,8 @@ def header(
         kind: what kind of file it is.
         about: lines on its numbers.
     """
-    first = [opening(graph, kind), *(f" * {comment(line)}" for line in about)]
+    lines = [*_ends(graph), LAYOUT, *map(comment, about)]
+    first = [opening(graph, kind), *(f" * {line}" for line in lines), " */"]
     guard = f"{upper}_H"
-    begin = "\n".join(first) + ("\n */" if about else " */")
+    begin = "\n".join(first)
     return f"{begin}\n#ifndef {guard}\n#define {guard}\n\n{declarations}\n\n#endif\n"

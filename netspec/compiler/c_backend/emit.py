@@ -12,7 +12,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from netspec.compiler.c_backend.about_file import STACK_BYTES, array_sizes, head, header, stack_size
+from netspec.compiler.c_backend.about_file import (
+    LAYOUT,
+    STACK_BYTES,
+    arena_comment,
+    array_sizes,
+    head,
+    header,
+    stack_size,
+)
 from netspec.compiler.c_backend.c_text import declared
 from netspec.compiler.c_backend.calls import Calls
 from netspec.compiler.c_backend.classify import (
@@ -226,8 +234,8 @@ class _File:
     def _head(self) -> str:
         kind = "a file of its own" if self.memory.in_blob else "constants in this file"
         facts = [
-            "Arrays are in row-major order, as above. Inside, the channels of a picture lie behind"
-            " its places.",
+            LAYOUT,
+            "Inside, the channels of a picture lie behind its places.",
             "",
             f"weights   {self._constant_bytes():,} bytes, {kind}",
             f"memory    {self._arena_size() * self._real_bytes():,} bytes, the arena{self._of_largest()}",
@@ -292,7 +300,7 @@ class _File:
 
     def _declarations(self) -> str:
         lines = [
-            f"/* The numbers of the memory that values lie in{self._by_caller()}. */",
+            arena_comment("numbers", by_caller=self.options.extern_arena),
             f"#define {self.upper}_ARENA_NUMBERS {self._arena_numbers()}",
             "",
             *stack_size(self.upper, STACK_BYTES),
@@ -338,9 +346,6 @@ class _File:
         return declared_classify(
             self.name, self._declared(f"int {self.name}_classify"), self._refuses(-1)
         )
-
-    def _by_caller(self) -> str:
-        return ", which the caller provides" if self.options.extern_arena else ""
 
     def _memory(self) -> Iterator[str]:
         places = list(self.memory.places_in_arena())

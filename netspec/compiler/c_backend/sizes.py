@@ -15,10 +15,13 @@ from netspec.compiler.c_backend.emit import COptions, CSource, c_source
 from netspec.compiler.c_backend.int8.int8_file import (
     MOST_TABLES,
     PIXELS,
+    Int8Options,
     int8_source,
+    takes_bytes,
 )
 from netspec.compiler.c_backend.int8.quantize import quantized
 from netspec.compiler.ir.graph import Graph, Node
+from netspec.compiler.ir.input_scale import InputScale
 from netspec.records import record
 
 Kind = Literal["float32", "float64", "int8"]
@@ -57,24 +60,25 @@ class CSizes:
         return INT8_STACK_BYTES if self.kind == "int8" else STACK_BYTES
 
 
-def c_sizes(graph: Graph, kind: Kind = "float32") -> CSizes:
+def c_sizes(graph: Graph, kind: Kind = "float32", by: InputScale | None = None) -> CSizes:
     """Return the sizes of the C file that predicts.
 
     Args:
         graph: a checked graph whose sizes are all known.
         kind: what numbers are.
+        by: how a file that takes pixels normalises them; None for a file that does not.
 
     Raises:
         NetspecError: `compile/no-c` for each layer that has no form, and for open sizes.
     """
-    source = _source(graph, kind)
+    source = _source(graph, kind, by)
     arrays = {name: math.prod(shape) for name, shape in graph.inputs.items()}
     for name, value in graph.outputs.items():
         # An output may have the name of an input.
         arrays[name] = arrays.get(name, 0) + math.prod(graph.shape_of(value))
     bytes_of = {name: NUMBER_BYTES[kind] * count for name, count in arrays.items()}
     peak = None if source.peak is None else _written(graph, source.peak)
-    weights = source.constant_bytes + (_tables(graph) if kind == "int8" else 0)
+    weights = source.constant_bytes + (_tables(graph) if kind == "int8" and by is None else 0)
     return CSizes(kind, weights, source.arena_bytes, bytes_of, peak, source.macs)
 
 
@@ -98,9 +102,11 @@ def _written(graph: Graph, node: Node) -> Node:
     return next(named, next(iter(same), node))
 
 
-def _source(graph: Graph, kind: Kind) -> CSource:
+def _source(graph: Graph, kind: Kind, by: InputScale | None) -> CSource:
     zeros: dict[str, NDArray[Any]] = {n: np.zeros(p.shape) for n, p in graph.parameters.items()}
     if kind != "int8":
-        return c_source(graph, zeros, COptions(dtype=kind))
+        return c_source(graph, zeros, COptions(dtype=kind, input_scale=by))
     # Any ranges do: scales are numbers of the same size.
-    return int8_source(quantized(graph, zeros, defaultdict(lambda: (-1.0, 1.0))))
+    net = quantized(graph, zeros, defaultdict(lambda: (-1.0, 1.0)))
+    pixels = by if by is not None and takes_bytes(by) else None
+    return int8_source(net, Int8Options(input_scale=by, pixels=pixels))

@@ -23,6 +23,7 @@ from netspec.compiler.elaborate.values import (
     Tensor,
     Tensors,
     Unknown,
+    Value,
 )
 from netspec.compiler.ir.attributes import show
 from netspec.compiler.ir.constants import Constant
@@ -76,7 +77,7 @@ class Blocks:
     ) -> Result:
         """Call a block by its name. `path` is given for a block that was declared as a layer."""
         block, module = self.names.module.blocks[call.callee.id]
-        given, more = self._arguments(block, call)
+        given, more = self._arguments(block, call, len(inputs))
         values = [*inputs, *more]
         if not self.arguments.check_arity(block.name.id, len(block.inputs), values, span):
             return UNKNOWN
@@ -204,17 +205,27 @@ class Blocks:
         return inner, shown
 
     def _arguments(
-        self, block: syntax.Block, call: syntax.Call
+        self, block: syntax.Block, call: syntax.Call, before: int
     ) -> tuple[dict[str, Constant | Unknown], list[Input]]:
-        """Return the constants, by name, and the values, in order, that a call passes to a block."""
+        """Return the constants, by name, and the values, in order, that a call passes to a block.
+
+        `before` is the number of values that come from the pipeline.
+        """
         order = [parameter.name.id for parameter in block.parameters]
+        evaluated = [self.evaluator.evaluate(argument.value) for argument in call.arguments]
+        # What was reported elsewhere is a value where the block has too few without it.
+        brought = [_values_in(*each) for each in zip(call.arguments, evaluated, strict=True)]
+        missing = len(block.inputs) - before - sum(map(len, brought))
         given: dict[str, Constant | Unknown] = {}
         inputs: list[Input] = []
         positional = 0
-        for argument in call.arguments:
-            value = self.evaluator.evaluate(argument.value)
+        for argument, value, own in zip(call.arguments, evaluated, brought, strict=True):
             if argument.name is None and isinstance(value, (Tensor, Tensors)):
-                inputs += value.items if isinstance(value, Tensors) else [value]
+                inputs += own
+                continue
+            if argument.name is None and isinstance(value, Unknown) and missing > 0:
+                missing -= 1
+                inputs.append(value)
                 continue
             if argument.name is not None:
                 name = argument.name.id
@@ -264,6 +275,13 @@ class Blocks:
             notes=(f"it takes {', '.join(order)}",) if order else ("it takes none",),
         )
         return meant
+
+
+def _values_in(argument: syntax.Argument, value: Value) -> tuple[Tensor | Unknown, ...]:
+    """Return the values of the net that an argument brings."""
+    if argument.name is not None or not isinstance(value, (Tensor, Tensors)):
+        return ()
+    return value.items if isinstance(value, Tensors) else (value,)
 
 
 def _return_hint(block: syntax.Block) -> Hint:

@@ -5,7 +5,8 @@
  * input  image [1, 4, 4]
  * output output [2]
  *
- * Arrays are in row-major order, as above. Inside, the channels of a picture lie behind its places.
+ * Arrays are in row-major order, as above: of a picture, channel after channel.
+ * Inside, the channels of a picture lie behind its places.
  *
  * weights   404 bytes, constants in this file
  * memory    64 bytes, the arena
@@ -28,7 +29,7 @@ typedef float small_real;
 extern "C" {
 #endif
 
-/* The numbers of the memory that values lie in. */
+/* The numbers of the memory that values lie in. All calls share it: one thread at a time. */
 #define SMALL_ARENA_NUMBERS 16
 
 /* The most bytes of stack that a call takes on a machine of 32 bits. */

@@ -9,6 +9,8 @@ import numpy as np
 
 from netspec.compiler.c_backend.about_file import (
     INT8_STACK_BYTES,
+    LAYOUT,
+    arena_comment,
     array_sizes,
     head,
     header,
@@ -153,6 +155,8 @@ class _Int8File:
 
     def _head(self, macs: int) -> str:
         facts = [
+            LAYOUT,
+            "",
             "A number is scale * (q - zero). Weights are symmetric, with a scale for each output;",
             "sums have 32 bits, and are rounded as TensorFlow Lite rounds them.",
             "",
@@ -187,13 +191,12 @@ class _Int8File:
         return [*first, f"{last};"]
 
     def _declarations(self) -> str:
-        caller = ", which the caller provides" if self.options.extern_arena else ""
         graph = self.net.graph
         sizes = {name: math.prod(shape) for name, shape in graph.inputs.items()}
         sizes |= {name: math.prod(graph.shape_of(v)) for name, v in graph.outputs.items()}
         lines = [
-            f"/* The bytes of the memory that values lie in{caller}, which are its numbers; they may",
-            "   lie anywhere, for they need no alignment. */",
+            arena_comment("bytes", by_caller=self.options.extern_arena),
+            "/* A number of it is a byte, and needs no alignment. */",
             f"#define {self.upper}_ARENA_BYTES {self._arena()}",
             f"#define {self.upper}_ARENA_NUMBERS {self._arena()}",
             "",
