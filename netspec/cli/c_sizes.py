@@ -202,8 +202,8 @@ def _require_budget(graph: Graph, found: CSizes, options: argparse.Namespace) ->
             wrong.append(Diagnostic(codes.COMPILE_OVER_BUDGET, message, notes=notes))
         else:
             label = f"{most} here, at {printable(found.peak.name)}"
-            span = found.peak.origin.span
-            wrong.append(Diagnostic(codes.COMPILE_OVER_BUDGET, message, span, label=label))
+            place = found.peak.origin.span
+            wrong.append(Diagnostic(codes.COMPILE_OVER_BUDGET, message, place, label=label))
     if options.flash is not None and found.weights > options.flash:
         message = (
             f"{graph.name} has {found.weights:,} bytes of weights, and {options.flash:,} of flash"

@@ -239,10 +239,7 @@ class Blocks:
                 message = f"block {block.name.id} takes {plural(len(order), 'argument')}"
                 self.reporter.report(codes.CALL_TOO_MANY, message, argument.span)
                 continue
-            if isinstance(value, (Tensor, Tensors, SharedLayer)):
-                message = f"`{name}` must be a constant, not a value of the net"
-                self.reporter.report(codes.VALUE_NOT_A_CONSTANT, message, argument.value.span)
-                value = UNKNOWN
+            constant = self._constant(name, value, argument.value.span)
             if name not in order:
                 name = (
                     self.unknown_argument(block, argument, [o for o in order if o not in given])
@@ -250,13 +247,21 @@ class Blocks:
                 )
             elif name in given:
                 self.reporter.report(codes.CALL_TWICE, f"`{name}` is given twice", argument.span)
-            given[name] = value
+            given[name] = constant
             if name in order:
                 # An error inside the block about this argument points to where its value was
                 # written.
                 parameter = block.parameters[order.index(name)]
                 self.assembly.written[parameter.name.span] = self.names.place(argument.value)
         return given, inputs
+
+    def _constant(self, name: str, value: Value, span: Span) -> Constant | Unknown:
+        """Return the value of an argument, which a value of the net cannot be."""
+        if isinstance(value, (Tensor, Tensors, SharedLayer)):
+            message = f"`{name}` must be a constant, not a value of the net"
+            self.reporter.report(codes.VALUE_NOT_A_CONSTANT, message, span)
+            return UNKNOWN
+        return value
 
     def unknown_argument(
         self, block: syntax.Block, argument: syntax.Argument, free: Sequence[str]
