@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -14,7 +15,7 @@ import jsonschema
 import pytest
 
 from netspec import project
-from netspec.cli.check_formats import FORMATS, report_as
+from netspec.cli.check_formats import FORMATS, report_as, sarif
 from netspec.cli.check_formats.checked_file import CheckedFile
 from netspec.cli.check_formats.json_report import VERSION
 from netspec.compiler.driver import Request, compile_request
@@ -226,3 +227,17 @@ def test_a_file_that_cannot_be_read_is_in_every_report(run: Run, tmp_path: Path)
 def test_github_prints_nothing_where_nothing_is_wrong(run: Run, networks: Path) -> None:
     finished = run("check", networks / "lenet.net", "--format", "github")
     assert (finished.code, finished.out, finished.err) == (0, "", "")
+
+
+def test_a_long_line_of_many_mistakes_is_written_down_once(write: Write, run: Run) -> None:
+    """It was for each: 2 s for a head of 64 KB. The fingerprints are what they were."""
+    head = f"net A({', '.join(f'a{i} = 1' for i in range(200))}) {{"
+    net = write(f"{head}\n    input x: [4]\n    output x\n}}\n")
+    sarif._as_json.cache_clear()
+    (found,) = json.loads(run("check", net, "--format", "sarif").out)["runs"]
+    assert len(found["results"]) == 200
+    assert sarif._as_json.cache_info().misses == 1
+    for result in found["results"]:
+        facts = [result["ruleId"], result["message"]["text"], str(net), head]
+        made = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+        assert result["partialFingerprints"] == {"netspecDiagnostic/v1": made}

@@ -6,6 +6,7 @@ Columns count characters (`unicodeCodePoints`), and begin at 1, as those of SARI
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
@@ -95,9 +96,15 @@ def _fingerprint(file: str, diagnostic: Diagnostic) -> str:
         diagnostic.code,
         diagnostic.message,
         span.source.name if span else file,
-        span.source.line(span.line).strip() if span else "",
     )
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+    line = _as_json(span.source.line(span.line).strip() if span else "")
+    return hashlib.sha256(f"{json.dumps(facts)[:-1]}, {line}]".encode()).hexdigest()[:32]
+
+
+@functools.lru_cache(maxsize=1)
+def _as_json(line: str) -> str:
+    """A line can be a whole file, and have thousands of mistakes, one after the other."""
+    return json.dumps(line)
 
 
 def _fix(hint: Hint) -> dict[str, Any]:
