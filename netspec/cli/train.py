@@ -421,6 +421,10 @@ def _result(history: History) -> str:
             return f"test loss {of_test:.4f}{best}"
         steps = len(history.loss_history) // epoch
         return f"loss {sum(history.loss_history[-steps:]) / steps:.4f}"
+    held_out = history.accuracy("val", epoch)
+    if is_best and held_out is not None:
+        shown = f"validation accuracy {100 * held_out:.2f} %{_perplexity(history, 'val')}"
+        return f"{shown}{best}; there are no test images"
     return f"train accuracy {100 * trained:.2f} %{_perplexity(history, 'train')}" + (
         " (there are no test images)"
     )

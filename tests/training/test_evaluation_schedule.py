@@ -89,8 +89,7 @@ def test_the_test_accuracy_is_that_of_the_weights_that_are_kept(digits, target, 
         model, digits, epochs=5, train_limit=64, val=64, lr=0.5, schedule="constant",
         keep="best", eval_every=2, test_every=test_every,
     )  # fmt: skip
-    best = history.val_acc_history.index(max(history.val_acc_history))
-    assert history.kept_epoch == history.measured_epochs["val"][best]
+    assert history.kept_epoch == max(history.measured_epochs["val"], key=history.rank)
     found = evaluate(model, digits.x_test, digits.y_test, history.normalization, digits.class_names)
     assert history.accuracy("test", history.kept_epoch) == pytest.approx(found.accuracy)
     after = {0: [], 2: [2, 4]}[test_every]

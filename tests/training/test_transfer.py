@@ -244,10 +244,10 @@ def test_a_pattern_that_matches_nothing_says_what_was_meant():
 
 
 class Scripted:
-    """A backend's model with prescribed validation accuracies."""
+    """A backend's model with prescribed validation accuracies and losses."""
 
-    def __init__(self, model, accuracies):
-        self.model, self.accuracies = model, iter(accuracies)
+    def __init__(self, model, *measured):
+        self.model, self.measured = model, iter(measured)
         self.graph, self.input_shape, self.classes = model.graph, model.input_shape, model.classes
 
     def training(self, job):
@@ -260,7 +260,7 @@ class Scripted:
             with self.model.training(job) as backend:
                 measure = backend.measure
                 backend.measure = lambda name, stop: (
-                    Measured(next(self.accuracies), 1.0) if name == "val" else measure(name, stop)
+                    Measured(*next(self.measured)) if name == "val" else measure(name, stop)
                 )
                 yield backend
 
@@ -268,21 +268,23 @@ class Scripted:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_the_best_epoch_is_kept(tmp_path, target):
+@pytest.mark.parametrize(("third", "kept"), [(0.5, 2), (0.4, 3)])
+def test_the_best_epoch_is_kept(tmp_path, target, third, kept):
+    """Of equal ones that with the smallest loss, and else the first."""
     states = []
     out = tmp_path / "best.safetensors"
     model = make(target)
     history = netspec.fit(
-        Scripted(model, [0.2, 0.7, 0.7, 0.1]),
+        Scripted(model, (0.2, 0.9), (0.7, 0.5), (0.7, third), (0.1, 0.1)),
         made(), epochs=4, batch=8, val=8, keep="best", out=out,
         on_epoch=lambda epoch, history: states.append(model.state_dict()),
     )  # fmt: skip
-    assert history.kept_epoch == 2
-    kept = netspec.load_weights(out).tensors
-    for name, array in states[1].items():
-        assert np.array_equal(kept[name], array)
+    assert history.kept_epoch == kept
+    saved = netspec.load_weights(out).tensors
+    for name, array in states[kept - 1].items():
+        assert np.array_equal(saved[name], array)
         assert np.array_equal(model.state_dict()[name], array)
-    assert not np.array_equal(kept["fc.weight"], states[3]["fc.weight"])
+    assert not np.array_equal(saved["fc.weight"], states[3]["fc.weight"])
 
 
 def test_the_best_is_chosen_by_validation():

@@ -256,6 +256,7 @@ NESTS: dict[str, Callable[[Any], Any]] = {
     "model_state_dict": lambda state: {"epoch": 3, "model_state_dict": state},
     "an average beside it": lambda state: {"ema": {}, "model": state},
     "the average alone": lambda state: {"ema": {"module": state}, "optimizer": {}},
+    "a name of one's own": lambda state: {"epoch": 3, "net": state, "classes": ["a"]},
     # As the script of PyTorch's ImageNet example writes them: what is measured is a tensor, too.
     "with other tensors": lambda t: {
         "epoch": 9,
@@ -273,6 +274,18 @@ def test_checkpoints_of_training_scripts(state: State, nest: str, old: bool) -> 
     torch.save(NESTS[nest](tensors), "last.ckpt", _use_new_zipfile_serialization=not old)
     loads("last.ckpt", state)
     assert any("taken from" in note for note in load_weights("last.ckpt").notes)
+
+
+def test_a_checkpoint_of_several_models_is_told_by_its_keys(state: State) -> None:
+    torch = pytest.importorskip("torch")
+    tensors = {name: torch.from_numpy(array) for name, array in state.items()}
+    torch.save({"epoch": 3, "teacher": tensors, "student": tensors}, "two.pth")
+    count = rf"\({len(tensors)} tensors\)"
+    with fails("weights/bad-file", f"`teacher` {count}, `student` {count}, `epoch`", "save one"):
+        load_weights("two.pth")
+    torch.save({"epoch": 3, "optimizer": {"state": {0: {}}}}, "none.pth")
+    with fails("weights/bad-file", "its keys are `epoch`, `optimizer`$"):
+        load_weights("none.pth")
 
 
 # ------------------------------------------------------------------------------------ command line

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import netspec
+from netspec.cli.train import _result
 from netspec.runtime.data.input_normalization import Normalization
 from netspec.runtime.models.history import History
 from netspec.runtime.runs.metrics import read_metrics
@@ -189,3 +190,17 @@ def test_a_read_only_file_is_left_alone(run: Run, net, verb: tuple[str, ...]) ->
     assert "cannot write" in finished.err
     assert "it is read-only" in finished.err
     assert written.read_bytes() == before
+
+
+def test_the_last_line_says_which_epoch_was_kept() -> None:
+    """Where there are no test images, which is what small folders of pictures have."""
+    found = history()
+    found.measured_epochs.update(train=[1, 2], val=[1, 2])
+    found.val_acc_history[:] = [0.9333, 0.9]
+    found.train_acc_history.append(1.0)
+    found.epoch_seconds[:] = [1.0, 1.0]
+    found.kept_epoch = 1
+    best = "(epoch 1, the best in validation); there are no test images"
+    assert _result(found) == f"validation accuracy 93.33 % {best}"
+    found.kept_epoch = 2
+    assert _result(found) == "train accuracy 100.00 % (there are no test images)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -168,6 +169,13 @@ class History:
         """Return how good an epoch was on validation images, the more the better; None if unknown."""
         found = self.measure(self.monitor, epoch)
         return found if found is None or MONITORS[self.monitor] else -found
+
+    def rank(self, epoch: int) -> tuple[float, float] | None:
+        """Return the score of an epoch, and what decides between equal ones: a smaller loss on
+        validation images. None if the score is unknown.
+        """
+        score, loss = self.score(epoch), self.measure("val_loss", epoch)
+        return None if score is None else (score, -math.inf if loss is None else -loss)
 
     @property
     def val_loss_history(self) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -123,7 +124,10 @@ def summarize_run(path: Path) -> RunSummary:
     best: Mapping[str, Any] = {}
     if by is not None:
         sign = 1 if MONITORS.get(by, True) else -1
-        best = max((line for line in epochs if by in line), key=lambda line: sign * line[by])
+        best = max(
+            (line for line in epochs if by in line),
+            key=lambda line: (sign * line[by], -line.get("val_loss", math.inf)),
+        )
     keeps_best = facts.options.get("keep") == "best" and best
     of_kept = [best, *lines[len(epochs) :]] if keeps_best else lines
     kept = {key: value for line in of_kept for key, value in line.items()}
@@ -142,7 +146,8 @@ def _has_ended(
         return True
     patience = options.get("early-stopping")
     if patience and by is not None:
-        behind = [line for line in epochs if by in line and line["epoch"] > best["epoch"]]
+        first = next(line["epoch"] for line in epochs if line.get(by) == best[by])
+        behind = [line for line in epochs if by in line and line["epoch"] > first]
         return len(behind) >= int(patience)
     return options.get("max-seconds") is not None
 

@@ -24,7 +24,8 @@ State = dict[str, NDArray[Any]]
 
 
 class Keeper:
-    """Keeps the weights of the last step, or of the best epoch: by what the history monitors.
+    """Keeps the weights of the last step, or of the best epoch: by what the history monitors, and of
+    equal epochs the one with the smaller loss on validation images.
 
     A file is written completely or not at all: for `best` after each epoch that is better than all
     before it, so that a sudden end leaves the best weights so far; for `last` at the end.
@@ -48,17 +49,17 @@ class Keeper:
         self.best_epoch = 0
         self._keeps_best = keep == "best"
         self._out, self._best_out = out, best_out
-        self._score = -math.inf
+        self._rank = (-math.inf, -math.inf)
 
     def after_epoch(self, epoch: int, history: History) -> None:
         """Process the end of an epoch; what was measured after it is in the history."""
         if not self._keeps_best:
             history.kept_epoch = epoch
-        score = history.score(epoch)
-        if score is None or not (self._keeps_best or self._best_out):
+        rank = history.rank(epoch)
+        if rank is None or not (self._keeps_best or self._best_out):
             return
-        if score > self._score:
-            self._score = score
+        if rank > self._rank:
+            self._rank = rank
             self.best, self.best_epoch = self.backend.state_dict(), epoch
             self._save_best(history)
             if self._keeps_best:
@@ -70,12 +71,12 @@ class Keeper:
         Raises:
             ValueError: if nothing was measured after that epoch that could tell.
         """
-        score = history.score(epoch)
-        if epoch and score is None:
+        rank = history.rank(epoch)
+        if epoch and rank is None:
             raise ValueError(f"epoch {epoch} cannot be the best")
         self.best, self.best_epoch = best, epoch
-        if best is not None and score is not None:
-            self._score = score
+        if best is not None and rank is not None:
+            self._rank = rank
             self._save_best(history)
 
     def finish(self, history: History) -> None:

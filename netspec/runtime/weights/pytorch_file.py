@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netspec import codes
-from netspec.diagnostics import NetspecError, quoted
+from netspec.diagnostics import NetspecError, plural, quoted
 from netspec.files.plain_pickle import Foreign, Global, PickleRefusedError, load_pickle
 from netspec.files.regular_file import open_regular
 from netspec.files.unsound import UnsoundFileError
@@ -190,6 +190,7 @@ def _state_dict(content: object) -> tuple[dict[str, _Tensor | _OddTensor], tuple
             break
         beside = [name for name in _tensors_of(content) if name not in _NESTED]
         nests = [key for key in _NESTED if _holds_more(content.get(key), len(beside))]
+        nests = nests or ([] if beside else _single_part(content))
         if not nests:
             break
         taken, *others = nests
@@ -204,8 +205,36 @@ def _state_dict(content: object) -> tuple[dict[str, _Tensor | _OddTensor], tuple
         )
     tensors = _tensors_of(content)
     if not tensors:
-        raise UnsoundFileError("it holds no tensors by name")
+        raise UnsoundFileError(f"it holds no tensors by name{_told_parts(content)}")
     return tensors, tuple(notes)
+
+
+def _parts(content: Mapping[object, object]) -> dict[str, int]:
+    """Return how many tensors each part of a checkpoint holds, of those that hold any."""
+    inner = {key: value for key, value in content.items() if isinstance(value, dict)}
+    counts = {key: len(_tensors_of(value)) for key, value in inner.items() if isinstance(key, str)}
+    return {key: count for key, count in counts.items() if count}
+
+
+def _single_part(content: Mapping[object, object]) -> list[str]:
+    """Return the only part of a checkpoint that holds tensors, whatever it is called, in a list."""
+    found = list(_parts(content))
+    return found if len(found) == 1 else []
+
+
+def _told_parts(content: Mapping[object, object]) -> str:
+    """Return what a checkpoint holds instead, and which of it are tensors by name."""
+    counts = _parts(content)
+    names = [key for key in content if isinstance(key, str)]
+    told = [
+        quoted(key, _LONGEST) + (f" ({plural(counts[key], 'tensor')})" if key in counts else "")
+        for key in (*counts, *(name for name in names if name not in counts))
+    ]
+    if not told:
+        return ""
+    more = ", ..." if len(told) > _MOST_TOLD else ""
+    several = "; save one of them alone" if counts else ""
+    return f": its keys are {', '.join(told[:_MOST_TOLD])}{more}{several}"
 
 
 def _holds_more(content: object, tensors: int) -> bool:
