@@ -81,6 +81,15 @@ def test_labels_alone_are_a_difference_of_names() -> None:
     assert not comparison.equal
 
 
+def test_a_value_that_becomes_the_default_is_shown() -> None:
+    before = "net A { input x: [4]\n output x -> dropout(0.3) -> linear(2) }"
+    lines = lines_of(before, before.replace("dropout(0.3)", "dropout(0.5)"))
+    assert [line.split("(p ")[-1] for line in lines] == ["0.3 -> 0.5)"]
+    (back,) = lines_of(before.replace("dropout(0.3)", "dropout(0.5)"), before)
+    assert "dropout -> dropout(p = 0.3)" in back
+    assert not back.endswith("0.3)")
+
+
 def test_shapes_alone_can_change() -> None:
     before, after = chain("relu"), chain("relu").replace("[3, 8, 8]", "[3, 9, 9]")
     assert told(compared(before, after)) == [("changed", "x"), ("changed", "relu1")]

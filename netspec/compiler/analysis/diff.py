@@ -29,6 +29,7 @@ from netspec.compiler.analysis.structure import (
     same_structure,
     structure_of,
 )
+from netspec.compiler.ir.attributes import show
 from netspec.compiler.ir.graph import Graph, Node, show_shape
 from netspec.compiler.ir.scan_body import ScanBody
 from netspec.compiler.passes.layer_limit import require_few_layers
@@ -391,6 +392,8 @@ class _Layers:
     def _details(self, a: LayerSummary, b: LayerSummary) -> Iterator[str]:
         one, other = self.before.by_name[a.name], self.after.by_name[b.name]
         yield from self._rewired(one, other)
+        if self._calls_differ(a, b):
+            yield from _to_defaults(a, b, one, other)
         steps = one.op.steps(), other.op.steps()
         init = "init" not in self.ignored
         if "names" in self.ignored and steps[0] is not None and steps[1] is not None:
@@ -415,6 +418,17 @@ class _Layers:
             for old, new in zip(reads, now, strict=True)
         ):
             yield f"reads {', '.join(now)} instead of {', '.join(one.inputs)}"
+
+
+def _to_defaults(a: LayerSummary, b: LayerSummary, one: Node, other: Node) -> Iterator[str]:
+    """Yield the numbers and words that become a default, which a call does not show."""
+    if type(one.op) is not type(other.op):
+        return
+    for name in one.op.attributes():
+        old, new = getattr(one.op, name), getattr(other.op, name)
+        is_hidden = f"{name} = " in a.call and f"{name} = " not in b.call
+        if is_hidden and old != new and not isinstance(new, bool):
+            yield f"{name} {show(old)} -> {show(new)}"
 
 
 def _same_steps(one: ScanBody, other: ScanBody, *, init: bool) -> bool:
