@@ -116,11 +116,13 @@ class Reached:
 
     def _shape(self, sizes: tuple[Any, ...]) -> str:
         """`x.shape`, if these are all of the sizes of an input; else nothing."""
-        for index, rank in enumerate(self.ranks):
-            names = [f"{index}.{axis}" for axis in range(rank)]
-            if [size.name if isinstance(size, Size) else "" for size in sizes] == names:
-                return f"{self.inputs[index]}.shape"
-        return ""
+        names = [size.name for size in sizes if isinstance(size, Size)]
+        index = names[0].partition(".")[0] if len(names) == len(sizes) > 0 else ""
+        if not index.isdecimal() or int(index) >= len(self.ranks):
+            return ""
+        rank = self.ranks[int(index)]
+        is_whole = names == [f"{index}.{axis}" for axis in range(rank)]
+        return f"{self.inputs[int(index)]}.shape" if is_whole else ""
 
     def _joined(self, inputs: tuple[X, ...]) -> str:
         """`parts + [x]`: TorchScript knows no `[*parts, x]`."""
