@@ -779,8 +779,10 @@ class StructureTracer(Follower):
         parts: list[Read | str] = []
         counts: list[str | None] = []
         left = list(given)
+        items: list[Tensor] = []
         for item, count in self._list_parts(expr):
             some, left = left[:count], left[count:]
+            items += some if item is not None else map(self._put_aside, some)
             if item is not None:
                 parts.append(self._python(item))
                 counts.append(self._counts.get(self._python(item)))
@@ -803,7 +805,7 @@ class StructureTracer(Follower):
             self._count(own, text, [int(v.shape[0]) for v in given], self._at(expr.span))
         else:
             self._counts.pop(own, None)
-        return TensorList(tuple(self._put_aside(value) for value in given))
+        return TensorList(tuple(items))
 
     def _count(self, own: str, text: str, counts: Sequence[int], at: At) -> None:
         """Write down how many channels or features the values in a list have, for the constructor."""
