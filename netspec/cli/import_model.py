@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
                        help="MODULE:FACTORY, FILE.py:CLASS, or a .pt2 file of torch.export")  # fmt: skip
     found.add_argument("--input", action="append", default=[], type=_input, metavar="NAME=SIZES",
                        help="an input and its sizes for one image, such as image=3,224,224, or"
-                       " tokens=int:16; may be repeated, in the order of `forward`")  # fmt: skip
+                       " tokens=int:16; 3,224,224 alone for the only one; may be repeated, in the"
+                       " order of `forward`")  # fmt: skip
     found.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
                        help="call the class or function with an argument; may be repeated")  # fmt: skip
     found.add_argument("--weights", type=Path, metavar="W",
@@ -176,7 +178,23 @@ def _require_same(path: Path | None, content: bytes) -> None:
 def _from_onnx(options: argparse.Namespace) -> ImportedText:
     from netspec.imports.onnx.convert import import_onnx
 
+    _require_names(options.input)
     return import_onnx(Path(options.source), {name: sizes for name, _, sizes in options.input})
+
+
+def _require_names(inputs: Sequence[tuple[str, str, tuple[int, ...]]]) -> None:
+    """Check that all inputs have names.
+
+    Raises:
+        NetspecError: `import/module`.
+    """
+    for name, _, sizes in inputs:
+        if not name:
+            given = ",".join(map(str, sizes))
+            message = (
+                f"--input {given} has no name, and only a module with a single input needs none"
+            )
+            raise NetspecError.simple(codes.IMPORT_MODULE, message, f"write --input NAME={given}")
 
 
 def _from_torch(options: argparse.Namespace) -> ImportedText:
@@ -197,7 +215,11 @@ def _from_torch(options: argparse.Namespace) -> ImportedText:
             from netspec.imports.torch_front.model_weights import load_into
 
             tell_notes(options.weights, load_into(module, options.weights))
-    example = {name: _example(kind, sizes) for name, kind, sizes in options.input}
+    inputs = options.input
+    if program is None:
+        inputs = [(name or _only_input(module), *rest) for name, *rest in inputs]
+    _require_names(inputs)
+    example = {name: _example(kind, sizes) for name, kind, sizes in inputs}
     if program is not None and not example:
         given = program.example_inputs[0] if program.example_inputs else ()
         example = {"input" if not i else f"input{i + 1}": t for i, t in enumerate(given)}
@@ -207,16 +229,26 @@ def _from_torch(options: argparse.Namespace) -> ImportedText:
     )
 
 
+def _only_input(module: Any) -> str:
+    """Return the name of the only parameter of a model's `forward`; an empty text for several."""
+    names = list(inspect.signature(module.forward).parameters)
+    return names[0] if len(names) == 1 else ""
+
+
 def _input(text: str) -> tuple[str, str, tuple[int, ...]]:
-    """Return name, what it holds, and sizes of `image=3,224,224`.
+    """Return name, what it holds, and sizes of `image=3,224,224`; an empty name of `3,224,224`.
 
     Raises:
         argparse.ArgumentTypeError: if it is none.
     """
-    name, _, rest = text.partition("=")
+    name, _, rest = text.rpartition("=")
     kind, _, sizes = rest.rpartition(":")
     numbers = tuple(int(size) for size in sizes.split(",") if size.isdecimal())
-    sound = name.isidentifier() and kind in ("", "int", "bool") and all(n > 0 for n in numbers)
+    sound = (
+        (name.isidentifier() or text == rest)
+        and kind in ("", "int", "bool")
+        and all(n > 0 for n in numbers)
+    )
     if not sound or len(numbers) != len(sizes.split(",")):
         message = f"a name with sizes, such as image=3,224,224 or tokens=int:16, not {text!r}"
         raise argparse.ArgumentTypeError(message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import netspec
 from netspec import NetspecError
 from netspec.imports.imported_net import ImportedInput, ImportedNet, ImportedNode, Place, Scope
 from netspec.imports.sound_text import sound_text
+from tests.conftest import Run
 from tests.helpers.errors import fails
 
 torch = pytest.importorskip("torch")
@@ -103,3 +105,14 @@ def test_a_text_with_an_error_is_told_by_the_line_of_the_model() -> None:
     with fails("import/inexpressible", r"head \(Head\): `matmul` cannot be expressed") as caught:
         sound_text("Net", net, nowhere="the model itself")
     assert caught.value.diagnostics[0].notes == ("at model.py:3: ccc = ...",)
+
+
+def test_the_only_input_needs_no_name(run: Run, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    one = "import torch\nclass Net(torch.nn.Linear):\n    def __init__(self): super().__init__(4, 3)\n"
+    two = one.replace("super().__init__(4, 3)", "super().__init__(4, 3)\n    def forward(self, x, y):"
+                      " return super().forward(x) + super().forward(y)")  # fmt: skip
+    Path("one.py").write_text(one)
+    Path("two.py").write_text(two)
+    assert "input x: [4]" in run("import", "torch", "one.py:Net", "--input", "4").out
+    assert "has no name" in run("import", "torch", "two.py:Net", "--input", "4").err

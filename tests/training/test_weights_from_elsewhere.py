@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -353,6 +354,7 @@ def test_weights_compares_two_files(run: Run, state: State) -> None:
     text = run("weights", "a.safetensors", "c.safetensors").out
     assert "only in the first file, [2]" in text
     assert "shape [3] and [4]" in text
+    assert re.search(r"6 of 10 tensors are equal: batch_norm1\.\*, stem\.weight", text), text
 
 
 @pytest.mark.parametrize(

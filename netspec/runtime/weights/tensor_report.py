@@ -10,11 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netspec.runtime.weights.tensor_names import Renaming, match_names
+from netspec.text.printable import printable
 from netspec.text.table import Column, name_column, table_lines, text_column
 
 Tensors = Mapping[str, NDArray[Any]]
 # Equal numbers, other numbers, another shape, or a tensor that only one of the files has.
 Verdict = Literal["equal", "differs", "shape", "first", "second"]
+
+_MOST_NAMED = 12
 
 
 @dataclass(frozen=True)
@@ -146,15 +149,38 @@ class WeightsComparison:
         return {"equal": self.equal, "tensors": rows, "notes": [*self.notes, *self.first_notes]}
 
     def text(self, width: int | None) -> str:
-        """Return a table of the tensors that differ, and how many are equal."""
+        """Return a table of the tensors that differ, and how many are equal, with their names."""
         different = [change for change in self.changes if change.verdict != "equal"]
         equal = len(self.changes) - len(different)
         summary = f"{equal:,} of {len(self.changes):,} tensors are equal"
         if not different:
             return summary
+        if equal:
+            names = _folded(self.changes)
+            more = ", ..." if len(names) > _MOST_NAMED else ""
+            summary += f": {', '.join(map(printable, names[:_MOST_NAMED]))}{more}"
         columns = [name_column("tensor"), text_column("difference", least=20)]
         rows = [[change.name, _told(change)] for change in different]
         return "\n".join([*table_lines(columns, rows, width=width), "", summary])
+
+
+def _folded(changes: Sequence[TensorChange]) -> list[str]:
+    """Return the names of equal tensors, with `stem.*` for a prefix whose tensors are all equal."""
+    unequal = {
+        prefix for c in changes if c.verdict != "equal" for prefix in (*_prefixes(c.name), c.name)
+    }
+    found: dict[str, None] = {}
+    for change in changes:
+        if change.verdict == "equal":
+            whole = (prefix for prefix in _prefixes(change.name) if prefix not in unequal)
+            found[next((f"{prefix}.*" for prefix in whole), change.name)] = None
+    return list(found)
+
+
+def _prefixes(name: str) -> list[str]:
+    """Return what stands before each dot of a name, the shortest first."""
+    parts = name.split(".")
+    return [".".join(parts[:end]) for end in range(1, len(parts))]
 
 
 def compare_weights(first: Tensors, second: Tensors) -> WeightsComparison:
