@@ -198,7 +198,11 @@ def _require_names(inputs: Sequence[tuple[str, str, tuple[int, ...]]]) -> None:
 
 
 def _from_torch(options: argparse.Namespace) -> ImportedText:
-    from netspec.imports.torch_front.model_source import load_program, make_module
+    from netspec.imports.torch_front.model_source import (
+        load_program,
+        make_module,
+        require_settable,
+    )
     from netspec.imports.torch_import import import_torch
 
     program = None
@@ -210,6 +214,7 @@ def _from_torch(options: argparse.Namespace) -> ImportedText:
         program = load_program(Path(options.source))
         module = program.module()
     else:
+        require_settable(options.set)
         module = make_module(options.source, arguments_of(options))
         if options.weights is not None:
             from netspec.imports.torch_front.model_weights import load_into

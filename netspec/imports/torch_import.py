@@ -29,6 +29,7 @@ from netspec.imports.torch_front.calling import Calling
 from netspec.imports.torch_front.export import exported
 from netspec.imports.torch_front.own_lines import innermost_own
 from netspec.imports.torch_front.read_graph import ReadGraph, read_graph
+from netspec.imports.torch_front.returned_names import with_returned_names
 from netspec.imports.torch_front.training_step import training_step
 from netspec.imports.training_proof import TrainingDifference, training_difference
 from netspec.runtime.models.torch_build import require_torch
@@ -202,7 +203,9 @@ def _read(
         except NetspecError as error:
             failed = failed or error
             continue
-        names = _output_names(program)
+        names = with_returned_names(
+            _output_names(program), module, lambda: _output_count(module, example, calling)
+        )
         read = read_graph(program, name, calling.order(list(example)), names, aten_table(), module)
         if not read.problems:
             notes = []
@@ -258,6 +261,15 @@ def _output_names(program: ExportedProgram) -> list[str]:
     return list(_named(_pytree.tree_unflatten(list(end.args[0]), program.call_spec.out_spec)))
 
 
+def _output_count(module: nn.Module, example: Mapping[str, torch.Tensor], calling: Calling) -> int:
+    """Return how many outputs a model has in evaluation; 0 if it does not run there."""
+    batch = [tensor.numpy() for tensor in example.values()]
+    try:
+        return len(_named(_called(module, batch, calling)))
+    except Exception:
+        return 0
+
+
 def _named(found: Any) -> dict[str, torch.Tensor]:
     """Return outputs by name, without those that are None; what lies in lists and dicts of them has
     the names of both: `heads_boxes`, `states1`.
@@ -287,6 +299,12 @@ def _outputs(
     module: nn.Module, batch: Sequence[NDArray[Any]], calling: Calling, net: CheckedText
 ) -> dict[str, NDArray[Any]]:
     """Return a model's outputs in evaluation by the net's names; a single one is the net's first."""
+    found = _named(_called(module, batch, calling))
+    return {name: t.detach().cpu().numpy() for name, t in _by_net(found, net).items()}
+
+
+def _called(module: nn.Module, batch: Sequence[NDArray[Any]], calling: Calling) -> Any:
+    """Return what a model gives in evaluation."""
     torch = require_torch()
     in_order, by_name = calling.arguments([torch.from_numpy(array) for array in batch])
     was_training = module.training and not _is_trace(module)
@@ -294,11 +312,10 @@ def _outputs(
         if was_training:
             module.eval()
         with torch.no_grad():
-            found = _named(module(*in_order, **by_name))
+            return module(*in_order, **by_name)
     finally:
         if was_training:
             module.train()
-    return {name: t.detach().cpu().numpy() for name, t in _by_net(found, net).items()}
 
 
 def _by_net(found: dict[str, torch.Tensor], net: CheckedText) -> dict[str, torch.Tensor]:

@@ -240,6 +240,7 @@ class AtenForm:
         limits: the range that a call limits the first value to, and does nothing else.
         adds: the argument that is added to the result, where it is given.
         is_last: whether other ops are better where they can express a call.
+        computes: an argument that the line of Python computes: no number of its is written there.
     """
 
     operators: tuple[str, ...]
@@ -261,6 +262,7 @@ class AtenForm:
     limits: Callable[[AtenCall], tuple[object, object]] | None = None
     adds: str = ""
     is_last: bool = False
+    computes: str = ""
 
 
 @record(slots=True)

@@ -3,7 +3,7 @@
 import math
 
 from netspec.compiler.ir.contract import *
-from netspec.compiler.ops.families.adaptive_pool import AdaptivePoolOp, torch_pool
+from netspec.compiler.ops.families.adaptive_pool import AdaptivePoolOp, of_whole_picture, torch_pool
 from netspec.compiler.ops.families.windows import beside, spatial
 
 
@@ -27,6 +27,7 @@ class AdaptiveAvgPool(AdaptivePoolOp):
             ("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"),
             attributes={"size": "output_size"},
         ),
+        of_whole_picture("avg"),
     )
     examples = (
         Example("adaptive_avg_pool(2)", ((3, 4, 6),)),

@@ -1,7 +1,7 @@
 """Maximum pooling to a given size."""
 
 from netspec.compiler.ir.contract import *
-from netspec.compiler.ops.families.adaptive_pool import AdaptivePoolOp, torch_pool
+from netspec.compiler.ops.families.adaptive_pool import AdaptivePoolOp, of_whole_picture, torch_pool
 from netspec.compiler.ops.families.windows import beside, first_maximum, spatial
 
 
@@ -26,6 +26,7 @@ class AdaptiveMaxPool(AdaptivePoolOp):
             ("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d"),
             attributes={"size": "output_size"},
         ),
+        of_whole_picture("max"),
     )
     examples = (
         Example("adaptive_max_pool(2)", ((3, 4, 6),)),

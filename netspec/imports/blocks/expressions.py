@@ -186,19 +186,27 @@ class Expressions:
         numbers: list[Following | None] = []
         for i in range(count):
             column = [None if p is None else p.numbers[i] for p in patterns]
-            numbers.append(self._number(column, in_sum=" * {" in text))
+            numbers.append(self._number(column, (i, count), in_sum=" * {" in text))
         unknown = [i for i, number in enumerate(numbers) if number is None]
         if len(unknown) == 1 and rest and Following(rest) not in numbers:  # at most one is left
             numbers[unknown[0]] = Following(rest)
         found = [number for number in numbers if number is not None]
         return Filled(text, tuple(found)) if len(found) == count else None
 
-    def _number(self, column: list[int | None], *, in_sum: bool) -> Following | None:
-        """Return a number in a constant: equal in all calls, or worked out."""
+    def _number(
+        self, column: list[int | None], place: tuple[int, int], *, in_sum: bool
+    ) -> Following | None:
+        """Return a number in a constant: equal in all calls, or worked out.
+
+        Args:
+            column: the number in each call.
+            place: which number it is, and of how many.
+            in_sum: whether it is a term.
+        """
         known = {number for number in column if number is not None}
         if len(known) == 1:
             return Following(str(known.pop()))
-        found = self._by_input(column, _ANY_AXIS, least=1) or self._by_argument(column)
+        found = self._by_input(column, _ANY_AXIS, 1, place) or self._by_argument(column)
         if found is not None and in_sum:
             return replace(found, text=f"({found.text})") if " " in found.text else found
         return found
@@ -208,14 +216,19 @@ class Expressions:
         sizes: list[int | None],
         axes: Sequence[tuple[int, str]] = _USUAL_AXES,
         least: int = _LEAST_SIZE,
+        place: tuple[int, int] = (0, 0),
     ) -> Following | None:
-        """Return a size by those of an input, such as `4 * x.channels`."""
+        """Return a size by those of an input, such as `4 * x.channels`.
+
+        In a list with a number for each axis, that of the same axis comes first: height and width are
+        equal in most pictures.
+        """
         given = [size for size in sizes if size is not None]
         if not given or min(given) < least:
             return None
         for i, name in enumerate(self._lined_up.inputs):
             shapes = self._lined_up.input_shapes(i)
-            for axis, word in axes:
+            for axis, word in _same_axis_first(axes, place, len(shapes[0])):
                 if any(len(shape) <= max(axis, 0) for shape in shapes):
                     continue
                 base = [shape[axis] for shape in shapes]
@@ -336,6 +349,14 @@ class Expressions:
                 name = f"{identifier(label) or callee.lstrip('=').lower()}_{new.base}"
             name = name if len(name) > 1 and name not in KEYWORDS else f"{name}_value"
             new.name = take_name(name, taken, joint="")
+
+
+def _same_axis_first(
+    axes: Sequence[tuple[int, str]], place: tuple[int, int], rank: int
+) -> Sequence[tuple[int, str]]:
+    """Return axes with that of a place in front, if the list has a number for each axis."""
+    at, count = place
+    return sorted(axes, key=lambda each: each[0] % rank != at) if count == rank else axes
 
 
 def identifier(label: str) -> str:

@@ -7,7 +7,7 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.export import ExportedProgram
 
+_FUNCTION = "name a function without arguments that makes the model, as FILE.py:build"
 _MODULE_NAME = "netspec_imported_model"
 
 
@@ -36,6 +37,20 @@ def load_program(path: Path) -> ExportedProgram:
     except Exception as error:
         raise _failed(f"{path} cannot be loaded", error) from None
     return program
+
+
+def require_settable(given: Sequence[str]) -> None:
+    """Check that no setting of `NAME=VALUE` is a dict.
+
+    Raises:
+        NetspecError: `setting/value`.
+    """
+    for name, _, value in (text.partition("=") for text in given):
+        if value.lstrip().startswith("{"):
+            message = (
+                f"`{name.strip()}` is a dict, and --set takes numbers, words and lists of them"
+            )
+            raise NetspecError.simple(codes.SETTING_VALUE, message, _FUNCTION)
 
 
 def make_module(source: str, arguments: Mapping[str, Any]) -> nn.Module:
@@ -131,7 +146,8 @@ def _require_callable_with(source: str, found: object, arguments: Mapping[str, A
         options = " ".join(f"--set {name}=..." for name in missing)
         raise NetspecError.simple(
             codes.IMPORT_MODULE, f"{source} cannot be made: {error}",
-            f"it takes {takes[:300] or 'no arguments'}" + (f": give `{options}`" if missing else ""),
+            f"it takes {takes[:300] or 'no arguments'}"
+            + (f": give `{options}`, or {_FUNCTION}" if missing else ""),
         ) from None  # fmt: skip
 
 

@@ -655,6 +655,8 @@ class _Reader:
             return _FAILED
         found = self._layout(value)
         call, found = self._of_images(node, form, call, found)
+        if form.computes:
+            self._require_computed(node, call.numbers(form.computes))
         if form.unless is not None:
             form.unless(call)
         inputs = [
@@ -701,6 +703,18 @@ class _Reader:
         made = self._followed(node, form, call, replace(found, value=made), part)
         self._note_source(form, call, inputs, made)
         return replace(found, value=made)
+
+    def _require_computed(self, node: fx.Node, numbers: Sequence[int]) -> None:
+        """Check that a line of a model computes some numbers.
+
+        Raises:
+            NoNetspecFormError: if they are written there, or a module of PyTorch has them.
+        """
+        place, stack = _place(node), self._stack(node)
+        is_layer = bool(stack) and stack[-1].kind.startswith("torch.nn.")
+        written = re.findall(r"\b\d+\b", place.text) if place is not None else map(str, numbers)
+        if is_layer or set(map(str, numbers)) & set(written):
+            raise NoNetspecFormError("its numbers are written, and not computed")
 
     def _of_images(
         self, node: fx.Node, form: AtenForm, call: AtenCall, found: AtenTensor
@@ -1340,6 +1354,13 @@ def _nested(tensor: torch.Tensor) -> Any:
     return tuples(tensor.detach().cpu().tolist())
 
 
+def _shortest(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the numbers with the fewest digits that are these in the tensor's precision: 0.485."""
+    torch = require_torch()
+    found = [float(str(number)) for number in tensor.detach().cpu().flatten().numpy()]
+    return torch.tensor(found, dtype=torch.float64).reshape(tensor.shape)
+
+
 def _initial(tensor: torch.Tensor, kind: str) -> Any:
     """Return a rule for the values that a tensor has: equal numbers, or drawn with their spread.
 
@@ -1355,6 +1376,7 @@ def _initial(tensor: torch.Tensor, kind: str) -> Any:
             is_whole = bool((tensor.round() == tensor).all())
             if is_whole and float(tensor.abs().max()) < _WHOLE:
                 return _nested(tensor.long())
+            return _nested(_shortest(tensor))
         return _nested(tensor)
     digits = 2 if tensor.numel() >= _MANY else 1  # what the spread of so many numbers tells
     return f"normal({float(tensor.detach().float().std()):.{digits}g})"

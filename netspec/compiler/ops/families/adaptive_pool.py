@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
+from netspec.compiler.ir.aten_form import AtenCall
 from netspec.compiler.ir.attributes import spread
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ir.onnx_read import joined
@@ -20,6 +21,25 @@ def torch_pool(kind: str, cells: tuple[int, ...]) -> Torch:
     count = len(cells)
     module = f"nn.Adaptive{kind.capitalize()}Pool{count}d"
     return Torch(f"F.adaptive_{kind}_pool{count}d", (X(0), cells), pairs=True, as_module=module)
+
+
+def of_whole_picture(kind: str) -> AtenForm:
+    """Return the form of a plain pool, `avg` or `max`, whose window is the whole picture because the
+    code computes it from the picture's size: it then is as large as any picture.
+    """
+
+    def unless(call: AtenCall) -> None:
+        sizes = call.tensor("self").shape[1:]
+        kernel = spread(call["kernel_size"], len(sizes))
+        is_whole = kernel == sizes and not any(spread(call["padding"], len(sizes)))
+        others = call.arguments.get("divisor_override"), call.arguments.get("dilation")
+        plain = others[0] is None and others[1] in (None, 1, (1,) * len(sizes))
+        call.require(is_whole and plain, "its window is not the picture")
+
+    return AtenForm(
+        tuple(f"{kind}_pool{count}d" for count in (1, 2, 3)), attributes={"size": lambda _: 1},
+        unless=unless, computes="kernel_size",
+    )  # fmt: skip
 
 
 @record
