@@ -26,6 +26,7 @@ from netspec.compiler.ir.aten_form import (
 )
 from netspec.compiler.ir.op import Op, ShapeError
 from netspec.compiler.ops import registry
+from netspec.compiler.syntax.tree import NumberType
 from netspec.imports.aten_table import AtenTable
 from netspec.imports.imported_net import (
     Constant,
@@ -696,7 +697,7 @@ class _Reader:
         )
         made = values[0] if values else ""
         if not is_join_of_one and not does_nothing:
-            own = self._shape_of(op, taken, values)  # raises for what the op does not take
+            own = self._shape_of(op, taken, values, inputs)  # raises for what the op does not take
             own = own if form.then else shape
             path = self._path(node)
             made = self._append(node, op.name, taken, values, own, parameters, label, path, part)
@@ -773,9 +774,7 @@ class _Reader:
         given = [self._of_stored(x) for x in inputs if isinstance(x, AtenTensor)]
         shapes = [x.shape for x in given]
         made = op(**{name: op.kind(name).convert(v) for name, v in taken.items()})
-        made = made.given(
-            tuple("bool" if x.is_bool and not x.is_condition else "real" for x in given)
-        )
+        made = made.given(_holding(given))
         found: AtenTensor | None = None
         why = ""
         each: AtenTensor | None = given[at]
@@ -791,10 +790,29 @@ class _Reader:
         return [*inputs[:at], found, *inputs[at + 1 :]]
 
     def _shape_of(
-        self, op: type[Op], attributes: Mapping[str, object], values: Sequence[str]
+        self,
+        op: type[Op],
+        attributes: Mapping[str, object],
+        values: Sequence[str],
+        inputs: Sequence[object] = (),
     ) -> Shape:
+        """Return the shape of what an op gives.
+
+        Args:
+            op: its class.
+            attributes: what it is made with.
+            values: the names of what it reads.
+            inputs: the same before they were aligned, which say what they hold.
+
+        Raises:
+            ShapeError: if the op does not take them.
+        """
         given = {name: op.kind(name).convert(v) for name, v in attributes.items() if v is not None}
-        return op(**given).shape(*(self._shapes[value] for value in values))
+        made = op(**given)
+        tensors = [x for x in inputs if isinstance(x, AtenTensor)]
+        if tensors and len(tensors) == len(values):
+            made = made.given(_holding(tensors))
+        return made.shape(*(self._shapes[value] for value in values))
 
     def _conditions(
         self, node: fx.Node, op: type[Op], form: AtenForm, inputs: list[object]
@@ -1210,6 +1228,11 @@ def _require_whole(*given: object) -> None:
         raise NoNetspecFormError("it reads a lower triangle, and only a mask of `attention` is one")
     if any(isinstance(x, AtenTensor) and x.is_cut for x in given):
         raise NoNetspecFormError("it reads numbers whose fractions are cut off")
+
+
+def _holding(given: Sequence[AtenTensor]) -> tuple[NumberType, ...]:
+    """Return what values hold, as ops ask for it."""
+    return tuple("bool" if x.is_bool and not x.is_condition else "real" for x in given)
 
 
 def _behind_one(shape: Shape) -> Shape:
