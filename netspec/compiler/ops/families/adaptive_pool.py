@@ -30,8 +30,9 @@ def of_whole_picture(kind: str) -> AtenForm:
 
     def unless(call: AtenCall) -> None:
         sizes = call.tensor("self").shape[1:]
-        kernel = spread(call["kernel_size"], len(sizes))
-        is_whole = kernel == sizes and not any(spread(call["padding"], len(sizes)))
+        kernel = call.numbers("kernel_size")
+        kernel = kernel * len(sizes) if len(kernel) == 1 else kernel
+        is_whole = kernel == sizes and not any(call.numbers("padding"))
         others = call.arguments.get("divisor_override"), call.arguments.get("dilation")
         plain = others[0] is None and others[1] in (None, 1, (1,) * len(sizes))
         call.require(is_whole and plain, "its window is not the picture")
