@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from string import ascii_lowercase
 from typing import TypeVar
@@ -11,7 +11,11 @@ from typing import TypeVar
 from netspec import codes
 from netspec.compiler.elaborate.evaluator import Evaluator
 from netspec.compiler.elaborate.fix_its import apply_edits, removal
-from netspec.compiler.elaborate.input_sizes import attribute_order
+from netspec.compiler.elaborate.input_sizes import (
+    attribute_order,
+    torch_input_size,
+    without_input_size,
+)
 from netspec.compiler.elaborate.names import Names
 from netspec.compiler.elaborate.reporter import Reporter
 from netspec.compiler.elaborate.values import UNKNOWN, Input, SharedLayer, Tensor, Tensors, Value
@@ -144,7 +148,7 @@ class Arguments:
         elif target == "":
             self._input_size(op, call, argument)
         else:
-            self._bind_value(op, target, bound.positional[argument], argument, bound)
+            self._bind_value(op, target, bound.positional[argument], call, argument, bound)
 
     def _require_attributes(
         self, op: type[Op], call: syntax.Call, bound: Bound, unclear: bool
@@ -213,7 +217,7 @@ class Arguments:
         name = argument.name.id
         if name in op.attributes():
             value = self._argument(op, name, argument.value)
-            self._bind_value(op, name, value, argument, bound)
+            self._bind_value(op, name, value, call, argument, bound)
         elif name in op.parameter_names:
             bound.spans[name] = argument.value.span
             if (other := self._parameter(argument.value)) is not None:
@@ -232,15 +236,15 @@ class Arguments:
         if meant in op.attributes():
             assert meant is not None
             value = self._argument(op, meant, argument.value)
-            self._bind_value(op, meant, value, argument, bound)
+            self._bind_value(op, meant, value, call, argument, bound)
         elif self._activation(argument) is None:
             self.evaluator.evaluate(argument.value)
 
     def unknown_attribute(
-        self, op: type[Op], call: syntax.Call, argument: syntax.Argument, taken: Collection[str]
+        self, op: type[Op], call: syntax.Call, argument: syntax.Argument, taken: Mapping[str, Span]
     ) -> str | None:
         """Report an argument that a layer does not have. Return the one that was probably meant, which
-        is none of those that are `taken`.
+        is none of those that are `taken`, where they are given.
         """
         assert argument.name is not None
         name = argument.name.id
@@ -251,7 +255,14 @@ class Arguments:
             self._report_activation(op, call, argument, activation)
             return None
         free = [a for a in (*op.attributes(), *op.parameter_names) if a not in taken]
-        meant = other_frameworks.attribute_meant(name, free) or suggest(name, free)
+        meant = other_frameworks.attribute_meant(name, free)
+        filled = other_frameworks.attribute_meant(name, taken) if meant is None else None
+        if meant is None and filled is None:
+            meant = suggest(name, free)
+            filled = suggest(name, taken) if meant is None else None
+        if filled is not None:
+            self._report_filled(op, call, argument, filled, taken[filled])
+            return None
         hints: tuple[Hint, ...] = (Hint("leave it out", (removal(call, argument),), unsure=True),)
         if meant is not None:
             hints = (Hint(f"did you mean `{meant}`?", (Edit(argument.name.span, meant),)),)
@@ -262,6 +273,20 @@ class Arguments:
             argument.name.span, notes=(signature(op),), hints=hints,
         )  # fmt: skip
         return meant
+
+    def _report_filled(
+        self, op: type[Op], call: syntax.Call, argument: syntax.Argument, filled: str, given: Span
+    ) -> None:
+        """Report another name of an attribute that is given already, as in
+        `conv(3, 16, kernel_size = 3)`.
+        """
+        assert argument.name is not None
+        message = f"`{op.name}` has no attribute `{argument.name.id}`, and {quoted(given.text)}"
+        self.reporter.report(
+            codes.CALL_UNKNOWN_ATTRIBUTE, f"{message} already fills `{filled}`",
+            argument.name.span, secondary=(Label(given, f"fills `{filled}`"),),
+            notes=(signature(op),), hints=tuple(_one_of_two(op, call, argument, given)),
+        )  # fmt: skip
 
     def _activation(self, argument: syntax.Argument) -> str | None:
         """Return the layer that `activation = relu` names; None if the argument is another one."""
@@ -305,12 +330,22 @@ class Arguments:
         )
 
     def _bind_value(
-        self, op: type[Op], name: str, value: Value, argument: syntax.Argument, bound: Bound
+        self,
+        op: type[Op],
+        name: str,
+        value: Value,
+        call: syntax.Call,
+        argument: syntax.Argument,
+        bound: Bound,
     ) -> None:
         if name in bound.spans:
-            earlier = Label(bound.spans[name], "first given here")
-            message = f"`{name}` is given twice"
-            self.reporter.report(codes.CALL_TWICE, message, argument.span, secondary=(earlier,))
+            self.reporter.report(
+                codes.CALL_TWICE,
+                f"`{name}` is given twice",
+                argument.span,
+                secondary=(Label(bound.spans[name], "first given here"),),
+                hints=tuple(_one_of_two(op, call, argument, bound.spans[name])),
+            )
             bound.ok = False
             return
         bound.spans[name] = argument.value.span
@@ -450,6 +485,24 @@ class Arguments:
         message = f"`{name}` works on {wanted}, and got {got}"
         self.reporter.report(codes.CALL_INPUTS, message, span, hints=hints)
         return False
+
+
+def _one_of_two(
+    op: type[Op], call: syntax.Call, argument: syntax.Argument, given: Span
+) -> Iterator[Hint]:
+    """Yield hints for an attribute that two arguments give, the first at `given`.
+
+    Leaving out the second is offered only if it says the same: else it changes the net unseen.
+    """
+    if argument.value.span.text == given.text:
+        yield Hint("leave it out", (removal(call, argument),))
+        return
+    yield Hint("leave out one of the two")
+    if (size := torch_input_size(call, op)) is not None:
+        edits = without_input_size(call, op)
+        better, said = quoted(apply_edits(call.span, edits)), quoted(size.span.text)[1:-1]
+        text = f"if {said} is the size of the input, leave it out: {better}"
+        yield Hint(text, edits, unsure=True)
 
 
 def _order(op: type[Op], bound: Bound, named: Set[str]) -> Sequence[str | None]:

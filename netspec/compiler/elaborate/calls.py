@@ -9,8 +9,8 @@ from netspec.compiler.elaborate.arguments import Arguments
 from netspec.compiler.elaborate.blocks import Blocks
 from netspec.compiler.elaborate.definitions import defined_only, move_hints
 from netspec.compiler.elaborate.evaluator import Evaluator
-from netspec.compiler.elaborate.fix_its import apply_edits, removal
-from netspec.compiler.elaborate.input_sizes import torch_input_size
+from netspec.compiler.elaborate.fix_its import apply_edits
+from netspec.compiler.elaborate.input_sizes import without_input_size
 from netspec.compiler.elaborate.layer_names import LayerNames
 from netspec.compiler.elaborate.layers import Layers
 from netspec.compiler.elaborate.names import SPLIT, Names
@@ -244,17 +244,7 @@ def _torch_call(call: syntax.Call, op: type[Op] | None) -> Iterator[Hint]:
     """
     if op is None or not other_frameworks.is_torch_class(call.callee.id):
         return
-    size = torch_input_size(call, op)
-    if size is not None:
-        names = [argument.name for argument in call.arguments if argument.name is not None]
-        edits = (
-            Edit(call.callee.span, op.name),
-            removal(call, size),
-            *(
-                Edit(name.span, other_frameworks.ATTRIBUTES[name.id])
-                for name in names
-                if other_frameworks.ATTRIBUTES.get(name.id) in op.attributes()
-            ),
-        )
+    if without := without_input_size(call, op):
+        edits = (Edit(call.callee.span, op.name), *without)
         better = quoted(apply_edits(call.span, edits))
         yield Hint(f"write {better}: the size of the input is inferred", edits)

@@ -15,7 +15,7 @@ from netspec.compiler.ir.op import Op
 from netspec.compiler.ops import registry
 from netspec.compiler.syntax import other_frameworks
 from netspec.compiler.syntax import tree as syntax
-from netspec.diagnostics import Edit, Hint, plural, quoted
+from netspec.diagnostics import Edit, Hint, Span, plural, quoted
 
 if TYPE_CHECKING:
     from netspec.compiler.elaborate.arguments import Bound
@@ -106,11 +106,16 @@ def likely_input_size(op: Op, bound: Bound) -> syntax.Argument | None:
 
 
 def input_size_hints(
-    statements: Sequence[syntax.Statement], op: Op, bound: Bound, call: syntax.Call
+    statements: Sequence[syntax.Statement], op: Op, bound: Bound, call: syntax.Call, size: object
 ) -> Iterator[Hint]:
-    """Yield a hint to leave out what may be the size of the input, here or everywhere in a body."""
+    """Yield a hint to leave out what may be the size of the input, here or everywhere in a body.
+
+    `size` is what the layer infers.
+    """
     argument = likely_input_size(op, bound)
     if argument is None:
+        if (first := two_numbers(op, bound, call, size)) is not None:
+            yield _kernel_hint(call, first)
         return
     edits = tuple(input_sizes(statements))
     own = removal(call, argument)
@@ -135,6 +140,51 @@ def torch_input_size(call: syntax.Call, op: type[Op]) -> syntax.Argument | None:
     named = {other_frameworks.ATTRIBUTES.get(name, name) for name in names}
     where = input_size(op, values, named & set(op.attributes()))
     return None if where is None else given[where]
+
+
+def without_input_size(call: syntax.Call, op: type[Op]) -> tuple[Edit, ...]:
+    """Return the edits that leave out the size of the input in a call that is PyTorch's, and give
+    its arguments our names; none if the call has no such size.
+    """
+    size = torch_input_size(call, op)
+    if size is None:
+        return ()
+    edits = [removal(call, size)]
+    for argument in call.arguments:
+        name = argument.name
+        if name is None or name.id in op.attributes():
+            continue
+        if (own := other_frameworks.attribute_meant(name.id, op.attributes())) is not None:
+            edits.append(Edit(name.span, own))
+    return tuple(edits)
+
+
+def two_numbers(op: Op, bound: Bound, call: syntax.Call, size: object) -> syntax.Argument | None:
+    """Return the first of two numbers, as in `conv(3, 16)`, if it is the size of the input, the
+    second looks like a number of channels, and the call would be PyTorch's with one number more.
+
+    A kernel is rarely even and large, unless it is twice a stride, as where a picture is enlarged.
+    """
+    order = op.torch_order
+    if len(bound.positional) != 2 or order[:1] != ("",) or tuple(op.attributes())[:2] != order[1:3]:
+        return None
+    names = {argument.name.id for argument in call.arguments if argument.name is not None}
+    if not names <= {*op.attributes(), *op.parameter_names}:  # an error says what is meant
+        return None
+    (argument, first), (_, kernel) = bound.positional.items()
+    if first != size or not isinstance(kernel, int) or kernel % 2 or not op.is_unlikely():
+        return None
+    is_alike = getattr(op, "groups", 1) == 1 and kernel != 2 * getattr(op, "stride", 1)
+    return argument if is_alike and kernel >= 8 else None
+
+
+def _kernel_hint(call: syntax.Call, first: syntax.Argument) -> Hint:
+    """Return the hint for `conv(3, 16)`: nobody but who wrote it knows the kernel."""
+    second = call.arguments[call.arguments.index(first) + 1]
+    end = Span(second.span.source, second.span.end, second.span.end)
+    better = apply_edits(call.span, (removal(call, first), Edit(end, ", kernel")))
+    said = quoted(first.span.text)[1:-1]
+    return Hint(f"if {said} is the size of the input, write the kernel: {quoted(better)}")
 
 
 def _literal_input_size(call: syntax.Call) -> syntax.Argument | None:

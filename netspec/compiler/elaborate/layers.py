@@ -9,7 +9,7 @@ from netspec.compiler.elaborate.arguments import Bound
 from netspec.compiler.elaborate.fix_its import branch_hints, fix_hints
 from netspec.compiler.elaborate.follower import Follower
 from netspec.compiler.elaborate.input_shapes import batch_hints, input_hints, is_doubtful
-from netspec.compiler.elaborate.input_sizes import input_size_hints, likely_input_size
+from netspec.compiler.elaborate.input_sizes import input_size_hints, likely_input_size, two_numbers
 from netspec.compiler.elaborate.names import Names
 from netspec.compiler.elaborate.net_builder import (
     MAX_ELEMENTS,
@@ -80,7 +80,7 @@ class Layers:
             self._keep_misfit(error, op, inputs, span)
             return UNKNOWN
         self._check_size(op, shape, specs, span)
-        self._doubt_input_size(op, bound, call, shapes[0][0])
+        self._doubt_input_size(op, bound, call, shapes[0])
         if not self._parameters_have_sizes(op, specs, span):
             return UNKNOWN
         names = {}
@@ -148,12 +148,15 @@ class Layers:
                 Misfit(str(op), values, shapes, error.code, error.message, span, trace, position)
             )
 
-    def _doubt_input_size(self, op: Op, bound: Bound, call: syntax.Call, size: int) -> None:
+    def _doubt_input_size(self, op: Op, bound: Bound, call: syntax.Call, shape: Shape) -> None:
         """Warn of a call whose first number is most likely meant as the size of the input.
 
-        `conv(3, 16, 3)` is legal: 3 filters of 16x16 with stride 3.
+        `conv(3, 16, 3)` is legal: 3 filters of 16x16 with stride 3. So is `conv(3, 16)`.
         """
-        argument = likely_input_size(op, bound) if op.is_unlikely() else None
+        if not op.is_unlikely():
+            return
+        size = shape[op.inferred_axis]
+        argument = likely_input_size(op, bound) or two_numbers(op, bound, call, size)
         if argument is None or bound.positional[argument] != size:
             return
         reads = ", ".join(
@@ -161,7 +164,7 @@ class Layers:
             for name, each in zip(op.attributes(), bound.positional, strict=False)
         )
         message = f"is {size} the size of the input? `{op.name}` infers that, and reads `{reads}`"
-        hints = tuple(input_size_hints(self.names.statements, op, bound, call))
+        hints = tuple(input_size_hints(self.names.statements, op, bound, call, size))
         self.reporter.report(codes.CALL_INPUT_SIZE, message, argument.span, hints=hints)
 
     def _parameters_have_sizes(self, op: Op, specs: Sequence[ParameterSpec], span: Span) -> bool:
@@ -307,7 +310,11 @@ class Layers:
             )
         hints = tuple(input_hints(self.assembly, error.code))
         hints += tuple(
-            input_size_hints(self.names.statements, op, bound, call) if op.is_unlikely() else ()
+            input_size_hints(
+                self.names.statements, op, bound, call, inputs[0].shape[op.inferred_axis]
+            )
+            if op.is_unlikely()
+            else ()
         )
         suspect = any(is_doubtful(shape) for shape in self.assembly.inputs.values())
         for fix in () if suspect else error.fixes:  # they would adapt the layer to a wrong input

@@ -60,7 +60,7 @@ class NotBuilt:
         elif name in module.ops:
             op = module.ops[name]
             for argument in _unknown(call, (*op.attributes(), *op.parameter_names)):
-                self.arguments.unknown_attribute(op, call, argument, ())
+                self.arguments.unknown_attribute(op, call, argument, {})
         elif name not in module.missing and not module.lacks_ops:
             self.calls.unknown_layer(call)
 

@@ -283,6 +283,7 @@ class Op:
         storage: the layouts of the inputs that `lower` works with, and of the value that it gives.
         torch_order: PyTorch's order of arguments. A size that PyTorch takes, but that is inferred
             from the input here, is written as "".
+        inferred_axis: the axis of the first input whose size that is.
         torch_function, torch_module: the function or the module of PyTorch that takes the inputs
             and the attributes in order; both if they are two forms of the same op.
         onnx_operator: the operator of ONNX that takes the inputs, and no attributes.
@@ -317,6 +318,7 @@ class Op:
     formula_name: ClassVar[str] = ""
     storage: ClassVar[Storage] = Storage.USUAL
     torch_order: ClassVar[tuple[str, ...]] = ()
+    inferred_axis: ClassVar[int] = 0
     torch_function: ClassVar[str] = ""
     torch_module: ClassVar[str | None] = None
     onnx_operator: ClassVar[str] = ""

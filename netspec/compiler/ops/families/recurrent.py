@@ -63,6 +63,7 @@ class RecurrentOp(Op):
     bidirectional: bool = attribute(Bool(), "go over the steps backward too", False)
 
     storage = Storage.ROW_MAJOR
+    inferred_axis = -1
     rate = "dropout"
     onnx_ends = ("Reshape",)
 
@@ -73,6 +74,10 @@ class RecurrentOp(Op):
     onnx_activations: ClassVar[tuple[str, ...]] = ("Sigmoid", "Tanh")
 
     # -- checking
+
+    def is_unlikely(self) -> bool:
+        """Whether there are so many layers that their number may be the features: `lstm(10, 20)`."""
+        return self.layers >= 8
 
     @property
     def _directions(self) -> int:
