@@ -120,13 +120,16 @@ def completions(analysis: Analysis, offset: int, trigger: str = "") -> Completio
 
 def _once(items: Iterable[Completion]) -> Iterable[Completion]:
     """Return each word once. The first one counts, which is the nearest to the place; an argument and
-    a value of one name are both there.
+    a value of one name are both there, and the blocks of one name that several files have.
     """
-    found: dict[tuple[str, bool], Completion] = {}
+    found: dict[tuple[str, str], Completion] = {}
     for item in items:
-        is_argument = item.kind == "attribute"
-        if (item.label, True) not in found or item.kind == "value":
-            found.setdefault((item.label, is_argument), item)
+        what = "attribute" if item.kind == "attribute" else ""
+        if (item.label, "attribute") in found and item.kind != "value":
+            continue
+        if item.imports is not None and (item.label, "") not in found:
+            what = item.detail
+        found.setdefault((item.label, what), item)
     return found.values()
 
 

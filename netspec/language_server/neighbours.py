@@ -31,7 +31,7 @@ class Offer:
 
 def offers(analysis: Analysis) -> Iterator[Offer]:
     """Yield the blocks of files in the folder of a text, and in the folders in it, that it neither
-    imports nor defines; each name once.
+    imports nor defines; a name once for each file that has it.
     """
     folder = analysis.request.folder
     if folder is None:
@@ -41,9 +41,8 @@ def offers(analysis: Analysis) -> Iterator[Offer]:
         own.update(re.findall(r"\w+", match[0].rpartition(" import")[2]))
     for path in islice(chain(folder.glob("*.net"), folder.glob("[!.]*/*.net")), _MAX_FILES):
         file = path.relative_to(folder).as_posix()
-        for name in _blocks(analysis, path) if file != analysis.source.name else ():
+        for name in dict.fromkeys(_blocks(analysis, path)) if file != analysis.source.name else ():
             if name not in own:
-                own.add(name)
                 yield Offer(name, file, _importing(analysis, name, file))
 
 

@@ -71,6 +71,19 @@ def test_a_block_of_a_file_beside_is_imported(text: str, new: str, tmp_path: Pat
     assert item.imports == fix.edits[0]
 
 
+def test_a_block_that_two_files_have_is_offered_from_each(tmp_path: Path) -> None:
+    for name in ("one.net", "two.net"):
+        (tmp_path / name).write_text("block Twice x { return x -> relu }\n")
+    analysis = analyzed("net A {\n    input x: [3]\n    output x -> Twice\n}\n", folder=tmp_path)
+    fixes = [f for f in quick_fixes(analysis, 0, len(analysis.text)) if "Import" in f.title]
+    assert sorted(f.title for f in fixes) == [
+        f"Import `Twice` from {n}.net" for n in ("one", "two")
+    ]
+    offered = completions(analysis, analysis.text.index("Twice") + 2).items
+    items = [each for each in offered if each.label == "Twice"]
+    assert {each.imports for each in items} == {f.edits[0] for f in fixes}
+
+
 def test_to_leave_out_an_argument_is_offered_and_not_preferred() -> None:
     text = BODY.format("").replace(", m = 2", "").replace("n, 1", "n, 1, wrong = 2")
     analysis = analyzed(text)
