@@ -11,6 +11,7 @@ from netspec.compiler.driver import Compilation, Request, compile_untried
 from netspec.compiler.fmt.formatter import formatted
 from netspec.compiler.ir.size_text import size_text
 from netspec.compiler.ir.sizes import Dim
+from netspec.compiler.parse import parse
 from netspec.compiler.passes.layer_limit import require_few_shapes
 from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import NetspecError, Source, Span
@@ -32,18 +33,22 @@ def with_shapes(request: Request) -> str:
     """
     source = request.source
     assert source is not None
-    tree = formatted(source)
+    tree = parse(source)
+    # Each of these ends a line in canonical style; most of the time comes behind this.
+    require_few_shapes(source.name, _chains(tree), _first(tree))
+    tree = formatted(tree)
     source = tree.source
     result = compile_untried(replace(request, source=source, tree=tree))
     if result.errors:
         raise NetspecError(result.errors)
     comments = dict(_comments(result))
-    require_few_shapes(source.name, len(comments), _first(result))
+    require_few_shapes(source.name, len(comments), _first(tree))
     while comments:
         lines = source.text.split("\n")
         for line, comment in comments.items():
             lines[line - 1] += f"  # {comment}"
-        tree = formatted(Source(source.name, "\n".join(lines)))
+        # In canonical style still: what stands behind a line moves nothing.
+        tree = parse(Source(source.name, "\n".join(lines)))
         wrong = _wrong(replace(request, source=tree.source, tree=tree), result)
         if not wrong:
             return tree.source.text
@@ -54,10 +59,17 @@ def with_shapes(request: Request) -> str:
     return source.text
 
 
-def _first(result: Compilation) -> Span | None:
+def _first(tree: syntax.File) -> Span | None:
     """Return where the file's first net or block is."""
-    tree = result.module.tree if result.module is not None else None
-    return tree.definitions[0].span if tree is not None and tree.definitions else None
+    return tree.definitions[0].span if tree.definitions else None
+
+
+def _chains(tree: syntax.File) -> int:
+    """Return how many statements name, or put out, what a chain of layers gives."""
+    bodies = [d.body for d in tree.definitions if isinstance(d, syntax.Net | syntax.Block)]
+    statements = (each for body in bodies for each in syntax.nested(body))
+    named = (each.value for each in statements if isinstance(each, syntax.Assign | syntax.Output))
+    return sum(isinstance(value, syntax.Pipeline) for value in named)
 
 
 def _comments(result: Compilation) -> Iterator[tuple[int, str]]:

@@ -13,6 +13,7 @@ import pytest
 import netspec
 from netspec.cli import main
 from netspec.cli.collector import rare_collections
+from netspec.compiler import shape_lines
 from netspec.compiler.analysis import diff
 from netspec.compiler.analysis.diff import compare
 from netspec.compiler.analysis.structure import Likeness
@@ -31,6 +32,7 @@ from netspec.compiler.torch_backend.structured import structure
 from netspec.diagnostics import Source, Span
 from netspec.export import standalone_source
 from netspec.runtime.models import numpy_model
+from netspec.text.doc import typeset
 from tests.conftest import ROOT
 from tests.helpers.dense_files import TEXTS
 
@@ -227,11 +229,26 @@ def test_a_file_is_parsed_three_times_for_its_shapes(monkeypatch):
         parsed.append(source.text)
         return parse(source)
 
-    for module in (formatter, loader):
+    for module in (formatter, loader, shape_lines):
         monkeypatch.setattr(module, "parse", counted)
+    written: list[int] = []
+
+    def counted_writing(document: object, width: int) -> str:
+        written.append(width)
+        return typeset(document, width)
+
+    monkeypatch.setattr(formatter, "typeset", counted_writing)
     source = Source("a.net", "net A {\ninput x: [3]\nx = x -> relu\noutput x\n}\n")
     assert "# [3]" in with_shapes(Request(source=source, folder=Path()))
-    assert len(parsed) == 3
+    assert (len(parsed), len(written)) == (3, 1)
+
+
+def test_too_many_lines_for_shapes_are_found_before_they_are_written(monkeypatch):
+    monkeypatch.setattr(formatter, "typeset", lambda *_: pytest.fail("written"))
+    lines = "x = x -> relu\n" * (layer_limit.MAX_LAYERS + 1)
+    source = Source("a.net", f"net A {{\ninput x: [3]\n{lines}output x\n}}\n")
+    message = refused(lambda: with_shapes(Request(source=source, folder=Path()))).message
+    assert "lines that end in a shape" in message
 
 
 def test_few_of_very_many_arguments_are_tried(monkeypatch):

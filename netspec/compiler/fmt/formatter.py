@@ -42,16 +42,19 @@ def format_source(source: Source) -> str:
         NetspecError: with the file's syntax errors; `limit/nesting`.
         RuntimeError: if the result would have another meaning, which is a bug in this module.
     """
-    return formatted(source).source.text
+    return formatted(parse(source)).source.text
 
 
-def formatted(source: Source) -> syntax.File:
+def formatted(tree: syntax.File) -> syntax.File:
     """Return the syntax tree of the text of a file in canonical style; its `source` has that text.
 
+    Args:
+        tree: that of the file as it is.
+
     Raises:
-        NetspecError, RuntimeError: as `format_source` does.
+        NetspecError, RuntimeError: as `format_source` does, but for errors of syntax.
     """
-    tree = parse(source)
+    source = tree.source
     try:
         text = typeset(_FileWriter(source).file(tree), WIDTH)
     except RecursionError:
