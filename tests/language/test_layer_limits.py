@@ -26,7 +26,7 @@ from netspec.compiler.parse import loader, parse
 from netspec.compiler.passes import layer_limit
 from netspec.compiler.shape_lines import with_shapes
 from netspec.compiler.syntax.tree import Power, parts
-from netspec.compiler.torch_backend import classes, emit
+from netspec.compiler.torch_backend import built_net, classes, emit
 from netspec.compiler.torch_backend.structured import net as structured_net
 from netspec.compiler.torch_backend.structured import structure
 from netspec.diagnostics import Source, Span
@@ -241,6 +241,14 @@ def test_a_file_is_parsed_three_times_for_its_shapes(monkeypatch):
     source = Source("a.net", "net A {\ninput x: [3]\nx = x -> relu\noutput x\n}\n")
     assert "# [3]" in with_shapes(Request(source=source, folder=Path()))
     assert (len(parsed), len(written)) == (3, 1)
+
+
+def test_very_many_calls_are_refused_before_they_are_built_again(monkeypatch):
+    monkeypatch.setattr(built_net, "build", lambda *_, **__: pytest.fail("built"))
+    monkeypatch.setattr(layer_limit, "MAX_PARTS", 12)
+    lines = "x = x -> B\n" * 13
+    net = netspec.loads(f"block B y {{ return y }}\nnet A {{\ninput x: [3]\n{lines}output x\n}}")
+    assert "A has at least 13 layers" in refused(lambda: net.source("torch")).message
 
 
 def test_too_many_lines_for_shapes_are_found_before_they_are_written(monkeypatch):

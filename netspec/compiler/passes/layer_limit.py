@@ -64,13 +64,22 @@ def require_few_shapes(name: str, count: int, span: Span | None) -> None:
     _require(count, MAX_LAYERS, f"{name} has {{}} lines that end in a shape", span)
 
 
-def require_few_parts(name: str, count: int, span: Span | None) -> None:
+def require_few_parts(name: str, count: int, span: Span | None, *, is_least: bool = False) -> None:
     """Check how many layers, inputs, calls and names a net has together.
+
+    Args:
+        name: the net's name.
+        count: how many there are.
+        span: where the net stands.
+        is_least: whether there may be more, which are not counted yet.
 
     Raises:
         NetspecError: `limit/layers`.
     """
-    _require(count, MAX_PARTS, f"{name} has {{}} layers, inputs of layers, calls and names", span)
+    number = "at least {}" if is_least else "{}"
+    _require(
+        count, MAX_PARTS, f"{name} has {number} layers, inputs of layers, calls and names", span
+    )
 
 
 def require_few_constants(name: str, count: int, span: Span | None) -> None:

@@ -52,6 +52,8 @@ def build_net(written: Written) -> BuiltNet:
         NetspecError: `compile/no-torch` for each layer that has no form in PyTorch; `limit/layers`.
     """
     net, module = written.net, written.module
+    # Most of the time for very many calls goes into building them.
+    require_few_parts(net.name.id, _named(net), net.name.span, is_least=True)
     ran, sink = Ran(), DiagnosticSink()
     follower = CallWatcher(ran, Known(is_first=True))
     whole, _ = build(net, module, written.arguments, sink, follower=follower)
@@ -73,6 +75,14 @@ def _parts(graph: Graph, ran: Ran) -> int:
     calls = (call for each in ran.all() for call in each.calls)
     called = sum(1 + len(call.inputs) for call in calls)
     return layers + called + sum(len(each.names) for each in ran.all())
+
+
+def _named(net: syntax.Net) -> int:
+    """How many names a net gives to values, outside of loops and conditions."""
+    return sum(
+        isinstance(each, syntax.Assign) and isinstance(each.value, syntax.Pipeline)
+        for each in net.body
+    )
 
 
 def _constants(net: syntax.Net, ran: Ran) -> int:
