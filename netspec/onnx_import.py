@@ -11,7 +11,7 @@ from netspec.net import Net
 
 def from_onnx(
     path: str | os.PathLike[str],
-    sizes: Mapping[str, tuple[int, ...]] | None = None,
+    sizes: Mapping[str, tuple[int, ...]] | tuple[int, ...] | None = None,
     *,
     weights_out: str | os.PathLike[str] | None = None,
 ) -> Net:
@@ -22,7 +22,8 @@ def from_onnx(
 
     Args:
         path: the file.
-        sizes: the shapes of inputs for one image, where the file leaves them open.
+        sizes: the shapes of inputs for one image, where the file leaves them open, by the file's
+            names and with its order of axes; or that of its only input.
         weights_out: a safetensors file for the model's weights, which `netspec.load_weights` reads.
 
     Raises:
@@ -31,8 +32,10 @@ def from_onnx(
             `output/unwritable`.
     """
     from netspec.imports.onnx.convert import import_onnx
+    from netspec.imports.onnx.input_shapes import ONLY
 
-    found = import_onnx(Path(path), sizes)
+    given = sizes if isinstance(sizes, Mapping) or sizes is None else {ONLY: tuple(sizes)}
+    found = import_onnx(Path(path), given)
     if weights_out is not None:
         from netspec.runtime.weights.safetensors_file import save_weights
 

@@ -69,9 +69,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         " compute the same.",
     )  # fmt: skip
     found.add_argument("source", metavar="FILE", help="the .onnx file")
-    found.add_argument("--input", action="append", default=[], type=_input, metavar="NAME=SIZES",
-                       help="the sizes of an input for one image, where the file leaves them open:"
-                       " image=3,224,224; may be repeated")  # fmt: skip
+    found.add_argument("--input", action="append", default=[], type=_file_input, metavar="NAME=SIZES",
+                       help="the sizes of an input for one image, where the file leaves them open,"
+                       " by the file's name and in its order of axes: image=3,224,224, or 224,224,3"
+                       " where channels are last; sizes alone for the only input; may be"
+                       " repeated")  # fmt: skip
     _add_outputs(found)
 
 
@@ -178,7 +180,6 @@ def _require_same(path: Path | None, content: bytes) -> None:
 def _from_onnx(options: argparse.Namespace) -> ImportedText:
     from netspec.imports.onnx.convert import import_onnx
 
-    _require_names(options.input)
     return import_onnx(Path(options.source), {name: sizes for name, _, sizes in options.input})
 
 
@@ -246,14 +247,22 @@ def _input(text: str) -> tuple[str, str, tuple[int, ...]]:
     Raises:
         argparse.ArgumentTypeError: if it is none.
     """
+    name, kind, sizes = _file_input(text)
+    if name and not name.isidentifier():
+        raise argparse.ArgumentTypeError(f"a name as Python has it before the sizes, not {name!r}")
+    return name, kind, sizes
+
+
+def _file_input(text: str) -> tuple[str, str, tuple[int, ...]]:
+    """Return the same of an input of a file, which can have any name, such as `serving/x:0`.
+
+    Raises:
+        argparse.ArgumentTypeError: if it is none.
+    """
     name, _, rest = text.rpartition("=")
     kind, _, sizes = rest.rpartition(":")
     numbers = tuple(int(size) for size in sizes.split(",") if size.isdecimal())
-    sound = (
-        (name.isidentifier() or text == rest)
-        and kind in ("", "int", "bool")
-        and all(n > 0 for n in numbers)
-    )
+    sound = (name or text == rest) and kind in ("", "int", "bool") and all(n > 0 for n in numbers)
     if not sound or len(numbers) != len(sizes.split(",")):
         message = f"a name with sizes, such as image=3,224,224 or tokens=int:16, not {text!r}"
         raise argparse.ArgumentTypeError(message)

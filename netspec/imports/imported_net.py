@@ -146,6 +146,7 @@ class Problem:
         path: the path of the module, empty for the model itself.
         kind: the class of the module.
         place: the line of the model's source.
+        help: what may help.
     """
 
     what: str
@@ -153,3 +154,4 @@ class Problem:
     path: str = ""
     kind: str = ""
     place: Place | None = None
+    help: str = ""

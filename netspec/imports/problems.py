@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from netspec import codes
-from netspec.diagnostics import Diagnostic
+from netspec.diagnostics import Diagnostic, Hint
 from netspec.imports.imported_net import Problem
 
 # So many further places of one cause are named.
@@ -35,4 +35,5 @@ def _told(group: Sequence[Problem], nowhere: str) -> Diagnostic:
         more = f" and {len(others) - _NAMED:,} more" if len(others) > _NAMED else ""
         notes.append(f"so in {len(group):,} places, also in {names}{more}")
     message = f"{where}{kind}: `{first.what}` cannot be expressed: {first.why}"
-    return Diagnostic(codes.IMPORT_INEXPRESSIBLE, message, notes=tuple(notes))
+    hints = (Hint(first.help),) if first.help else ()
+    return Diagnostic(codes.IMPORT_INEXPRESSIBLE, message, notes=tuple(notes), hints=hints)

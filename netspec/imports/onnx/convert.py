@@ -43,7 +43,7 @@ def import_onnx(path: Path, sizes: Mapping[str, Shape] | None = None) -> Importe
 
     Args:
         path: the file.
-        sizes: the shapes of inputs for one image, where the file leaves them open.
+        sizes: the shapes of inputs for one image, see `input_shapes`.
 
     Raises:
         NetspecError: `import/inexpressible`, one for each operator that no layer stands for;

@@ -27,7 +27,7 @@ from netspec.imports.imported_net import (
 )
 from netspec.imports.onnx.borders import Border, Borders, taken_away
 from netspec.imports.onnx.file_graph import NETSPEC, FileGraph, file_graph
-from netspec.imports.onnx.input_shapes import input_shapes
+from netspec.imports.onnx.input_shapes import example, input_shapes
 from netspec.imports.onnx.layer_names import LayerName, layer_names, with_modules
 from netspec.imports.onnx.proto_file import Array, read_model, shown_name
 from netspec.imports.onnx.recognition import FoundLayer, FoundNet, found_net
@@ -79,7 +79,7 @@ def read_onnx(path: Path, sizes: Mapping[str, Shape] | None = None) -> OnnxImpor
 
     Args:
         path: the file.
-        sizes: the shapes of inputs for one image, where the file leaves them open.
+        sizes: the shapes of inputs for one image, see `input_shapes`.
 
     Raises:
         NetspecError: `file/unreadable`, `onnx/file`, `onnx/input`, `library/onnx`.
@@ -182,9 +182,12 @@ class _Front:
                 nodes.append(self._node(layer, name))
         outputs = self._outputs()
         problems = tuple(
-            Problem(each.operator.operator, each.reason, shown_name(each.operator.name))
+            Problem(
+                each.operator.operator, each.reason, shown_name(each.operator.name),
+                help=self._sizes_to_say() if each.is_open else "",
+            )
             for each in self._found.missing[:_MOST_LISTED]
-        )
+        )  # fmt: skip
         values = {
             name: self._values.get(self._found.outputs[given], "")
             for name, given in outputs.items()
@@ -199,6 +202,15 @@ class _Front:
             problems,
             tuple(self._notes()), any(a.dtype == np.float16 for a in self._graph.stored.values()),
         )  # fmt: skip
+
+    def _sizes_to_say(self) -> str:
+        """Return which sizes a person could say."""
+        said = [
+            example(name, given)
+            for name, given in self._graph.inputs.items()
+            if not all(isinstance(size, int) for size in given.value.shape or ())
+        ]
+        return f"sizes are open; say those of one image: {' '.join(said)}" if said else ""
 
     def _inputs(self) -> dict[str, ImportedInput]:
         found: dict[str, ImportedInput] = {}

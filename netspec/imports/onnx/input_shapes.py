@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 
 from netspec import codes
 from netspec.compiler.ir.graph import Shape
 from netspec.compiler.ir.sizes import Dim, Size
 from netspec.diagnostics import NetspecError
-from netspec.imports.onnx.file_graph import FileGraph
+from netspec.imports.onnx.file_graph import FileGraph, Given
 from netspec.imports.onnx.proto_file import shown_name
 from netspec.text.free_name import take_name
 
 # What the axes of one image are called, by their number.
 _USUAL = {3: "CHW", 4: "CDHW"}
+
+# The only input, where sizes are given without its name.
+ONLY = ""
+
+# An example of the sizes of a picture, and of other axes.
+_SIDE, _LENGTH = 224, 16
+_COLOURS = (1, 3, 4)
 
 # A size left open has a name of capitals, of at most so many.
 _NAME = re.compile(r"[A-Z][A-Z0-9_]{0,11}")
@@ -25,20 +33,18 @@ def input_shapes(graph: FileGraph, sizes: Mapping[str, Shape]) -> dict[str, Shap
 
     Args:
         graph: the file.
-        sizes: the shapes of inputs for one image that a person has given.
+        sizes: the shapes of inputs for one image that a person has given, by the file's names; `ONLY`
+            for that of the only input.
 
     Raises:
         NetspecError: `onnx/input`.
     """
-    unknown = [name for name in sizes if name not in graph.inputs]
-    if unknown:
-        names = ", ".join(f"`{shown_name(name)}`" for name in graph.inputs)
-        message = f"the file has no input `{unknown[0]}`; its inputs are {names}"
-        raise NetspecError.simple(codes.ONNX_INPUT, message)
+    sizes = _by_name(graph, sizes)
     found: dict[str, Shape] = {}
     names_of = _Names()
     for name, given in graph.inputs.items():
         if name in sizes:
+            _require_fitting(name, given, sizes[name])
             found[name] = sizes[name]
             continue
         rank = len(given.sizes)
@@ -48,12 +54,82 @@ def input_shapes(graph: FileGraph, sizes: Mapping[str, Shape]) -> dict[str, Shap
                 dims.append(names_of.size("", axis, rank))
                 continue
             if size is None:
-                example = f"--input {shown_name(name)}=3,224,224"
                 message = f"the file does not say what shape `{shown_name(name)}` has"
-                raise NetspecError.simple(codes.ONNX_INPUT, message, f"say it: {example}")
+                help = f"say it, with the axes in the file's order: {example(name, given)}"
+                raise NetspecError.simple(codes.ONNX_INPUT, message, help)
             dims.append(size if isinstance(size, int) else names_of.size(size, axis, rank))
         found[name] = tuple(dims)  # type: ignore[arg-type]  # sizes may be open
     return found
+
+
+def example(name: str, given: Given) -> str:
+    """Return the option that says what an input leaves open, with usual sizes."""
+    rank = len(given.sizes)
+    usual = [_LENGTH] * rank
+    if rank == len(_USUAL[3]):
+        is_last = given.sizes[-1] in _COLOURS and not isinstance(given.sizes[0], int)
+        usual = [_SIDE, _SIDE, 3] if is_last else [3, _SIDE, _SIDE]
+    shape = [
+        size if isinstance(size, int) else other
+        for size, other in zip(given.sizes, usual, strict=True)
+    ]
+    return _option(name, shape)
+
+
+def _option(name: str, shape: Sequence[int]) -> str:
+    return f"--input {shlex.quote(f'{shown_name(name)}={_joined(shape)}')}"
+
+
+def _joined(shape: Sequence[int]) -> str:
+    return ",".join(map(str, shape))
+
+
+def _by_name(graph: FileGraph, sizes: Mapping[str, Shape]) -> Mapping[str, Shape]:
+    """Return sizes by the names of inputs.
+
+    Raises:
+        NetspecError: `onnx/input` for an input that the file does not have, or one without a name in
+            a file of several.
+    """
+    names = ", ".join(f"`{shown_name(name)}`" for name in graph.inputs)
+    if ONLY in sizes and len(sizes) == len(graph.inputs) == 1:
+        return dict.fromkeys(graph.inputs, sizes[ONLY])
+    for name, shape in sizes.items():
+        if name == ONLY:
+            message = f"the sizes {_joined(shape)} have no name, and the file's inputs are {names}"
+            help = f"write {_option('NAME', shape)}"
+            raise NetspecError.simple(codes.ONNX_INPUT, message, help)
+        if name not in graph.inputs:
+            message = f"the file has no input `{shown_name(name)}`; its inputs are {names}"
+            raise NetspecError.simple(codes.ONNX_INPUT, message)
+    return sizes
+
+
+def _require_fitting(name: str, given: Given, shape: Shape) -> None:
+    """Check that sizes are not others than the file's own.
+
+    Raises:
+        NetspecError: `onnx/input`.
+    """
+    own = given.sizes
+    pairs = zip(own, shape, strict=False)
+    if len(own) == len(shape) and all(not isinstance(a, int) or a == b for a, b in pairs):
+        return
+    batch = "N" if given.batch is None else given.batch
+    shown = ", ".join("?" if size is None else shown_name(str(size)) for size in (batch, *own))
+    message = (
+        f"`{shown_name(name)}` is [{shown}] in the file, the batch first, and {_joined(shape)} are no"
+        " sizes of one image of it"
+    )
+    with_batch = len(shape) == 1 + len(own) and all(
+        not isinstance(a, int) or a == b for a, b in zip(own, shape[1:], strict=True)
+    )
+    help = (
+        f"leave the batch out: {_option(name, shape[1:])}"
+        if with_batch
+        else (f"write {example(name, given)}, with the axes in the file's order")
+    )
+    raise NetspecError.simple(codes.ONNX_INPUT, message, help)
 
 
 class _Names:

@@ -46,10 +46,13 @@ class FoundLayer:
 
 @dataclass(frozen=True)
 class Missing:
-    """An operator that no layer stands for, and what is known of the reason."""
+    """An operator that no layer stands for, what is known of the reason, and whether it reads values
+    with open sizes, which can be the reason.
+    """
 
     operator: FileOperator
     reason: str
+    is_open: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -392,12 +395,12 @@ class _Recognition:
             return Missing(op, "the batch is not the first axis of what it reads")
         known = [v.shape for v in op.inputs if v is not None and v.shape is not None]
         shown = ", ".join(map(show_shape, known))
-        reason = self._why.get(id(op)) or (
-            f"no layer is like this use of it{f', with {shown}' if shown else ''}"
-            if op.operator in _ends() or op.operator in _forms()
-            else "no layer computes this"
-        )
-        return Missing(op, reason)
+        why = self._why.get(id(op))
+        if not why and op.operator not in _ends() and op.operator not in _forms():
+            return Missing(op, "no layer computes this")
+        reason = why or f"no layer is like this use of it{f', with {shown}' if shown else ''}"
+        is_open = any(not isinstance(size, int) for shape in known for size in shape)
+        return Missing(op, reason, is_open)
 
 
 # Operators that no layer's form has, and that may disappear all the same: where sizes are computed,
