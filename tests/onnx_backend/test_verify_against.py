@@ -203,3 +203,92 @@ def test_one_image_is_compared_in_evaluation_alone() -> None:
     assert "training was left out: `batch_norm1` (batch_norm) needs a batch of" in str(report)
     assert report.to_dict()["left_out"] == report.left_out
     assert verify(net, batch=2, torch=False, steps=0).left_out == ""
+
+
+def normalising(path: Path, divisor: int, *, last: bool) -> None:
+    """Write an ONNX file that itself normalises pixels as `BY` does, of bytes divided by a number."""
+    model = onnx.load(path)
+    graph, helper = model.graph, onnx.helper
+    mean, scale = (a.reshape(1, 2, 1, 1) / np.float32(divisor) for a in (BY.mean, BY.scale))
+    for name, array in (("mean", mean), ("scale", scale)):
+        graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+    first = [helper.make_node("Sub", ["x", "mean"], ["a"]),
+             helper.make_node("Div", ["a", "scale"], ["b"])]  # fmt: skip
+    for node in graph.node:
+        node.input[:] = ["b" if name == "x" else name for name in node.input]
+    if last:
+        first[0].input[0] = "t"
+        first.insert(0, helper.make_node("Transpose", ["x"], ["t"], perm=(0, 3, 1, 2)))
+        dims = [each.dim_value for each in graph.input[0].type.tensor_type.shape.dim[1:]]
+        sizes = ["N", *dims[1:], dims[0]]
+        graph.input[0].CopyFrom(helper.make_tensor_value_info("x", 1, sizes))
+    nodes = [*first, *graph.node]
+    del graph.node[:], graph.value_info[:], model.metadata_props[:]
+    graph.node.extend(nodes)
+    model.producer_name = "other"
+    onnx.save(model, path)
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize(
+    ("divisor", "said"), [(1, "numbers as they are stored"), (255, "pixels from 0 to 1")]
+)
+def test_a_file_that_normalises_by_itself_agrees(
+    divisor: int, said: str, last: bool, weights: Path, run: Any, write: Any
+) -> None:
+    path = written(weights, weights.with_name("a.onnx"))
+    normalising(path, divisor, last=last)
+    command = ("verify", write(NET), "--against", path, "--no-torch", "--steps", 0, "--weights")
+    finished = run(*command, weights)
+    assert finished.code == 0, finished.err
+    assert f"normalises its inputs, and got {said}" in finished.out
+    other = weights.with_name("other.safetensors")
+    netspec.save_weights(other, netspec.loads(NET).compile(seed=8).state_dict(), BY)
+    assert run(*command, other).code == 1
+    unknown = weights.with_name("unknown.safetensors")
+    netspec.save_weights(unknown, netspec.load_weights(weights).tensors)
+    assert run(*command, unknown).code == 1  # the net takes what the file takes
+
+
+def test_a_file_that_normalises_otherwise_differs(weights: Path, run: Any, write: Any) -> None:
+    path = written(weights, weights.with_name("a.onnx"))
+    normalising(path, 2, last=False)
+    options = ("--weights", weights, "--against", path, "--no-torch", "--steps", 0)
+    assert run("verify", write(NET), *options).code == 1
+
+
+def test_an_imported_net_agrees_with_its_file(tmp_path: Path, run: Any) -> None:
+    """Pictures with the channels last, also in an output, and one number for each image."""
+    helper = onnx.helper
+    x = helper.make_tensor_value_info("x", 1, ["N", 5, 6, 3])
+    outputs = [helper.make_tensor_value_info(name, 1, None) for name in ("picture", "number")]
+    weight = np.random.default_rng(0).standard_normal((2, 3, 1, 1)).astype("f")
+    held = [onnx.numpy_helper.from_array(weight, "w"),
+            onnx.numpy_helper.from_array(np.ones((2, 1), "f"), "v"),
+            onnx.numpy_helper.from_array(np.array([1]), "axes")]  # fmt: skip
+    nodes = [helper.make_node("Transpose", ["x"], ["t"], perm=(0, 3, 1, 2)),
+             helper.make_node("Conv", ["t", "w"], ["c"]),
+             helper.make_node("Transpose", ["c"], ["picture"], perm=(0, 2, 3, 1)),
+             helper.make_node("GlobalAveragePool", ["c"], ["p"]),
+             helper.make_node("Flatten", ["p"], ["f"]),
+             helper.make_node("Gemm", ["f", "v"], ["g"]),
+             helper.make_node("Squeeze", ["g", "axes"], ["number"])]  # fmt: skip
+    graph = helper.make_graph(nodes, "g", [x], outputs, held)
+    path, net, weights = (tmp_path / name for name in ("m.onnx", "m.net", "m.safetensors"))
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), path)
+    imported = run("import", "onnx", path, "-o", net, "--weights-out", weights)
+    assert imported.code == 0, imported.err
+    options = ("--weights", weights, "--against", path, "--no-torch", "--steps", 0)
+    finished = run("verify", net, *options)
+    assert finished.code == 0, finished.err
+
+
+def test_a_normalisation_of_other_images_is_left_alone(weights: Path, run: Any, write: Any) -> None:
+    path = written(weights, weights.with_name("a.onnx"))
+    by = Normalization("channel", np.full((3, 1, 1), 110, "f"), np.full((3, 1, 1), 60, "f"))
+    other = weights.with_name("other.safetensors")
+    netspec.save_weights(other, netspec.loads(NET).compile(seed=8).state_dict(), by)
+    options = ("--weights", other, "--against", path, "--no-torch", "--steps", 0)
+    finished = run("verify", write(NET), *options)
+    assert finished.code == 1
+    assert "differ at the output" in finished.err

@@ -90,7 +90,7 @@ def trace_sides(
     if onnx and not case.training and dtype == DTYPE:
         sides[ONNX] = Side(ONNX, trace_onnx(graph, case))
     if given is not None and not case.training and dtype == DTYPE:
-        sides[GIVEN] = Side(GIVEN, given.trace(graph, case))
+        sides[GIVEN] = Side(GIVEN, given.trace(graph, case, reference))
     for name, trace in traces.items():
         # The program as it runs is the fused program with less memory, so not even rounding may
         # differ much.

@@ -70,6 +70,7 @@ class VerifyReport:
         diagnostics: where evaluators diverge, in the order found; empty if they agree.
         unseen: nodes whose values could not be identified among the PyTorch module's calls.
         left_out: why training was not compared; empty if it was.
+        takes: what the given ONNX file took, as it normalises inputs itself; empty if it took the net's.
     """
 
     graph: Graph
@@ -81,6 +82,7 @@ class VerifyReport:
     diagnostics: list[Diagnostic] = field(default_factory=list)
     unseen: tuple[str, ...] = ()
     left_out: str = ""
+    takes: str = ""
 
     @property
     def ok(self) -> bool:
@@ -131,6 +133,7 @@ class VerifyReport:
             },
             "unseen": list(self.unseen),
             "left_out": self.left_out,
+            "takes": self.takes,
             "diagnostics": [to_json(diagnostic) for diagnostic in self.diagnostics],
         }
 
@@ -154,6 +157,9 @@ class VerifyReport:
         yield from notes
         if self.left_out:
             yield f"training was left out: {self.left_out}"
+        if self.takes:
+            does = "normalises its inputs, and got" if self.ok else "is nearest where it gets"
+            yield f"the given ONNX file {does} {self.takes}"
         if self.ok:
             yield "all agree"
         else:

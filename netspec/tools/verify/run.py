@@ -76,7 +76,8 @@ def verify(
         weights: parameters and buffers by name, in place of initial values; also `Weights`, as
             `netspec.load_weights` returns them.
         against: an ONNX file, of any origin, that is to give the outputs of the net with these weights,
-            in evaluation and float32.
+            in evaluation and float32. One that normalises its inputs gets them as they were before, if
+            the weights say how.
         advance: called with a description of each comparison before it is made.
 
     Raises:
@@ -93,7 +94,8 @@ def verify(
         _check_onnx(dtypes, writes=onnx)
     given_file = None
     if against is not None:
-        given_file = OnnxFile(Path(against))
+        by = weights.normalization if isinstance(weights, Weights) else None
+        given_file = OnnxFile(Path(against), by)
         given_file.require_inputs(graph)
     state = None if weights is None else fitted_state(graph, weights, np.dtype(np.float32))
     untrained = _why_untrained(graph, batch)
@@ -121,6 +123,8 @@ def verify(
             report.runs.append(run)
             _describe(graph, run, sides, sink)
             report.unseen = _unseen(graph, sides)
+        if given_file is not None:
+            report.takes = given_file.takes
         if steps and module is not None:
             advance(f"steps of each optimizer, {dtype}")
             _take_steps(graph, module, cases[0], dtype, report)
