@@ -149,6 +149,8 @@ def _with_channels(branch: Sequence[Node], own: Shape, others: Sequence[Shape]) 
             if written is None:
                 return
             if not written.text.isdigit():
+                if shape[1:] != own[1:]:  # the channels alone would not do
+                    return
                 yield Hint(
                     f"{quoted(written.text)} is {channels} here, and the other branch has {wanted}"
                     f" channels: make it {wanted}, or bring the other branch to it with"

@@ -18,6 +18,7 @@ from netspec.compiler.elaborate.net_builder import (
     StopBuildingError,
 )
 from netspec.compiler.elaborate.reporter import Reporter
+from netspec.compiler.elaborate.shortcuts import shortcut_hint
 from netspec.compiler.elaborate.sketch import Misfit
 from netspec.compiler.elaborate.values import NUMBER_TYPES, UNKNOWN, Input, Tensor
 from netspec.compiler.ir.constants import open_help
@@ -325,11 +326,20 @@ class Layers:
         repeats = bool(op.number_places)
         notes = (*error.notes, *_open_sizes([tensor.shape for tensor in inputs], repeats))
         if len(inputs) > 1:
-            hints += tuple(branch_hints(self.assembly, [tensor.name for tensor in inputs]))
+            hints += self._branch_hints(op, [tensor.name for tensor in inputs], call)
         self.reporter.report(
             error.code, message, primary,
             label=label, secondary=secondary, notes=notes, hints=hints,
         )  # fmt: skip
+
+    def _branch_hints(self, op: Op, values: Sequence[str], call: syntax.Call) -> tuple[Hint, ...]:
+        """Return hints for values whose shapes should be equal."""
+        hints = tuple(branch_hints(self.assembly, values))
+        shortcut = shortcut_hint(self.assembly, op, values, call, self.reporter.trace())
+        if shortcut is None:
+            return hints
+        # What names no change says less than the shortcut does.
+        return (shortcut, *(hint for hint in hints if hint.edits))
 
 
 def _has_module(op: Op, shapes: Sequence[Shape]) -> bool:
