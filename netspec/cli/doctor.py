@@ -39,6 +39,9 @@ Each line has a verdict: `ok`, `BAD`, or `unsure` if the check is not conclusive
 any is `BAD`.
 """
 
+# Where nothing is drawn, the checks that begin later than this are told.
+_QUIET_SECONDS = 5.0
+
 # The training options that this verb accepts as well.
 TAKEN = (
     "data", "data-dir", "normalize", "mean", "std", "resize", "resize-shorter", "optimizer", "lr",
@@ -116,7 +119,7 @@ def run(options: argparse.Namespace) -> int:
         ignore_index=settings["ignore-index"],
         tokens=settings["tokens"],
     )
-    with LiveLine() as live:
+    with LiveLine(quiet_for=_QUIET_SECONDS) as live:
         found = examine(
             net,
             data,
@@ -131,7 +134,7 @@ def run(options: argparse.Namespace) -> int:
             normalize=settings.normalize_without_weights,
             seed=settings["seed"],
             dtype=settings["dtype"],
-            advance=live.show,
+            advance=lambda check: live.show(f"doctor: {check}"),
         )
     if options.plot is not None:
         from netspec.tools.doctor.figure import draw

@@ -479,6 +479,15 @@ def test_a_live_line_on_a_terminal_alone(monkeypatch):
     assert terminal.getvalue() == "\r\x1b[Kfloat64, training\r\x1b[K"
 
 
+def test_what_takes_long_is_told_without_a_terminal_too(monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    for seconds in (1e9, 0.0):
+        with LiveLine(quiet_for=seconds) as live:
+            live.show(f"after {seconds:.0f} s")
+    assert stream.getvalue() == "after 0 s ...\n"
+
+
 def test_what_is_checked_is_told_before_it_is(data):
     net = netspec.loads(SOUND)
     told: list[str] = []
