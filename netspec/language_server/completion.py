@@ -248,13 +248,18 @@ class _Place:
     # -- what there is
 
     def _called(self) -> Iterator[Completion]:
-        for called in self.known.values():
+        for called in self._callable():
             yield _call(called)
         for name in self._layers():
             yield Completion(name, "value", "layer of this body")
         for offer in offers(self.analysis):
             detail = f"block of {offer.file}, which is imported"
             yield Completion(offer.name, "block", detail, takes=True, imports=offer.edit)
+
+    def _callable(self) -> Iterator[Callable]:
+        """Yield all that can be called here: a block cannot call itself."""
+        own = self.head.name if self.head is not None and self.head.kind == "block" else ""
+        return (called for called in self.known.values() if called.name != own)
 
     def _layers(self) -> list[str]:
         pairs = zip(self.found[: self.at], self.found[1 : self.at], strict=False)
@@ -275,7 +280,7 @@ class _Place:
 
     def _expression(self) -> Iterator[Completion]:
         yield from self._constant()
-        for called in self.known.values():
+        for called in self._callable():
             yield _call(called)
 
     # -- brackets
@@ -318,9 +323,10 @@ class _Place:
         """Yield the arguments that a call has left, or what the one that is begun can be."""
         called = self.known.get(name) if name not in self._layers() else None
         if called is not None and not argument:
+            own = {item.label for item in self._names()}
             for each in called.arguments[given.positional :]:
                 if each.name not in given.names:
-                    yield _attribute(each)
+                    yield _attribute(each, own)
             for rule in called.rules:
                 if rule not in given.names and rule not in _names_of(called):
                     about = "the initial values, or the parameter of another layer"
@@ -419,8 +425,9 @@ def _call(called: Callable) -> Completion:
     return Completion(called.name, kind, called.signature, called.about, called.name, takes)
 
 
-def _attribute(argument: Argument) -> Completion:
-    insert = f"{argument.name} = "
+def _attribute(argument: Argument, own: set[str]) -> Completion:
+    """Return an argument: with the value of its name, where a body has one, as is mostly meant."""
+    insert = f"{argument.name} = {argument.name if argument.name in own else ''}"
     return Completion(argument.name, "attribute", argument.written, argument.about, insert)
 
 

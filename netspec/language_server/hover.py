@@ -9,13 +9,15 @@ from typing import Any
 
 from netspec.compiler.analysis.costs import LayerSummary
 from netspec.compiler.elaborate.arguments import signature
+from netspec.compiler.elaborate.scope import MAX_CONSTANTS
 from netspec.compiler.explain_codes import explanations
+from netspec.compiler.ir.attributes import show
 from netspec.compiler.ir.graph import show_shape
 from netspec.compiler.ir.op import Op
 from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.syntax.allow_comments import allowed_codes
 from netspec.language_server.analysis import Analysis, Built
-from netspec.language_server.occurrences import occurrence_at
+from netspec.language_server.occurrences import Symbol, occurrence_at, occurrences
 from netspec.language_server.tree_places import path_to
 from netspec.project import page_about
 
@@ -141,6 +143,14 @@ def _callee(analysis: Analysis, call: syntax.Call, whole: Any) -> Iterator[str]:
         yield about(op)
         yield _attributes(op)
     made = analysis.made_by(whole.span) or analysis.made_by(call.span)
+    calls = {
+        (layer.net, frame.path)
+        for layer in made
+        for frame in layer.node.origin.trace
+        if frame.call in (whole.span, call.span)
+    }
+    if len(calls) > 1:
+        yield f"called {len(calls)} times here, together:"
     yield _costs(made, _shapes(analysis, whole, made))
 
 
@@ -249,6 +259,24 @@ def _name(analysis: Analysis, name: syntax.Name, offset: int) -> Iterator[str]:
             yield f"defined in {home.source.file_name}"
     elif found.line:
         yield f"```netspec\n{found.line.removesuffix('{').rstrip()}\n```"
+        yield _constants(analysis, name, found.symbol)
+
+
+def _constants(analysis: Analysis, name: syntax.Name, symbol: Symbol) -> str:
+    """Return the constants that a name is given in all nets: here, or wherever its body gives it
+    some.
+    """
+    module = analysis.module
+    assert module is not None
+    same = {each.span for each in occurrences(module) if each.symbol == symbol}
+    values: dict[str, None] = {}
+    for sketch in analysis.result.sketches.values():
+        places = [name.span] if name.span in sketch.constants else same & sketch.constants.keys()
+        for span in sorted(places, key=lambda each: each.start):
+            values.update(dict.fromkeys(f"`{show(value)}`" for value in sketch.constants[span]))
+    shown = list(values)
+    more = " and more" if len(shown) >= MAX_CONSTANTS else ""
+    return f"`{name.id}` = {', '.join(shown[:MAX_CONSTANTS])}{more}" if shown else ""
 
 
 def _given(analysis: Analysis, assignment: syntax.Assign) -> str:

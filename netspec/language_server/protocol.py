@@ -201,6 +201,8 @@ _COMPLETIONS = {
     "file": lsp.CompletionItemKind.File,
     "code": lsp.CompletionItemKind.Constant,
 }
+# The editor's own command that shows the arguments of the call at the cursor.
+PARAMETER_HINTS = "editor.action.triggerParameterHints"
 # What is nearest to the place comes first in a list.
 _ORDER = {"choice": "0", "attribute": "0", "value": "1", "block": "2", "word": "3"}
 # What keeps the order of its declaration, by which a call without names goes.
@@ -274,18 +276,28 @@ def code_lens(places: Places, lens: Lens) -> lsp.CodeLens:
 # ----------------------------------------------------------------------------------- while one types
 
 
-def completion_list(places: Places, found: Completions, *, snippets: bool) -> lsp.CompletionList:
-    """Return the words for a place. With `snippets`, the cursor goes between brackets that follow."""
+def completion_list(
+    places: Places, found: Completions, *, snippets: bool, helps: bool = False
+) -> lsp.CompletionList:
+    """Return the words for a place. With `snippets`, the cursor goes between brackets that follow,
+    and if it `helps`, the editor says there what the arguments are.
+    """
     where = places.range(found.start, found.end)
     items = [
-        _completion(places, item, where, place, snippets=snippets)
+        _completion(places, item, where, place, snippets=snippets, helps=helps)
         for place, item in enumerate(found.items)
     ]
     return lsp.CompletionList(is_incomplete=False, items=items)
 
 
 def _completion(
-    places: Places, item: Completion, where: lsp.Range, place: int, *, snippets: bool
+    places: Places,
+    item: Completion,
+    where: lsp.Range,
+    place: int,
+    *,
+    snippets: bool,
+    helps: bool,
 ) -> lsp.CompletionItem:
     text = item.insert or item.label
     if snippets and (item.takes or item.snippet):
@@ -293,6 +305,7 @@ def _completion(
     as_snippet = text not in (item.insert, item.label)
     order = f"{place:04}" if item.kind in _IN_ORDER else item.label
     about = lsp.MarkupContent(lsp.MarkupKind.Markdown, item.about) if item.about else None
+    asks = helps and snippets and item.takes
     return lsp.CompletionItem(
         label=item.label,
         kind=_COMPLETIONS[item.kind],
@@ -302,6 +315,7 @@ def _completion(
         insert_text_format=lsp.InsertTextFormat.Snippet if as_snippet else None,
         text_edit=lsp.TextEdit(where, text),
         additional_text_edits=[places.text_edit(item.imports)] if item.imports else None,
+        command=lsp.Command("Arguments", PARAMETER_HINTS) if asks else None,
     )
 
 

@@ -62,7 +62,7 @@ class Server(LanguageServer):
             text_document_sync_kind=lsp.TextDocumentSyncKind.Full,
         )
         self.texts = OpenTexts()
-        # The commands of lenses that the editor has: it says so when it starts.
+        # The commands of lenses and words that the editor has: it says so when it starts.
         self.commands: frozenset[str] = frozenset()
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="netspec-check")
         self._checks: dict[str, asyncio.Task[None]] = {}
@@ -309,7 +309,8 @@ def _add_typing(server: Server) -> None:
         asked = params.context
         trigger = asked.trigger_character or "" if asked else ""
         found = completion.completions(places.analysis, places.offset(params.position), trigger)
-        return protocol.completion_list(places, found, snippets=server.takes_snippets)
+        helps = protocol.PARAMETER_HINTS in server.commands
+        return protocol.completion_list(places, found, snippets=server.takes_snippets, helps=helps)
 
     marks = lsp.SignatureHelpOptions(trigger_characters=["(", ","], retrigger_characters=["=", ")"])
 

@@ -135,6 +135,17 @@ def test_a_block_with_one_value_takes_constants() -> None:
     assert not labels & {"softmax", "C"}
 
 
+def test_a_block_is_not_offered_in_its_own_body() -> None:
+    text = "block Own x {\n    return x -> |\n}\n\nblock Next x {\n    return x -> Own\n}\n"
+    text, at = with_cursor(text)
+    offered = {item.label for item in completions(analyzed(text), at).items}
+    assert "Own" not in offered
+    assert "Next" in offered
+    later = {item.label for item in completions(analyzed(text), text.rindex("Own")).items}
+    assert "Own" in later
+    assert "Next" not in later
+
+
 BAS = "block Bas(pad, scale, mean) x {\n    y = x -> relu\n    "
 
 
@@ -145,7 +156,7 @@ BAS = "block Bas(pad, scale, mean) x {\n    y = x -> relu\n    "
         (NET + "y = a -> lstm(8, |)", "dropout", [("attribute", "dropout = ")]),
         (NET + "y = a -> upsample(|)", "scale", [("attribute", "scale = ")]),
         (BAS + "}\n" + NET + "y = a -> Bas(|)", "pad", [("attribute", "pad = ")]),
-        (BAS + "return y -> conv(8, 3, |)", "pad", [("attribute", "pad = "), ("value", "")]),
+        (BAS + "return y -> conv(8, 3, |)", "pad", [("attribute", "pad = pad"), ("value", "")]),
         (BAS + "return y * |", "scale", [("value", "")]),
         (BAS + "return y -> linear(|)", "mean", [("value", "")]),
         (NET + "y = a -> co|nv(8, 3)", "conv", [("layer", "conv")]),

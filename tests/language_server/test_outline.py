@@ -115,6 +115,43 @@ def test_a_value_has_its_shape_where_it_is_defined() -> None:
     assert found.markdown.startswith("`y`: `[N, 4, 6, 6]`")
 
 
+STAGES = """block Basic(channels, stride = 1) x {
+    return x -> conv(channels, 3, stride = stride)
+}
+
+net A(depth = 8) {
+    input x: [3, 40, 40]
+    n = (depth - 2) // 3
+    y = x
+    for i in range(n) {
+        stride = 2 if i == 0 else 1
+        y = y -> Basic([4, 6][i], stride)
+    }
+    output y
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("n = (", "`n` = `2`"),
+        ("n) {", "`n` = `2`"),
+        ("stride = 2", "`stride` = `2`, `1`"),
+        ("stride)\n    }", "`stride` = `2`, `1`"),
+        ("stride = 1", "`stride` = `2`, `1`"),
+        ("channels, s", "`channels` = `4`, `6`"),
+        ("i in", "`i` = `0`, `1`"),
+        ("depth = 8", "`depth` = `8`"),
+        ("Basic([", "called 2 times here, together:"),
+    ],
+)
+def test_a_constant_has_its_values(word: str, said: str) -> None:
+    found = hover(analyzed(STAGES), STAGES.index(word))
+    assert found is not None
+    assert said in found.markdown
+
+
 @pytest.mark.parametrize(
     ("word", "said"),
     [
@@ -225,7 +262,10 @@ def test_a_text_that_never_parsed_shows_what_does() -> None:
     # Nothing is said of B, which calls a block that is not known.
     assert wrong == [("(", 5), ("cnv", 9)]
     tried = found.diagnostics()
-    assert [hint.text for d in tried for hint in d.hints] == ["did you mean `conv`?"]
+    assert [hint.text for d in tried for hint in d.hints] == [
+        "close it: `(n, 3)`",
+        "did you mean `conv`?",
+    ]
     assert all(d.span is not None and d.span.source is found.source for d in tried)
     assert [part.name for part in document_symbols(found)] == ["Good", "Bad", "A", "B", "C"]
     assert [lens.title for lens in lenses(found)][-3:] == [

@@ -15,6 +15,7 @@ from lsprotocol import types as lsp
 from pygls.exceptions import JsonRpcException
 
 from netspec.language_server.lenses import DRAW, TRAIN
+from netspec.language_server.protocol import PARAMETER_HINTS
 from tests.language_server.conftest import LENET
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -24,7 +25,7 @@ SERVER = pytest_lsp.ClientServerConfig(server_command=[sys.executable, "-m", "ne
 @pytest_lsp.fixture(config=SERVER, scope="module")
 async def client(lsp_client: pytest_lsp.LanguageClient):  # type: ignore[no-untyped-def]
     capabilities = pytest_lsp.client_capabilities("visual-studio-code")
-    options = {"commands": [DRAW, TRAIN]}
+    options = {"commands": [DRAW, TRAIN, PARAMETER_HINTS]}
     await lsp_client.initialize_session(
         lsp.InitializeParams(capabilities=capabilities, initialization_options=options)
     )
@@ -183,6 +184,8 @@ async def test_what_an_editor_asks_while_one_types(
     assert isinstance(item.text_edit, lsp.TextEdit)
     assert text.within(item.text_edit.range) == "li"
     assert item.text_edit.new_text == "linear($0)"
+    assert item.command is not None
+    assert item.command.command == PARAMETER_HINTS
     text.change(LENET.replace("linear(120)", "linear(120, "))
     help = await client.text_document_signature_help_async(
         lsp.SignatureHelpParams(text.id, text.position("(120, ", 6))

@@ -13,7 +13,7 @@ async function start() {
     // No versions of a file in git, nor what another machine shows: they have no folder to import from.
     documentSelector: ["file", "untitled"].map((scheme) => ({ scheme, language: "netspec" })),
     synchronize: { fileEvents: watcher },
-    initializationOptions: { commands: ["netspec.draw", "netspec.train"] },
+    initializationOptions: { commands: ["netspec.draw", "netspec.train", "editor.action.triggerParameterHints"] },
   });
   try {
     await client.start();

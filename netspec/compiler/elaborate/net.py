@@ -75,7 +75,10 @@ def build(
 def sketch(net: syntax.Net, assembly: Assembly, *, is_whole: bool) -> Sketch:
     """Return what is known of a net that was built; `is_whole` says whether it has no error."""
     given = {node: tuple(types) for node, types in assembly.given.items()}
-    return Sketch(_graph(net, assembly), tuple(assembly.misfits), is_whole, given)
+    constants = {
+        span: tuple(value for _, value in known) for span, known in assembly.reads.constants.items()
+    }
+    return Sketch(_graph(net, assembly), tuple(assembly.misfits), is_whole, given, constants)
 
 
 def _graph(net: syntax.Net, assembly: Assembly) -> Graph:

@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from netspec.compiler.elaborate.values import Value
+from netspec.compiler.elaborate.values import SharedLayer, Tensor, Tensors, Unknown, Value
+from netspec.compiler.ir.constants import Constant
 from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Span
+
+# As many values of one name are kept as anybody reads.
+MAX_CONSTANTS = 12
+_NOT_CONSTANT = (Tensor, Tensors, SharedLayer, Unknown)
+
+
+def _is_long(item: Constant) -> bool:
+    return isinstance(item, tuple)
 
 
 @dataclass(slots=True)
@@ -43,6 +52,19 @@ class Reads:
     assigned: dict[Span, str] = field(default_factory=dict)
     read: set[Span] = field(default_factory=set)
     turns: dict[Span, Turns] = field(default_factory=dict)
+    # The constants that each name stood for, some of them where they are many, with their types:
+    # true is not 1.
+    constants: dict[Span, dict[tuple[type, Constant], None]] = field(default_factory=dict)
+
+    def note(self, span: Span, value: Value) -> None:
+        """Keep what a name stands for, if it is a constant that can be said shortly."""
+        if isinstance(value, _NOT_CONSTANT):
+            return
+        if isinstance(value, tuple) and (len(value) > MAX_CONSTANTS or any(map(_is_long, value))):
+            return
+        known = self.constants.setdefault(span, {})
+        if len(known) < MAX_CONSTANTS:
+            known[type(value), value] = None
 
     def unread(self) -> dict[Span, str]:
         """Return the assignments that were not read in any loop iteration of any call."""
@@ -72,6 +94,7 @@ class Scope:
         With `must_read`, there is a warning if the name is never read.
         """
         self._bindings[name] = Binding(value, span)
+        self._reads.note(span, value)
         if must_read:
             self._reads.assigned.setdefault(span, name)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import field
 
+from netspec.compiler.ir.constants import Constant
 from netspec.compiler.ir.graph import Graph, Shape
 from netspec.compiler.syntax.tree import NumberType
 from netspec.diagnostics import Code, Frame, Span
@@ -37,10 +38,12 @@ class Sketch:
 
     Layers that nobody reads are among them. Of a net with errors what follows from one is missing.
     `given` has the values that each expression and each stage of the files gave, by its node in the
-    tree, in the order in which they were met.
+    tree, in the order in which they were met, and `constants` those that each name was bound to, by
+    its place; of many the first ones.
     """
 
     graph: Graph
     misfits: tuple[Misfit, ...] = ()
     is_whole: bool = True
     given: Mapping[object, tuple[ValueTypes, ...]] = field(default_factory=dict)
+    constants: Mapping[Span, tuple[Constant, ...]] = field(default_factory=dict)
