@@ -148,6 +148,48 @@ def test_rules_that_meet_or_match_nothing_are_told(state: State) -> None:
         renamed_tensors(state, [rename_rule("stem=x")])
 
 
+def test_a_rule_that_matches_nothing_says_in_which_file(tmp_path: Path, run: Run) -> None:
+    one, two = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
+    for path in (one, two):
+        netspec.save_weights(path, {"a": np.zeros(1)})
+    finished = run("weights", one, two, "--rename", "b=c")
+    assert f"matches no name in {two}" in finished.err
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ({"stem": "conv1"}, r"--rename 'conv1\.(.*)=stem.\1'"),
+        ({"stem": "a b.c"}, r"--rename 'a\ b\.c\.(.*)=stem.\1'"),
+        ({"one": "x", "two": "y"}, "--rename PATTERN=NAME"),  # which is which is not certain
+        ({"stem": "\x1b[31m"}, "--rename PATTERN=NAME"),
+    ],
+)
+def test_weights_under_other_names_are_told_how_to_rename_them(
+    names: dict[str, str], said: str
+) -> None:
+    net = netspec.loads(
+        "net A { input x: [2, 8, 8]\n"
+        " y = x -> stem: conv(3, 3) -> one: conv(3, 3) -> two: conv(3, 3)\n output y }"
+    )
+    state = net.compile().state_dict()
+    given = {
+        ".".join([names.get(name.split(".")[0], name.split(".")[0]), name.split(".")[1]]): array
+        for name, array in state.items()
+    }
+    with pytest.raises(netspec.NetspecError) as caught:
+        net.compile().load_state_dict(given)
+    (found,) = caught.value.diagnostics
+    assert found.hints[0].text.endswith(said)
+    if "PATTERN" not in said:
+        rule = rename_rule(said.removeprefix("--rename '").removesuffix("'"))
+        assert set(renamed_tensors(given, [rule])[0]) == set(state)
+    del given[next(iter(given))]
+    with pytest.raises(netspec.NetspecError) as caught:
+        net.compile().load_state_dict(given)
+    assert "--rename" not in caught.value.diagnostics[0].hints[0].text
+
+
 # ------------------------------------------------------------------------------------------- files
 
 

@@ -16,6 +16,7 @@ from netspec.runtime.data.choices import BAD_OPTION
 from netspec.runtime.weights.bounded_matching import MatchingError, first_matches
 from netspec.runtime.weights.safetensors_file import Weights
 from netspec.runtime.weights.weights_file import load_weights
+from netspec.text.printable import printable
 
 _LONGEST = 200
 
@@ -60,9 +61,14 @@ def rename_rule(text: str) -> RenameRule:
 
 
 def renamed_tensors(
-    tensors: Mapping[str, NDArray[np.generic]], rules: Sequence[RenameRule]
+    tensors: Mapping[str, NDArray[np.generic]], rules: Sequence[RenameRule], file: str = "the file"
 ) -> tuple[dict[str, NDArray[np.generic]], tuple[str, ...]]:
     """Rename tensors by the first rule that matches each; returns them with notes.
+
+    Args:
+        tensors: by name.
+        rules: in their order.
+        file: what messages call the file.
 
     Raises:
         NetspecError: `train/bad-option` for a rule that matches no name, and for rules that take
@@ -85,7 +91,7 @@ def renamed_tensors(
     if idle is not None:
         raise NetspecError.simple(
             BAD_OPTION,
-            f"--rename {quoted(idle, _LONGEST)} matches no name in the file",
+            f"--rename {quoted(idle, _LONGEST)} matches no name in {file}",
             "a rule is for whole names; `netspec weights FILE` lists them",
         )
     notes = tuple(f"{plural(n, 'name')} by --rename {text}" for text, n in counts.items())
@@ -119,5 +125,5 @@ def load_renamed(path: Path, texts: Sequence[str]) -> Weights:
     weights = load_weights(path)
     if not rules:
         return weights
-    tensors, notes = renamed_tensors(weights.tensors, rules)
+    tensors, notes = renamed_tensors(weights.tensors, rules, printable(str(path)))
     return replace(weights, tensors=tensors, notes=(*weights.notes, *notes))

@@ -25,6 +25,7 @@ from netspec.runtime.data.input_normalization import InputNormalization, normali
 from netspec.runtime.weights.bfloat16 import widened
 from netspec.runtime.weights.data_facts import TrainedOn
 from netspec.runtime.weights.output_file import write_output
+from netspec.runtime.weights.rename_help import rename_help
 from netspec.runtime.weights.safetensors_header import check_header
 
 _METADATA_KEY = "netspec"
@@ -183,7 +184,11 @@ def check_tensors(
         message = f"the weights do not fit the network: {len(notes)} tensors differ"
         if len(notes) == 1:
             message = "the weights do not fit the network: one tensor differs"
-        hint = Hint("the weights must come from the same .net file with the same --set arguments")
+        shapes = {name: tensor.shape for name, tensor in tensors.items()}
+        hint = Hint(
+            rename_help(shapes, {name: tuple(shape) for name, shape in expected.items()})
+            or "the weights must come from the same .net file with the same --set arguments"
+        )
         raise NetspecError(
             [Diagnostic(codes.WEIGHTS_MISMATCH, message, notes=the_first(notes), hints=(hint,))]
         )
