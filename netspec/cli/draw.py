@@ -52,8 +52,12 @@ def run(options: argparse.Namespace) -> int:
         require_form(options.output)
     request = named_request(options)
     result = compile_request(request)
+    try:
+        sketch = _sketch(result, request.net)
+    except NetspecError as error:  # which often has the errors of the file
+        report([d for d in result.diagnostics if d not in error.diagnostics], options)
+        raise
     report(result.diagnostics, options)
-    sketch = _sketch(result, request.net)
     require_few_layers(sketch.graph)
     drawing = Drawing(sketch, options.depth)
     if options.output is None:

@@ -132,6 +132,14 @@ def test_a_broken_net_is_drawn_and_its_errors_are_told(run: Run, tmp_path: Path)
     assert "needs equal shapes" in (tmp_path / "net.svg").read_text("utf-8")
 
 
+def test_errors_of_what_is_no_net_are_told_once(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.onnx").write_bytes(b"\x08\x07\x00")
+    for name in ("a.onnx", "missing.net"):
+        drawn = run("draw", tmp_path / name)
+        assert drawn.code == 1
+        assert drawn.err.count("error[") == 1
+
+
 def test_a_file_of_several_nets_needs_a_name(run: Run, write: Write) -> None:
     nets = "".join(f"net {n} {{ input x: [4]\n output x -> linear(3) }}\n" for n in ("One", "Two"))
     path = write(nets)

@@ -259,6 +259,9 @@ def test_normalisation_in_front_is_in_the_weights_file(what: str, tmp_path: Path
     )
     assert "output x -> conv1: conv(4, 1, bias = false)" in found.text
     assert "this is in the weights file" in found.notes[-1]
+    assert found.notes[-1].endswith(", times 255 for pixels from 0 to 255") == (
+        what == "of pixels to 1"
+    )
     assert isinstance(found.normalization, Normalization)
     assert found.normalization.kind == "mean-std"
     np.testing.assert_allclose(found.normalization.mean.ravel(), mean, rtol=1e-5)

@@ -49,13 +49,14 @@ class Border:
         """Whether numbers stay as they are."""
         return not self.mean.any() and bool((self.scale == 1).all())
 
-    def normalization(self) -> Normalization:
-        """Return the normalisation for pictures of bytes, as data sets have them.
+    @property
+    def is_of_one(self) -> bool:
+        """Whether the file takes pixels from 0 to 1, as what it computes tells, and not up to 255."""
+        return bool(max(np.abs(self.mean).max(), self.scale.max()) <= _MOST_OF_ONE)
 
-        What a file computes tells whether it takes pixels from 0 to 1 or up to 255.
-        """
-        by_one = max(np.abs(self.mean).max(), self.scale.max()) <= _MOST_OF_ONE
-        mean, scale = ((_BYTES if by_one else 1) * a[0] for a in (self.mean, self.scale))
+    def normalization(self) -> Normalization:
+        """Return the normalisation for pictures of bytes, as data sets have them."""
+        mean, scale = ((_BYTES if self.is_of_one else 1) * a[0] for a in (self.mean, self.scale))
         return Normalization("mean-std", mean.astype(np.float32), scale.astype(np.float32))
 
     def outside(self, y: Array) -> Array:

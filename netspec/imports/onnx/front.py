@@ -377,7 +377,11 @@ def _of_border(name: str, border: Border) -> Iterator[str]:
         mean, scale = (
             ", ".join(f"{n:.6g}" for n in a.ravel()) for a in (border.mean, border.scale)
         )
-        yield f"the file subtracts {mean} of `{name}` and divides by {scale}: this is in the weights file"
+        stored = ", times 255 for pixels from 0 to 255" if border.is_of_one else ""
+        yield (
+            f"the file subtracts {mean} of `{name}` and divides by {scale}: this is in the weights"
+            f" file{stored}"
+        )
 
 
 def _attributes(op: Op) -> dict[str, Constant]:

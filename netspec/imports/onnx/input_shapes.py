@@ -100,7 +100,8 @@ def _by_name(graph: FileGraph, sizes: Mapping[str, Shape]) -> Mapping[str, Shape
             help = f"write {_option('NAME', shape)}"
             raise NetspecError.simple(codes.ONNX_INPUT, message, help)
         if name not in graph.inputs:
-            message = f"the file has no input `{shown_name(name)}`; its inputs are {names}"
+            others = f"; its inputs are {names}" if names else ", nor any other"
+            message = f"the file has no input `{shown_name(name)}`{others}"
             raise NetspecError.simple(codes.ONNX_INPUT, message)
     return sizes
 
