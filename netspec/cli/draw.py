@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from netspec.cli.common import (
     named_request,
     natural,
     report,
+    tell,
     write_bytes,
 )
 from netspec.cli.output_place import add_force_option, check_output
@@ -62,6 +64,8 @@ def run(options: argparse.Namespace) -> int:
     drawing = Drawing(sketch, options.depth)
     if options.output is None:
         emit_text(drawing.svg())
+        if sys.stdout.isatty():  # nobody reads a picture as text
+            tell("this is SVG: `-o net.svg`, or a name that ends in .png or .pdf, writes a file")
     else:
         assert result.module is not None
         sources = [Path(source.name) for source in result.module.sources()]

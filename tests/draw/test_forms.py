@@ -118,6 +118,14 @@ def test_without_a_file_svg_goes_to_stdout(run: Run, networks: Path) -> None:
     assert ElementTree.fromstring(finished.out).tag == f"{SVG}svg"
 
 
+def test_a_terminal_is_told_of_the_file(
+    run: Run, networks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("draw", networks / "lenet.net").err == ""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert "-o net.svg" in run("draw", networks / "lenet.net").err
+
+
 def test_an_unknown_ending_is_refused(run: Run, networks: Path, tmp_path: Path) -> None:
     finished = run("draw", networks / "lenet.net", "-o", tmp_path / "net.bmp")
     assert finished.code == 2

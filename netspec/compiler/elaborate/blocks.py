@@ -159,9 +159,7 @@ class Blocks:
         return self.follower.called(follower, inputs, returned, whole)
 
     def _no_return(self, block: syntax.Block) -> Unknown:
-        hint = _return_hint(block)
-        message = f"block {block.name.id} does not return a value"
-        self.reporter.report(codes.BLOCK_NO_RETURN, message, block.name.span, hints=(hint,))
+        report_no_return(block, self.reporter)
         return UNKNOWN
 
     def _begin(
@@ -270,13 +268,17 @@ class Blocks:
         assert argument.name is not None
         name = argument.name.id
         meant = suggest(name, free) or other_frameworks.attribute_meant(name, free)
-        edits = (Edit(argument.name.span, meant),) if meant else ()
+        hints = (
+            (Hint(f"did you mean `{meant}`?", (Edit(argument.name.span, meant),)),) if meant else ()
+        )
+        if meant is None and (new := _new_argument(block, argument)) is not None:
+            hints = (new,)
         order = [parameter.name.id for parameter in block.parameters]
         self.reporter.report(
             codes.CALL_UNKNOWN_ATTRIBUTE,
             f"block {block.name.id} has no argument `{name}`",
             argument.name.span,
-            hints=(Hint(f"did you mean `{meant}`?", edits),) if meant else (),
+            hints=hints,
             notes=(f"it takes {', '.join(order)}",) if order else ("it takes none",),
         )
         return meant
@@ -287,6 +289,34 @@ def _values_in(argument: syntax.Argument, value: Value) -> tuple[Tensor | Unknow
     if argument.name is not None or not isinstance(value, (Tensor, Tensors)):
         return ()
     return value.items if isinstance(value, Tensors) else (value,)
+
+
+def report_no_return(block: syntax.Block, reporter: Reporter) -> None:
+    """Report a block that gives no value back."""
+    message = f"block {block.name.id} does not return a value"
+    hints = (_return_hint(block),)
+    reporter.report(codes.BLOCK_NO_RETURN, message, block.name.span, hints=hints)
+
+
+def _new_argument(block: syntax.Block, argument: syntax.Argument) -> Hint | None:
+    """Return the hint to give a block of this file another argument, with the usual value or the one
+    of the call as its default, so that other calls stay what they are.
+    """
+    assert argument.name is not None
+    name, value = argument.name, argument.value
+    usual = other_frameworks.USUAL_ARGUMENTS.get(name.id)
+    if usual is None and isinstance(value, syntax.Literal):
+        usual = value.span.text
+    source = block.name.span.source
+    if usual is None or source is not name.span.source:
+        return None
+    at = (block.parameters[-1] if block.parameters else block.name).span.end
+    written = f"{name.id} = {usual}"
+    text = f", {written}" if block.parameters else f"({written})"
+    if not block.parameters and source.text[at:].lstrip().startswith("("):
+        return None
+    said = f"give {block.name.id} the argument `{written}`, and use it in the block"
+    return Hint(said, (Edit(Span(source, at, at), text),), unsure=True)
 
 
 def _return_hint(block: syntax.Block) -> Hint:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from netspec import codes
 from netspec.compiler.elaborate.asserts import check_deferred
+from netspec.compiler.elaborate.blocks import report_no_return
 from netspec.compiler.elaborate.body import Body
 from netspec.compiler.elaborate.follower import NOBODY, Follower
 from netspec.compiler.elaborate.input_shapes import doubt_inputs
@@ -101,3 +102,5 @@ def check_block(block: syntax.Block, module: Module, assembly: Assembly) -> None
         body.scope.bind(name.id, UNKNOWN, name.span)
     with contextlib.suppress(StopBuildingError, ReturnedError):
         body.run(block.body)
+        if not any(isinstance(part, syntax.Return) for part in syntax.nested(block.body)):
+            report_no_return(block, body.reporter)

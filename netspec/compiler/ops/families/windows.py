@@ -306,10 +306,12 @@ def require_fit(op: str, window: Sequence[Axis], fixes: Iterable[Fix] = ()) -> N
         notes.append("a size this small often means one pool or stride too many before")
     grow = max((axis.reach - axis.extent + 1) // 2 for axis in window)
     fit = min(axis.extent for axis in window)
-    what = f"a {picture} {KINDS[count]}" if count > 1 else f"a signal of length {picture}"
+    what = (
+        f"{_with_article(picture)} {KINDS[count]}" if count > 1 else f"a signal of length {picture}"
+    )
     raise ShapeError(
         codes.SHAPE_KERNEL_TOO_LARGE,
-        f"a {size} {'dilated ' if dilated else ''}kernel does not fit in {what}{padded}"
+        f"{_with_article(size)} {'dilated ' if dilated else ''}kernel does not fit in {what}{padded}"
         if count > 1
         else f"a {'dilated ' if dilated else ''}kernel of {size} does not fit in {what}{padded}",
         blame="kernel",
@@ -320,6 +322,12 @@ def require_fit(op: str, window: Sequence[Axis], fixes: Iterable[Fix] = ()) -> N
             Fix("pad", str(grow), f"padding makes it fit: `pad = {grow}`"),
         ),
     )
+
+
+def _with_article(size: str) -> str:
+    """Return `a 3x3`, `an 8x8`: eight, eleven and eighteen begin with a vowel."""
+    first = size.partition("x")[0]
+    return f"an {size}" if first.startswith("8") or first in ("11", "18") else f"a {size}"
 
 
 def unread_rows(node: Node, graph: Graph, window: Sequence[Axis]) -> Iterable[Finding]:
