@@ -353,6 +353,23 @@ def test_a_call_of_a_block_counts_for_the_parts_of_its_body(
     assert 10_000 < len(made) < 18_000
 
 
+@pytest.mark.parametrize(
+    ("line", "turns", "codes"),
+    [
+        ("p = p + [i]", 4_000, []),
+        ("p = p + [i]", 9_000, ["limit/work"]),
+        ("p = p + [[i]]", 4_000, ["limit/work"]),
+        ("q = sum(p) + i\np = p + [i]", 4_000, ["limit/work"]),
+    ],
+)
+def test_joining_lists_of_numbers_is_little_work(line: str, turns: int, codes: list[str]) -> None:
+    """It counted as much as looking at each number: a table of 2,401 was refused."""
+    loop = f"p = []\nfor i in range({turns}) {{\n{line}\n}}"
+    text = f"net A {{\ninput x: [3]\n{loop}\noutput x * len(p)\n}}\n"
+    result = compile_request(Request(source=Source("a.net", text)))
+    assert [str(found.code) for found in result.diagnostics] == codes
+
+
 def test_layers_that_are_left_over_are_found_by_their_looks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -85,6 +85,7 @@ class Expressions:
         self.check_comment = check_comment
         self.follower = follower
         self.check_not_built = check_not_built
+        self._joined_name: syntax.Name | None = None
 
     def evaluate(self, expr: syntax.Expr) -> Value:
         """Return the value of an expression; UNKNOWN after a reported error.
@@ -102,8 +103,9 @@ class Expressions:
                 self.reporter.report(codes.LIMIT_NESTING, message, expr.span)
                 raise StopBuildingError
             value = _EVALUATORS[type(expr)](self, expr)
-            if type(value) not in _SMALL and (size := constants.size(value)):
-                count_work(expr.span, size // 32)
+            if type(value) not in _SMALL:
+                joins = type(expr) is syntax.Chain or expr is self._joined_name
+                count_work(expr.span, constants.work_of(value, joins=joins))
             if self.check_comment is not None:
                 self.check_comment(expr, value)
             return value
@@ -155,13 +157,19 @@ class Expressions:
     # -- operators
 
     def _chain(self, expr: syntax.Chain) -> Value:
-        left, span = self.evaluator.evaluate(expr.first), expr.first.span
+        left, span = self._operand(expr.first), expr.first.span
         for op, operand in expr.rest:
-            right = self.evaluator.evaluate(operand)
+            right = self._operand(operand)
             whole = span.to(operand.span)
             left = self._binary(op, left, right, whole, (span, operand.span))
             span = whole
         return left
+
+    def _operand(self, expr: syntax.Expr) -> Value:
+        """Return the value of an operand; a list that has a name is soon copied from there."""
+        if type(expr) is syntax.Name:
+            self._joined_name = expr
+        return self.evaluator.evaluate(expr)
 
     def _binary(
         self, op: str, left: Value, right: Value, span: Span, sides: tuple[Span, Span]

@@ -18,8 +18,8 @@ from netspec.compiler.elaborate.net_builder import (
 from netspec.diagnostics import Code, Diagnostic, Frame, Hint, Label, Span
 
 _WORK_HELP = (
-    "if a loop writes a table of numbers, compute it with values instead, such as `cos(positions)` of a"
-    " `constant positions: [length] = range(length)`"
+    "if a loop writes a table of numbers, join a `range` for each row, or compute it with values, such as"
+    " `cos(positions)` of a `constant positions: [length] = range(length)`"
 )
 
 if TYPE_CHECKING:

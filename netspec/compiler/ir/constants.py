@@ -330,6 +330,26 @@ def size(value: object) -> int:
     return _SIZES.keep(value, count)
 
 
+# So many items of a list take about as long as a step of a net, where they are looked at, and where a
+# list of numbers is only copied.
+_LOOKED_AT, _COPIED = 32, 512
+
+
+def work_of(value: object, *, joins: bool = False) -> int:
+    """Return how many steps a list, a string or an open size takes where it is the value of something.
+
+    Args:
+        value: the value.
+        joins: whether lists are joined there, and nothing else is done with them.
+
+    Raises:
+        ConstantError: as `size`.
+    """
+    count = size(value)
+    is_copied = joins and isinstance(value, (tuple, range)) and count == len(value)
+    return count // (_COPIED if is_copied else _LOOKED_AT)
+
+
 # They are asked for where a list is made, in each bracket around it, and where it gets a name.
 _SIZES: OfLongLists[int] = OfLongLists()
 
