@@ -28,9 +28,10 @@ FILES = {
 QUICK = (
     "lenet", "zoo/densenet121", "zoo/unet", "zoo/whisper_tiny_encoder", "zoo/vae", "zoo/m5", "zoo/llama",
 )  # fmt: skip
-# Its layers are called `merge{stage}` and `stage{stage}` beside others, so that no container has them in
-# their order, and how many there are is an argument.
-COMPUTED_NAMES = {"swin"}
+# The layers of swin are called `merge{stage}` and `stage{stage}` beside others, so that no container has
+# them in their order, and how many there are is an argument. The levels of unet run backwards, and are
+# read by their numbers; deeplabv3's branches are `convs.{i + 1}`, behind one and before one that are not.
+COMPUTED_NAMES = {"swin", "zoo/unet", "zoo/deeplabv3_resnet50"}
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -478,7 +478,9 @@ def _turns(users: Sequence[_Site], depth: int) -> str:
 
 
 def _counts(iterable: str) -> bool:
-    """Whether a loop counts its turns, from 0 on."""
+    """Whether a loop counts its turns, from 0 on. One that runs backwards, `range(n)[::-1]`, does not."""
+    if not iterable.endswith(")"):
+        return False
     return iterable.startswith("enumerate(") or (
         iterable.startswith("range(") and len(split_items(iterable[len("range(") : -1])) == 1
     )
