@@ -134,7 +134,7 @@ def test_the_autograder_grades(tmp_path: Path) -> None:
         "hand-in,check,limits,same,weights,points,days late,look at",
         "'-7,3,2,0,0,5,0,", "1_same,3,2,2,0,7,0,", "2_large,3,0,0,0,3,0,", "3_wrong,0,0,0,0,0,0,",
         "4_none,0,0,0,0,0,0,", "5_hidden,3,0,0,0,3,0,", "6_slow,3,0,0,0,3,0,",
-        "7,3,2,2,3,10,2,weights of =7", "8_nan,3,2,2,0,7,0,", "9_link,0,0,0,0,0,0,",
+        "7,3,2,2,3,10,1,weights of =7", "8_nan,3,2,2,0,7,0,", "9_link,0,0,0,0,0,0,",
         "'=7,3,2,2,3,10,0,weights of 7", "caf\\udce9,0,0,0,0,0,0,",
     ]  # fmt: skip
     folder = os.fsencode(tmp_path / "grades")
@@ -160,9 +160,15 @@ def test_the_autograder_grades(tmp_path: Path) -> None:
 def test_the_autograder_goes_on_where_it_fails(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / "handins" / name).mkdir(parents=True)
-    (tmp_path / "handins/b/net.net").write_text(
-        "net A {\n    input x: [3]\n    output x -> linear(2)\n}\n"
-    )
+    net = "net A {\n    input x: [3]\n    output x -> linear(2)\n}\n"
+    (tmp_path / "handins/b/net.net").write_text(net)
+    (tmp_path / "handins/c.zip").write_bytes(b"PK")
+    (tmp_path / "handins/.DS_Store").write_bytes(b"")
+    long = "x" * 253  # with .txt behind it, it is no name of a file
+    (tmp_path / "handins" / long).mkdir()
+    for number in range(25):
+        (tmp_path / "handins" / long / f"a{number}.png").write_bytes(b"")
+    (tmp_path / "handins" / long / "net.net").write_text(net)
     text = (ROOT / "docs/course/grade.py").read_text("utf-8")
     broken = text.replace(
         "    left, latest = []", "    assert handin.name != 'a'\n    left, latest = []"
@@ -175,8 +181,17 @@ def test_the_autograder_goes_on_where_it_fails(tmp_path: Path) -> None:
         cwd=tmp_path, env=environment, check=True, capture_output=True,
     )  # fmt: skip
     lines = (tmp_path / "grades/grades.csv").read_text("utf-8").splitlines()
-    assert lines[1:] == ["a,0,0,0,grade by hand", "b,3,3,0,"]
+    assert lines[1:] == [
+        "a,0,0,0,grade by hand", "b,3,3,0,", "c.zip,0,0,0,grade by hand", f"{long},3,3,0,",
+    ]  # fmt: skip
     assert "AssertionError" in (tmp_path / "grades/a.txt").read_text("utf-8")
+    assert "an archive is unpacked before" in (tmp_path / "grades/c.zip.txt").read_text("utf-8")
+    done = subprocess.run(
+        [sys.executable, "grade.py", "handins", "--tasks", "check,wieghts"],
+        cwd=tmp_path, env=environment, check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "no tasks: wieghts" in done.stderr
 
 
 @pytest.mark.parametrize(
