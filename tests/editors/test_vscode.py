@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from netspec.language_server.lenses import DRAW, TRAIN
+from netspec.language_server.protocol import PARAMETER_HINTS
 from tests.conftest import ROOT
 
 EXTENSION = ROOT / "editors/vscode"
@@ -24,7 +25,8 @@ def test_every_command_is_there() -> None:
     registered = set(re.findall(r'registerCommand\("([\w.]+)"', CLIENT))
     assert {each["command"] for each in PACKAGE["contributes"]["commands"]} <= registered
     assert {DRAW, TRAIN} <= registered
-    assert f'initializationOptions: {{ commands: ["{DRAW}", "{TRAIN}"] }}' in CLIENT
+    known = ", ".join(f'"{command}"' for command in (DRAW, TRAIN, PARAMETER_HINTS))
+    assert f"initializationOptions: {{ commands: [{known}] }}" in CLIENT
     asked = set(re.findall(r'request\("([\w.]+)"', CLIENT))
     served = set(re.findall(r'server\.command\("([\w.]+)"', SERVER))
     assert asked == served
