@@ -204,6 +204,25 @@ NETS: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "turns", ["range(n)", "reversed(range(n))", "[2, 0, 1]", "range(n, 0, -1)"]
+)
+@pytest.mark.parametrize("label", ["up.{i}", "up{i}", "up.{i}.c", "up.{i + 1}"])
+def test_parameters_are_in_the_order_of_the_net(label: str, turns: str) -> None:
+    """A container beside layers that a loop names began before the first of them."""
+    net = netspec.loads(
+        f"""net N(n = 3, width = 4) {{
+            input x: [3, 8, 8]
+            all = [x]
+            for i in {turns} {{
+                x = x -> {label}: conv(width + i, 3, pad = 1) -> m.{{i}}: conv(4 + i, 1) -> relu
+            }}
+            output concat(all + [x]) -> conv(2, 1)
+        }}"""
+    )
+    check_equal(net)
+
+
 @pytest.mark.parametrize("name", NETS)
 def test_nets_with_other_arguments(name: str) -> None:
     text, arguments, parts = NETS[name]

@@ -382,6 +382,7 @@ class Layout:
         """
         self._require_no_number(placements)
         self._require_read(placements)
+        self._require_order(placements)
         loops = {id(site.step): site for site in self._sites}
         counts: dict[str, int] = {}
         children: dict[tuple[object, ...], set[str]] = {}
@@ -414,6 +415,33 @@ class Layout:
             names.add(last)
         if len(set(made.values())) != len(made):
             raise NotStructuredError
+
+    def _require_order(self, placements: Sequence[Placement]) -> None:
+        """Check that no container begins before a layer beside it that comes first: the names of the
+        parameters are in the order in which modules are made.
+        """
+        sites = {id(site.step): site for site in self._sites}
+        met: set[Prefix] = set()
+        before: dict[int, _Site] = {}
+        for placement in placements:
+            site = sites.get(id(placement.step))
+            if site is None or not placement.is_read:
+                continue
+            label = site.step.label or ()
+            for prefix in (label[:end] for end in range(1, len(label))):
+                is_new = prefix not in met and not any(map(braced, prefix))
+                met.add(prefix)
+                if is_new and any(self._is_behind(each, prefix) for each in before.values()):
+                    raise NotStructuredError
+            before[id(site.step)] = site
+
+    def _is_behind(self, site: _Site, prefix: Prefix) -> bool:
+        """Whether a layer is made behind a container, which begins beside it."""
+        container = self.containers[prefix]
+        is_beside = self.home_of(site.step) is self.containers.get(prefix[:-1], self.root)
+        return is_beside and any(
+            suite is container.suite and at >= container.first for suite, at in site.way
+        )
 
     def _require_read(self, placements: Sequence[Placement]) -> None:
         """Check that a module is written if a result of the run depends on it, and only then."""
