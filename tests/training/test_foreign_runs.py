@@ -281,6 +281,17 @@ def test_a_name_in_a_table_of_a_run_is_no_longer_than_a_path(
         assert len(finished.out + finished.err) < 2000, verb
 
 
+@pytest.mark.parametrize("value", [{"a": 1}, [1, {"a": 1}]])
+def test_an_argument_of_a_run_is_a_constant(run: Run, halfway: Path, value: object) -> None:
+    path = halfway / "run.json"
+    facts = json.loads(path.read_text())
+    path.write_text(json.dumps({**facts, "arguments": {**facts["arguments"], "a": value}}))
+    for verb in (("summarize",), ("eval",), ("train", "--resume")):
+        finished = run(*verb, halfway)
+        assert finished.code == 1, verb
+        assert "the argument `a` is no constant of the language" in finished.err
+
+
 def test_the_steps_of_a_long_run_are_not_kept(halfway: Path) -> None:
     """A record of 90 MB took 418 MB where epochs alone are asked for."""
     step = '{"kind": "step", "step": 1, "epoch": 1, "loss": 0.5, "lr": 0.1, "seconds": 1.0}\n'

@@ -437,6 +437,9 @@ def _check(facts: Facts) -> None:
         raise ValueError(f"`threads` is not from 1 to {MOST_THREADS:,}")
     if not is_name(facts.file):
         raise ValueError("`file` cannot be the name of a file")
+    for name, value in facts.arguments.items():
+        if not _is_constant(value):
+            raise ValueError(f"the argument `{name[:MAX_WORD]}` is no constant of the language")
     for step, changed in facts.before.items():
         sound = isinstance(changed, dict) and isinstance(changed.get("options"), dict)
         if not (sound and type(changed.get("epoch")) is int and _STEP.fullmatch(step)):
@@ -445,6 +448,12 @@ def _check(facts: Facts) -> None:
         _check_options(options)
     if facts.target not in TARGETS:
         raise ValueError(f"`target` is none of {', '.join(TARGETS)}")
+
+
+def _is_constant(value: object) -> bool:
+    if isinstance(value, list):
+        return all(map(_is_constant, value))
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def _check_kinds(facts: Facts) -> None:
