@@ -11,7 +11,7 @@ from netspec import codes
 from netspec.cli.about_numbers import INITIAL, about_numbers
 from netspec.cli.common import checked_net, emit_text, natural, positive, tell
 from netspec.cli.output_place import check_beside, check_output, net_sources
-from netspec.cli.trained_net import named_weights, stored_normalization
+from netspec.cli.trained_net import named_weights, stored_scale
 from netspec.compiler.c_backend.train_losses import LOSSES, LossName
 from netspec.diagnostics import NetspecError
 
@@ -286,7 +286,6 @@ class CFile:
 
     def _input_scale(self) -> InputScale:
         """Return how the weights file says that images were normalised."""
-        from netspec.runtime.data.input_scales import input_scales
         from netspec.runtime.models.classifier_shape import image_shape
 
         if self._trained is None:
@@ -295,11 +294,8 @@ class CFile:
             )
         largest = self._largest()
         image_shape(largest)  # refuses several inputs
-        by = stored_normalization(
-            self._trained.weights, self._trained.path, "leave out --normalize, and normalise them"
-        )
-        (scale,) = input_scales(by, largest.inputs).values()
-        return scale
+        help = "leave out --normalize, and normalise them"
+        return stored_scale(self._trained.weights, self._trained.path, largest.inputs, help)
 
     def others(self) -> dict[Path, bytes]:
         """Return what is written beside the file: the header, and large weights."""

@@ -11,7 +11,7 @@ from netspec import codes
 from netspec.cli import OK
 from netspec.cli.common import emit
 from netspec.cli.named_run import named_run
-from netspec.cli.trained_net import stored_normalization
+from netspec.cli.trained_net import stored_scale
 from netspec.diagnostics import Diagnostic, NetspecError
 from netspec.text.printable import printable
 
@@ -130,13 +130,10 @@ def _normalization(graph: Graph, options: argparse.Namespace) -> InputScale | No
         channels = sizes[0] if len(sizes) == 3 and isinstance(sizes[0], int) else 1
         shape = (channels, *(1 for _ in sizes[1:]))
         return InputScale(np.ones(shape), np.full(shape, 2.0))
-    from netspec.runtime.data.input_scales import input_scales
     from netspec.runtime.weights.weights_file import load_weights
 
     stored = run.complete(load_weights(run.weights))
-    by = stored_normalization(stored, run.weights, "leave out --normalize")
-    (scale,) = input_scales(by, graph.inputs).values()
-    return scale
+    return stored_scale(stored, run.weights, graph.inputs, "leave out --normalize")
 
 
 def _as_object(found: CSizes) -> dict[str, object]:

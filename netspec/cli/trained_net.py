@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,6 +21,7 @@ from netspec.cli.weights import add_rename_option, tell_notes
 from netspec.diagnostics import NetspecError
 
 if TYPE_CHECKING:
+    from netspec.compiler.ir.input_scale import InputScale
     from netspec.net import Net
     from netspec.runtime.data.input_normalization import InputNormalization
     from netspec.runtime.data.pictures import Resize
@@ -218,6 +219,26 @@ def stored_normalization(weights: Weights, path: Path, help: str) -> InputNormal
             codes.WEIGHTS_NO_NORMALIZATION, f"{path} does not say how images were normalised", help
         )
     return weights.normalization
+
+
+def stored_scale(
+    weights: Weights, path: Path, shapes: Mapping[str, Sequence[Any]], help: str
+) -> InputScale:
+    """Return how the only input of a net was normalised in training.
+
+    Args:
+        weights: those of the training, which say it.
+        path: their file.
+        shapes: that of the input, by its name.
+        help: see `stored_normalization`.
+
+    Raises:
+        NetspecError: as `stored_normalization`.
+    """
+    from netspec.runtime.data.input_scales import input_scales
+
+    (scale,) = input_scales(stored_normalization(weights, path, help), shapes).values()
+    return scale
 
 
 def _limit_threads(backend: str, count: int) -> None:

@@ -23,8 +23,7 @@ from tests.walk import nets
 from tests.walk.scene import Find, Scene
 
 ENDS = (OK, FAILED, WRONG_USE)
-# `bench` measures for as long as it likes.
-# These take long, or until they are interrupted.
+# `bench` measures for as long as it likes, and `watch` ends when it is interrupted.
 WALKED = [verb for verb in VERBS if verb not in ("bench", "watch")]
 SECONDS = 120.0
 

@@ -15,10 +15,6 @@ MAX_CONSTANTS = 12
 _NOT_CONSTANT = (Tensor, Tensors, SharedLayer, Unknown)
 
 
-def _is_long(item: Constant) -> bool:
-    return isinstance(item, tuple)
-
-
 @dataclass(slots=True)
 class Binding:
     """The binding of a name: its value, and the span of its definition."""
@@ -60,7 +56,7 @@ class Reads:
         """Keep what a name stands for, if it is a constant that can be said shortly."""
         if isinstance(value, _NOT_CONSTANT):
             return
-        if isinstance(value, tuple) and (len(value) > MAX_CONSTANTS or any(map(_is_long, value))):
+        if isinstance(value, tuple) and (len(value) > MAX_CONSTANTS or tuple in map(type, value)):
             return
         known = self.constants.setdefault(span, {})
         if len(known) < MAX_CONSTANTS:

@@ -113,8 +113,7 @@ def _require_fitting(name: str, given: Given, shape: Shape) -> None:
         NetspecError: `onnx/input`.
     """
     own = given.sizes
-    pairs = zip(own, shape, strict=False)
-    if len(own) == len(shape) and all(not isinstance(a, int) or a == b for a, b in pairs):
+    if _are_alike(own, shape):
         return
     batch = "N" if given.batch is None else given.batch
     shown = ", ".join("?" if size is None else shown_name(str(size)) for size in (batch, *own))
@@ -122,15 +121,19 @@ def _require_fitting(name: str, given: Given, shape: Shape) -> None:
         f"`{shown_name(name)}` is [{shown}] in the file, the batch first, and {_joined(shape)} are no"
         " sizes of one image of it"
     )
-    with_batch = len(shape) == 1 + len(own) and all(
-        not isinstance(a, int) or a == b for a, b in zip(own, shape[1:], strict=True)
-    )
     help = (
         f"leave the batch out: {_option(name, shape[1:])}"
-        if with_batch
-        else (f"write {example(name, given)}, with the axes in the file's order")
+        if _are_alike(own, shape[1:])
+        else f"write {example(name, given)}, with the axes in the file's order"
     )
     raise NetspecError.simple(codes.ONNX_INPUT, message, help)
+
+
+def _are_alike(own: Sequence[object], shape: Shape) -> bool:
+    """Whether a shape has those sizes that the file does not leave open."""
+    return len(own) == len(shape) and all(
+        not isinstance(a, int) or a == b for a, b in zip(own, shape, strict=True)
+    )
 
 
 class _Names:

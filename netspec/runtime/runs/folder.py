@@ -38,7 +38,7 @@ from netspec.runtime.runs.folder_lock import FolderLock
 from netspec.runtime.runs.metrics import NAME as METRICS
 from netspec.runtime.runs.option_types import is_name, problem
 from netspec.runtime.runs.options import OPTIONS, TARGETS
-from netspec.runtime.runs.recipe import as_constant
+from netspec.runtime.runs.recipe import as_constant, is_constant
 from netspec.runtime.runs.recipe_place import RECIPE
 from netspec.runtime.weights.atomic_write import (
     clear_parts,
@@ -438,7 +438,7 @@ def _check(facts: Facts) -> None:
     if not is_name(facts.file):
         raise ValueError("`file` cannot be the name of a file")
     for name, value in facts.arguments.items():
-        if not _is_constant(value):
+        if not is_constant(value):
             raise ValueError(f"the argument `{name[:MAX_WORD]}` is no constant of the language")
     for step, changed in facts.before.items():
         sound = isinstance(changed, dict) and isinstance(changed.get("options"), dict)
@@ -448,12 +448,6 @@ def _check(facts: Facts) -> None:
         _check_options(options)
     if facts.target not in TARGETS:
         raise ValueError(f"`target` is none of {', '.join(TARGETS)}")
-
-
-def _is_constant(value: object) -> bool:
-    if isinstance(value, list):
-        return all(map(_is_constant, value))
-    return value is None or isinstance(value, bool | int | float | str)
 
 
 def _check_kinds(facts: Facts) -> None:

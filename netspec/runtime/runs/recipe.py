@@ -184,7 +184,7 @@ def _wrong_arguments(value: Any, places: TomlSpans) -> Iterator[Diagnostic]:
         yield Diagnostic(codes.RECIPE_VALUE, message, span, hints=hints)
         return
     for name, item in value.items():
-        if not _is_constant(item):
+        if not is_constant(item):
             message = f"`{name}` must be a number, a bool, a string or a list of these"
             path = (ARGUMENTS, name)
             span = places.values.get(path, places.keys[path])
@@ -198,10 +198,11 @@ def _is_too_large(value: Any) -> bool:
     return isinstance(value, int) and value.bit_length() > 64
 
 
-def _is_constant(value: Any) -> bool:
+def is_constant(value: object) -> bool:
+    """Whether a value of TOML or JSON is a constant of the language; `none` is JSON's alone."""
     if isinstance(value, list):
-        return all(map(_is_constant, value))
-    return isinstance(value, bool | int | float | str)
+        return all(map(is_constant, value))
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def as_constant(value: Any) -> Any:

@@ -145,7 +145,7 @@ class Layout:
         for container in self.containers.values():
             begin = id(container.suite), container.first
             self._opened.setdefault(begin, []).append(container)
-        self._within = {id(site.step) for site in self._sites}
+        self._within = {id(site.step): site for site in self._sites}
         self._fill(body, [self.root])
 
     @property
@@ -383,7 +383,6 @@ class Layout:
         self._require_no_number(placements)
         self._require_read(placements)
         self._require_order(placements)
-        loops = {id(site.step): site for site in self._sites}
         counts: dict[str, int] = {}
         children: dict[tuple[object, ...], set[str]] = {}
         made: dict[tuple[object, ...], str] = {}
@@ -391,9 +390,10 @@ class Layout:
             step, path = placement.step, placement.path
             if step.label is None and step.held:
                 counts[step.kind] = counts.get(step.kind, 0) + 1
-            if id(step) not in loops:
+            site = self._within.get(id(step))
+            if site is None:
                 continue
-            home, site = self.home_of(step), loops[id(step)]
+            home = self.home_of(step)
             within = [level for level, _ in site.loops if level <= _level(home, site)]
             key = (home.prefix, placement.turns[: len(within)])
             names = children.setdefault(key, set())
@@ -420,11 +420,10 @@ class Layout:
         """Check that no container begins before a layer beside it that comes first: the names of the
         parameters are in the order in which modules are made.
         """
-        sites = {id(site.step): site for site in self._sites}
         met: set[Prefix] = set()
         before: dict[int, _Site] = {}
         for placement in placements:
-            site = sites.get(id(placement.step))
+            site = self._within.get(id(placement.step))
             if site is None or not placement.is_read:
                 continue
             label = site.step.label or ()
@@ -445,9 +444,8 @@ class Layout:
 
     def _require_read(self, placements: Sequence[Placement]) -> None:
         """Check that a module is written if a result of the run depends on it, and only then."""
-        written = {id(site.step) for site in self._sites}
         for placement in placements:
-            step, is_written = placement.step, id(placement.step) in written
+            step, is_written = placement.step, id(placement.step) in self._within
             is_known = is_written or step in self._unread
             if step.has_module and is_known and is_written != placement.is_read:
                 raise NotStructuredError
