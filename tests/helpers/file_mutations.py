@@ -16,6 +16,8 @@ NUMBERS = [0, 1, 2, 3, 7, 255, 256, 65535, 2**31 - 1, 2**31, 2**32 - 1, 2**48, 2
            10**30, 10**400, -1, -2, -(2**31), -(2**63)]  # fmt: skip
 TEXTS = ["", "a", "x" * 5000, "\0", "\ud800", "\U0001f600", "..", "/", "a/../../b", "\x1b[31m", "nan",
          "1", "true", "[" * 3000, "digits", "adam", "weights"]  # fmt: skip
+# Bytes that the copies of one part may take together: more would be growth of the fuzzer's own.
+MOST_COPIED = 8 * 2**20
 
 
 def nested(rng: random.Random) -> Any:
@@ -36,6 +38,11 @@ def odd_value(rng: random.Random) -> Any:
             lambda: nested(rng),
         ]
     )()
+
+
+def copies(rng: random.Random, numbers: list[int], size: int) -> int:
+    """Return how often a part of `size` bytes is repeated: one of `numbers`, of a large part fewer."""
+    return min(rng.choice(numbers), max(1, MOST_COPIED // max(1, size)))
 
 
 # ----------------------------------------------------------------------------------------- bytes
@@ -153,7 +160,8 @@ def change_pickle(rng: random.Random, raw: bytes) -> bytes:
         if what < 0.2:
             del steps[at : at + rng.choice([1, 1, 3])]
         elif what < 0.35:
-            steps[at:at] = steps[at : at + rng.choice([1, 3, 10])] * rng.choice([1, 1, 300])
+            part = steps[at : at + rng.choice([1, 3, 10])]
+            steps[at:at] = part * copies(rng, [1, 1, 300], sum(map(len, part)))
         elif what < 0.5:
             other = rng.randrange(len(steps))
             steps[at], steps[other] = steps[other], steps[at]
@@ -246,7 +254,7 @@ def change_png(rng: random.Random, raw: bytes) -> bytes:
     elif what < 0.5:
         del chunks[i]
     elif what < 0.6:
-        chunks[i:i] = [(kind, content)] * rng.choice([1, 2, 30_000])
+        chunks[i:i] = [(kind, content)] * copies(rng, [1, 2, 30_000], len(content))
     elif what < 0.7:
         chunks[i] = rng.choice(_CHUNKS), content
     elif what < 0.8:
@@ -283,7 +291,8 @@ def change_jpeg(rng: random.Random, raw: bytes) -> bytes:
     elif what < 0.4:
         data[at + 2 : at + 4] = rng.choice(NUMBERS[:9]).to_bytes(4, "big")[-2:]
     elif what < 0.5:
-        data[at:at] = data[at : rng.choice(places)] * rng.choice([1, 2, 300])
+        part = data[at : rng.choice(places)]
+        data[at:at] = part * copies(rng, [1, 2, 300], len(part))
     elif what < 0.7:
         marker = rng.choice([0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xFE, 0xDD])
         start = rng.choice(
@@ -339,7 +348,7 @@ def change_onnx(rng: random.Random, model: Any) -> bytes:
         elif what < 0.9:
             tensor.raw_data = change_bytes(rng, tensor.raw_data)
         elif what < 0.95:
-            graph.node.extend([node] * rng.choice([1, 300]))
+            graph.node.extend([node] * copies(rng, [1, 300], node.ByteSize()))
         else:
             rng.choice(graph.input).type.tensor_type.shape.dim.add().dim_value = rng.choice(sizes)
     content: bytes = model.SerializeToString()
