@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netspec import codes
 from netspec.cli import FAILED, OK
 from netspec.cli.common import add_color_option, emit
+from netspec.compiler import ops
+from netspec.compiler.ops import registry
 from netspec.compiler.parse.op_files import OpFile, load_ops, op_file
 from netspec.diagnostics import NetspecError, plural
 
@@ -58,8 +61,20 @@ def run(options: argparse.Namespace) -> int:
 
 def _file(given: str) -> OpFile:
     """Return the ops of a Python file, or of an installed package that declares ops."""
+    _refuse_own(Path(given))
     found = None if given.endswith(".py") else op_file(given)
     return load_ops(given) if found is None else found
+
+
+def _refuse_own(path: Path) -> None:
+    """Refuse the file of an op of netspec's own, which the project's tests are for.
+
+    Raises:
+        NetspecError: `use/file`, with the command.
+    """
+    if path.stem in registry() and path.resolve().parent == Path(ops.__file__).resolve().parent:
+        message = f"{path} has an op of netspec's own, which the project's tests are for"
+        raise NetspecError.simple(codes.USE_FILE, message, f"make test-op NAME={path.stem}")
 
 
 def _line(finding: Finding) -> str:

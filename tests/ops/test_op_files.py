@@ -21,6 +21,7 @@ from netspec.compiler.ir.op import REGISTERED
 from netspec.compiler.ops import registry
 from netspec.compiler.parse import op_files
 from tests.conftest import ROOT, Run, Write
+from tests.helpers.errors import fails
 
 SWOOSH = ROOT / "docs/my_ops.py"
 NET = """
@@ -424,3 +425,41 @@ def test_use_is_formatted(run: Run, write):
     path = write('use   "b.py"\nuse "a.py" # mine\nnet A { input x: [4]\n output x }')
     run("fmt", path)
     assert path.read_text().startswith('use "b.py"\nuse "a.py"  # mine\n\nnet A {')
+
+
+@pytest.fixture
+def own_ops(tmp_path: Path, monkeypatch):
+    """Writes a file among netspec's own ops, which are looked for in `tmp_path` alone."""
+    from netspec.compiler import ops
+    from netspec.compiler.ops import _Registry
+
+    monkeypatch.setattr(ops, "__path__", [str(tmp_path), *ops.__path__])
+    before = dict(REGISTERED)
+
+    def write_op(file: str, text: str):
+        (tmp_path / file).write_text(textwrap.dedent(text))
+        return _Registry()
+
+    yield write_op
+    REGISTERED.clear()
+    REGISTERED.update(before)
+    for name in [name for name in sys.modules if name.endswith((".snaky", ".bare", ".twice_own"))]:
+        del sys.modules[name]
+
+
+def test_a_file_of_netspecs_own_that_is_not_named_after_its_op_is_an_ordinary_error(own_ops) -> None:
+    text = OP.format(before="", name="snake", slope="2.0")
+    with fails("use/file", "compiler/ops/snaky.py registers `snake`", "call the file snake.py"):
+        own_ops("snaky.py", text)["snaky"]
+    with fails("use/file", "compiler/ops/bare.py registers no op"):
+        own_ops("bare.py", "x = 1\n")["bare"]
+    misspelt = OP.format(before="", name="twice_own", slope="2.0").replace("def torch(", "def torhc(")
+    said = "compiler/ops/twice_own.py: Twice.torhc is not a member of an op: did you mean `torch`"
+    with fails("use/file", said):
+        own_ops("twice_own.py", misspelt)["twice_own"]
+
+
+def test_test_op_says_what_tests_netspecs_own(run: Run) -> None:
+    finished = run("test-op", ROOT / "netspec/compiler/ops/relu.py")
+    assert finished.code == 1
+    assert "make test-op NAME=relu" in finished.err

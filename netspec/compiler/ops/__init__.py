@@ -7,7 +7,9 @@ import importlib
 import os
 from collections.abc import Iterator, Mapping
 
+from netspec import codes
 from netspec.compiler.ir.op import REGISTERED, Op
+from netspec.diagnostics import NetspecError
 
 
 class _Registry(Mapping[str, type[Op]]):
@@ -26,8 +28,23 @@ class _Registry(Mapping[str, type[Op]]):
         if name not in REGISTERED:
             if name not in self._names:
                 raise KeyError(name)
-            importlib.import_module(f"{__name__}.{name}")
+            self._load(name)
         return REGISTERED[name]
+
+    @staticmethod
+    def _load(name: str) -> None:
+        """Import the file of an op.
+
+        Raises:
+            NetspecError: `use/file` if its op has another name, or a member that no op has.
+        """
+        module, file = f"{__name__}.{name}", f"compiler/ops/{name}.py"
+        try:
+            importlib.import_module(module)
+        except TypeError as error:  # `register` refuses a misspelt member, say
+            raise NetspecError.simple(codes.USE_FILE, f"{file}: {error}") from error
+        if name not in REGISTERED:
+            raise NetspecError.simple(codes.USE_FILE, *_misnamed(name, module, file))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -37,6 +54,17 @@ class _Registry(Mapping[str, type[Op]]):
 
     def __contains__(self, name: object) -> bool:
         return name in self._names
+
+
+def _misnamed(name: str, module: str, file: str) -> tuple[str, str]:
+    """Return what is wrong with a file without the op of its name, and what to do."""
+    found = [op.name for op in REGISTERED.values() if op.__module__ == module]
+    if not found:
+        return f"{file} registers no op", f'write a class with `@register` and name = "{name}"'
+    return (
+        f"{file} registers `{found[0]}`, and a file has the name of its op",
+        f"call the file {found[0]}.py",
+    )
 
 
 @functools.cache
