@@ -96,3 +96,30 @@ def test_functions_of_constants_and_of_values() -> None:
     for wrong in ("log(0)", "log(-1)", "exp(1000)", "sin([1])"):
         with pytest.raises(netspec.NetspecError):
             net_of(f"x + {wrong}")
+
+
+def test_the_help_for_a_list_of_numbers_says_both_readings_features_first() -> None:
+    """Of 4 tokens of 4 features, a number for each token is another net, and nothing would say so."""
+    head = "net A {{\n    input x: {}\n    buffer g: [4] = [1.0, 2.0, 3.0, 4.0]\n\n"
+    text = head + "    output x * {}\n}}"
+    said = {
+        "[4, 4]": "`unsqueeze(1)` makes of [N, 4] a number for each place on the last axis;"
+        " `reshape([4, 1])` a number for each place on axis 1",
+        "[4, 6]": "`reshape([4, 1])` makes of [N, 4] a number for each place on axis 1",
+        "[6, 4]": "`unsqueeze(1)` turns [N, 4] into [N, 1, 4], which fits",
+        "[4, 5, 4]": "`reshape([4, 1, 1])` makes of [N, 4] a number for each channel;"
+        " `unsqueeze(1) -> unsqueeze(1)` a number for each place on the last axis",
+    }
+    for shape, help in said.items():
+        with pytest.raises(netspec.NetspecError) as raised:
+            netspec.loads(text.format(shape, "g"))
+        (found,) = raised.value.diagnostics
+        assert [hint.text for hint in found.hints] == [help]
+        sizes = tuple(map(int, shape.strip("[]").split(",")))
+        g, x = np.arange(1.0, 5), np.random.default_rng(0).standard_normal((2, *sizes))
+        for part in help.split("; "):
+            way = part.split("`")[1]
+            model = netspec.loads(text.format(shape, f"(g -> {way})")).compile(dtype="float64")
+            on_last = "unsqueeze" in way
+            factor = g if on_last else g.reshape(4, *(1 for _ in sizes[1:]))
+            assert np.allclose(model.forward(x), x * factor)

@@ -158,8 +158,7 @@ def _advice(inputs: Sequence[Shape]) -> str | None:
     longest = max(inputs, key=len)
     for shape in inputs:
         if len(shape) == 1 and len(longest) > 1 and not shape[0] - longest[0]:
-            ones = [shape[0], *(1 for _ in longest[1:])]
-            return f"`reshape({ones})` makes of {show_shape(shape)} a number for each channel"
+            return _for_each(shape, longest)
     for shape in inputs:
         lacking = len(longest) - len(shape)
         wide = (*(1 for _ in range(lacking)), *shape)
@@ -167,6 +166,26 @@ def _advice(inputs: Sequence[Shape]) -> str | None:
             steps = " -> ".join(["unsqueeze(1)"] * lacking)
             return f"`{steps}` turns {show_shape(shape)} into {show_shape(wide)}, which fits"
     return "sizes of 1 are repeated: `reshape` gives a value the axes that it lacks"
+
+
+def _for_each(shape: Shape, longest: Shape) -> str:
+    """Return advice on a list of numbers as long as axis 1 of another value.
+
+    Where the last axis is as long too, both readings are said: that of a sequence is first a number for
+    each feature, as other tools broadcast it, and that of a picture one for each channel.
+    """
+    is_sequence = len(longest) == 2
+    ones = [shape[0], *(1 for _ in longest[1:])]
+    first = "place on axis 1" if is_sequence else "channel"
+    readings = [(f"`reshape({ones})`", f"a number for each {first}")]
+    if not shape[0] - longest[-1]:
+        steps = " -> ".join(["unsqueeze(1)"] * (len(longest) - 1))
+        readings.insert(
+            0 if is_sequence else 1, (f"`{steps}`", "a number for each place on the last axis")
+        )
+    (way, what), *others = readings
+    rest = "".join(f"; {other} {meaning}" for other, meaning in others)
+    return f"{way} makes of {show_shape(shape)} {what}{rest}"
 
 
 def summed(gradient: Array, x: Array) -> Array:
