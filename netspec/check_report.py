@@ -8,7 +8,14 @@ from typing import Any
 
 from netspec.compiler.driver import Request, compile_request
 from netspec.compiler.parse.shipped_nets import find_net
-from netspec.compiler.requirements import Requirements, forbidden_ops, sizes, with_unmet
+from netspec.compiler.requirements import (
+    FORBID_NAME,
+    REQUIRE_NAME,
+    Requirements,
+    named_ops,
+    sizes,
+    with_unmet,
+)
 from netspec.diagnostics import Diagnostic, plural
 from netspec.net import constants
 from netspec.records import record
@@ -53,6 +60,7 @@ def check(
     *,
     asserts: Sequence[str] = (),
     forbid: Sequence[str] = (),
+    require: Sequence[str] = (),
     inputs: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None,
     **arguments: Any,
@@ -65,6 +73,7 @@ def check(
         asserts: conditions that each net must meet, such as `"params <= 100_000"`, over the facts that
             `check --assert` knows.
         forbid: layers that it may not have, such as `"batch_norm"`, `"buffer"` or `"constant"`.
+        require: layers that it must have, and that its outputs depend on, such as `"conv"`.
         inputs: the shapes that its inputs must have, such as `"1,8,8"`; a letter is any size.
         outputs: those of its outputs.
         arguments: values for the net's arguments, as for `netspec.load`.
@@ -78,7 +87,9 @@ def check(
         None if each is None else tuple(sizes(text, option) for text in each)
         for each, option in ((inputs, "inputs"), (outputs, "outputs"))
     ]
-    required = Requirements(tuple(asserts), forbidden_ops(forbid), *shapes)
+    required = Requirements(
+        tuple(asserts), named_ops(forbid, FORBID_NAME), named_ops(require, REQUIRE_NAME), *shapes
+    )
     result = compile_request(request)
     if required and result.module is not None:
         result = with_unmet(result, result.module, required)

@@ -238,8 +238,10 @@ RECIPE_VALUE = Code.error("recipe/value", "an option in a recipe has an invalid 
 
 REQUIRE_ASSERT = Code.error("require/assert", "a net that does not meet an `--assert`")
 REQUIRE_INPUT = Code.error("require/input", "a net whose inputs are not those of `--input`")
-REQUIRE_LAYER = Code.error("require/layer", "a layer that `--forbid` names")
-REQUIRE_OP = Code.error("require/op", "`--forbid` of a layer that does not exist")
+REQUIRE_LAYER = Code.error(
+    "require/layer", "a layer that `--forbid` names, or none that `--require` does"
+)
+REQUIRE_OP = Code.error("require/op", "`--forbid` or `--require` of a layer that does not exist")
 REQUIRE_OUTPUT = Code.error("require/output", "a net whose outputs are not those of `--output`")
 REQUIRE_SHAPE = Code.error(
     "require/shape", "`--input` or `--output` with something that is no shape"

@@ -49,6 +49,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="layers that a net may not have, such as batch_norm,dropout; also parameter, buffer and "
         "constant",
     )  # fmt: skip
+    parser.add_argument(
+        "--require", metavar="LAYERS", action="append", default=[],
+        help="layers that a net must have, and that its outputs depend on, such as conv",
+    )  # fmt: skip
     for end in ("input", "output"):
         parser.add_argument(
             f"--{end}", metavar="SIZES", action="append",
@@ -118,15 +122,22 @@ def _requirements(options: argparse.Namespace) -> Requirements | None:
     Raises:
         NetspecError: `require/op`, `require/shape`.
     """
-    if not (options.facts or options.forbid or options.input or options.output):
+    if not (options.facts or options.forbid or options.require or options.input or options.output):
         return None
-    from netspec.compiler.requirements import Requirements, forbidden_ops, sizes
+    from netspec.compiler.requirements import (
+        FORBID_NAME,
+        REQUIRE_NAME,
+        Requirements,
+        named_ops,
+        sizes,
+    )
 
     def shapes(given: list[str] | None, option: str) -> tuple[Sizes, ...] | None:
         return None if given is None else tuple(sizes(text, option) for text in given)
 
     return Requirements(
-        tuple(options.facts), forbidden_ops(options.forbid),
+        tuple(options.facts),
+        named_ops(options.forbid, FORBID_NAME), named_ops(options.require, REQUIRE_NAME),
         shapes(options.input, "--input"), shapes(options.output, "--output"),
     )  # fmt: skip
 

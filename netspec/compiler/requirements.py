@@ -1,4 +1,4 @@
-"""What somebody else asks of a net: facts, layers that it may not have, shapes of inputs and outputs.
+"""What somebody else asks of a net: facts, layers that it may not or must have, shapes of its ends.
 
 An `assert` is what a file promises of itself; a requirement comes from outside, from a task or from what
 the net is made for, and no name of the file can change its meaning.
@@ -39,7 +39,7 @@ from netspec.diagnostics import (
 )
 from netspec.records import record
 
-ASSERT_NAME, FORBID_NAME = "--assert", "--forbid"
+ASSERT_NAME, FORBID_NAME, REQUIRE_NAME = "--assert", "--forbid", "--require"
 """What diagnostics about a requirement itself are located in."""
 
 Sizes = tuple[int | str, ...]
@@ -55,24 +55,28 @@ class Requirements:
 
     facts: tuple[str, ...] = ()
     forbidden: frozenset[str] = frozenset()
+    needed: frozenset[str] = frozenset()
     inputs: tuple[Sizes, ...] | None = None
     outputs: tuple[Sizes, ...] | None = None
 
     def __bool__(self) -> bool:
-        return bool(
-            self.facts or self.forbidden or self.inputs is not None or self.outputs is not None
-        )
+        listed = self.facts or self.forbidden or self.needed
+        return bool(listed or self.inputs is not None or self.outputs is not None)
 
 
-def forbidden_ops(lists: Iterable[str]) -> frozenset[str]:
+def named_ops(lists: Iterable[str], option: str) -> frozenset[str]:
     """Return the ops that lists with commas name, `parameter`, `buffer` and `constant` among them.
+
+    Args:
+        lists: the texts.
+        option: `FORBID_NAME` or `REQUIRE_NAME`, which has them.
 
     Raises:
         NetspecError: `require/op`, with the names that are no op, `MOST_WRONG_NAMES` of a list at most.
     """
     known, found, wrong = {*registry(), *DECLARED}, set(), []
     for text in lists:
-        for name, span in located_names(text, FORBID_NAME):
+        for name, span in located_names(text, option):
             if name in known:
                 found.add(name)
                 continue
@@ -108,6 +112,7 @@ def unmet(graph: Graph, module: Module, required: Requirements) -> list[Diagnost
     """
     net = module.nets[graph.name]
     found = [*_facts(graph, net, required.facts), *_layers(graph, required.forbidden)]
+    found += _lacking(graph, net, required.needed)
     if required.inputs is not None:
         spans = [each.span for each in net.body if isinstance(each, syntax.Input)]
         shapes = list(graph.inputs.values())
@@ -193,6 +198,13 @@ def _layers(graph: Graph, forbidden: frozenset[str]) -> Iterator[Diagnostic]:
             seen.add((name, span))
             message = f"`{name}` is not allowed here"
             yield Diagnostic(codes.REQUIRE_LAYER, message, span, trace=node.origin.trace)
+
+
+def _lacking(graph: Graph, net: syntax.Net, needed: frozenset[str]) -> Iterator[Diagnostic]:
+    """Yield an error for each layer that must be there; a graph has those that outputs depend on."""
+    for name in sorted(needed - {node.op.name for node in _every_node(graph)}):
+        message = f"{graph.name} has no `{name}`, which is asked for"
+        yield Diagnostic(codes.REQUIRE_LAYER, message, net.name.span)
 
 
 def _every_node(graph: Graph) -> Iterator[Node]:

@@ -222,3 +222,6 @@ def test_check_takes_what_a_task_asks() -> None:
     assert netspec.check("lenet", asserts=["params <= 100_000"], inputs=["_,h,w"], outputs=["k"])
     with pytest.raises(netspec.NetspecError, match="require/op"):
         netspec.check("lenet", forbid=["max_pol"])
+    assert netspec.check("lenet", require=["conv", "linear"])
+    (lacking,) = netspec.check("lenet", require=["conv", "dropout"]).errors
+    assert "LeNet has no `dropout`" in lacking.message

@@ -100,6 +100,9 @@ REQUIRED: dict[str, tuple[list[str], list[tuple[str, int | None]]]] = {
     "one input more": (["--input", "3,8,8", "--input", "5"], [("require/input", 1)]),
     "another output": (["--output", "10"], [("require/output", 4)]),
     "a layer": (["--forbid", "relu"], [("require/layer", 4)]),
+    "layers that must be there": (["--require", "conv,relu", "--require", "conv"], []),
+    "a layer that is not there": (["--require", "conv,linear,dropout"],
+                                  [("require/layer", 1), ("require/layer", 1)]),
     "numbers of all kinds": (["--assert", "numbers <= 112 and constants == 0 and buffers == 0"], []),
 }  # fmt: skip
 WRONG: dict[str, tuple[list[str], str]] = {
@@ -108,6 +111,7 @@ WRONG: dict[str, tuple[list[str], str]] = {
     "a wrapping that is closed": (["--assert", "params > 1) { } net B("], "require/text"),
     "no truth": (["--assert", "params"], "constant/type"),
     "no layer": (["--forbid", "relu,batchnorm"], "require/op"),
+    "no layer to have": (["--require", "convolution"], "require/op"),
     "no shape": (["--input", "1x8x8"], "require/shape"),
 }
 
@@ -224,6 +228,19 @@ def test_forbidden_layers_are_found_in_blocks_imports_and_steps(run: Run, write:
     told = [(d["span"]["file"], d["span"]["line"]) for d in file["diagnostics"]
             if d["code"] == "require/layer"]  # fmt: skip
     assert told == [(str(path.parent / "blocks.net"), line) for line in (3, 7)]
+
+
+def test_layers_that_must_be_there_are_found_in_blocks_and_must_be_used(
+    run: Run, write: Write
+) -> None:
+    path = write(HIDDEN)
+    assert run("check", path, "--net", "A", "--require", "conv,batch_norm").code == 0
+    text = (
+        "net A {\n input x: [1, 8, 8]\n y = x -> conv(4, 3)\n output x -> flatten -> linear(3)\n}\n"
+    )
+    finished = run("check", write(text, "unused.net"), "--require", "conv")
+    assert finished.code == 1
+    assert "error[require/layer]: A has no `conv`, which is asked for" in finished.err
 
 
 def test_folders_are_formatted_but_no_runs(run: Run, write: Write, tmp_path: Path) -> None:
@@ -511,7 +528,7 @@ def test_options_have_the_limits_of_a_file(name: str, run: Run, write: Write) ->
 
 def test_lists_of_wrong_names_and_long_numbers_are_told_in_short(run: Run, write: Write) -> None:
     net = write("net A(a = true) { input x: [4]\n output x -> linear(3) }")
-    for verb, option in (("check", "--forbid"), ("summarize", "--columns")):
+    for verb, option in (("check", "--forbid"), ("check", "--require"), ("summarize", "--columns")):
         finished = run(verb, net, option, "1," * 30_000)
         assert finished.code == 2
         assert len(finished.err) < 20_000

@@ -116,7 +116,7 @@ OF_WEIGHTS = {"file", "--weights", "--rename"}
 # The options that take a text, verb by verb, and name nothing that is written.
 ONLY_READ: dict[str, set[str]] = {
     "import torch": {"source", "--name", "--weights"}, "import onnx": {"source"},
-    "check": {"--assert", "--forbid", "--input", "--output"},
+    "check": {"--assert", "--forbid", "--require", "--input", "--output"},
     "summarize": {"file", "--columns"}, "draw": {"file"}, "watch": {"file"}, "lsp": set(),
     "diff": {"a", "b", "--ignore", "--net-a", "--set-a", "--net-b", "--set-b"}, "explain": {"code"},
     "compile": {*OF_WEIGHTS, "--calibrate", "--data-dir"}, "verify": {*OF_WEIGHTS, "--against"},
