@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
     from netspec.runtime.data.views import views
     from netspec.runtime.models.classifier_shape import only_input_shape, require_views
     from netspec.runtime.models.evaluation import about_not_finite
-    from netspec.runtime.models.odd_pixels import SCALED, are_scaled
+    from netspec.runtime.models.odd_pixels import pixel_doubt
     from netspec.runtime.plots.figures import check_picture_path
     from netspec.runtime.weights.data_facts import (
         image_type,
@@ -102,12 +102,12 @@ def run(options: argparse.Namespace) -> int:
     if trained.run is None:  # the training of a run said it
         _say_doubts(settings, model, data)
     x, y = _part(data, options.part, settings)
+    trained_on = image_type(trained.weights.metadata)
     if given is None:
-        trained_on = image_type(trained.weights.metadata)
         require_same_pixels(data.name, number_types(x), trained_on)
-        if are_scaled(x, trained_on):
-            tell(f"warning: {SCALED}")
     normalization = _normalization(given, trained, data)
+    if given is None and (odd := pixel_doubt(x, trained_on, normalization)):
+        tell(f"warning: {odd}")
     require_views(settings["tta"] or (), data, model.graph)
     of = views(settings["tta"] or ())
     title = {"net": trained.net.name, "data": data.name, "part": options.part}

@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
     """Predict, and print one line for each image."""
     from netspec.runtime.inference.background import turned_round
     from netspec.runtime.inference.predict import inverted, picture_files, predict, read_pictures
-    from netspec.runtime.models.odd_pixels import SCALED, are_scaled
+    from netspec.runtime.models.odd_pixels import pixel_doubt
     from netspec.runtime.weights.data_facts import image_type
 
     _require_net_first(options)
@@ -72,9 +72,9 @@ def run(options: argparse.Namespace) -> int:
             )
             if options.invert:
                 pictures = inverted(path, pictures)
-            if not is_given and are_scaled(pictures.x, trained_on):
-                tell(f"warning: {path}: {SCALED}")
             normalization = normalization_for(pictures.x)
+            if not is_given and (odd := pixel_doubt(pictures.x, trained_on, normalization)):
+                tell(f"warning: {path}: {odd}")
             other = None if options.invert else turned_round(pictures.x, normalization, trained_on)
             if other is not None:
                 tell(f"note: {path} is {other}: --invert turns it round")

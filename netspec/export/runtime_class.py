@@ -168,11 +168,8 @@ class Network:
             self._as_drawn = False
             message = "no weights were loaded, so all answers are chance: call load_weights first"
             warnings.warn(message, UserWarning, stacklevel=3)
-        if self._are_scaled(x):
-            message = (
-                "these pixels lie between 0 and 1, and the net was trained on bytes from 0 to 255,"
-            )
-            self._tell(f"{message} which are normalised here: give them as they are stored", 4)
+        if odd := self._doubt(x):
+            self._tell(odd, 4)
         values = self.normalized(x)
         return self.forward(values)
 
@@ -203,15 +200,21 @@ class Network:
             for name, (mean, scale) in self._statistics().items()
         )
 
-    def _are_scaled(self, x: ArrayLike | Mapping[str, ArrayLike]) -> bool:
-        """Return True for pixels that were divided by 255, of a net that was trained on bytes."""
-        if isinstance(x, Mapping) or self.about.get(IMAGE_TYPE) != "uint8":
-            return False
-        array = np.asarray(x)
-        is_real = array.dtype.kind == "f" and array.size > 0
-        if not is_real or array.min() < 0 or array.max() > 1:
-            return False
-        return bool((array != np.trunc(array)).any())
+    def _doubt(self, x: ArrayLike | Mapping[str, ArrayLike]) -> str | None:
+        """Return what is odd about a batch beside the images of training, or None."""
+        if isinstance(x, Mapping) or IMAGE_TYPE not in self.about:
+            return None
+        array, known = np.asarray(x), self.about[IMAGE_TYPE]
+        if known == "uint8":
+            said = (
+                "these pixels lie between 0 and 1, and the net was trained on bytes from 0 to 255,"
+            )
+            said += " which are normalised here: give them as they are stored"
+            return said if _are_shares(array) else None
+        is_whole = next(iter(self.inputs)) in self.whole
+        said = f"these are bytes from 0 to 255, and the net was trained on {known} numbers:"
+        said += " give such numbers"
+        return said if array.dtype == np.uint8 and not is_whole else None
 
     def _tell(self, message: str, stacklevel: int) -> None:
         """Warn, once."""
@@ -375,6 +378,14 @@ def _numbers(x: ArrayLike) -> Array:
     if array.dtype.kind not in "fiub":
         raise ValueError(f"an input must hold numbers, not {array.dtype}")
     return array
+
+
+def _are_shares(array: Array) -> bool:
+    """Whether pixels were divided by 255: there are fractions, and nothing below 0 or above 1."""
+    is_real = array.dtype.kind == "f" and array.size > 0
+    if not is_real or array.min() < 0 or array.max() > 1:
+        return False
+    return bool((array != np.trunc(array)).any())
 
 
 def _require_whole(name: str, array: Array, limit: Any) -> None:

@@ -447,13 +447,17 @@ def own_ops(tmp_path: Path, monkeypatch):
         del sys.modules[name]
 
 
-def test_a_file_of_netspecs_own_that_is_not_named_after_its_op_is_an_ordinary_error(own_ops) -> None:
+def test_a_file_of_netspecs_own_that_is_not_named_after_its_op_is_an_ordinary_error(
+    own_ops,
+) -> None:
     text = OP.format(before="", name="snake", slope="2.0")
     with fails("use/file", "compiler/ops/snaky.py registers `snake`", "call the file snake.py"):
         own_ops("snaky.py", text)["snaky"]
     with fails("use/file", "compiler/ops/bare.py registers no op"):
         own_ops("bare.py", "x = 1\n")["bare"]
-    misspelt = OP.format(before="", name="twice_own", slope="2.0").replace("def torch(", "def torhc(")
+    misspelt = OP.format(before="", name="twice_own", slope="2.0").replace(
+        "def torch(", "def torhc("
+    )
     said = "compiler/ops/twice_own.py: Twice.torhc is not a member of an op: did you mean `torch`"
     with fails("use/file", said):
         own_ops("twice_own.py", misspelt)["twice_own"]

@@ -57,7 +57,7 @@ class Border:
     def normalization(self) -> Normalization:
         """Return the normalisation for pictures of bytes, as data sets have them."""
         mean, scale = ((_BYTES if self.is_of_one else 1) * a[0] for a in (self.mean, self.scale))
-        return Normalization("mean-std", mean.astype(np.float32), scale.astype(np.float32))
+        return Normalization("mean-std", mean.astype(np.float32), scale.astype(np.float32), "uint8")
 
     def outside(self, y: Array) -> Array:
         """Return what the file takes for a batch that the net takes."""

@@ -32,6 +32,8 @@ _SAYS_LITTLE = (
 )
 # onnxruntime computes a sigmoid near 0 to some digits of 1, and not to some of its own.
 _SMALLEST = 1e-2
+# What a file of netspec says of the data, by its name in weights files.
+_OF_DATA = {"netspec.class_names": "class_names", "netspec.image_type": "image_type"}
 _TYPES = {
     "tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64,
     "tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(bool)": np.bool_,
@@ -66,11 +68,10 @@ def import_onnx(path: Path, sizes: Mapping[str, Shape] | None = None) -> Importe
             *notes,
             f"the outputs are at most {proof.peak:.1e} here, which rounding is a part of",
         )
-    about = imported.metadata
     return ImportedText(
         text, checked, imported.state, proof.difference, (*imported.notes, *notes),
         _normalization(imported),
-        {"class_names": about["netspec.class_names"]} if "netspec.class_names" in about else {},
+        {name: text for key, text in imported.metadata.items() if (name := _OF_DATA.get(key))},
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import binascii
 import json
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -118,11 +118,14 @@ class Normalization:
             - `mean-std`: the same with statistics that were given.
 
         mean, scale: float32, broadcastable to one sample's (C, H, W) or (F,).
+        of: The type of the stored numbers that it is for, see `number_types`; None if it is unknown. A
+            weights file has it among its metadata.
     """
 
     kind: str
     mean: NDArray[np.float32]
     scale: NDArray[np.float32]
+    of: str | None = None
 
     @classmethod
     def fit(
@@ -254,9 +257,11 @@ class Normalizations:
 
     Attributes:
         inputs: a normalization for each input, by its name.
+        of: the types of the stored numbers of all inputs, see `number_types`; None if unknown.
     """
 
     inputs: Mapping[str, Normalization]
+    of: str | None = None
 
     @property
     def kind(self) -> str:
@@ -294,6 +299,11 @@ class Normalizations:
 
 # How the samples of a net are normalized: those of its only input, or of each.
 InputNormalization = Normalization | Normalizations
+
+
+def made_for(normalization: InputNormalization, types: str | None) -> InputNormalization:
+    """Return a normalization that says which types of stored numbers it is for, see `number_types`."""
+    return replace(normalization, of=types)
 
 
 def images_to_fit(

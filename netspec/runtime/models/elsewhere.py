@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 _ELSEWHERE = {
-    "save": "netspec.save_weights(path, model.state_dict(), model.trained_on.normalization)",
+    "save": "netspec.save_weights(path, model.state_dict(), model.trained_on)",
     "load": "model.load_state_dict(netspec.load_weights(path))",
     "fit": "netspec.fit(model, data)",
     "train": "netspec.fit(model, data)",

@@ -36,7 +36,7 @@ from netspec.runtime.models.classifier_shape import (
 )
 from netspec.runtime.models.confusions import MOST_CLASSES, Confusions
 from netspec.runtime.models.inputs import Inputs, whole_fields
-from netspec.runtime.models.odd_pixels import SCALED, are_scaled
+from netspec.runtime.models.odd_pixels import pixel_doubt
 from netspec.runtime.optim.class_counts import OF_A_CLASS, ClassCounts, known
 from netspec.runtime.optim.losses import (
     LOSSES_OF_CLASSES,
@@ -383,8 +383,7 @@ def evaluate_part(
     about = model.trained_on.about if model.trained_on else {}
     if normalize is None:
         require_same_pixels(data.name, number_types(x), image_type(about))
-        if are_scaled(x, image_type(about)):
-            warnings.warn(SCALED, UserWarning, stacklevel=3)
+        _warn_of_pixels(model, x)
     elif not isinstance(normalize, InputNormalization):
         images = images_to_fit(normalize, data.x_train, data.x_test)
         normalize = _fitted(model, normalize, images)
@@ -441,8 +440,7 @@ def predicted(
     x = _samples(model, images)
     if normalize is None and model.trained_on is not None:
         require_same_pixels("the array", number_types(x), image_type(model.trained_on.about))
-        if are_scaled(x, image_type(model.trained_on.about)):
-            warnings.warn(SCALED, UserWarning, stacklevel=3)
+        _warn_of_pixels(model, x)
     if normalize is not None and not isinstance(normalize, InputNormalization):
         normalize = _fitted(model, normalize, x)
     normalization = _known_normalization(model, normalize, x)
@@ -478,6 +476,13 @@ def _fitted(
 ) -> InputNormalization:
     """Return a normalization fitted to samples, of the inputs that are not whole numbers."""
     return fit_normalization(kind, x, whole_fields(model.graph, by_input(x)))
+
+
+def _warn_of_pixels(model: Trained, x: Array) -> None:
+    """Warn the caller of `evaluate` or `predict` of pixels that are not those of training."""
+    known = model.trained_on
+    if known is not None and (odd := pixel_doubt(x, image_type(known.about), known.normalization)):
+        warnings.warn(odd, UserWarning, stacklevel=4)
 
 
 def _known_normalization(

@@ -47,6 +47,8 @@ def about_model(
         said["netspec.inputs"] = "\n".join(lines)
         said["netspec.normalization"] = readable_json(normalization)
         said[NORMALIZES] = json.dumps(normalizes)
+    if types := image_type(about):
+        said["netspec.image_type"] = types
     if names := stored_names(about):
         said["netspec.class_names"] = json.dumps(names)
     return said

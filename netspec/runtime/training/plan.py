@@ -21,8 +21,9 @@ from netspec.runtime.data.input_normalization import (
     KINDS,
     InputNormalization,
     fit_normalization,
+    made_for,
 )
-from netspec.runtime.data.samples import by_input
+from netspec.runtime.data.samples import by_input, number_types
 from netspec.runtime.data.suspicions import lacking, suspicions
 from netspec.runtime.models.classifier_shape import (
     doubts_about_scores,
@@ -187,6 +188,7 @@ def plan_training(model: Trainable, data: Dataset, options: TrainingOptions) -> 
     )
     if not isinstance(normalize, InputNormalization):
         normalize = fit_normalization(normalize, data.x_train, whole)
+    normalize = made_for(normalize, number_types(data.x_train))
     looked_at = train_sample(count, options.seed)
     measured: dict[str, tuple[Array | ChosenImages, Labels]] = {
         "train": (ChosenImages(data.x_train, looked_at), data.y_train[looked_at]),

@@ -49,6 +49,11 @@ def about_data(data: Dataset) -> dict[str, str]:
     return about
 
 
+def about_numbers(normalization: InputNormalization) -> dict[str, str]:
+    """Return the metadata to save with weights of which no more is known than their normalization."""
+    return {} if normalization.of is None else {_IMAGE_TYPE: normalization.of}
+
+
 def known_of_data(metadata: Mapping[str, str]) -> dict[str, str]:
     """Return what `about_data` had saved among the metadata of weights."""
     return {name: metadata[name] for name in _OF_DATA if name in metadata}

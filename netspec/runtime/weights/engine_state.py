@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netspec.files.unsound import UnsoundFileError
-from netspec.runtime.data.input_normalization import normalization_from_json
+from netspec.runtime.data.input_normalization import made_for, normalization_from_json
+from netspec.runtime.weights.data_facts import image_type
 from netspec.runtime.weights.safetensors_file import Weights
 
 NET, AVERAGE, FACTS = "net.", "average.", "netspec_facts"
@@ -67,7 +68,7 @@ def of_engine(weights: Weights) -> Weights:
     try:
         text, about = facts["normalization"], facts["about"]
         metadata = {str(key): str(value) for key, value in about.items()}
-        normalization = normalization_from_json(str(text))
+        normalization = made_for(normalization_from_json(str(text)), image_type(metadata))
     except (KeyError, AttributeError) as error:
         raise UnsoundFileError(f"its `{FACTS}` are damaged: {error}") from None
     return replace(weights, tensors=net | averages, normalization=normalization, metadata=metadata)

@@ -21,9 +21,13 @@ from netspec import codes
 from netspec.diagnostics import Diagnostic, Hint, NetspecError, plural, quoted
 from netspec.files.regular_file import open_regular
 from netspec.files.unsound import UnsoundFileError
-from netspec.runtime.data.input_normalization import InputNormalization, normalization_from_json
+from netspec.runtime.data.input_normalization import (
+    InputNormalization,
+    made_for,
+    normalization_from_json,
+)
 from netspec.runtime.weights.bfloat16 import widened
-from netspec.runtime.weights.data_facts import TrainedOn
+from netspec.runtime.weights.data_facts import TrainedOn, about_numbers, image_type
 from netspec.runtime.weights.output_file import write_output
 from netspec.runtime.weights.rename_help import rename_help
 from netspec.runtime.weights.safetensors_header import check_header
@@ -73,7 +77,7 @@ class Weights:
 def save_weights(
     path: str | os.PathLike[str],
     tensors: Mapping[str, NDArray[np.generic]],
-    normalization: InputNormalization | None = None,
+    normalization: InputNormalization | TrainedOn | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Write a weights file, completely or not at all.
@@ -81,6 +85,14 @@ def save_weights(
     An existing file stays until the new one is complete.
 
     The same arguments give the same bytes.
+
+    Args:
+        path: the file.
+        tensors: an array for each parameter and buffer, `model.state_dict()`.
+        normalization: what the weights were trained on, `model.trained_on` or that of a weights file:
+            the normalization of inputs, the type of their numbers, the names of the classes. A
+            normalization alone, `history.normalization`, knows the first two.
+        metadata: further texts by name, which `load_weights` returns.
 
     Raises:
         NetspecError: `weights/bad-file` if the folder cannot be written to, `weights/bad-tensor`
@@ -95,16 +107,17 @@ def save_weights(
 
 def weights_bytes(
     tensors: Mapping[str, NDArray[np.generic]],
-    normalization: InputNormalization | None = None,
+    normalization: InputNormalization | TrainedOn | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> bytes:
-    """Return the contents of a weights file.
+    """Return the contents of a weights file; see `save_weights`.
 
     Raises:
         NetspecError: `weights/bad-tensor` for an array of a type that safetensors does not have.
     """
     from safetensors.numpy import save
 
+    by, known = _parts(normalization)
     for name, tensor in tensors.items():
         if tensor.dtype.kind not in _WRITABLE or tensor.dtype == np.longdouble:
             raise NetspecError.simple(
@@ -113,11 +126,22 @@ def weights_bytes(
             )
     # Not ascontiguousarray, which would add a dimension to a 0-d array.
     dense = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
-    entry: dict[str, object] = {_METADATA: dict(metadata or {})}
-    if normalization is not None:
-        entry[_NORMALIZATION] = normalization.to_json()
+    entry: dict[str, object] = {_METADATA: {**known, **(metadata or {})}}
+    if by is not None:
+        entry[_NORMALIZATION] = by.to_json()
     content: bytes = save(dense, {_METADATA_KEY: json.dumps(entry, sort_keys=True)})
     return content
+
+
+def _parts(
+    of: InputNormalization | TrainedOn | None,
+) -> tuple[InputNormalization | None, dict[str, str]]:
+    """Return a normalization, and what else is known of the data."""
+    if of is None:
+        return None, {}
+    if isinstance(of, TrainedOn):
+        return of.normalization, {**about_numbers(of.normalization), **of.about}
+    return of, about_numbers(of)
 
 
 def load_safetensors(path: Path) -> Weights:
@@ -271,8 +295,10 @@ def _read_metadata(
             raise ValueError("its normalization is not a string")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _bad_file(path, f"its metadata are damaged: {error}") from None
-    normalization = None if stored is None else normalization_from_json(stored)
-    return normalization, {**others, **metadata}
+    about = {**others, **metadata}
+    if stored is None:
+        return None, about
+    return made_for(normalization_from_json(stored), image_type(about)), about
 
 
 def _bad_file(path: str | os.PathLike[str], reason: str, help: str | None = None) -> NetspecError:
