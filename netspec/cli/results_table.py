@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from netspec import codes
@@ -22,11 +22,13 @@ class ResultsTable:
         columns: its columns; the first, that of numbers or titles of rows, is always shown.
         rows: a cell for each column.
         measured: the numbers that cells show, by column and row; None for a cell without one.
+        on_demand: the titles of columns that are shown only where they are named.
     """
 
     columns: Sequence[Column]
     rows: Sequence[Sequence[str]]
     measured: Mapping[str, Sequence[float | None]]
+    on_demand: Collection[str] = ()
 
     @property
     def names(self) -> list[str]:
@@ -34,9 +36,11 @@ class ResultsTable:
         return [column.title for column in self.columns[1:]]
 
     def chosen(self, names: Sequence[str] | None) -> ResultsTable:
-        """Return the table with some columns, in the order of their names; None for all."""
+        """Return the table with some columns, in the order of their names; None for all but those that
+        are shown on demand.
+        """
         if names is None:
-            return self
+            names = [name for name in self.names if name not in self.on_demand]
         titles = [column.title for column in self.columns]
         at = [0, *(titles.index(name) for name in names if name in titles[1:])]
         return ResultsTable(

@@ -14,6 +14,7 @@ from netspec.cli import FAILED, OK
 from netspec.cli.common import add_color_option, emit, emit_text, report
 from netspec.cli.measure_text import FORMATS, means, measure_text, spread_text
 from netspec.cli.results_table import TABLE_FORMATS, ResultsTable, chosen_names
+from netspec.cli.run_costs import COSTS, costs_of
 from netspec.diagnostics import NetspecError
 from netspec.text.printable import printable
 from netspec.text.table import text_column
@@ -55,30 +56,53 @@ def run(options: argparse.Namespace) -> int:
             report(error.diagnostics, options)
             code = FAILED
     found.sort(key=lambda one: _order(one.row(), options.sort))
-    rows = [one.row() for one in found]
+    costs = costs_of(found) if _wants_costs(options) else [{} for _ in found]
+    rows = [_with_costs(one.row(), c) for one, c in zip(found, costs, strict=True)]
     compared = differing(found) if options.compare or options.format == "csv" else {}
     groups = seed_groups(found) if options.compare else []
     if options.format == "csv":
-        emit_text(_csv(found, compared))
+        emit_text(_csv(found, costs, compared))
     elif options.format == "json":
         choices = [{name: values[i] for name, values in compared.items()} for i in range(len(rows))]
         lines = [
-            {**one.details(), "choices": c, "over_seeds": _over_seeds(one, groups)}
+            {**one.details(), **cost, "choices": c, "over_seeds": _over_seeds(one, groups)}
             if options.compare
             else one.details()
-            for one, c in zip(found, choices, strict=True)
+            for one, cost, c in zip(found, costs, choices, strict=True)
         ]
         emit(json.dumps(lines, indent=1))
     elif rows:
-        tables = [_table(_shown(rows), {name: [row.get(name) for row in rows] for name in FORMATS})]
+        measured = {name: [row.get(name) for row in rows] for name in FORMATS}
+        tables = [_table(_shown(rows), measured, _same(costs))]
         if any(len(group.runs) > 1 for group in groups):
-            tables.append(_grouped(found, groups))
+            tables.append(_grouped(found, groups, costs))
         names = chosen_names(options.columns, tables)
         tables = [table.chosen(names) for table in tables]
         if compared:
             tables.insert(1, _table(_chosen(compared, len(rows)), {}))
         emit("\n\n".join(table.text(options.format) for table in tables))
     return code
+
+
+def _wants_costs(options: argparse.Namespace) -> bool:
+    """Whether the costs of nets are shown, for which each is compiled."""
+    named = {part.strip() for part in (options.columns or "").split(",")}
+    return options.compare or options.format == "csv" or bool(named & {*COSTS})
+
+
+def _with_costs(row: dict[str, Any], costs: Mapping[str, int]) -> dict[str, Any]:
+    """Return the row of a run with the costs of its net, before the epochs."""
+    found: dict[str, Any] = {}
+    for name, value in row.items():
+        if name == "epochs":
+            found |= {cost: f"{costs[cost]:,}" if cost in costs else None for cost in COSTS}
+        found[name] = value
+    return found
+
+
+def _same(costs: Sequence[Mapping[str, int]]) -> list[str]:
+    """Return the costs that are the same for all nets, which tables show on demand."""
+    return [name for name in COSTS if len({each.get(name) for each in costs}) == 1]
 
 
 def _chosen(compared: Mapping[str, Sequence[Any]], runs: int) -> list[list[str]]:
@@ -101,30 +125,42 @@ def _over_seeds(one: RunSummary, groups: Sequence[SeedGroup]) -> dict[str, Any]:
     return {"runs": len(group.runs), **measures}
 
 
-def _grouped(found: Sequence[RunSummary], groups: Sequence[SeedGroup]) -> ResultsTable:
-    """Return the table over seeds: the numbers of runs, their seeds, mean and spread."""
+def _grouped(
+    found: Sequence[RunSummary], groups: Sequence[SeedGroup], costs: Sequence[Mapping[str, int]]
+) -> ResultsTable:
+    """Return the table over seeds: the numbers of runs, their seeds, costs, mean and spread."""
     from netspec.runtime.runs.listing import IN_TABLES
 
     shown = [name for name in IN_TABLES if any(group.measure(name) for group in groups)]
-    lines = [["over seeds", "seeds", *shown]]
+    counted = [name for name in COSTS if any(name in each for each in costs)]
+    lines = [["over seeds", "seeds", *counted, *shown]]
     measured = {name: [group.measure(name) for group in groups] for name in shown}
     for i, group in enumerate(groups):
-        numbers = [str(found.index(one) + 1) for one in group.runs]
-        values = [spread_text(name, measured[name][i]) for name in shown]
-        lines.append([_text(numbers), _text(group.seeds), *values])
-    return _table(lines, means(measured))
+        at = [found.index(one) for one in group.runs]
+        cost = costs[at[0]]
+        values = [f"{cost[name]:,}" if name in cost else "-" for name in counted]
+        values += [spread_text(name, measured[name][i]) for name in shown]
+        lines.append([_text([str(place + 1) for place in at]), _text(group.seeds), *values])
+    return _table(lines, means(measured), _same(costs))
 
 
-def _csv(found: Sequence[RunSummary], compared: dict[str, list[Any]]) -> str:
-    """Return CSV with one line for each run, and a column for each choice in which the runs differ."""
+def _csv(
+    found: Sequence[RunSummary],
+    costs: Sequence[Mapping[str, int]],
+    compared: dict[str, list[Any]],
+) -> str:
+    """Return CSV with one line for each run, the costs of its net, and a column for each choice in which
+    the runs differ.
+    """
     known = found[0].details() if found else {}
     compared = {name: values for name, values in compared.items() if name not in known}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     if found:
-        writer.writerow([*known, *compared])
+        writer.writerow([*known, *COSTS, *compared])
     for i, one in enumerate(found):
-        values = [*one.details().values(), *(column[i] for column in compared.values())]
+        values = [*one.details().values(), *(costs[i].get(name) for name in COSTS)]
+        values += [column[i] for column in compared.values()]
         writer.writerow(["" if value is None else value for value in values])
     return text.getvalue()
 
@@ -159,7 +195,7 @@ def _perplexity(row: dict[str, Any]) -> str | None:
     )
 
 
-_UNCUT = {"", *FORMATS}
+_UNCUT = {"", *COSTS, *FORMATS}
 
 
 def _text(value: Any, form: str | None = None) -> str:
@@ -173,9 +209,11 @@ def _text(value: Any, form: str | None = None) -> str:
 
 
 def _table(
-    lines: Sequence[Sequence[str]], measured: Mapping[str, Sequence[float | None]]
+    lines: Sequence[Sequence[str]],
+    measured: Mapping[str, Sequence[float | None]],
+    on_demand: Sequence[str] = (),
 ) -> ResultsTable:
     """Return a table of cells, whose first line is its head."""
     head, *rows = lines
     columns = [text_column(name, None if name in _UNCUT else 8) for name in head]
-    return ResultsTable(columns, rows, measured)
+    return ResultsTable(columns, rows, measured, on_demand)

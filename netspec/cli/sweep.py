@@ -196,15 +196,16 @@ def _csv(rows: Sequence[Row]) -> str:
 
 
 def _table(rows: Sequence[Row], by: str) -> ResultsTable:
-    """Return the table: choices, facts of the net where these differ, how many runs are done,
-    and what was measured; the best first.
+    """Return the table: choices, facts of the net, on demand where these are the same, how many runs
+    are done, and what was measured; the best first.
     """
     from netspec.runtime.runs.listing import IN_TABLES
     from netspec.runtime.runs.sweeps.results import COUNTED
     from netspec.runtime.runs.sweeps.sweep_file import shown_choice
 
     names = [*rows[0].choices]
-    facts = [name for name in COUNTED if len({row.facts.get(name) for row in rows}) > 1]
+    facts = [name for name in COUNTED if any(name in row.facts for row in rows)]
+    same = [name for name in facts if len({row.facts.get(name) for row in rows}) == 1]
     measures = [by, *(m for m in IN_TABLES if m != by)]
     shown = [m for m in measures if any(row.group.measure(m) is not None for row in rows)]
     body = [
@@ -221,7 +222,7 @@ def _table(rows: Sequence[Row], by: str) -> ResultsTable:
     columns += [*(Column(name) for name in facts)]
     columns += [text_column(name) for name in ("runs", *shown)]
     measured = {name: [row.group.measure(name) for row in rows] for name in shown}
-    return ResultsTable(columns, body, means(measured))
+    return ResultsTable(columns, body, means(measured), same)
 
 
 def _ends(row: Row) -> str:

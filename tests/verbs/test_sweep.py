@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+import netspec
+from netspec.compiler.ir.net_facts import params_and_macs
 from netspec.diagnostics import NetspecError, Source
 from netspec.runtime.runs.folder_lock import FolderLock
 from netspec.runtime.runs.metrics import read_metrics
@@ -227,6 +229,46 @@ def test_latex_has_the_best_in_bold_and_the_columns_that_are_asked_for(
     wrong = run("sweep", path, "--columns", "lr,tset")
     assert (wrong.code, "did you mean `test`?" in wrong.err) == (2, True)
     assert "error[usage/column]" in wrong.err
+
+
+def test_tables_have_the_costs_of_nets_that_are_the_same_where_they_are_named(
+    run: Run, write: Write
+) -> None:
+    """A paper's table wants them above all where they are equal; the widths differ in them."""
+    path = write("lr = [1e-4, 1e-2]\nepochs = 1\n[sweep]\nnet = 'tiny.net'\n", "c.toml")
+    assert "params" not in run("sweep", path).out
+    shown = run("sweep", path, "--format", "md", "--columns", "lr,params,macs,test").out
+    (head, _, *rows) = shown.splitlines()
+    assert head == "|  | lr | params | macs | test |"
+    net = netspec.load(path.parent / "tiny.net")
+    facts = params_and_macs(net.graph)
+    wanted = [f"{facts['params']:,}", f"{facts['macs']:,}"]
+    assert [[cell.strip() for cell in row.split("|")][3:5] for row in rows] == [wanted] * 2
+    assert "params" not in run("runs", "runs/c", "--compare").out
+    listed = run("runs", "runs/c", "--columns", "params,macs,test", "--format", "md").out
+    assert [[cell.strip() for cell in row.split("|")][2:4] for row in listed.splitlines()[2:]] == [
+        wanted
+    ] * 2
+    told = json.loads(run("runs", "runs/c", "--compare", "--format", "json").out)
+    assert [{name: row[name] for name in facts} for row in told] == [facts] * 2
+    for row in csv.DictReader(io.StringIO(run("runs", "runs/c", "--format", "csv").out)):
+        assert {name: int(row[name]) for name in facts} == facts
+
+
+def test_runs_of_different_nets_are_listed_with_their_costs(run: Run, write: Write) -> None:
+    text = "seed = [1, 2]\nepochs = 1\n[set]\nhidden = [8, 16]\n[sweep]\nnet = 'tiny.net'\n"
+    finished = run("sweep", write(text, "h.toml"))
+    assert finished.code == 0, finished.err
+    compared = run("runs", "runs/h", "--compare", "--format", "md").out
+    (grouped,) = re.findall(r"^\| over seeds .*\n.*\n(.*)\n(.*)$", compared, re.M)
+    heads = [line for line in compared.splitlines() if " params " in line]
+    assert len(heads) == 2
+    assert len({row.split("|")[3].strip() for row in grouped}) == 2
+    # A net that cannot be compiled here is no reason to list no runs.
+    for net in Path("runs/h").glob("*/net/tiny.net"):
+        net.write_text("nothing")
+    broken = run("runs", "runs/h", "--compare", "--columns", "test,loss")
+    assert (broken.code, "params" in broken.out) == (0, False)
 
 
 def test_markdown_keeps_a_cell_one_cell() -> None:
