@@ -53,7 +53,7 @@ VERBS = {
 }
 
 # Verbs that end as soon as they have written what is made of a file.
-_SHORT = frozenset({"check", "summarize", "draw", "diff", "fmt", "compile"})
+_SHORT = frozenset({"import", "check", "summarize", "draw", "diff", "fmt", "compile"})
 
 # Verbs whose modules have another name, because theirs is a word of Python.
 _MODULES = {"import": "import_model"}

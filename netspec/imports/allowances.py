@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from netspec.compiler.fmt.formatter import format_source
+from typing import TYPE_CHECKING
+
+from netspec.compiler.fmt.formatter import formatted
+from netspec.compiler.parse import parse
 from netspec.diagnostics import Source
-from netspec.imports.proof import CheckedText, checked_text
+from netspec.imports.proof import CheckedText, checked_tree
+
+if TYPE_CHECKING:
+    from netspec.compiler.parse import syntax
 
 # How often comments are added: each may make a line longer, and so move others.
 _ROUNDS = 3
 
 
-def allowed(name: str, text: str) -> tuple[str, CheckedText]:
+def allowed(tree: syntax.File) -> tuple[str, CheckedText]:
     """Return a text in which what is odd about the model is allowed, and the same compiled.
 
     Raises:
         NetspecError: with the errors of the text.
     """
-    checked = checked_text(name, text)
+    checked = checked_tree(tree)
     for _ in range(_ROUNDS):
         codes: dict[int, set[str]] = {}
         for warning in checked.warnings:
@@ -25,11 +31,11 @@ def allowed(name: str, text: str) -> tuple[str, CheckedText]:
         if not codes:
             break
         lines: list[str] = []
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate(tree.source.text.splitlines(), 1):
             indent = line[: len(line) - len(line.lstrip())]
             if number in codes:
                 lines.append(f"{indent}# allow: {', '.join(sorted(codes[number]))}")
             lines.append(line)
-        text = format_source(Source(f"{name}.net", "\n".join(lines) + "\n"))
-        checked = checked_text(name, text)
-    return text, checked
+        tree = formatted(parse(Source(tree.source.name, "\n".join(lines) + "\n")))
+        checked = checked_tree(tree)
+    return tree.source.text, checked

@@ -23,11 +23,13 @@ Turns = Sequence[Sequence[Step]]
 def with_loops(statements: Sequence[Statement]) -> tuple[Statement, ...]:
     """Return statements with loops in place of what repeats, the longest saving first."""
     found: list[Statement] = []
+    read = _read(statements)
+    runs = {length: _runs(read, length) for length in range(1, _LONGEST + 1)}
     at = 0
     while at < len(statements):
         best: _Repeat | None = None
-        for length in range(1, min(_LONGEST, (len(statements) - at) // _LEAST) + 1):
-            repeat = _repeat(statements, at, length)
+        for length, run in runs.items():
+            repeat = _repeat(read[at : at + length + run[at]], length)
             if repeat is not None and (best is None or repeat.saved > best.saved):
                 best = repeat
         if best is None:
@@ -37,6 +39,21 @@ def with_loops(statements: Sequence[Statement]) -> tuple[Statement, ...]:
             found.append(best.loop())
             at += best.saved + len(best.turns[0])
     return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A step, and what is compared of it.
+
+    Attributes:
+        step: the step.
+        kind: the number of its kind; steps of a loop have the same in each turn.
+        numbers: those in its label.
+    """
+
+    step: Step
+    kind: int
+    numbers: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,51 +121,72 @@ class _Repeat:
         return found
 
 
-def _repeat(statements: Sequence[Statement], start: int, length: int) -> _Repeat | None:
-    """Return how the statements from one on repeat, as often as they do."""
-    turns: list[Sequence[Step]] = []
-    for at in range(start, len(statements) - length + 1, length):
-        turn = [s for s in statements[at : at + length] if isinstance(s, Step)]
-        if len(turn) < length or not all(map(_alike, turns[0] if turns else turn, turn)):
-            break
-        turns.append(turn)
-    if len(turns) < _LEAST:
+def _read(statements: Sequence[Statement]) -> list[_Read | None]:
+    """Return steps as they are compared, and None for every other statement, which never repeats."""
+    kinds: dict[object, int] = {}
+    found: list[_Read | None] = []
+    for statement in statements:
+        if isinstance(statement, Step):
+            kind = kinds.setdefault(_kind(statement), len(kinds))
+            numbers = tuple(map(int, _NUMBER.findall(statement.label)))
+            found.append(_Read(statement, kind, numbers))
+        else:
+            found.append(None)
+    return found
+
+
+def _kind(step: Step) -> object:
+    """Return what steps of a loop have in common."""
+    names = tuple(name for name, _ in step.arguments)
+    return step.targets, step.callee, step.operands, names, _NUMBER.sub("#", step.label)
+
+
+def _runs(read: Sequence[_Read | None], length: int) -> list[int]:
+    """Return for each statement how many from it on are like those that come `length` later."""
+    runs = [0] * len(read)
+    for at in range(len(read) - length - 1, -1, -1):
+        a, b = read[at], read[at + length]
+        if a is not None and b is not None and a.kind == b.kind:
+            runs[at] = runs[at + 1] + 1
+    return runs
+
+
+def _repeat(read: Sequence[_Read | None], length: int) -> _Repeat | None:
+    """Return how statements repeat, as often as they do, if those of a turn are like the next's."""
+    count = len(read) // length
+    if count < _LEAST:
         return None
+    steps = [each for each in read if each is not None]
+    turns = [steps[i * length : (i + 1) * length] for i in range(count)]
     # More turns never count where fewer do not.
-    counts = range(_LEAST, len(turns) + 1)
+    counts = range(_LEAST, count + 1)
     most = bisect_left(counts, True, key=lambda count: _counting(turns[:count]) is None)
     found = _counting(turns[: counts[most - 1]]) if most else None
     return found if found is not None and found.saved > 2 else None
 
 
-def _alike(a: Step, b: Step) -> bool:
-    same = (a.targets, a.callee, a.operands) == (b.targets, b.callee, b.operands)
-    names = [name for name, _ in a.arguments] == [name for name, _ in b.arguments]
-    return same and names and _NUMBER.sub("#", a.label) == _NUMBER.sub("#", b.label)
-
-
-def _counting(turns: Turns) -> _Repeat | None:
+def _counting(turns: Sequence[Sequence[_Read]]) -> _Repeat | None:
     """Return the repeat if all numbers in labels stay, or count from one start by one."""
     places: list[tuple[int, ...]] = []
     starts: set[int] = set()
     lists: list[tuple[int, int]] = []
-    for i, step in enumerate(turns[0]):
+    for i, first in enumerate(turns[0]):
         counting = []
-        rows = [list(map(int, _NUMBER.findall(turn[i].label))) for turn in turns]
-        for place, start in enumerate(rows[0]):
-            column = [row[place] for row in rows]
+        for place, start in enumerate(first.numbers):
+            column = [turn[i].numbers[place] for turn in turns]
             if column == list(range(start, start + len(turns))):
                 counting.append(place)
                 starts.add(start)
             elif len(set(column)) > 1:
                 return None
-        if step.label and not counting:
+        if first.step.label and not counting:
             return None  # two layers of one name
         places.append(tuple(counting))
-        for place in range(len(step.arguments)):
-            if len({turn[i].arguments[place][1] for turn in turns}) > 1:
+        for place in range(len(first.step.arguments)):
+            if len({turn[i].step.arguments[place][1] for turn in turns}) > 1:
                 lists.append((i, place))
-    repeat = _Repeat(list(turns), tuple(places), min(starts, default=0), tuple(lists))
+    steps = [[each.step for each in turn] for turn in turns]
+    repeat = _Repeat(steps, tuple(places), min(starts, default=0), tuple(lists))
     if len(starts) > 1 or len(repeat.distinct()) > _MOST_LISTS:
         return None
     return repeat

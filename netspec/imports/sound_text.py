@@ -13,9 +13,9 @@ from netspec.diagnostics import Diagnostic, NetspecError
 from netspec.imports.allowances import allowed
 from netspec.imports.imported_net import ImportedNet, ImportedNode, Problem
 from netspec.imports.problems import told
-from netspec.imports.proof import CheckedText, checked_text
+from netspec.imports.proof import CheckedText, checked_tree
 from netspec.imports.structure import structured
-from netspec.imports.text import net_text
+from netspec.imports.text import net_tree
 
 
 def sound_text(
@@ -34,12 +34,12 @@ def sound_text(
         NetspecError: `import/inexpressible`, with the first node that no file can say.
     """
     try:
-        return *allowed(name, net_text(structured(net))), ()
+        return *allowed(net_tree(name, structured(net))), ()
     except NetspecError as error:
         failed = error
     plain = _without_blocks(net)
     try:
-        text, checked = allowed(name, net_text(structured(plain)))
+        text, checked = allowed(net_tree(name, structured(plain)))
     except NetspecError as error:
         raise NetspecError(_located(name, plain, net.nodes, error, nowhere)) from None
     note = f"the net is written without blocks: {failed.diagnostics[0].message}"
@@ -83,7 +83,7 @@ def _located(
 
 def _error_of(name: str, net: ImportedNet) -> NetspecError | None:
     try:
-        checked_text(name, net_text(structured(net)))
+        checked_tree(net_tree(name, structured(net)))
     except NetspecError as error:
         return error
     return None

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable, Sequence
 
 from netspec.compiler.elaborate.expressions import OPERATORS
-from netspec.compiler.fmt.formatter import format_source
+from netspec.compiler.fmt.formatter import formatted
 from netspec.compiler.ops import registry
+from netspec.compiler.parse import parse, syntax
 from netspec.diagnostics import Source
 from netspec.imports.outline import (
     BlockOutline,
@@ -32,6 +33,19 @@ def net_text(outline: Outline) -> str:
     Raises:
         NetspecError: if a name in the model cannot be one in a file.
     """
+    return net_tree(f"{outline.name}.net", outline).source.text
+
+
+def net_tree(name: str, outline: Outline) -> syntax.File:
+    """Return the syntax tree of the text of a file, which its `source` has.
+
+    Args:
+        name: what errors call the file.
+        outline: what is written.
+
+    Raises:
+        NetspecError: if a name in the model cannot be one in a file.
+    """
     lines: list[str] = []
     for block in outline.blocks:
         lines += _block(block)
@@ -52,7 +66,7 @@ def net_text(outline: Outline) -> str:
         ]
     assert last
     lines += [*body, "}"]
-    return format_source(Source(f"{outline.name}.net", "\n".join(lines) + "\n"))
+    return formatted(parse(Source(name, "\n".join(lines) + "\n")))
 
 
 def _block(block: BlockOutline) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from netspec.imports import training_proof
 from netspec.imports.proof import checked_text, closed, compared, random_inputs
+from netspec.runtime.engine.record.recorder import Recorder
 from tests.helpers.errors import fails
 
 
@@ -61,3 +63,27 @@ def test_outputs_of_batches_of_one_are_told_apart() -> None:
     assert found.tells_apart
     same = checked_text("n", "net N {\n    input x: [3]\n\n    output x * 0.0\n}\n")
     assert not compared(same, {}, lambda batch: {"output": batch["x"] * 0}, (1, 1)).tells_apart
+
+
+def test_a_proof_records_no_run_which_takes_longer_than_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Recorder, "__enter__", _recording_is_refused)
+    net = checked_text("A", "net A {\n    input x: [4]\n    output x -> relu\n}\n")
+
+    def relu(batch: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+        return {"output": np.maximum(batch["x"], 0)}
+
+    assert compared(net, {}, relu, (2, 2, 2)).difference == 0
+
+
+def _recording_is_refused(self: Recorder) -> Recorder:
+    raise AssertionError("a run was recorded")
+
+
+def test_outputs_that_are_infinite_are_compared_without_a_warning() -> None:
+    net = checked_text("A", "net A {\n    input x: [4]\n    output x * 0.0 + 1e300 * 10.0\n}\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        proof = compared(net, {}, lambda batch: {"output": np.full_like(batch["x"], np.inf)})
+    assert not proof.tells_apart

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from netspec.imports.imported_net import Scope
 from netspec.imports.onnx.layer_names import LayerName
@@ -20,7 +21,7 @@ _MOST_KINDS = 4
 _MOST_TRIED = 24
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Part:
     """The layers from `start` to before `stop`, and what makes them equal to others."""
 
@@ -62,14 +63,14 @@ class _Repetition:
             for source in inputs:
                 if source >= 0:
                     self._last_use[source] = i
+        self._parts = [tuple(self._parts_from(start)) for start in range(len(layers))]
 
     def chosen(self) -> Iterator[tuple[int, _Part]]:
         """Yield parts with the number of their kind."""
         taken = [False] * len(self._layers)
         by_key: dict[int, list[_Part]] = {}
-        for start in range(len(self._layers)):
-            for part in self._parts_from(start):
-                by_key.setdefault(part.key, []).append(part)
+        for part in chain.from_iterable(self._parts):
+            by_key.setdefault(part.key, []).append(part)
         groups = [group for group in by_key.values() if len(group) > 1 and self._forks(group[0])]
         for kind in range(_MOST_KINDS):
             apart = [self._apart(group, taken) for group in groups]
@@ -137,7 +138,7 @@ class _Repetition:
         while at < len(self._layers):
             fitting = [
                 part
-                for part in self._parts_from(at)
+                for part in self._parts[at]
                 if not any(used[part.start : part.stop]) and self._holds(part, wanted)
             ]
             if fitting:

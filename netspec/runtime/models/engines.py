@@ -49,12 +49,19 @@ class Engine(Protocol):
 
 
 class NumpyEngine:
-    """NumPy's functions, and numexpr's where it is faster."""
+    """NumPy's functions, and numexpr's where it is faster.
+
+    Args:
+        emitters: the choices among them.
+        replays: whether repeated runs are recorded, which takes several times as long as a run of a
+            net with many small layers, and pays from the third run on.
+    """
 
     target = "numpy"
 
-    def __init__(self, emitters: Emitters | None = None) -> None:
+    def __init__(self, emitters: Emitters | None = None, *, replays: bool = True) -> None:
         self._emitters = Emitters() if emitters is None else emitters
+        self._replays = replays
 
     @property
     def kept(self) -> dict[str, str]:
@@ -63,15 +70,15 @@ class NumpyEngine:
 
     def keeping(self, kept: Mapping[str, str]) -> NumpyEngine:
         """See `Engine`."""
-        return NumpyEngine(Emitters(kept))
+        return NumpyEngine(Emitters(kept), replays=self._replays)
 
     def program(self, graph: Graph, plan: Plan, dtype: np.dtype[Any]) -> Program:
         """See `Engine`."""
-        return Program(graph, plan, dtype, choose=self._emitters.choose, replays=True)
+        return Program(graph, plan, dtype, choose=self._emitters.choose, replays=self._replays)
 
     def for_one(self, graph: Graph, plan: Plan, dtype: np.dtype[Any]) -> Program:
         """See `Engine`."""
-        return Program(graph, plan, dtype, replays=True)
+        return Program(graph, plan, dtype, replays=self._replays)
 
     def fixed(
         self,
