@@ -10,7 +10,7 @@ from netspec.diagnostics import Source
 from netspec.imports.proof import CheckedText, checked_tree
 
 if TYPE_CHECKING:
-    from netspec.compiler.parse import syntax
+    from netspec.compiler.syntax import tree as syntax
 
 # How often comments are added: each may make a line longer, and so move others.
 _ROUNDS = 3

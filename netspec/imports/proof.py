@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from netspec.compiler.elaborate.written import Written
     from netspec.compiler.ir.graph import Graph
-    from netspec.compiler.parse import syntax
+    from netspec.compiler.syntax import tree as syntax
     from netspec.diagnostics import Diagnostic
 
     Arrays = Mapping[str, NDArray[Any]]

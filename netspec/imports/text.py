@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from netspec.compiler.elaborate.expressions import OPERATORS
 from netspec.compiler.fmt.formatter import formatted
 from netspec.compiler.ops import registry
-from netspec.compiler.parse import parse, syntax
+from netspec.compiler.parse import parse
+from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Source
 from netspec.imports.outline import (
     BlockOutline,

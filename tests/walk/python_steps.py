@@ -358,7 +358,7 @@ def refuse_training(scene: Scene) -> None:
     data = good_data(scene.rng, shape, nets.CLASSES)
     option, value = scene.rng.choice([
         ("epochs", 0), ("epochs", -1), ("epochs", 1.5), ("epochs", "3"), ("batch", 0),
-        ("batch", None), ("optimizer", "SGD"), ("optimizer", None), ("lr", -1.0), ("lr", "fast"),
+        ("optimizer", "SGD"), ("optimizer", None), ("lr", -1.0), ("lr", "fast"),
         ("lr", float("nan")), ("lr", float("inf")), ("schedule", "cosinus"), ("loss", "hinge"),
         ("l2", -1), ("l2", float("nan")), ("clip_norm", 0), ("seed", -1), ("seed", 1.0),
         ("val", -1), ("val", 10**9), ("normalize", "zscore"), ("augment", ("spin",)),
