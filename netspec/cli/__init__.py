@@ -14,8 +14,8 @@ from contextlib import nullcontext
 
 import netspec
 from netspec import codes
-from netspec.cli.collector import rare_collections
 from netspec.cli.parser import CommandParser
+from netspec.collector import rare_collections
 from netspec.diagnostics import NetspecError
 from netspec.project import where_to_report
 

@@ -15,6 +15,7 @@ from pygls import uris
 from pygls.exceptions import JsonRpcContentModified, JsonRpcInvalidParams
 from pygls.lsp.server import LanguageServer
 
+from netspec.collector import rare_collections
 from netspec.compiler.fmt.formatter import format_source
 from netspec.compiler.shape_lines import with_shapes
 from netspec.diagnostics import Diagnostic, NetspecError
@@ -118,7 +119,12 @@ class Server(LanguageServer):
 
     async def aside(self, work: Callable[[], _T]) -> _T:
         """Do what takes long in the thread that checks texts."""
-        return await asyncio.get_running_loop().run_in_executor(self._worker, work)
+
+        def with_rare_collections() -> _T:
+            with rare_collections():
+                return work()
+
+        return await asyncio.get_running_loop().run_in_executor(self._worker, with_rare_collections)
 
     async def _analysis(self, text: OpenText) -> Analysis:
         state = text.state
@@ -271,10 +277,8 @@ def _add_reading(server: Server) -> None:
     @server.feature(lsp.TEXT_DOCUMENT_SELECTION_RANGE)
     async def selection_ranges(params: lsp.SelectionRangeParams) -> list[lsp.SelectionRange]:
         places = await server.places(params.text_document.uri)
-        found = (
-            selecting.selections(places.analysis, places.offset(position))
-            for position in params.positions
-        )
+        asked = [places.offset(position) for position in params.positions]
+        found = selecting.selections(places.analysis, asked)
         return [protocol.selection_range(places, each) for each in found]
 
     @server.feature(lsp.TEXT_DOCUMENT_DOCUMENT_LINK)
@@ -396,7 +400,7 @@ def _add_changes(server: Server) -> None:
     async def format_text(params: lsp.DocumentFormattingParams) -> list[lsp.TextEdit]:
         places = await server.places(params.text_document.uri)
         try:
-            text = format_source(places.analysis.source)
+            text = await server.aside(lambda: format_source(places.analysis.source))
         except NetspecError:
             return []  # the diagnostics say why
         return protocol.whole_text(places, text)

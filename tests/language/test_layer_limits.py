@@ -12,7 +12,7 @@ import pytest
 
 import netspec
 from netspec.cli import main
-from netspec.cli.collector import rare_collections
+from netspec.collector import rare_collections
 from netspec.compiler import shape_lines
 from netspec.compiler.analysis import diff
 from netspec.compiler.analysis.diff import compare

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from netspec.compiler.parse.layout import MAX_NESTING
 from netspec.diagnostics import Span
 from netspec.language_server.analysis import Analysis
 from netspec.language_server.coloring import TYPES, coloured
@@ -48,14 +50,33 @@ def test_bodies_brackets_and_comments_fold() -> None:
 
 def test_a_selection_grows_from_a_word_to_the_text() -> None:
     text = "net A {\n    x = [\n        f(a, b),\n    ]\n}\n"
-    shown = [text[slice(*each)] for each in selections(analyzed(text), text.index("b)"))]
+    shown = [text[slice(*each)] for each in selections(analyzed(text), [text.index("b)")])[0]]
     assert shown == [
         "b", "a, b", "(a, b)", "f(a, b)", "f(a, b),", "[\n        f(a, b),\n    ]",
         "x = [\n        f(a, b),\n    ]", "{\n    x = [\n        f(a, b),\n    ]\n}", text[:-1], text,
     ]  # fmt: skip
     for broken in ("", "net A {", "}", "x = [(", "\n\n"):
         for offset in range(len(broken) + 1):
-            assert selections(analyzed(broken), offset)[-1] == (0, len(broken))
+            (found,) = selections(analyzed(broken), [offset])
+            assert found[-1] == (0, len(broken))
+
+
+def test_a_text_is_read_once_for_all_selections() -> None:
+    def seconds(places: int) -> float:
+        start = time.process_time()
+        selections(dense, range(0, len(dense.text), len(dense.text) // places))
+        return time.process_time() - start
+
+    dense = analyzed("x = x -> f((((((((1))))))))\n" * 2_000)
+    assert len(dense.tokens) > 40_000
+    assert seconds(200) < 20 * max(seconds(1), 0.02)
+
+
+def test_a_selection_grows_by_no_more_than_sound_files_nest() -> None:
+    deep = analyzed("f(a,\n" * 3_000 + ")\n" * 3_000)
+    (found,) = selections(deep, [deep.text.index(")")])
+    assert 2 * MAX_NESTING < len(found) < 4 * MAX_NESTING
+    assert found[-1] == (0, len(deep.text))
 
 
 def test_files_that_a_text_names_are_links(tmp_path: Path) -> None:

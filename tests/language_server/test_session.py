@@ -112,6 +112,22 @@ async def test_errors_and_their_fixes(client: pytest_lsp.LanguageClient, tmp_pat
     assert await text.diagnostics() == []
 
 
+async def test_selections_in_deep_brackets(
+    client: pytest_lsp.LanguageClient, tmp_path: Path
+) -> None:
+    text = Text(client, tmp_path / "deep.net", "f(a,\n" * 3_000 + ")\n" * 3_000)
+    place = lsp.Position(3_000, 0)
+    (found,) = (
+        await client.text_document_selection_range_async(lsp.SelectionRangeParams(text.id, [place]))
+        or ()
+    )
+    count = 0
+    while found.parent is not None:
+        found, count = found.parent, count + 1
+    assert count > 2 * 48
+    assert text.within(found.range) == text.text
+
+
 async def test_hints_hover_and_format(client: pytest_lsp.LanguageClient, tmp_path: Path) -> None:
     messy = LENET.replace("conv(6, 5)", "conv( 6,5 )").replace("\n", "\r\n")
     text = Text(client, tmp_path / "lenet.net", messy)

@@ -19,7 +19,12 @@ OLD_COURSE_PATHS = ("fast", "naive", "sandwich", "stages")
 # rooms on lower floors, but no other room on its own floor. A module belongs to the longest prefix
 # that fits.
 FLOORS = [
-    {"fork_lock": ["fork_lock"], "records": ["records"], "workers": ["workers"]},
+    {
+        "collector": ["collector"],
+        "fork_lock": ["fork_lock"],
+        "records": ["records"],
+        "workers": ["workers"],
+    },
     {"text": ["text"], "files": ["files"], "kernels": ["kernels"]},
     {
         "diagnostics": ["diagnostics", "codes", "project"],
