@@ -27,6 +27,7 @@ from netspec.cli.output_place import (
     net_sources,
     say_out_of_date,
 )
+from netspec.cli.recipe_arguments import say_recipe_arguments
 from netspec.cli.torch_target import module_source
 from netspec.cli.trained_net import Trained, named_weights
 from netspec.cli.weights import add_rename_option
@@ -106,6 +107,8 @@ def run(options: argparse.Namespace) -> int:
             codes.USAGE_CHECK, "--check needs -o OUT, the file to compare with"
         )
     _require_target(options)
+    if not options.check:
+        say_recipe_arguments(options)
     if options.target == "c":
         return _run_c(options)
     trained = named_weights(options) if options.standalone else None

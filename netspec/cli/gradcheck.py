@@ -15,7 +15,7 @@ from netspec.cli.common import (
     positive,
 )
 from netspec.cli.named_run import NamedRun, named_run
-from netspec.cli.trained_net import say_matches, stored_weights
+from netspec.cli.trained_net import explained_mismatch, say_matches, stored_weights
 from netspec.cli.weights import add_rename_option
 from netspec.text.live_line import LiveLine
 
@@ -186,7 +186,8 @@ def _trained(
     stored = stored_weights(options)
     assert stored is not None
     model = net.compile("numpy", dtype="float64")
-    model.load_state_dict(stored.weights.tensors)
+    with explained_mismatch(options, stored.run):
+        model.load_state_dict(stored.weights.tensors)
     say_matches(stored.weights, stored.path, model)
     return model, stored.weights
 

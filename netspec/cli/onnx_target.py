@@ -10,7 +10,7 @@ from netspec.cli import FAILED, OK
 from netspec.cli.common import natural, tell
 from netspec.cli.normalized_files import required_normalization, say_inputs
 from netspec.cli.output_place import check_beside, compiled_before, net_sources, say_out_of_date
-from netspec.cli.trained_net import say_matches, stored_weights
+from netspec.cli.trained_net import explained_mismatch, say_matches, stored_weights
 
 if TYPE_CHECKING:
     from netspec.cli.trained_net import Stored
@@ -57,7 +57,7 @@ def compile_model(net: Net, options: argparse.Namespace) -> int:
 
     require_few_layers(net.graph)  # before a value is drawn for each
     stored = stored_weights(options)
-    held = _with_weights(net, stored)
+    held = _with_weights(net, stored, options)
     scales = {}
     if options.normalize_input:
         scales = input_scales(required_normalization(stored), net.graph.inputs)
@@ -75,11 +75,12 @@ def compile_model(net: Net, options: argparse.Namespace) -> int:
     return OK
 
 
-def _with_weights(net: Net, stored: Stored | None) -> Model:
+def _with_weights(net: Net, stored: Stored | None, options: argparse.Namespace) -> Model:
     """Return the net with its weights, or with initial values, which is said."""
     model = net.compile("numpy")
     if stored is not None:
-        model.load_state_dict(stored.weights.tensors)
+        with explained_mismatch(options, stored.run):
+            model.load_state_dict(stored.weights.tensors)
         say_matches(stored.weights, stored.path, model)
     elif net.graph.parameters:
         tell("note: no --weights: the model has the initial values of seed 0")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,8 +19,9 @@ from netspec.cli.common import (
 )
 from netspec.cli.named_run import NamedRun, named_run, run_around, setting_text
 from netspec.cli.picture_options import add_resize_options, given_resize
+from netspec.cli.recipe_arguments import recipe_arguments
 from netspec.cli.weights import add_rename_option, tell_notes
-from netspec.diagnostics import NetspecError
+from netspec.diagnostics import Hint, NetspecError
 
 if TYPE_CHECKING:
     from netspec.compiler.ir.input_scale import InputScale
@@ -129,10 +132,8 @@ def load_trained(options: argparse.Namespace) -> Trained:
         model = net.compile("torch", dtype=dtype, device=options.device)
     else:
         model = net.compile(options.backend, dtype=dtype)
-    try:
+    with explained_mismatch(options, run):
         model.load_state_dict(weights.tensors)
-    except NetspecError as error:
-        raise _with_arguments_of(run, arguments_of(options), error) from None
     say_matches(weights, path, model)
     return Trained(net, model, weights, class_names(weights.metadata, model.classes), path, run)
 
@@ -187,6 +188,28 @@ def _weights_path(run: NamedRun | None, given: Path | None) -> Path:
     return run.weights
 
 
+@contextmanager
+def explained_mismatch(options: argparse.Namespace, run: NamedRun | None) -> Iterator[None]:
+    """Say which arguments a net with these weights has, where they do not fit.
+
+    Args:
+        options: with `file` and `set`.
+        run: the run of the weights, if it is known.
+    """
+    try:
+        yield
+    except NetspecError as error:
+        if error.diagnostics[0].code != codes.WEIGHTS_MISMATCH:
+            raise
+        found = recipe_arguments(options) if run is None else None
+        if found is not None:
+            path, settings = found
+            hint = Hint(f"{path} trains the net with {settings}")
+            first, *others = error.diagnostics
+            raise NetspecError([replace(first, hints=(hint,)), *others]) from None
+        raise _with_arguments_of(run, arguments_of(options), error) from None
+
+
 def _with_arguments_of(
     run: NamedRun | None, given: Mapping[str, Any], error: NetspecError
 ) -> NetspecError:
@@ -194,7 +217,7 @@ def _with_arguments_of(
 
     If a forgotten `--set` explains it, only that is said.
     """
-    if run is None or error.diagnostics[0].code != codes.WEIGHTS_MISMATCH:
+    if run is None:
         return error
     own = run.facts.constants
     others = {n: value for n, value in own.items() if n not in given or given[n] != value}

@@ -14,7 +14,7 @@ from netspec.cli.common import (
     natural,
     positive,
 )
-from netspec.cli.trained_net import stored_weights
+from netspec.cli.trained_net import explained_mismatch, stored_weights
 from netspec.cli.weights import add_rename_option
 from netspec.diagnostics import NetspecError
 from netspec.text.live_line import LiveLine
@@ -97,7 +97,8 @@ def run(options: argparse.Namespace) -> int:
             "give --weights FILE, or a run",
         )
     dtypes = ("float64", "float32") if options.dtype == "both" else (options.dtype,)
-    with LiveLine() as live:
+    run = None if stored is None else stored.run
+    with LiveLine() as live, explained_mismatch(options, run):
         found = verify(
             checked_net(options),
             batch=options.batch,

@@ -493,3 +493,34 @@ def test_pictures_of_other_data_are_resized_as_those_of_the_run(run: Run, tmp_pa
     finished = run("eval", tmp_path / "run", "--data", tmp_path / "other", "--part", "train")
     assert finished.code == 0, finished.err
     assert f"--data {tmp_path}/other" in finished.err
+
+
+def test_the_arguments_of_a_recipe_are_said_where_the_net_alone_is_taken(
+    run: Run, tmp_path: Path
+) -> None:
+    net, recipe, out = tmp_path / "wide.net", tmp_path / "wide.toml", tmp_path / "run"
+    net.write_text(NET.replace("wide = 4", "wide = 6"))
+    recipe.write_text("epochs = 1\ntrain-limit = 100\n[set]\nwide = 4\n")
+    assert run("train", "numpy", net, "--out", out, "--quiet").code == 0
+    weights = out / "weights.safetensors"
+    said = f"note: {recipe} trains the net with --set wide=4, and this is the net without"
+    assert said in run("compile", net, "--target", "numpy").err
+    for arguments in (("--set", "wide=4"), ("--set", "wide=8")):
+        assert "note" not in run("compile", net, "--target", "numpy", *arguments).err
+    assert "trains the net" not in run("compile", out, "--target", "numpy").err
+    # Weights of a run know it, those of no known run are told by the recipe.
+    bare = tmp_path / "elsewhere/w.safetensors"
+    bare.parent.mkdir()
+    bare.write_bytes(weights.read_bytes())
+    verbs = [("eval",), ("compile", "--target", "c"), ("gradcheck", "--backend", "numpy")]
+    verbs += [("verify", "--no-torch", "--steps", "0")]
+    if importlib.util.find_spec("onnx") is not None:
+        verbs.append(("compile", "--target", "onnx", "-o", str(tmp_path / "a.onnx")))
+    for verb, *others in verbs:
+        known = run(verb, net, "--weights", weights, *others)
+        assert known.code in (1, 2), known
+        assert "they belong to a net with --set wide=4" in known.err
+        unknown = run(verb, net, "--weights", bare, *others)
+        assert f"= help: {recipe} trains the net with --set wide=4" in unknown.err, unknown
+    recipe.write_text("no recipe")
+    assert run("compile", net, "--target", "numpy").err == ""

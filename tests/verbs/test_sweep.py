@@ -541,3 +541,16 @@ def test_without_optuna_a_search_says_what_to_install(
     assert refused.code == 1
     assert "error[library/optuna]" in refused.err
     assert not Path("runs").exists()
+
+
+def test_a_sweep_whose_net_was_changed_says_where_its_net_is(run: Run, write: Write) -> None:
+    path = write("lr = [1e-4, 1e-2]\nepochs = 1\n[sweep]\nnet = 'tiny.net'\n", "s.toml")
+    assert run("sweep", path).code == 0
+    before = Path("tiny.net").read_text()
+    write(NET.replace("relu", "gelu"), "tiny.net")
+    refused = run("sweep", path)
+    assert refused.code == 2
+    assert "error[run/fixed]: runs/s is a sweep with another `net`" in refused.err
+    (shown,) = re.findall(r"= note: the net of the sweep is in (.*)", refused.err)
+    assert Path(shown).read_text() == before
+    assert run("sweep", path, "--out", "runs/other").code == 0

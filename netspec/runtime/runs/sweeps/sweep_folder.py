@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -21,7 +22,7 @@ from netspec import codes
 from netspec.diagnostics import Diagnostic, Hint, NetspecError, quoted
 from netspec.files.regular_file import holds, kind_of, read_end, read_regular
 from netspec.files.run_facts import RUN_FACTS
-from netspec.runtime.runs.folder import LOG, MAX_FACTS, check_place, make_run
+from netspec.runtime.runs.folder import LOG, MAX_FACTS, RunFolder, check_place, make_run
 from netspec.runtime.runs.folder_lock import FolderLock
 from netspec.runtime.runs.recipe import recipe_text
 from netspec.runtime.runs.resume import shown
@@ -82,9 +83,20 @@ class SweepFolder:
                     f"{self.path} is a sweep with another {quoted(name)}: {shown(before.get(name))},"
                     f" not {shown(facts.get(name))}",
                     hints=(Hint("start another sweep: --out DIR"),),
+                    notes=self._own_net() if name == "net" else (),
                 )
                 for name in names
             ])  # fmt: skip
+
+    def _own_net(self) -> tuple[str, ...]:
+        """Return a note on where the text of the sweep's net is: in the folder of any of its runs."""
+        for place in sorted(self.path.glob(f"*/{RUN_FACTS}")):
+            run = RunFolder(place.parent)
+            with suppress(NetspecError):
+                net = run.net_file(run.facts())
+                if kind_of(net) == "file":
+                    return (f"the net of the sweep is in {net}",)
+        return ()
 
     def release(self) -> None:
         """Let other processes use the folder."""
