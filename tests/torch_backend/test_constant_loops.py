@@ -12,7 +12,7 @@ import netspec
 from netspec.compiler.elaborate.constant_loops import ConstantLoops
 from netspec.compiler.ir.constants import Constant
 from netspec.compiler.syntax import tree as syntax
-from netspec.compiler.torch_backend.structured.tracer import StructureTracer
+from netspec.compiler.torch_backend.structured.follower import StructureFollower
 from tests.conftest import ROOT
 
 # A list that depends on one argument, read by a block and by the net.
@@ -77,7 +77,7 @@ def never(monkeypatch: pytest.MonkeyPatch) -> None:
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let each turn be followed, in each build."""
     never(monkeypatch)
-    monkeypatch.setattr(StructureTracer, "skips_turns", False)
+    monkeypatch.setattr(StructureFollower, "skips_turns", False)
 
 
 def test_a_loop_is_computed_for_other_constants_alone(
@@ -189,13 +189,13 @@ def test_turns_that_are_not_followed_change_no_letter(monkeypatch: pytest.Monkey
 
 def test_few_turns_of_a_long_loop_are_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     taken: Counter[str] = Counter()
-    turn = StructureTracer.turn
+    turn = StructureFollower.turn
 
-    def counted(self: StructureTracer, loop: syntax.For, values: Sequence[Constant]) -> object:
+    def counted(self: StructureFollower, loop: syntax.For, values: Sequence[Constant]) -> object:
         taken[loop.targets[0].id] += 1
         return turn(self, loop, values)
 
-    monkeypatch.setattr(StructureTracer, "turn", counted)
+    monkeypatch.setattr(StructureFollower, "turn", counted)
     loop = "for k in range(800) { b = b + k % 7\n c = c + [b] }"
     text = f"net A(a = 3) {{\n input x: [4]\n b = a\n c = []\n {loop}\n output x -> linear(b) }}\n"
     assert "for k in range(800)" in netspec.loads(text).source("torch")

@@ -161,7 +161,7 @@ def lift(value: Operand) -> Expression:
     """Return a number as a formula, and a formula as itself."""
     if isinstance(value, Expression):
         return value
-    # A traced number, which is a float, still knows the argument that it is.
+    # A symbolic number, which is a float, still knows the argument that it is.
     return Const(value if isinstance(value, float) else float(value))
 
 

@@ -34,7 +34,7 @@ def torch_formula(formula: Expression, operands: Mapping[str, X]) -> Torch:
 def whole(number: float) -> float:
     """Return a number as it is written in PyTorch source: 2, not 2.0.
 
-    A traced number is not changed.
+    A symbolic number is not changed.
     """
     return int(number) if type(number) is float and number.is_integer() else number
 

@@ -13,7 +13,7 @@ from netspec.compiler.ir.initializers import Dirac, Initializer, KaimingUniform,
 from netspec.compiler.torch_backend.expressions import literal
 from netspec.compiler.torch_backend.naming import is_attribute, number, quote
 from netspec.compiler.torch_backend.python_layout import Doc, Group, call, statement
-from netspec.compiler.torch_backend.traced_numbers import TracedFloat
+from netspec.compiler.torch_backend.symbolic_numbers import SymbolicFloat
 from netspec.records import record
 
 # Lists of no more numbers are written again for each parameter.
@@ -153,7 +153,7 @@ def init_docs(tensor: str, rule: Initializer, rank: int, symbols: Mapping[str, s
     if not isinstance(rule, Dirac):
         return [_init(tensor, rule, rank, symbols)]
     function = f"nn.init.{'dirac_' if rank > 2 else 'eye_'}"
-    if not rule.gain and not (isinstance(rule.gain, TracedFloat) and rule.gain.outer):
+    if not rule.gain and not (isinstance(rule.gain, SymbolicFloat) and rule.gain.outer):
         return [call(function, tensor)]
     some = Group(f"{tensor}[", (f": {tensor}.shape[1]",), "]", grouping=True)
     return [_init(tensor, KaimingUniform(rule.gain), rank, symbols), call(function, some)]
@@ -203,7 +203,7 @@ def _kaiming(tensor: str, rule: Initializer, rank: int, gain: str) -> Doc:
     factor = vars(rule)["gain"]
     if (
         rank >= 2
-        and not (isinstance(factor, TracedFloat) and factor.outer)
+        and not (isinstance(factor, SymbolicFloat) and factor.outer)
         and 0 < factor <= 2**0.5
     ):
         options = ['mode="fan_out"'] if rule.rule == "kaiming_fan_out" else []
@@ -232,7 +232,7 @@ def _uniform(tensor: str, bound: str) -> Doc:
 
 
 def _number(value: Any, symbols: Mapping[str, str]) -> str:
-    if isinstance(value, TracedFloat) and value.outer:
+    if isinstance(value, SymbolicFloat) and value.outer:
         return symbols[value.outer]
     return number(float(value)) if isinstance(value, (int, float)) else ""
 

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from netspec.compiler.ir.op import Torch
 from netspec.compiler.ir.sizes import Dim, Size
-from netspec.compiler.torch_backend.traced_numbers import Traced, TracedFloat
+from netspec.compiler.torch_backend.symbolic_numbers import SymbolicFloat, SymbolicInt
 from netspec.records import record
 
 
@@ -26,9 +26,9 @@ class Symbol:
 
 def local(value: Any) -> Any:
     """Return a number of a PyTorch expression in the arguments of its class."""
-    if isinstance(value, Traced):
+    if isinstance(value, SymbolicInt):
         return value.local
-    if isinstance(value, TracedFloat):
+    if isinstance(value, SymbolicFloat):
         return Symbol(value.local)
     return value
 

@@ -15,13 +15,13 @@ from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.torch_backend.naming import number, safe_name
 from netspec.compiler.torch_backend.python_layout import Doc, Group, statement
 from netspec.compiler.torch_backend.structured.constructor import Constructor
+from netspec.compiler.torch_backend.structured.follower import Places, StraightFollower
 from netspec.compiler.torch_backend.structured.homes import Homes
 from netspec.compiler.torch_backend.structured.kept import Kept
 from netspec.compiler.torch_backend.structured.liveness import mark_unread
 from netspec.compiler.torch_backend.structured.module import ModuleText, forward_head
 from netspec.compiler.torch_backend.structured.recording import Recording
 from netspec.compiler.torch_backend.structured.structure import Recorder, Suite
-from netspec.compiler.torch_backend.structured.tracer import Places, StraightTracer
 
 
 def bodies_in(graph: Graph) -> Iterator[ScanBody]:
@@ -92,15 +92,17 @@ class ScanClass:
         recorder.begin()
         classes = homes.classes((), by_path=True)
         run = Recording(recorder, homes, views, Kept((), ()), classes)
-        tracer = StraightTracer(run, Places())
+        follower = StraightFollower(run, Places())
         for name in self.inputs:
-            tracer.given(name, name)
+            follower.given(name, name)
         for node in graph.nodes:
             into = cast(Any, shapes[node.name])
-            tracer.added(node, into, tuple(node.op.parameters(*into)), paths[node.name])
+            follower.added(node, into, tuple(node.op.parameters(*into)), paths[node.name])
             if node.name in body.names:
-                tracer.named(body.names[node.name], Tensor(node.name, node.shape, node.origin.span))
-        tracer.gives(self.results)
+                follower.named(
+                    body.names[node.name], Tensor(node.name, node.shape, node.origin.span)
+                )
+        follower.gives(self.results)
         mark_unread(recorder.root)
         return recorder.root
 

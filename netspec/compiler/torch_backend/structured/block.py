@@ -38,6 +38,14 @@ from netspec.compiler.torch_backend.structured.constructor import (
     default_values,
 )
 from netspec.compiler.torch_backend.structured.flow import chain_end, nested, steps_in
+from netspec.compiler.torch_backend.structured.follower import (
+    Carried,
+    Places,
+    RestartError,
+    Results,
+    StraightFollower,
+    StructureFollower,
+)
 from netspec.compiler.torch_backend.structured.homes import Homes
 from netspec.compiler.torch_backend.structured.kept import Kept
 from netspec.compiler.torch_backend.structured.kinds import kind_of
@@ -60,16 +68,8 @@ from netspec.compiler.torch_backend.structured.structure import (
     Return,
     Suite,
 )
-from netspec.compiler.torch_backend.structured.tracer import (
-    Carried,
-    Places,
-    RestartError,
-    Results,
-    StraightTracer,
-    StructureTracer,
-)
 from netspec.compiler.torch_backend.structured.trial import FirstError
-from netspec.compiler.torch_backend.traced_numbers import Traced, plain
+from netspec.compiler.torch_backend.symbolic_numbers import SymbolicInt, plain
 from netspec.diagnostics import Span
 from netspec.records import record
 
@@ -86,18 +86,18 @@ Shapes = dict[str, tuple[Any, ...]]
 class _Outside(Follower):
     """The body around a single call of a block."""
 
-    def __init__(self, tracer: StructureTracer) -> None:
-        self.tracer = tracer
+    def __init__(self, follower: StructureFollower) -> None:
+        self.follower = follower
 
     def calling(self, block: syntax.Block, module: Module, path: str) -> Follower:
-        """Let the tracer follow the block."""
-        return self.tracer
+        """Let the follower follow the block."""
+        return self.follower
 
     def called(
         self, inner: Follower, inputs: Sequence[Input], result: Result, span: Span
     ) -> Result:
         """The block has returned."""
-        self.tracer.returned(result)
+        self.follower.returned(result)
         return result
 
 
@@ -148,7 +148,7 @@ class _Symbols:
         return tuple(
             dim
             if isinstance(dim, Size)
-            else Traced(dim, cast(Any, Size.named(self.size(name, axis, len(shape)))), dim)
+            else SymbolicInt(dim, cast(Any, Size.named(self.size(name, axis, len(shape)))), dim)
             for axis, dim in enumerate(shape)
         )
 
@@ -319,10 +319,10 @@ class StructuredBlock:
     def _run(self, call: _Call, *, is_trial: bool = False) -> bool:
         """Build the block. Return whether it can be built."""
         self.recorder.begin(is_trial=is_trial)
-        tracer = self._tracer()
+        follower = self._follower()
         sink = FirstError()
         assembly = Assembly(sink, as_written=False)
-        body = Body(assembly, self.module, follower=_Outside(tracer))
+        body = Body(assembly, self.module, follower=_Outside(follower))
         inputs = []
         for name in self.block.inputs:
             shape = self.names.named(name.id, call.shapes[name.id])
@@ -343,21 +343,21 @@ class StructuredBlock:
             raise
         if result is UNKNOWN or sink.errors or assembly.failed:
             return False
-        graph = eliminate_dead(self._graph(assembly, tracer.run.given_back))
+        graph = eliminate_dead(self._graph(assembly, follower.run.given_back))
         live = {*graph.by_name, *graph.inputs}
-        self.runs.append(tracer.run.placements(live))
+        self.runs.append(follower.run.placements(live))
         if self.is_flat:
-            self._require_classes(tracer.run.calls.ran, live)
+            self._require_classes(follower.run.calls.ran, live)
         return True
 
-    def _tracer(self) -> StructureTracer:
+    def _follower(self) -> StructureFollower:
         run = Recording(
             self.recorder, self.homes, self.views, self.attributes, self.called,
             self.kept,
         )  # fmt: skip
         if self.is_flat:
-            return StraightTracer(run, self.places)
-        return StructureTracer(run, self.carried, self.places, self.sizes, self.either)
+            return StraightFollower(run, self.places)
+        return StructureFollower(run, self.carried, self.places, self.sizes, self.either)
 
     def _graph(self, assembly: Assembly, results: Sequence[str]) -> Graph:
         outputs = {str(at): name for at, name in enumerate(results)}

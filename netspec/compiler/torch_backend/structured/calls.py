@@ -23,9 +23,9 @@ from netspec.compiler.parse.loader import Module
 from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.syntax.tree import NumberType
 from netspec.compiler.torch_backend.naming import axis_names, safe_name
-from netspec.compiler.torch_backend.traced_numbers import (
-    Traced,
-    TracedFloat,
+from netspec.compiler.torch_backend.symbolic_numbers import (
+    SymbolicFloat,
+    SymbolicInt,
     outside,
     plain,
     rename,
@@ -247,7 +247,7 @@ class BlockWatcher(CallWatcher):
         found: dict[str, Constant] = {}
         for name, value in known.items():
             own = rename(value, safe_name(name))
-            if isinstance(own, (Traced, TracedFloat)):
+            if isinstance(own, (SymbolicInt, SymbolicFloat)):
                 self.call_of.given[safe_name(name)] = cast(Any, value)
             found[name] = self._within(own)
         return found
@@ -270,7 +270,7 @@ class BlockWatcher(CallWatcher):
 
     def _within(self, own: Any) -> Any:
         """A number as the body gets it."""
-        return own if isinstance(own, TracedFloat) else plain(own)
+        return own if isinstance(own, SymbolicFloat) else plain(own)
 
     def outside(self, result: Result) -> Result:
         """The result, its sizes in the caller's numbers."""
@@ -281,15 +281,15 @@ class BlockWatcher(CallWatcher):
         return replace(result, shape=cast(Shape, tuple(map(self._size, result.shape))))
 
     def _size(self, size: Any) -> Any:
-        if not isinstance(size, Traced):
+        if not isinstance(size, SymbolicInt):
             return size
         given = self.call_of.given
-        here = {n: v.local if isinstance(v, Traced) else v for n, v in given.items()}
+        here = {n: v.local if isinstance(v, SymbolicInt) else v for n, v in given.items()}
         own = size.local.at(cast(Any, here)) if isinstance(size.local, Size) else size.local
         outer = outside(size.outer, given)
         if isinstance(own, int) and isinstance(outer, int):
             return int(size)
-        return Traced(int(size), own, outer)
+        return SymbolicInt(int(size), own, outer)
 
     def block_outcomes(self) -> BlockOutcomes | None:
         """Nothing is noted of a body but the blocks that it calls."""

@@ -50,6 +50,14 @@ from netspec.compiler.torch_backend.structured.calls import Ran
 from netspec.compiler.torch_backend.structured.cases import unmet_names, without_unmet
 from netspec.compiler.torch_backend.structured.constructor import label_words
 from netspec.compiler.torch_backend.structured.flow import chain_end, given_by, under
+from netspec.compiler.torch_backend.structured.follower import (
+    Carried,
+    Places,
+    RestartError,
+    Results,
+    StraightFollower,
+    StructureFollower,
+)
 from netspec.compiler.torch_backend.structured.homes import Homes
 from netspec.compiler.torch_backend.structured.kept import Kept
 from netspec.compiler.torch_backend.structured.layout import Placement
@@ -67,16 +75,8 @@ from netspec.compiler.torch_backend.structured.structure import (
     Recorder,
     Suite,
 )
-from netspec.compiler.torch_backend.structured.tracer import (
-    Carried,
-    Places,
-    RestartError,
-    Results,
-    StraightTracer,
-    StructureTracer,
-)
 from netspec.compiler.torch_backend.structured.trial import FirstError
-from netspec.compiler.torch_backend.traced_numbers import TracedFloat
+from netspec.compiler.torch_backend.symbolic_numbers import SymbolicFloat
 
 # So many other values of an argument are enough, and so many starts over.
 _ENOUGH, _STARTS = 2, 40
@@ -589,12 +589,12 @@ class _Proof:
         """
         net, module = self.written.net, self.written.module
         self.recorder.begin(is_trial=is_trial)
-        tracer = self._tracer()
-        own = {name: tracer.argument(name, value) for name, value in arguments.items()}
+        follower = self._follower()
+        own = {name: follower.argument(name, value) for name, value in arguments.items()}
         given = {**self.written.arguments, **own}
         sink = FirstError()
         try:
-            graph, assembly = build(net, module, given, sink, follower=tracer)
+            graph, assembly = build(net, module, given, sink, follower=follower)
         except (NotStructuredError, RestartError):
             if sink.errors:  # after an error anything can follow
                 return None
@@ -603,23 +603,23 @@ class _Proof:
             return None
         if list(map(self.name, assembly.inputs)) != self.inputs:
             raise NotStructuredError
-        tracer.gives(list(graph.outputs.values()))
+        follower.gives(list(graph.outputs.values()))
         graph = eliminate_dead(graph)
         live = {*graph.by_name, *graph.inputs}
-        self.runs.append(tracer.run.placements(live))
-        tracer.run.calls.ran.cut(live)
+        self.runs.append(follower.run.placements(live))
+        follower.run.calls.ran.cut(live)
         if is_trial and self.is_flat:
             self.recorder.require_said()
         changed = {n: v for n, v in arguments.items() if repr(self.values[n]) != repr(v)}
-        self.last = _Run(tracer.run, graph, self._blocks(tracer.run.calls.ran), changed)
+        self.last = _Run(follower.run, graph, self._blocks(follower.run.calls.ran), changed)
         return self.last
 
-    def _tracer(self) -> StructureTracer:
+    def _follower(self) -> StructureFollower:
         homes, kept = self.net.homes, self.net.kept
         run = Recording(self.recorder, homes, self.views, kept, self.called)
         if self.is_flat:
-            return StraightTracer(run, self.places)
-        return StructureTracer(run, self.carried, self.places, self.results)
+            return StraightFollower(run, self.places)
+        return StructureFollower(run, self.carried, self.places, self.results)
 
     def _blocks(self, ran: Ran) -> dict[str, BlockClass]:
         """The classes of the blocks, by where they are called; each does what the call does."""
@@ -673,7 +673,7 @@ class _Proof:
         it, and nothing changes it after.
         """
         is_filled = any(fill.name == owned.name for fill in self.net.fills.get(owned.target, ()))
-        is_plain = not any(isinstance(v, TracedFloat) and v.outer for v in vars(rule).values())
+        is_plain = not any(isinstance(v, SymbolicFloat) and v.outer for v in vars(rule).values())
         is_alike = all(fact == facts[0] for fact in facts)
         if is_filled or not is_plain or not is_alike or isinstance(rule, Values):
             return False
@@ -723,7 +723,7 @@ def _facts(rule: Initializer | None) -> Any:
     if rule is None or isinstance(rule, Values):
         return rule
     return type(rule), [
-        v.outer if isinstance(v, TracedFloat) and v.outer else v for v in vars(rule).values()
+        v.outer if isinstance(v, SymbolicFloat) and v.outer else v for v in vars(rule).values()
     ]
 
 

@@ -28,8 +28,8 @@ from netspec.compiler.torch_backend.structured.kinds import kind_of
 from netspec.compiler.torch_backend.structured.module import forward_head
 from netspec.compiler.torch_backend.structured.net import StructuredNet
 from netspec.compiler.torch_backend.structured.structure import NotStructuredError, Placed
+from netspec.compiler.torch_backend.symbolic_numbers import SymbolicFloat
 from netspec.compiler.torch_backend.tied_parameters import tie_lines
-from netspec.compiler.torch_backend.traced_numbers import TracedFloat
 
 
 class StructuredClass:
@@ -170,7 +170,7 @@ def _needed(net: StructuredNet) -> set[str]:
         word
         for rule in (*net.own.values(), *fills, *inner)
         for value in vars(rule).values()
-        if isinstance(value, TracedFloat)
+        if isinstance(value, SymbolicFloat)
         for word in words_in(net.kept.in_constructor(value.outer))
     }
     for place, _ in net.own:

@@ -17,7 +17,7 @@ from netspec.diagnostics import Span
 
 @dataclass
 class Recording:
-    """The record of one run. The tracer that follows the run is handed it.
+    """The record of one run. The follower that follows the run is handed it.
 
     Attributes:
         recorder: what the runs record.

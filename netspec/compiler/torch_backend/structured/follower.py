@@ -77,7 +77,12 @@ from netspec.compiler.torch_backend.structured.structure import (
     Step,
     Suite,
 )
-from netspec.compiler.torch_backend.traced_numbers import Traced, TracedFloat, local_of, plain
+from netspec.compiler.torch_backend.symbolic_numbers import (
+    SymbolicFloat,
+    SymbolicInt,
+    local_of,
+    plain,
+)
 from netspec.diagnostics import Span
 from netspec.records import record
 from netspec.text.snake_case import snake_case
@@ -158,12 +163,16 @@ class Results:
         """
         if not isinstance(size, int):
             return size
-        mine: Dim = size.local if isinstance(size, Traced) else int(size)
+        mine: Dim = size.local if isinstance(size, SymbolicInt) else int(size)
         seen = self.seen.setdefault(place, [])
         seen.append((numbers, int(size)))
         known = self.chosen.setdefault(place, mine)
         if _at(known, numbers) == int(size):
-            return Traced(int(size), known, _outer(size)) if isinstance(known, Size) else int(size)
+            return (
+                SymbolicInt(int(size), known, _outer(size))
+                if isinstance(known, Size)
+                else int(size)
+            )
         if all(_at(mine, at) == number for at, number in seen):
             self.chosen[place] = mine
             raise RestartError
@@ -343,7 +352,7 @@ class _Opened:
     made: dict[str, list[Source]]
 
 
-class StructureTracer(Follower):
+class StructureFollower(Follower):
     """Records one run.
 
     Args:
@@ -429,7 +438,7 @@ class StructureTracer(Follower):
         elif isinstance(value, Tensor):
             self._have(name, value)
             for size in self.shapes[python_name(name)]:
-                if isinstance(size, Traced) and isinstance(size.local, Size):
+                if isinstance(size, SymbolicInt) and isinstance(size.local, Size):
                     self.numbers[size_text(size.local)] = int(size)
         return value
 
@@ -454,23 +463,23 @@ class StructureTracer(Follower):
             return dim
         later = f"{own}.shape[{axis + 1}]"
         self.numbers[later] = int(dim)
-        return Traced(int(dim), local_of(dim), cast(Dim, Size.named(later)))
+        return SymbolicInt(int(dim), local_of(dim), cast(Dim, Size.named(later)))
 
     # -- expressions
 
     def follow(self, names: Names, evaluate: Evaluate) -> Evaluate:
         """Let numbers remember how they are written."""
 
-        def traced(expr: syntax.Expr) -> Value:
+        def followed_value(expr: syntax.Expr) -> Value:
             value = evaluate(expr)
             if isinstance(value, (Tensor, Tensors, int, float)):
                 return self._remembered(expr, value)
             return value
 
-        self.body = Surroundings(names, traced)
+        self.body = Surroundings(names, followed_value)
         self.python = PythonConstants(self._attribute, self._is_list, self._constant)
         self.later = PythonConstants(self._read, self._is_list, self._reach, is_scripted=True)
-        return traced
+        return followed_value
 
     def _constant(self, name: str) -> str:
         """A constant in the constructor.
@@ -595,7 +604,7 @@ class StructureTracer(Follower):
             if isinstance(part, syntax.Access) and self._is_tensor(part.base):
                 value = self.body.evaluate(part)
                 sizes = value if isinstance(value, tuple) else (value,)
-                if any(isinstance(s, Traced) and not isinstance(s.local, Size) for s in sizes):
+                if any(isinstance(s, SymbolicInt) and not isinstance(s.local, Size) for s in sizes):
                     return True
         return False
 
@@ -613,7 +622,7 @@ class StructureTracer(Follower):
             return value
         if isinstance(inner, syntax.Access) and self._is_tensor(inner.base):
             return value
-        is_formula = isinstance(inner, syntax.Chain) and isinstance(value, Traced)
+        is_formula = isinstance(inner, syntax.Chain) and isinstance(value, SymbolicInt)
         if is_formula and id(expr) not in self.places.whole:
             return value
         try:
@@ -677,10 +686,10 @@ class StructureTracer(Follower):
             for axis, dim in enumerate(value.shape)
         ]
         size = shape[0]
-        if own in self._counts and isinstance(size, Traced) and isinstance(size.local, int):
+        if own in self._counts and isinstance(size, SymbolicInt) and isinstance(size.local, int):
             known = f"{self._counts[own]}[{self.python.text(trailer.at)}]"
             self.numbers[known] = int(size)
-            shape[0] = Traced(int(size), cast(Dim, Size.named(known)), size.outer)
+            shape[0] = SymbolicInt(int(size), cast(Dim, Size.named(known)), size.outer)
         return replace(value, shape=cast(Shape, tuple(shape)))
 
     def _forget(self, names: Sequence[str]) -> None:
@@ -690,15 +699,15 @@ class StructureTracer(Follower):
             if not words_in(text).isdisjoint(names):
                 del self._holds[text]
 
-    def _number(self, value: float, text: str | None, later: str) -> Traced | TracedFloat:
+    def _number(self, value: float, text: str | None, later: str) -> SymbolicInt | SymbolicFloat:
         """A number, and how Python writes it; without a text the constructor has the number."""
         if isinstance(value, int):
             here = local_of(value) if text is None else cast(Dim, Size.named(bracketed(text)))
             self.numbers[bracketed(text or later)] = int(value)
             self.numbers[bracketed(later)] = int(value)
-            return Traced(int(value), here, cast(Dim, Size.named(bracketed(later))))
+            return SymbolicInt(int(value), here, cast(Dim, Size.named(bracketed(later))))
         self.numbers[text or later] = self.numbers[later] = float(value)
-        return TracedFloat(value, text or number(float(value)), later)
+        return SymbolicFloat(value, text or number(float(value)), later)
 
     def known(self, own: str, value: Any, later: str) -> Any:
         """What a Python name stands for, whose value this is."""
@@ -757,8 +766,8 @@ class StructureTracer(Follower):
 
     def _assigned(self, own: str, value: Any) -> Any:
         known = self.known(own, value, own)
-        if isinstance(known, Traced) and own in self._untold:
-            return Traced(int(known), int(known), known.outer)
+        if isinstance(known, SymbolicInt) and own in self._untold:
+            return SymbolicInt(int(known), int(known), known.outer)
         return known
 
     def named(self, name: str, value: Tensor) -> None:
@@ -1118,7 +1127,7 @@ class StructureTracer(Follower):
             raise RestartError
         self._outdate(own, carried)
         self.numbers[own] = int(size)
-        shape[axis] = Traced(int(size), cast(Dim, Size.named(own)), _outer(size))
+        shape[axis] = SymbolicInt(int(size), cast(Dim, Size.named(own)), _outer(size))
         self._size_words.add(own)
 
     def _outdate(self, own: str, carried: Axis) -> None:
@@ -1578,13 +1587,13 @@ def _extent(dim: Any, name: str) -> Any:
     """A size of an input, as `forward` reads it."""
     if not isinstance(dim, int):
         return dim
-    return Traced(int(dim), local_of(dim), cast(Dim, Size.named(name)))
+    return SymbolicInt(int(dim), local_of(dim), cast(Dim, Size.named(name)))
 
 
 def _or_read(known: Any, other: Any) -> Any:
     """A form whose numbers may also be written as in the other, over the sizes of its inputs."""
     if isinstance(known, Number):
-        is_other = type(other) is Traced and int(other) == known.value
+        is_other = type(other) is SymbolicInt and int(other) == known.value
         is_number = isinstance(known.expression, (int, Size))
         if not is_other or not is_number or _outer(other) == known.expression:
             return known
@@ -1627,9 +1636,9 @@ def _with(
 
 def _outer(value: Any) -> Any:
     """A number as `forward` writes it."""
-    if isinstance(value, Traced):
+    if isinstance(value, SymbolicInt):
         return value.outer
-    if isinstance(value, TracedFloat):
+    if isinstance(value, SymbolicFloat):
         return Symbol(value.outer)
     return int(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
@@ -1644,12 +1653,12 @@ def _later_text(size: Any) -> str:
 
 def _unread(size: Any) -> Any:
     """A size that `forward` knows as a number alone."""
-    return Traced(int(size), local_of(size), int(size)) if isinstance(size, int) else size
+    return SymbolicInt(int(size), local_of(size), int(size)) if isinstance(size, int) else size
 
 
 def _forgotten(size: Any) -> Any:
     """A size that the constructor knows as a number alone."""
-    return Traced(int(size), int(size), _outer(size)) if isinstance(size, int) else size
+    return SymbolicInt(int(size), int(size), _outer(size)) if isinstance(size, int) else size
 
 
 # ------------------------------------------------------------------- without loops and conditions
@@ -1672,7 +1681,7 @@ class _Named:
     value: str
 
 
-class StraightTracer(StructureTracer):
+class StraightFollower(StructureFollower):
     """Records the layers of one run in their order, without loops and conditions.
 
     So is written what the statements of the file cannot say for all calls, such as a block that calls
@@ -1717,8 +1726,8 @@ class StraightTracer(StructureTracer):
         later = self.run.kept.attribute(own)
         self.numbers[own] = self.numbers[later] = value
         if isinstance(value, int):
-            return Traced(value, cast(Any, Size.named(own)), cast(Any, Size.named(later)))
-        return TracedFloat(value, own, later)
+            return SymbolicInt(value, cast(Any, Size.named(own)), cast(Any, Size.named(later)))
+        return SymbolicFloat(value, own, later)
 
     def input(self, name: str, value: Input) -> Input:
         """The sizes of a block's input are arguments of its class."""
@@ -1737,7 +1746,7 @@ class StraightTracer(StructureTracer):
             return size
         later = self.run.kept.attribute(own)
         self.numbers[own] = self.numbers[later] = int(size)
-        return Traced(int(size), local_of(size), cast(Any, Size.named(later)))
+        return SymbolicInt(int(size), local_of(size), cast(Any, Size.named(later)))
 
     def asserting(self, statement: syntax.Assert) -> None:
         """Write down an assert over nothing but arguments."""
@@ -1784,7 +1793,7 @@ class StraightTracer(StructureTracer):
 
     # -- values
 
-    def inlining(self, block: syntax.Block, module: Module, span: Span) -> StraightTracer:
+    def inlining(self, block: syntax.Block, module: Module, span: Span) -> StraightFollower:
         """The layers of an inline block are written here; its names are not."""
         self._around.append(self.body)
         return self

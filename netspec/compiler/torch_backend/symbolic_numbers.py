@@ -1,10 +1,13 @@
-"""Numbers that record how the constructor of a class and its `forward` write them.
+"""Whole numbers that carry the expressions they come from: for the constructor and for `forward`.
 
-A `Traced` is an ordinary whole number, so everything that computes with sizes accepts it: attributes,
-shape rules, the forms of layers in PyTorch. Beside its value it has two polynomials (`Size`): `local`
-over the names of the constructor, and `outer` over those of `forward`. Names and expressions of the file
-come from its syntax; the polynomials are what the rules of layers, which are Python, make of them. What
-a polynomial cannot express gives a plain number; trying other arguments finds out what was lost so.
+A `SymbolicInt` is an ordinary whole number with a value, as PyTorch's `SymInt` is, so everything that
+computes with sizes accepts it: attributes, shape rules, the forms of layers in PyTorch. A polynomial
+alone would not do: rules compare sizes, index with them and ask their digits, and of the shape rules of
+all layers four in ten have no answer without values. Beside its value it has two polynomials (`Size`):
+`local` over the names of the constructor, and `outer` over those of `forward`. Names and expressions of
+the file come from its syntax; the polynomials are what the rules of layers, which are Python, make of
+them. What a polynomial cannot express gives a plain number; trying other arguments finds out what was
+lost so.
 
 In a block that is followed, both are over the names of its arguments (`rename`), and what these are
 outside is put in for them (`outside`).
@@ -23,13 +26,13 @@ from netspec.compiler.ir.sizes import Dim, Size
 _INNER = "@"
 
 
-class Traced(int):
+class SymbolicInt(int):
     """A whole number, with the expressions from which it was computed."""
 
     local: Dim
     outer: Dim
 
-    def __new__(cls, value: int, local: Dim, outer: Dim) -> Traced:
+    def __new__(cls, value: int, local: Dim, outer: Dim) -> SymbolicInt:
         """Create the number `value`, which equals both polynomials."""
         self = super().__new__(cls, value)
         self.local = local
@@ -40,7 +43,7 @@ class Traced(int):
         """The number as a fraction: it still knows the argument that it is."""
         known = [size.name for size in (self.local, self.outer) if isinstance(size, Size)]
         is_argument = len(known) == 2 and all(known) and not known[1].startswith(_INNER)
-        return TracedFloat(float(self), *known) if is_argument else float(self)
+        return SymbolicFloat(float(self), *known) if is_argument else float(self)
 
     def __add__(self, other: Any) -> Any:
         return _combine(operator.add, self, other)
@@ -61,7 +64,7 @@ class Traced(int):
         return _combine(operator.mul, other, self)
 
     def __floordiv__(self, other: Any) -> Any:
-        if isinstance(other, Traced):
+        if isinstance(other, SymbolicInt):
             return _divided(self, other)
         if not isinstance(other, int):
             return int(self) // other
@@ -74,13 +77,13 @@ class Traced(int):
         return self
 
 
-class TracedFloat(float):
+class SymbolicFloat(float):
     """A fractional number that is an argument, with its name in the class and in the net."""
 
     local: str
     outer: str
 
-    def __new__(cls, value: float, local: str, outer: str) -> TracedFloat:
+    def __new__(cls, value: float, local: str, outer: str) -> SymbolicFloat:
         """Create the number `value` of the argument `local`."""
         self = super().__new__(cls, value)
         self.local = local
@@ -96,16 +99,16 @@ def _combine(operation: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:
     outer = operation(outer_of(a), outer_of(b))
     if isinstance(local, int) and isinstance(outer, int):
         return value
-    return Traced(value, local, outer)
+    return SymbolicInt(value, local, outer)
 
 
-def _divided(a: Traced, b: Traced) -> int:
+def _divided(a: SymbolicInt, b: SymbolicInt) -> int:
     """A quotient: a plain number where it is none of polynomials; one of them may still be one."""
     value = int(a) // int(b)
     local, outer = _quotient(a.local, b.local), _quotient(a.outer, b.outer)
     if local is None and outer is None:
         return value
-    return Traced(value, value if local is None else local, value if outer is None else outer)
+    return SymbolicInt(value, value if local is None else local, value if outer is None else outer)
 
 
 def _quotient(a: Dim, b: Dim) -> Dim | None:
@@ -130,12 +133,12 @@ def _quotient(a: Dim, b: Dim) -> Dim | None:
 
 def local_of(value: int) -> Dim:
     """Return a number in the arguments of the class that is generated."""
-    return value.local if isinstance(value, Traced) else int(value)
+    return value.local if isinstance(value, SymbolicInt) else int(value)
 
 
 def outer_of(value: int) -> Dim:
     """Return a number in the arguments of the net."""
-    return value.outer if isinstance(value, Traced) else int(value)
+    return value.outer if isinstance(value, SymbolicInt) else int(value)
 
 
 _PLAIN = frozenset({int, float, bool, str, type(None)})
@@ -151,9 +154,9 @@ def plain(value: Any) -> Any:
         if _PLAIN.issuperset(map(type, value)):
             return _PLAIN_LISTS.keep(value, value)
         return tuple([item if type(item) in _PLAIN else plain(item) for item in value])
-    if isinstance(value, Traced):
+    if isinstance(value, SymbolicInt):
         return int(value)
-    return float(value) if isinstance(value, TracedFloat) else value
+    return float(value) if isinstance(value, SymbolicFloat) else value
 
 
 def rename(value: Any, name: str) -> Any:
@@ -167,8 +170,10 @@ def rename(value: Any, name: str) -> Any:
     if isinstance(value, int):
         own = cast(Dim, Size.named(name))
         outer = cast(Dim, Size.named(_INNER + name))
-        return Traced(int(value), own, outer if isinstance(outer_of(value), Size) else int(value))
-    return TracedFloat(value, name, value.outer if isinstance(value, TracedFloat) else "")
+        return SymbolicInt(
+            int(value), own, outer if isinstance(outer_of(value), Size) else int(value)
+        )
+    return SymbolicFloat(value, name, value.outer if isinstance(value, SymbolicFloat) else "")
 
 
 def outside(size: Dim, given: Mapping[str, int | float]) -> Dim:
