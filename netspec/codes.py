@@ -285,6 +285,9 @@ SHAPE_OPEN_PARAMETER = Code.error(
 SHAPE_POOL_PADDING = Code.error("shape/pool-padding", "padding of more than half of the window")
 SHAPE_RANK = Code.error("shape/rank", "a value whose number of axes the layer does not take")
 SHAPE_SLICE = Code.error("shape/slice", "a slice that reaches outside the axis")
+SHAPE_SOFTMAX_AXIS = Code.warning(
+    "shape/softmax-axis", "weights of a softmax along another axis than is summed over"
+)
 SHAPE_UNREAD_ROWS = Code.warning(
     "shape/unread-rows", "rows or columns at the edge that no window reads"
 )

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from netspec.compiler.ir.aten_form import AtenCall, AtenTensor, NoNetspecFormError, Then
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.rearranging import move
+from netspec.compiler.ops.families.weighted_sum import odd_weights
 
 EINSUM = Code.error(
     "shape/einsum", "an equation that does not fit the values, or is no product of two"
@@ -185,6 +186,13 @@ class Einsum(Op):
 
     def _terms(self) -> list[str]:
         return self.equation.replace("->", ",").split(",")
+
+    def lint(self, node: Node, graph: Graph) -> Iterable[Finding]:
+        """A warning about weights of a softmax along another axis than the one that is summed over."""
+        letters = self._letters(*graph.shapes_into(node))
+        if len(letters.summed) == 1:
+            for at, term in enumerate((letters.left, letters.right)):
+                yield from odd_weights(node, graph, at, term.index(letters.summed) + 1)
 
     def _letters(self, *inputs: Shape) -> _Letters:
         """The letters with their sizes.

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 
 from netspec.compiler.ir.contract import *
+from netspec.compiler.ops.families.weighted_sum import odd_weights
 
 MATMUL_MISMATCH = Code.error("shape/matmul-mismatch", "matrices that cannot be multiplied")
 
@@ -69,6 +70,12 @@ class Matmul(Op):
         everything.
         """
         return None
+
+    def lint(self, node: Node, graph: Graph) -> Iterable[Finding]:
+        """A warning about weights of a softmax along another axis than the one that is summed over."""
+        rank = len(node.shape)
+        yield from odd_weights(node, graph, 0, rank)
+        yield from odd_weights(node, graph, 1, rank - 1)
 
     @classmethod
     def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
