@@ -353,13 +353,15 @@ def _c_text(graph: Graph, training: bool) -> str:
     from netspec.compiler.c_backend.emit import COptions, c_source
     from netspec.compiler.c_backend.train_file import TrainOptions, train_source
     from netspec.runtime.models.numpy_model import Model
+    from netspec.runtime.weights.digest import initial_digest
 
-    parameters = Model(graph, dtype="float64").parameters
+    model = Model(graph, dtype="float64")
+    parameters, digest = model.parameters, initial_digest(model.state_dict())
     about = ("The weights are the initial values of seed 0.",)
     if training:
         source = train_source(graph, parameters, TrainOptions(about=about))
     else:
-        source = c_source(graph, parameters, COptions(about=about))
+        source = c_source(graph, parameters, COptions(about=about, digest=digest))
     if source.weights is not None:
         raise NetspecError.simple(
             codes.COMPILE_NO_C,

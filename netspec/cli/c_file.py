@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -162,11 +163,24 @@ class CFile:
             header, options.fast, options.arena == "extern", options.dtype,
             self._classes() if options.classify else None,
             self._input_scale() if options.normalize_input else None,
-            dict(options.most), options.c_name, self._about(), options.weights_in_file,
+            dict(options.most), options.c_name, self._about(), options.weights_in_file, self._digest(),
         )  # fmt: skip
         if self._trained is None and self.net.graph.parameters:
             tell(f"note: no --weights: the file has {INITIAL}")
-        return c_source(self.net.graph, self._model().parameters, chosen)
+        return c_source(self.net.graph, self._model.parameters, chosen)
+
+    def _digest(self) -> str:
+        """Return what the weights are known by, and say it; that of the file that they are from."""
+        from netspec.runtime.weights.digest import initial_digest, weights_digest
+
+        if not self.net.graph.saved():
+            return ""
+        if self._trained is None:
+            found = initial_digest(self._model.state_dict())
+        else:
+            found = weights_digest(self._trained.weights.tensors)
+        tell(f"digest of the weights: {found}")
+        return found
 
     def _about(self) -> tuple[str, ...]:
         """Return what the file says of its numbers."""
@@ -202,7 +216,7 @@ class CFile:
             header, options.arena == "extern",
             self._classes() if options.classify else None,
             self._input_scale() if options.normalize_input else None,
-            self._pixels(self._trained), options.c_name, self._about(),
+            self._pixels(self._trained), options.c_name, self._about(), self._digest(),
         )  # fmt: skip
         measured = MEASURED if options.test_limit is None else options.test_limit
         by = Calibration(options.calibrate, options.data_dir, measured)
@@ -236,7 +250,7 @@ class CFile:
             options.batch or 32, header, options.dtype == "float64", loss, example=options.example,
             name=options.c_name, about=self._about(),
         )  # fmt: skip
-        return train_source(self.net.graph, self._model().parameters, chosen)
+        return train_source(self.net.graph, self._model.parameters, chosen)
 
     def _example(self) -> str:
         from netspec.compiler.c_backend.train_example import example_main
@@ -265,6 +279,7 @@ class CFile:
         require_known(self.net.graph, most)
         return specialize(self.net.graph, most)
 
+    @cached_property
     def _model(self) -> Model:
         """Return a model with the weights, or with initial values if there are none."""
         from netspec.compiler.passes.layer_limit import require_few_layers

@@ -83,7 +83,7 @@ def _about(weights: Weights) -> list[str]:
     names = stored_names(weights.metadata)
     if names:
         lines.append(f"{len(names)} classes: {', '.join(complete(names, len(names)))}")
-    return ["", *lines] if lines else []
+    return lines
 
 
 def tell_notes(path: Path, notes: Iterable[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -165,3 +166,66 @@ def test_initial_values_are_said(run, write, tmp_path):
         assert "second_predict(" in text
     assert "The weights are the initial values" in netspec.loads(PICTURE).source("c")
     assert run("compile", write(PICTURE), "--target", "c", "--name", "a-b").code == 2
+
+
+WHICH = """
+#include <stdio.h>
+#include <string.h>
+#include "one.h"
+#include "whole.h"
+#include "blob.h"
+static const char held[] = ONE_WEIGHTS_DIGEST;
+int main(void)
+{
+    printf("%s\\n%s\\n%s\\n%s\\n", held, one_weights_digest, whole_weights_digest, blob_weights_digest);
+    return (int)sizeof(held) - (int)sizeof(whole_weights_digest);
+}
+"""
+
+
+@pytest.mark.parametrize("compiler", [GCC, CXX], ids=str)
+def test_a_program_knows_which_weights_it_holds(
+    run, write, tmp_path, weights, monkeypatch, compiler
+):
+    from netspec.compiler.c_backend import emit
+
+    path = write(PICTURE)
+    x, y = np.zeros((8, 1, 2, 2), "u1"), np.arange(8) % 3
+    np.savez(tmp_path / "d.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    shown = json.loads(run("weights", weights, "--format", "json").out)["digest"]
+    assert f"\ndigest {shown}\n" in run("weights", weights).out
+    forms = {
+        "one": (), "whole": ("--int8", "--calibrate", tmp_path / "d.npz", "--arena", "extern"),
+        "blob": ("--normalize",), "alone": (),
+    }  # fmt: skip
+    files = [tmp_path / f"{name}.c" for name in forms]
+    for (name, options), out in zip(forms.items(), files, strict=True):
+        monkeypatch.setattr(emit, "LARGE", 16 if name == "blob" else 1 << 20)
+        header = () if name == "alone" else ("--header",)
+        done = run("compile", path, "--weights", weights, "--target", "c", *options, *header,
+                   "--name", name, "-o", out)  # fmt: skip
+        assert done.code == 0, done.err
+        assert f"digest of the weights: {shown}\n" in done.err
+    assert (tmp_path / "blob.weights").is_file()
+    (tmp_path / "main.c").write_text(WHICH, "ascii")
+    program = compiler.build(tmp_path, [*files, tmp_path / "main.c"], "program")
+    done = subprocess.run([program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [shown] * 4
+    assert shown.encode() in (tmp_path / "alone.c").read_bytes()
+
+
+def test_other_weights_have_another_digest_and_initial_values_theirs(run, write, tmp_path):
+    path, found = write(PICTURE), {}
+    for seed in (0, 1):
+        saved = tmp_path / f"{seed}.safetensors"
+        save_weights(saved, netspec.loads(PICTURE).compile(seed=seed).state_dict())
+        done = run("compile", path, "--weights", saved, "--target", "c")
+        found[seed] = re.findall(r'#define PICTURE_WEIGHTS_DIGEST "(\w{16})"', done.out)
+        assert len(found[seed]) == 1
+    assert found[0] != found[1]
+    text = netspec.loads(PICTURE).source("c", training=False)
+    assert re.findall(r'#define PICTURE_WEIGHTS_DIGEST "(\w{16})"', text) == found[0]
+    assert f"digest of the weights: {found[0][0]}" in run("compile", path, "--target", "c").err
+    empty = write("net A { input x: [2]\n output x -> abs }")
+    done = run("compile", empty, "--target", "c")
+    assert "digest" not in done.out + done.err

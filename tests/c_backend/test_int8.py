@@ -372,7 +372,9 @@ def test_the_table_of_a_slot_in_the_docs_compiles_without_variables(tmp_path):
     (table,) = re.findall(r"```c\n([^`]*struct net_slot.*?)```", page, re.DOTALL)
     whole = case(netspec.load(NETWORKS / "lenet.net"), 2)[2]
     by = InputScale(np.full((1, 1, 1), 78, "f"), np.full((1, 1, 1), 83, "f"))
-    source = int8_source(whole, Int8Options("lenet.h", True, None, None, by))
+    source = int8_source(
+        whole, Int8Options("lenet.h", True, None, None, by, digest="0123456789abcdef")
+    )
     (tmp_path / "lenet.h").write_text(source.header or "", "ascii")
     (tmp_path / "lenet.c").write_text(source.text, "ascii")
     (tmp_path / "slot.c").write_text(table, "ascii")

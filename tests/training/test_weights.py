@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pickle
+import re
 import struct
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from netspec.runtime.data.input_normalization import (
     Normalizations,
     normalization_from_json,
 )
+from netspec.runtime.weights.digest import weights_digest
 from netspec.runtime.weights.safetensors_file import check_tensors, save_weights
 from netspec.runtime.weights.weights_file import load_weights
 from tests.helpers.errors import fails
@@ -52,6 +54,26 @@ def test_what_is_saved_comes_back(tmp_path):
     assert np.array_equal(weights.normalization.mean, saved.mean)
     assert np.array_equal(weights.normalization.scale, saved.scale)
     assert weights.metadata == {"net": "LeNet", "epoch": "3"}
+
+
+def test_the_digest_is_of_names_types_shapes_and_numbers_alone(tmp_path):
+    path = tmp_path / "w.safetensors"
+    save_weights(path, TENSORS, normalization(), {"epoch": "3"})
+    digest = weights_digest(TENSORS)
+    assert re.fullmatch("[0-9a-f]{16}", digest)
+    assert weights_digest(load_weights(path).tensors) == digest
+    assert weights_digest(dict(reversed(TENSORS.items()))) == digest
+    swapped = {n: t.astype(t.dtype.newbyteorder(">")) for n, t in TENSORS.items()}
+    assert weights_digest(swapped) == digest
+    numbers = TENSORS["big"] + np.array([0, 0, 0, 1], "f")
+    others = [
+        {**TENSORS, "big": numbers},
+        {**TENSORS, "big": TENSORS["big"].reshape(2, 2)},
+        {**TENSORS, "big": TENSORS["big"].astype(np.float64)},
+        {**TENSORS, "more": np.zeros(0)},
+        {("Half" if n == "half" else n): t for n, t in TENSORS.items()},
+    ]
+    assert len({digest, *map(weights_digest, others)}) == 6
 
 
 def test_equal_weights_are_equal_files_and_leave_nothing_else(tmp_path):

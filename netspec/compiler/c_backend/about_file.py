@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from netspec.compiler.c_backend.c_text import comment
+from netspec.compiler.c_backend.c_text import comment, literal
 from netspec.compiler.c_backend.calls import show
 from netspec.compiler.c_backend.names import Names
 from netspec.compiler.ir.graph import Graph
@@ -50,6 +50,30 @@ def stack_size(upper: str, count: int) -> list[str]:
         f"#define {upper}_STACK_BYTES {count}",
         "",
     ]
+
+
+def declared_digest(net: str, digest: str) -> list[str]:
+    """Return the constants that say which weights a file holds; none if it does not know.
+
+    The macro is for what is compiled with the header; the array is in the file itself, for those that
+    read it there.
+    """
+    if not digest:
+        return []
+    return [
+        "/* Which weights these are: `netspec weights` shows the same digits for the file that they are",
+        "   from. */",
+        f"#define {net.upper()}_WEIGHTS_DIGEST {literal(digest)}",
+        f"extern const char {net}_weights_digest[{len(digest) + 1}];",
+        "",
+    ]
+
+
+def defined_digest(net: str, digest: str) -> list[str]:
+    """Return the definition of the array that `declared_digest` declares."""
+    if not digest:
+        return []
+    return [f"const char {net}_weights_digest[{len(digest) + 1}] = {literal(digest)};"]
 
 
 def array_sizes(names: Names, arrays: Mapping[str, int]) -> list[str]:

@@ -17,6 +17,8 @@ from netspec.compiler.c_backend.about_file import (
     STACK_BYTES,
     arena_comment,
     array_sizes,
+    declared_digest,
+    defined_digest,
     head,
     header,
     stack_size,
@@ -82,6 +84,7 @@ class COptions:
         about: lines for the comments of the file and the header, of any text: where the weights are
             from, and how the input is normalised.
         weights_in_file: whether weights are constants, however many there are.
+        digest: what the weights are known by, for the program; empty for nothing.
     """
 
     header: str | None = None
@@ -94,6 +97,7 @@ class COptions:
     name: str | None = None
     about: tuple[str, ...] = ()
     weights_in_file: bool = False
+    digest: str = ""
 
 
 @record
@@ -193,7 +197,11 @@ class _File:
             parts.append(declarations)
         else:
             parts.append(f'#include "{self.options.header}"')
-        parts += [f"typedef {self.name}_real real;", *self._memory(), *self._constants()]
+        parts += [
+            f"typedef {self.name}_real real;",
+            *defined_digest(self.name, self.options.digest),
+        ]
+        parts += [*self._memory(), *self._constants()]
         parts += [SPECIALISED] if self.options.fast else []
         own = [] if self.sizes is None else [self.sizes.definition()]
         own += [self._predict(body), self._predict_batch(), *self._classify()]
@@ -305,6 +313,7 @@ class _File:
             "",
             *stack_size(self.upper, STACK_BYTES),
             *self._array_sizes(),
+            *declared_digest(self.name, self.options.digest),
         ]
         if self.sizes is not None:
             lines += ["/* The largest sizes. */", self.sizes.declared, ""]

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from netspec.runtime.weights.digest import weights_digest
 from netspec.runtime.weights.tensor_names import Renaming, match_names
 from netspec.text.printable import printable
 from netspec.text.table import Column, name_column, table_lines, text_column
@@ -58,11 +59,12 @@ def statistics_of(name: str, tensor: NDArray[Any]) -> TensorStatistics:
 
 @dataclass(frozen=True)
 class TensorList:
-    """All tensors of a file, with their statistics."""
+    """All tensors of a file, with their statistics, and the digest of their numbers."""
 
     tensors: tuple[TensorStatistics, ...]
     numbers: int
     bytes: int
+    digest: str
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as a dict, for JSON."""
@@ -73,7 +75,9 @@ class TensorList:
             }
             for t in self.tensors
         ]  # fmt: skip
-        return {"tensors": rows, "numbers": self.numbers, "bytes": self.bytes}
+        return {
+            "tensors": rows, "numbers": self.numbers, "bytes": self.bytes, "digest": self.digest,
+        }  # fmt: skip
 
     def text(self, width: int | None) -> str:
         """Return a table; names are shortened to fit a width."""
@@ -92,14 +96,16 @@ class TensorList:
             f"{self.bytes:,} bytes",
         ]
         total += [""] * len(titles)
-        return "\n".join(table_lines(columns, rows, total=total, width=width))
+        table = table_lines(columns, rows, total=total, width=width)
+        return "\n".join([*table, "", f"digest {self.digest}"])
 
 
 def tensor_list(tensors: Tensors) -> TensorList:
     """Return the statistics of all tensors, in the order of the file."""
     found = tuple(statistics_of(name, tensor) for name, tensor in tensors.items())
     numbers = sum(tensor.size for tensor in tensors.values())
-    return TensorList(found, numbers, sum(tensor.nbytes for tensor in tensors.values()))
+    size = sum(tensor.nbytes for tensor in tensors.values())
+    return TensorList(found, numbers, size, weights_digest(tensors))
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from netspec.compiler.c_backend.about_file import (
     LAYOUT,
     arena_comment,
     array_sizes,
+    declared_digest,
+    defined_digest,
     head,
     header,
     stack_size,
@@ -57,6 +59,7 @@ class Int8Options:
         pixels: how bytes of the data are normalised, for a function that takes them; None for none.
         name: what the functions' names begin with; None for the net's.
         about: lines for the comments of the file and the header, of any text.
+        digest: what the weights are known by, for the program; empty for nothing.
     """
 
     header: str | None = None
@@ -66,6 +69,7 @@ class Int8Options:
     pixels: InputScale | None = None
     name: str | None = None
     about: tuple[str, ...] = ()
+    digest: str = ""
 
 
 def int8_source(net: QuantizedNet, options: Int8Options | None = None) -> CSource:
@@ -114,6 +118,7 @@ class _Int8File:
             "#include <math.h>\n#include <stdint.h>",
             declarations if own is None else f'#include "{own}"',
             f"typedef {self.name}_real real;",
+            *defined_digest(self.name, self.options.digest),
         ]
         places = ",\n".join(f"    {name} = {at}" for name, at in self.memory.places_in_arena())
         about = (
@@ -202,6 +207,7 @@ class _Int8File:
             "",
             *stack_size(self.upper, INT8_STACK_BYTES),
             *array_sizes(self.names, sizes),
+            *declared_digest(self.name, self.options.digest),
             "/* What a whole number q stands for is scale * (q - zero). */",
             *self._of_what(),
             *self._scales(),
