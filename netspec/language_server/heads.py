@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from netspec.highlight.words import words
 from netspec.language_server.tokens import Token
@@ -35,25 +36,26 @@ class Head:
 
 
 def heads(found: Sequence[Token]) -> list[Head]:
-    """Return the heads in a text, in order."""
-    return [
-        _head(found, i)
+    """Return the heads in a text, in order; none goes on in the next."""
+    starts = [
+        i
         for i, token in enumerate(found)
         if token.text in _DEFINES
         and (i == 0 or found[i - 1].kind == "line" or found[i - 1].text in ("inline", "scan", "}"))
     ]
+    return [_head(found, start, most) for start, most in pairwise([*starts, len(found)])]
 
 
-def _head(found: Sequence[Token], start: int) -> Head:
+def _head(found: Sequence[Token], start: int, most: int) -> Head:
     end, depth = start + 1, 0
-    while end < len(found) and found[end].text != "{":
+    while end < most and found[end].text != "{":
         depth += (found[end].text in ("(", "[")) - (found[end].text in (")", "]"))
         if found[end].kind == "line" and depth <= 0:
             break
         end += 1
     inside = [token for token in found[start + 1 : end] if token.kind not in ("line", "comment")]
     name = inside.pop(0).text if inside and inside[0].kind == "name" else ""
-    body = end + (end < len(found) and found[end].text == "{")
+    body = end + (end < most and found[end].text == "{")
     return Head(found[start].text, name, *_parameters_and_inputs(inside), start, body)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import re
 
-_LINE_END = re.compile(r"\r\n|\n|\r")
+LINE_END = re.compile(r"\r\n|\n|\r")
 _BEHIND_RETURN = re.compile(r"(?<=\r)\r\n")
 BYTE_ORDER_MARK = "\ufeff"
 
@@ -19,9 +19,8 @@ class Lines:
 
     def __init__(self, text: str, encoding: str = "utf-16") -> None:
         self.text = text
-        ends = list(_LINE_END.finditer(text))
-        self._bytes = _BYTES[encoding]
-        self._codec = encoding if encoding == "utf-8" else f"{encoding}-le"
+        ends = list(LINE_END.finditer(text))
+        self._encoding = encoding
         self._starts = [0, *(end.end() for end in ends)]
         self._ends = [*(end.start() for end in ends), len(text)]
 
@@ -31,29 +30,35 @@ class Lines:
             return 0
         if line >= len(self._starts):
             return len(self.text)
-        start, end = self._starts[line], self._ends[line]
-        row = self.text[start:end]
-        if row.isascii():
-            return start + min(max(column, 0), len(row))
-        units = 0
-        for i, char in enumerate(row):
-            if units >= column:
-                return start + i
-            units += self._units(char)
-        return end
+        start = self._starts[line]
+        return start + characters(self.text[start : self._ends[line]], column, self._encoding)
 
     def place(self, offset: int) -> tuple[int, int]:
         """Return the line and the column of an offset, both from 0."""
         line = self.line_of(offset)
         row = self.text[self._starts[line] : offset]
-        return line, len(row) if row.isascii() else self._units(row)
+        return line, len(row) if row.isascii() else _units(row, self._encoding)
 
     def line_of(self, offset: int) -> int:
         """Return the line of an offset, from 0."""
         return bisect.bisect_right(self._starts, offset) - 1
 
-    def _units(self, text: str) -> int:
-        return len(text.encode(self._codec, "surrogatepass")) // self._bytes
+
+def characters(row: str, column: int, encoding: str) -> int:
+    """Return how many characters of a line are before a column, all of them if it has no such."""
+    if row.isascii():
+        return min(max(column, 0), len(row))
+    units = 0
+    for i, char in enumerate(row):
+        if units >= column:
+            return i
+        units += _units(char, encoding)
+    return len(row)
+
+
+def _units(text: str, encoding: str) -> int:
+    codec = encoding if encoding == "utf-8" else f"{encoding}-le"
+    return len(text.encode(codec, "surrogatepass")) // _BYTES[encoding]
 
 
 def as_compiled(text: str) -> str:

@@ -15,6 +15,7 @@ from netspec.language_server.analysis import Analysis
 from netspec.language_server.changes import change
 from netspec.language_server.coloring import TYPES, Coloured
 from netspec.language_server.completion import Completion, Completions
+from netspec.language_server.edits import TextChange
 from netspec.language_server.fixes import QuickFix
 from netspec.language_server.folding import Fold
 from netspec.language_server.hints import ShapeHint
@@ -104,6 +105,14 @@ class Places:
         for edit in edits:
             changes.setdefault(self.uri_of(edit.span.source), []).append(self.text_edit(edit))
         return lsp.WorkspaceEdit(changes=changes)
+
+
+def text_change(told: lsp.TextDocumentContentChangeEvent) -> TextChange:
+    """Return a change that an editor tells."""
+    if isinstance(told, lsp.TextDocumentContentChangeWholeDocument):
+        return TextChange(told.text)
+    start, end = told.range.start, told.range.end
+    return TextChange(told.text, ((start.line, start.character), (end.line, end.character)))
 
 
 def diagnostic(places: Places, problem: Problem) -> lsp.Diagnostic:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -17,12 +17,14 @@ from pygls.lsp.server import LanguageServer
 
 from netspec.collector import rare_collections
 from netspec.compiler.fmt.formatter import format_source
+from netspec.compiler.passes.layer_limit import require_few_layers
 from netspec.compiler.shape_lines import with_shapes
 from netspec.diagnostics import Diagnostic, NetspecError
 from netspec.draw.drawing import Drawing
 from netspec.language_server import (
     coloring,
     completion,
+    edits,
     fixes,
     folding,
     hints,
@@ -56,11 +58,8 @@ class Server(LanguageServer):
     """
 
     def __init__(self, version: str) -> None:
-        # Whole texts: the lines of pygls end at more characters than those of the protocol.
         super().__init__(
-            "netspec",
-            version,
-            text_document_sync_kind=lsp.TextDocumentSyncKind.Full,
+            "netspec", version, text_document_sync_kind=lsp.TextDocumentSyncKind.Incremental
         )
         self.texts = OpenTexts()
         # The commands of lenses and words that the editor has: it says so when it starts.
@@ -76,6 +75,16 @@ class Server(LanguageServer):
         real = Path(os.path.realpath(path)) if path else None
         self._check_soon(self.texts.put(uri, real, text, version))
         self.file_changed(real)
+
+    def changed(
+        self, uri: str, changes: Iterable[lsp.TextDocumentContentChangeEvent], version: int
+    ) -> None:
+        """Take what has changed of a text, and check it soon."""
+        # The texts of pygls have more lines than those of the protocol: they end at more characters.
+        text = self.texts.get(uri)
+        if text is not None:
+            made = (protocol.text_change(each) for each in changes)
+            self.opened(uri, edits.changed(text.text, made, self.encoding), version)
 
     def closed(self, uri: str) -> None:
         """Forget a text and its diagnostics."""
@@ -138,10 +147,13 @@ class Server(LanguageServer):
         return found
 
     def _places(self, text: OpenText, analysis: Analysis) -> Places:
-        encoding = self.workspace.position_encoding or "utf-16"
-        return Places(
-            analysis, text.uri, text.line_break, str(getattr(encoding, "value", encoding))
-        )
+        return Places(analysis, text.uri, text.line_break, self.encoding)
+
+    @property
+    def encoding(self) -> str:
+        """The encoding whose units the columns count."""
+        found = self.workspace.position_encoding or "utf-16"
+        return str(getattr(found, "value", found))
 
     async def others(self, uri: str, offset: int) -> list[Analysis]:
         """Return the analyses of the other texts that are open, and of files that import the one that
@@ -153,6 +165,11 @@ class Server(LanguageServer):
         if home is not None:
             found += await self.aside(lambda: self.texts.importing(home))
         return found
+
+    def say(self, error: NetspecError) -> None:
+        """Show why a command was not carried out."""
+        message = str(error.diagnostics[0].message)
+        self.window_show_message(lsp.ShowMessageParams(lsp.MessageType.Error, message))
 
     @property
     def takes_snippets(self) -> bool:
@@ -234,9 +251,8 @@ def _add_texts(server: Server) -> None:
 
     @server.feature(lsp.TEXT_DOCUMENT_DID_CHANGE)
     def did_change(params: lsp.DidChangeTextDocumentParams) -> None:
-        uri = params.text_document.uri
-        text = server.workspace.get_text_document(uri).source
-        server.opened(uri, text, params.text_document.version)
+        document = params.text_document
+        server.changed(document.uri, params.content_changes, document.version)
 
     @server.feature(lsp.TEXT_DOCUMENT_DID_CLOSE)
     def did_close(params: lsp.DidCloseTextDocumentParams) -> None:
@@ -363,7 +379,9 @@ def _add_names(server: Server) -> None:
         at = places.offset(params.position)
         others = await server.others(params.text_document.uri, at)
         try:
-            found = renaming.renaming(places.analysis, at, params.new_name, others)
+            found = await server.aside(
+                lambda: renaming.renaming(places.analysis, at, params.new_name, others)
+            )
         except renaming.CannotRenameError as error:
             raise JsonRpcInvalidParams(str(error)) from None
         if found.warning:
@@ -415,8 +433,7 @@ def _add_commands(server: Server) -> None:
         try:
             text = await server.aside(lambda: with_shapes(request))
         except NetspecError as error:
-            message = str(error.diagnostics[0].message)
-            server.window_show_message(lsp.ShowMessageParams(lsp.MessageType.Error, message))
+            server.say(error)
             return False
         edits = protocol.whole_text(places, text)
         if edits:
@@ -429,4 +446,11 @@ def _add_commands(server: Server) -> None:
         """Return the picture of a net as a page, or None if nothing is known of it."""
         places = await server.places(uri)
         sketch = places.analysis.readable[0].result.sketches.get(net)
-        return None if sketch is None else await server.aside(Drawing(sketch).html)
+        if sketch is None:
+            return None
+        try:
+            require_few_layers(sketch.graph)
+        except NetspecError as error:
+            server.say(error)
+            return None
+        return await server.aside(Drawing(sketch).html)

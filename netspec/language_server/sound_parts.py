@@ -6,9 +6,9 @@ All else is blank, so that every offset is that of the text itself.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import pairwise
 
 from netspec.diagnostics import Diagnostic, Edit, Hint, Label, Source, Span
 from netspec.language_server.heads import heads
@@ -35,17 +35,29 @@ def sound_definitions(text: str, tokens: Sequence[Token], errors: Iterable[Diagn
     """Return a text without the definitions that errors are about, and without those that name one of
     these: what is said of them would be wrong.
     """
-    starts = [token.start for i, token in enumerate(tokens) if _is_first(tokens, i)]
-    ranges = list(pairwise([0, *starts, len(text)]))
-    names = {tokens[head.start].start: head.name for head in heads(tokens)}
-    places = [error.span.start for error in errors if error.span is not None]
-    broken = [r for r in ranges if any(r[0] <= at < max(r[1], r[0] + 1) for at in places)]
-    for one in broken:
-        inside = [name for at, name in names.items() if one[0] <= at < one[1] and name]
-        for other in ranges:
-            if other not in broken and any(_names(text, other, name) for name in inside):
-                broken.append(other)
-    return _blank(text, broken)
+    starts = [0, *(token.start for i, token in enumerate(tokens) if _is_first(tokens, i))]
+
+    def at(offset: int) -> int:
+        """Return the place of the definition that an offset is in."""
+        return bisect_right(starts, offset) - 1
+
+    defined: dict[int, list[str]] = {}
+    for head in heads(tokens):
+        defined.setdefault(at(tokens[head.start].start), []).append(head.name)
+    named: dict[str, set[int]] = {}
+    for token in tokens:
+        if token.kind == "name":
+            named.setdefault(token.text, set()).add(at(token.start))
+    places = (error.span.start for error in errors if error.span is not None)
+    broken = list(dict.fromkeys(at(place) for place in places if place < len(text)))
+    seen = set(broken)
+    for one in broken:  # which grows while it is walked
+        for name in defined.get(one, ()):
+            found = named.pop(name, set()) - seen
+            seen |= found
+            broken += found
+    ends = [*starts[1:], len(text)]
+    return _blank(text, ((starts[one], ends[one]) for one in broken))
 
 
 def moved(diagnostic: Diagnostic, source: Source, to: Source) -> Diagnostic:
@@ -76,11 +88,9 @@ def _is_definition(following: Sequence[Token]) -> bool:
     return not following or following[0].kind in ("name", "string", "number", "line")
 
 
-def _names(text: str, where: Range, name: str) -> bool:
-    return re.search(rf"\b{re.escape(name)}\b", text[where[0] : where[1]]) is not None
-
-
 def _blank(text: str, ranges: Iterable[Range]) -> str:
-    for start, end in ranges:
-        text = text[:start] + _NO_BREAK.sub(" ", text[start:end]) + text[end:]
-    return text
+    parts, at = [], 0
+    for start, end in sorted(ranges):
+        parts += [text[at:start], _NO_BREAK.sub(" ", text[max(start, at) : end])]
+        at = max(at, end)
+    return "".join([*parts, text[at:]])

@@ -72,6 +72,19 @@ def test_a_text_is_read_once_for_all_selections() -> None:
     assert seconds(200) < 20 * max(seconds(1), 0.02)
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["net A(", "block B(a", "block B y { return y -> B(", 'from "a.net" import A', "if a {"],
+)
+def test_the_time_of_broken_texts_grows_with_them(line: str) -> None:
+    def seconds(count: int) -> float:
+        start = time.process_time()
+        coloured(analyzed(f"{line}\n" * count))
+        return time.process_time() - start
+
+    assert seconds(6_400) < 20 * max(seconds(1_600), 0.02)
+
+
 def test_a_selection_grows_by_no_more_than_sound_files_nest() -> None:
     deep = analyzed("f(a,\n" * 3_000 + ")\n" * 3_000)
     (found,) = selections(deep, [deep.text.index(")")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import pairwise
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from netspec.language_server.changes import change
+from netspec.language_server.edits import TextChange, changed
 from netspec.language_server.positions import Lines, as_compiled, line_break_of
 from netspec.language_server.tokens import opening, tokens
 from tests.language_server.conftest import with_cursor
@@ -66,6 +68,36 @@ def test_a_change_maps_what_it_leaves(old: str, new: str) -> None:
             assert found.backward(moved) is not None
     if old == new:
         assert found.start == found.old_end == found.new_end
+
+
+POSITIONS = st.tuples(st.integers(-1, 9), st.integers(0, 12))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-32"])
+@given(text=TEXTS, told=st.lists(st.tuples(POSITIONS, POSITIONS, TEXTS), max_size=4))
+@example("a\r b\n", [((1, 0), (1, 2), "")])
+def test_changes_of_an_editor_are_made_where_it_says(
+    encoding: str, text: str, told: list[tuple[tuple[int, int], tuple[int, int], str]]
+) -> None:
+    expected = text
+    for start, end, new in told:
+        lines = Lines(expected, encoding)
+        first, last = sorted((lines.offset(*start), lines.offset(*end)))
+        expected = expected[:first] + new + expected[last:]
+    changes = [TextChange(new, (start, end)) for start, end, new in told]
+    assert changed(text, changes, encoding) == expected
+    assert changed(text, [*changes, TextChange("all")], encoding) == "all"
+
+
+def test_a_text_is_split_once_for_all_changes() -> None:
+    def seconds(count: int) -> float:
+        start = time.process_time()
+        where = [((line * 7, 0), (line * 7, 1)) for line in range(count)]
+        changed(text, (TextChange("y", each) for each in where))
+        return time.process_time() - start
+
+    text = "x = x -> relu\n" * 40_000
+    assert seconds(2_000) < 20 * max(seconds(1), 0.02)
 
 
 @given(TEXTS)

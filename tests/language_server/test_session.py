@@ -112,6 +112,31 @@ async def test_errors_and_their_fixes(client: pytest_lsp.LanguageClient, tmp_pat
     assert await text.diagnostics() == []
 
 
+async def test_changes_are_told_by_their_places(
+    client: pytest_lsp.LanguageClient, tmp_path: Path
+) -> None:
+    text = Text(client, tmp_path / "part.net", WRONG)
+    assert await text.diagnostics()
+    change = lsp.TextDocumentContentChangePartial
+    at = text.position("cnv")
+    line = lsp.Position(at.line + 1, 0)
+    client.text_document_did_change(
+        lsp.DidChangeTextDocumentParams(
+            lsp.VersionedTextDocumentIdentifier(2, text.uri),
+            [
+                change(lsp.Range(line, line), "    # 😀 more\r\n"),
+                change(lsp.Range(at, lsp.Position(at.line, at.character + 2)), "co"),
+                change(lsp.Range(*[lsp.Position(at.line, at.character + 2)] * 2), "n"),
+            ],
+        )
+    )
+    text.text = WRONG.replace("cnv", "conv").replace("\n}", "\n    # 😀 more\r\n}")
+    text.version = 2
+    assert await text.diagnostics() == []
+    hints = await client.text_document_inlay_hint_async(lsp.InlayHintParams(text.id, text.whole()))
+    assert [hint.label for hint in hints or []] == ["[N, 4, 6, 6]"] * 2
+
+
 async def test_selections_in_deep_brackets(
     client: pytest_lsp.LanguageClient, tmp_path: Path
 ) -> None:
@@ -240,6 +265,12 @@ async def test_what_an_editor_shows_of_a_text(
         lsp.ExecuteCommandParams("netspec.drawing", [text.uri, "LeNet"])
     )
     assert str(page).startswith("<!doctype html>")
+    text.change(LENET.replace("-> relu", "-> relu" * 1_000))
+    page = await client.workspace_execute_command_async(
+        lsp.ExecuteCommandParams("netspec.drawing", [text.uri, "LeNet"])
+    )
+    assert page is None
+    assert "has 4,0" in client.messages[-1].message
 
 
 async def test_names_over_the_wire(client: pytest_lsp.LanguageClient, tmp_path: Path) -> None:
