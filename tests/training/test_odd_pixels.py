@@ -155,6 +155,15 @@ def test_trained_on_keeps_the_names_of_the_classes(tmp_path: Path) -> None:
     assert netspec.load_weights(path).metadata == loaded.metadata
 
 
+def test_what_says_nothing_of_the_training_is_refused(tmp_path: Path) -> None:
+    made = netspec.loads(NET).compile()
+    history = netspec.fit(made, DATA, epochs=1, progress=False)
+    for wrong in (history, "channel", made):
+        with fails("train/bad-option", "not (History|str|Model)", r"write model\.trained_on"):
+            netspec.save_weights(tmp_path / "w.safetensors", made.state_dict(), wrong)
+    assert not (tmp_path / "w.safetensors").exists()
+
+
 @pytest.mark.parametrize("kind", ["channel", "unit", "imagenet", "mean-image"])
 def test_weights_of_pixels_from_0_to_1_that_do_not_say_so_warn_of_bytes(
     run: Run, tmp_path: Path, kind: str

@@ -23,6 +23,8 @@ from netspec.files.regular_file import open_regular
 from netspec.files.unsound import UnsoundFileError
 from netspec.runtime.data.input_normalization import (
     InputNormalization,
+    Normalization,
+    Normalizations,
     made_for,
     normalization_from_json,
 )
@@ -96,7 +98,7 @@ def save_weights(
 
     Raises:
         NetspecError: `weights/bad-file` if the folder cannot be written to, `weights/bad-tensor`
-            for an array of a type that safetensors does not have.
+            for an array of a type that safetensors does not have, `train/bad-option`.
     """
     content = weights_bytes(tensors, normalization, metadata)
     try:
@@ -113,7 +115,8 @@ def weights_bytes(
     """Return the contents of a weights file; see `save_weights`.
 
     Raises:
-        NetspecError: `weights/bad-tensor` for an array of a type that safetensors does not have.
+        NetspecError: `weights/bad-tensor` for an array of a type that safetensors does not have;
+            `train/bad-option`.
     """
     from safetensors.numpy import save
 
@@ -136,11 +139,21 @@ def weights_bytes(
 def _parts(
     of: InputNormalization | TrainedOn | None,
 ) -> tuple[InputNormalization | None, dict[str, str]]:
-    """Return a normalization, and what else is known of the data."""
+    """Return a normalization, and what else is known of the data.
+
+    Raises:
+        NetspecError: `train/bad-option` for anything else.
+    """
     if of is None:
         return None, {}
     if isinstance(of, TrainedOn):
         return of.normalization, {**about_numbers(of.normalization), **of.about}
+    if not isinstance(of, Normalization | Normalizations):
+        raise NetspecError.simple(
+            codes.TRAIN_BAD_OPTION,
+            f"the third argument is what the weights were trained on, not {type(of).__name__}",
+            "write model.trained_on, or history.normalization",
+        )
     return of, about_numbers(of)
 
 
