@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from netspec import codes
@@ -11,7 +11,10 @@ from netspec.text.table import Column, latex_lines, markdown_lines, table_lines
 from netspec.text.width import terminal_width
 
 TABLE_FORMATS = ("table", "md", "latex")
-_LARGEST, _LEAST = ("val", "test", "train", "val_macro_f1"), ("perplexity", "val_loss", "loss")
+_LARGEST = ("val", "test", "train", "val_macro_f1")
+_LEAST = ("val_perplexity", "test_perplexity", "train_perplexity", "val_loss", "loss")
+# The least width of a choice in a terminal that is too narrow.
+_CHOICE = 8
 
 
 @dataclass(frozen=True)
@@ -19,16 +22,19 @@ class ResultsTable:
     """A table of results.
 
     Attributes:
-        columns: its columns; the first, that of numbers or titles of rows, is always shown.
+        columns: its columns.
         rows: a cell for each column.
         measured: the numbers that cells show, by column and row; None for a cell without one.
         on_demand: the titles of columns that are shown only where they are named.
+        heads: how many of the first columns say what a row is: its number, and its run or its settings.
+            They are always shown, since numbers of nobody knows what are of no use.
     """
 
     columns: Sequence[Column]
     rows: Sequence[Sequence[str]]
     measured: Mapping[str, Sequence[float | None]]
     on_demand: Collection[str] = ()
+    heads: int = 1
 
     @property
     def names(self) -> list[str]:
@@ -36,13 +42,14 @@ class ResultsTable:
         return [column.title for column in self.columns[1:]]
 
     def chosen(self, names: Sequence[str] | None) -> ResultsTable:
-        """Return the table with some columns, in the order of their names; None for all but those that
-        are shown on demand.
+        """Return the table with some columns, in the order of their names, behind those that say what a
+        row is; None for all but those that are shown on demand.
         """
         if names is None:
             names = [name for name in self.names if name not in self.on_demand]
         titles = [column.title for column in self.columns]
-        at = [0, *(titles.index(name) for name in names if name in titles[1:])]
+        named = [titles.index(name, 1) for name in names if name in titles[1:]]
+        at = [*(i for i in range(self.heads) if i not in named), *named]
         return ResultsTable(
             [self.columns[i] for i in at],
             [[row[i] for i in at] for row in self.rows],
@@ -70,6 +77,26 @@ class ResultsTable:
             best = max(known) if column.title in _LARGEST else min(known)
             found |= {(i, j) for i, number in enumerate(numbers) if number == best}
         return found
+
+
+def choice_column(title: str, cells: Sequence[str]) -> Column:
+    """Return the column of a setting: numbers are aligned right."""
+    return Column(title, left=not all(map(_is_number, cells)), least=_CHOICE)
+
+
+def setting_titles(names: Iterable[str], taken: Collection[str]) -> dict[str, str]:
+    """Return titles of settings, by their names, of which none is that of another column: `loss` is a
+    measure, and what is minimized is the `setting loss`.
+    """
+    return {name: f"setting {name}" if name in taken else name for name in names}
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return cell == "-"
+    return True
 
 
 def chosen_names(text: str | None, tables: Sequence[ResultsTable]) -> list[str] | None:

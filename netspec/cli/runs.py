@@ -12,12 +12,25 @@ from typing import TYPE_CHECKING, Any
 
 from netspec.cli import FAILED, OK
 from netspec.cli.common import add_color_option, emit, emit_text, report
-from netspec.cli.measure_text import FORMATS, means, measure_text, spread_text
-from netspec.cli.results_table import TABLE_FORMATS, ResultsTable, chosen_names
+from netspec.cli.measure_text import (
+    csv_cell,
+    is_measure,
+    means,
+    measure_texts,
+    measures_on_demand,
+    spread_texts,
+)
+from netspec.cli.results_table import (
+    TABLE_FORMATS,
+    ResultsTable,
+    choice_column,
+    chosen_names,
+    setting_titles,
+)
 from netspec.cli.run_costs import COSTS, costs_of
 from netspec.diagnostics import NetspecError
 from netspec.text.printable import printable
-from netspec.text.table import text_column
+from netspec.text.table import Column, text_column
 
 if TYPE_CHECKING:
     from netspec.runtime.runs.listing import RunSummary, SeedGroup
@@ -72,8 +85,9 @@ def run(options: argparse.Namespace) -> int:
         ]
         emit(json.dumps(lines, indent=1))
     elif rows:
-        measured = {name: [row.get(name) for row in rows] for name in FORMATS}
-        tables = [_table(_shown(rows), measured, _same(costs))]
+        known = [name for name in rows[0] if any(row[name] is not None for row in rows)]
+        measured = {name: [row[name] for row in rows] for name in known if is_measure(name)}
+        tables = [_table(_shown(rows, known), measured, _same(costs), heads=2)]
         if any(len(group.runs) > 1 for group in groups):
             tables.append(_grouped(found, groups, costs))
         names = chosen_names(options.columns, tables)
@@ -135,11 +149,12 @@ def _grouped(
     counted = [name for name in COSTS if any(name in each for each in costs)]
     lines = [["over seeds", "seeds", *counted, *shown]]
     measured = {name: [group.measure(name) for group in groups] for name in shown}
+    texts = {name: spread_texts(name, values) for name, values in measured.items()}
     for i, group in enumerate(groups):
         at = [found.index(one) for one in group.runs]
         cost = costs[at[0]]
         values = [f"{cost[name]:,}" if name in cost else "-" for name in counted]
-        values += [spread_text(name, measured[name][i]) for name in shown]
+        values += [texts[name][i] for name in shown]
         lines.append([_text([str(place + 1) for place in at]), _text(group.seeds), *values])
     return _table(lines, means(measured), _same(costs))
 
@@ -153,15 +168,16 @@ def _csv(
     the runs differ.
     """
     known = found[0].details() if found else {}
-    compared = {name: values for name, values in compared.items() if name not in known}
+    compared = {n: values for n, values in compared.items() if n not in known or is_measure(n)}
+    titles = setting_titles(compared, known)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     if found:
-        writer.writerow([*known, *COSTS, *compared])
+        writer.writerow([*known, *COSTS, *titles.values()])
     for i, one in enumerate(found):
         values = [*one.details().values(), *(costs[i].get(name) for name in COSTS)]
         values += [column[i] for column in compared.values()]
-        writer.writerow(["" if value is None else value for value in values])
+        writer.writerow(map(csv_cell, values))
     return text.getvalue()
 
 
@@ -173,13 +189,19 @@ def _order(row: dict[str, Any], by: str) -> tuple[bool, Any]:
     return False, -value if by in ("val", "test") else value
 
 
-def _shown(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
-    """Return the cells of the table, without columns in which no run has a value."""
-    rows = [{**row, "best": _best(row), "perplexity": _perplexity(row)} for row in rows]
-    told = ("best_by", "perplexity_of")
-    names = [n for n in rows[0] if n not in told and any(row[n] is not None for row in rows)]
-    body = [[_text(row[name], FORMATS.get(name)) for name in names] for row in rows]
-    return [["", *names], *([str(i), *line] for i, line in enumerate(body, 1))]
+def _shown(rows: Sequence[dict[str, Any]], known: Sequence[str]) -> list[list[str]]:
+    """Return the cells of the table, of the columns in which a run has a value."""
+    rows = [{**row, "best": _best(row)} for row in rows]
+    names = [name for name in known if name != "best_by"]
+    columns = [_cells(name, [row[name] for row in rows]) for name in names]
+    return [
+        ["", *names],
+        *([str(i), *line] for i, line in enumerate(zip(*columns, strict=True), 1)),
+    ]
+
+
+def _cells(name: str, values: Sequence[Any]) -> list[str]:
+    return measure_texts(name, values) if is_measure(name) else [*map(_text, values)]
 
 
 def _best(row: dict[str, Any]) -> str | None:
@@ -187,22 +209,9 @@ def _best(row: dict[str, Any]) -> str | None:
     return f"{row['best']} ({row['best_by']})" if row["best"] is not None else None
 
 
-def _perplexity(row: dict[str, Any]) -> str | None:
-    """Return the perplexity, and on which images it was measured."""
-    found = row["perplexity"]
-    return (
-        None if found is None else f"{measure_text('perplexity', found)} ({row['perplexity_of']})"
-    )
-
-
-_UNCUT = {"", *COSTS, *FORMATS}
-
-
-def _text(value: Any, form: str | None = None) -> str:
+def _text(value: Any) -> str:
     if value is None or value == []:
         return "-"
-    if form is not None and isinstance(value, int | float):
-        return format(value, form)
     values = value if isinstance(value, list) else [value]
     # As a recipe writes it.
     return printable(",".join(str(v).lower() if isinstance(v, bool) else str(v) for v in values))
@@ -212,8 +221,13 @@ def _table(
     lines: Sequence[Sequence[str]],
     measured: Mapping[str, Sequence[float | None]],
     on_demand: Sequence[str] = (),
+    heads: int = 1,
 ) -> ResultsTable:
     """Return a table of cells, whose first line is its head."""
-    head, *rows = lines
-    columns = [text_column(name, None if name in _UNCUT else 8) for name in head]
-    return ResultsTable(columns, rows, measured, on_demand)
+    (first, *head), *rows = lines
+    columns = [text_column(first, 8 if first else None)]
+    for at, name in enumerate(head, 1):
+        is_result = name in (*COSTS, *measured)
+        columns.append(Column(name) if is_result else choice_column(name, [r[at] for r in rows]))
+    on_demand = [*on_demand, *measures_on_demand(measured)]
+    return ResultsTable(columns, rows, measured, on_demand, heads)

@@ -15,8 +15,14 @@ from netspec import codes
 from netspec.cli import FAILED, OK
 from netspec.cli.common import add_color_option, emit, emit_text, positive, requested_net, tell
 from netspec.cli.interrupts import until_stopped
-from netspec.cli.measure_text import means, spread_text
-from netspec.cli.results_table import TABLE_FORMATS, ResultsTable, chosen_names
+from netspec.cli.measure_text import csv_cell, means, measures_on_demand, spread_texts
+from netspec.cli.results_table import (
+    TABLE_FORMATS,
+    ResultsTable,
+    choice_column,
+    chosen_names,
+    setting_titles,
+)
 from netspec.compiler.parse.shipped_nets import find_net
 from netspec.diagnostics import NetspecError
 from netspec.text.printable import printable
@@ -183,7 +189,8 @@ def _csv(rows: Sequence[Row]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     names = [*rows[0].choices] if rows else []
     measures = [f"{m}{end}" for m in MEASURED for end in ("", "_spread")]
-    writer.writerow([*names, *COUNTED, "done", "of", *measures])
+    results = [*COUNTED, "done", "of", *measures]
+    writer.writerow([*setting_titles(names, results).values(), *results])
     for row in rows:
         values: list[Any] = [row.choices[name] for name in names]
         values += [row.facts.get(name) for name in COUNTED]
@@ -191,7 +198,7 @@ def _csv(rows: Sequence[Row]) -> str:
         for measure in MEASURED:
             found = row.group.measure(measure)
             values += ["", ""] if found is None else [found.mean, found.spread]
-        writer.writerow(["" if value is None else value for value in values])
+        writer.writerow(map(csv_cell, values))
     return text.getvalue()
 
 
@@ -208,21 +215,26 @@ def _table(rows: Sequence[Row], by: str) -> ResultsTable:
     same = [name for name in facts if len({row.facts.get(name) for row in rows}) == 1]
     measures = [by, *(m for m in IN_TABLES if m != by)]
     shown = [m for m in measures if any(row.group.measure(m) is not None for row in rows)]
-    body = [
-        [
-            str(i),
-            *(printable(shown_choice(row.choices[name])) for name in names),
-            *(f"{row.facts[name]:,}" if name in row.facts else "-" for name in facts),
-            _ends(row),
-            *(spread_text(measure, row.group.measure(measure)) for measure in shown),
-        ]
-        for i, row in enumerate(rows, 1)
-    ]
-    columns = [text_column(""), *(text_column(name, 8) for name in names)]
-    columns += [*(Column(name) for name in facts)]
-    columns += [text_column(name) for name in ("runs", *shown)]
     measured = {name: [row.group.measure(name) for row in rows] for name in shown}
-    return ResultsTable(columns, body, means(measured), same)
+    settings = {
+        title: [printable(shown_choice(row.choices[name])) for row in rows]
+        for name, title in setting_titles(names, ["runs", *facts, *shown]).items()
+    }
+    pairs = [
+        (text_column(""), [str(i) for i in range(1, len(rows) + 1)]),
+        *((choice_column(name, cells), cells) for name, cells in settings.items()),
+        *((Column(name), [_count(row.facts.get(name)) for row in rows]) for name in facts),
+        (text_column("runs"), [_ends(row) for row in rows]),
+        *((Column(name), spread_texts(name, found)) for name, found in measured.items()),
+    ]
+    on_demand = [*same, *measures_on_demand(shown)]
+    columns = [column for column, _ in pairs]
+    body = [[*cells] for cells in zip(*(cells for _, cells in pairs), strict=True)]
+    return ResultsTable(columns, body, means(measured), on_demand, heads=1 + len(names))
+
+
+def _count(number: int | None) -> str:
+    return "-" if number is None else f"{number:,}"
 
 
 def _ends(row: Row) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean
 
 from netspec.cli.common import tell
-from netspec.cli.measure_text import measure_text
+from netspec.cli.measure_text import measure_texts
 from netspec.cli.sweep_processes import Command, Processes, places_for
 from netspec.diagnostics import plural
 from netspec.kernels.parallel import available
@@ -193,7 +193,7 @@ class Runner:
         if end == "done":
             by = self._sweep.measure
             value = summarize_run(self._folder.path / member.name).details()[by]
-            told = f"{by} {measure_text(by, value)}"
+            told = f"{by} {measure_texts(by, [value])[0]}"
         elif end in ("diverged", "pruned"):
             told = end
         else:

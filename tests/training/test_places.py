@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib
 import json
 from pathlib import Path
@@ -247,7 +248,17 @@ def test_a_sequence_shows_its_perplexity_everywhere(run: Any, tmp_path: Path) ->
     assert epoch["train_perplexity"] < 5.5
     assert lines[-1]["test_perplexity"] > 1
     shown = run("runs", tmp_path / "run", "--format", "json")
-    assert json.loads(shown.out)[0]["perplexity"] == lines[-1]["test_perplexity"]
+    told = json.loads(shown.out)[0]
+    # Whose it is, is said everywhere: no name stands for two numbers.
+    assert told["test_perplexity"] == lines[-1]["test_perplexity"]
+    assert told["train_perplexity"] == lines[-2]["train_perplexity"]
+    assert told["val_perplexity"] is None
+    assert "perplexity" not in told
+    table = run("runs", tmp_path / "run").out
+    assert " test_perplexity " in table
+    assert "train_perplexity" not in table
+    (row,) = csv.DictReader(run("runs", tmp_path / "run", "--format", "csv").out.splitlines())
+    assert float(row["test_perplexity"]) == lines[-1]["test_perplexity"]
     found = json.loads(run("eval", tmp_path / "run", "--format", "json").out)
     assert found["perplexity"] == pytest.approx(lines[-1]["test_perplexity"], rel=1e-6)
     assert found["steps"] == (data.y_test != -100).sum()

@@ -16,9 +16,11 @@ from pathlib import Path
 import pytest
 
 import netspec
+from netspec.cli.measure_text import measure_texts, spread_texts
 from netspec.compiler.ir.net_facts import params_and_macs
 from netspec.diagnostics import NetspecError, Source
 from netspec.runtime.runs.folder_lock import FolderLock
+from netspec.runtime.runs.listing import Spread
 from netspec.runtime.runs.metrics import read_metrics
 from netspec.runtime.runs.sweeps.sweep_file import SweepFile, check_sweep
 from tests.conftest import ROOT, Run, Write
@@ -193,7 +195,7 @@ def test_the_tables_count_the_nets_where_they_differ(run: Run, write: Write) -> 
         assert re.search(rf"^\d +{hidden} +{params:,} +{macs:,} +1 ", table.out, re.M)
     shown = run("sweep", path, "--format", "md").out.splitlines()
     assert shown[0].startswith("|  | hidden | params | macs | runs | loss |")
-    assert shown[1].startswith("| :-- | :-- | --: | --: | :-- |")
+    assert shown[1].startswith("| :-- | --: | --: | --: | :-- | --: |")
     assert len(shown) == 4
     for row in json.loads(run("sweep", path, "--format", "json").out):
         assert (row["params"], row["macs"]) == counted[row["choices"]["hidden"]]
@@ -214,7 +216,7 @@ def test_latex_has_the_best_in_bold_and_the_columns_that_are_asked_for(
     assert run("sweep", path).code == 0
     options = ("--format", "latex", "--columns", "lr,test,train")
     shown = run("sweep", path, *options).out.splitlines()
-    assert shown[:3] == [r"% needs \usepackage{booktabs}", r"\begin{tabular}{llll}", r"\toprule"]
+    assert shown[:3] == [r"% needs \usepackage{booktabs}", r"\begin{tabular}{lrrr}", r"\toprule"]
     assert shown[3:5] == [r" & lr & test & train \\", r"\midrule"]
     assert shown[-2:] == [r"\bottomrule", r"\end{tabular}"]
     best, other = shown[5:7]
@@ -225,6 +227,11 @@ def test_latex_has_the_best_in_bold_and_the_columns_that_are_asked_for(
     listed = run("runs", "runs/l", "--compare", "--format", "md", "--columns", "test").out
     (head,) = re.findall(r"^\| over seeds .*$", listed, re.M)
     assert head == "| over seeds | test |"
+    # A row says what it is, whatever is asked for.
+    assert listed.startswith("|  | run | test |\n| :-- | :-- | --: |\n| 1 | runs/l/lr=")
+    assert run("sweep", path, "--format", "md", "--columns", "test").out.startswith(
+        "|  | lr | test |\n| :-- | --: | --: |\n| 1 | 0.01 | **"
+    )
     assert len(re.findall(r"^\| \d,\d \| \*\*.*\*\* \|$", listed, re.M)) == 1
     wrong = run("sweep", path, "--columns", "lr,tset")
     assert (wrong.code, "did you mean `test`?" in wrong.err) == (2, True)
@@ -246,7 +253,7 @@ def test_tables_have_the_costs_of_nets_that_are_the_same_where_they_are_named(
     assert [[cell.strip() for cell in row.split("|")][3:5] for row in rows] == [wanted] * 2
     assert "params" not in run("runs", "runs/c", "--compare").out
     listed = run("runs", "runs/c", "--columns", "params,macs,test", "--format", "md").out
-    assert [[cell.strip() for cell in row.split("|")][2:4] for row in listed.splitlines()[2:]] == [
+    assert [[cell.strip() for cell in row.split("|")][3:5] for row in listed.splitlines()[2:]] == [
         wanted
     ] * 2
     told = json.loads(run("runs", "runs/c", "--compare", "--format", "json").out)
@@ -269,6 +276,40 @@ def test_runs_of_different_nets_are_listed_with_their_costs(run: Run, write: Wri
         net.write_text("nothing")
     broken = run("runs", "runs/h", "--compare", "--columns", "test,loss")
     assert (broken.code, "params" in broken.out) == (0, False)
+
+
+def test_a_setting_that_is_called_like_a_result_has_a_column_of_its_own(
+    run: Run, write: Write
+) -> None:
+    path = write(
+        "loss = ['softmax', 'mse']\nepochs = 1\n[set]\ndeep = [true, false]\n[sweep]\nnet = 'deep.net'\n",
+        "s.toml",
+    )
+    write(
+        "net Deep(deep = true) { input image: [1, 8, 8]\n x = image -> flatten\n"
+        " if deep { x = x -> linear(8) -> relu }\n output x -> linear(10) }",
+        "deep.net",
+    )
+    assert run("sweep", path).code == 0
+    for verb in (("sweep", path), ("runs", "runs/s")):
+        rows = [*csv.DictReader(io.StringIO(run(*verb, "--format", "csv").out))]
+        assert {row["setting loss"] for row in rows} == {"softmax", "mse"}
+        deep = "deep" if verb[0] == "sweep" else "set deep"
+        assert {row[deep] for row in rows} == {"true", "false"}
+        assert all(float(row["loss"]) > 0 for row in rows)
+    head = run("sweep", path, "--format", "md").out.splitlines()[0]
+    assert head.startswith("|  | setting loss | deep | params | macs | runs | loss |")
+
+
+def test_a_column_has_one_number_of_decimals() -> None:
+    found = [Spread(1.44, 0.05438, 2), None, Spread(6.823, 0.8256, 2), Spread(1234.5, None, 1)]
+    assert spread_texts("test_perplexity", found) == [
+        "1.440 ± 0.054", "-", "6.823 ± 0.826", "1234.500",
+    ]  # fmt: skip
+    assert spread_texts("val_perplexity", found[2:3]) == ["6.823 ± 0.826"]
+    assert measure_texts("val_perplexity", [123.456, 4321.9, None]) == ["123.5", "4321.9", "-"]
+    assert measure_texts("train_perplexity", [1e30, 54321.0]) == ["1.00e+30", "54321"]
+    assert measure_texts("val", [0.5, None]) == ["50.00%", "-"]
 
 
 def test_markdown_keeps_a_cell_one_cell() -> None:

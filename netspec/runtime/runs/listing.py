@@ -27,7 +27,9 @@ _JUDGES = {"val": 1, "test": 2, "train": 1}
 # So many digits of a digest tell the nets of a list apart.
 _DIGITS = 6
 # What is measured beside them, and has no column of its own in tables.
-_BESIDE = ("top5", "macro_f1")
+_BESIDE = ("perplexity", "top5", "macro_f1")
+# Whose perplexity it is, is said everywhere: on test images it is another number than in validation.
+PERPLEXITIES = tuple(key_of(part, "perplexity") for part in ("val", "test", "train"))
 
 
 @dataclass(frozen=True)
@@ -59,22 +61,6 @@ class RunSummary:
     has_ended: bool = True
     text: str = ""
 
-    @property
-    def perplexity_of(self) -> str | None:
-        """The part of the data that `perplexity` is of: test, else val, else train."""
-        parts = (
-            p
-            for p in ("test", "val", "train")
-            if self.kept.get(key_of(p, "perplexity")) is not None
-        )
-        return next(parts, None)
-
-    @property
-    def perplexity(self) -> float | None:
-        """That on test images, else on validation images, else on training images."""
-        part = self.perplexity_of
-        return None if part is None else self.kept[key_of(part, "perplexity")]
-
     def row(self) -> dict[str, Any]:
         """Return its row in a table: plain values, None if unknown."""
         return {
@@ -88,8 +74,7 @@ class RunSummary:
             "val": self.kept.get("val"),
             "val_loss": self.kept.get("val_loss"),
             "test": self.kept.get("test"),
-            "perplexity": self.perplexity,
-            "perplexity_of": self.perplexity_of,
+            **{key: self.kept.get(key) for key in PERPLEXITIES},
             "best": self.best,
             "best_by": self.best_by,
             "seconds": self.seconds,
@@ -201,8 +186,10 @@ class Spread:
 
 
 # What is compared over seeds, and what of it tables show.
-IN_TABLES = ("val", "test", "train", "perplexity", "val_loss", "loss", "seconds")
-MEASURED = (*IN_TABLES, *(key_of(*names) for names in product(_JUDGES, _BESIDE)))
+IN_TABLES = ("val", "test", "train", *PERPLEXITIES, "val_loss", "loss", "seconds")
+MEASURED = tuple(
+    dict.fromkeys([*IN_TABLES, *(key_of(*names) for names in product(_JUDGES, _BESIDE))])
+)
 
 
 @dataclass(frozen=True)
