@@ -16,7 +16,7 @@ from netspec.files.unsound import UnsoundFileError
 from netspec.runtime.data.dataset import IGNORED, Dataset, require_equal_counts
 from netspec.runtime.data.files import read_error
 from netspec.runtime.data.npy_array import read_header
-from netspec.runtime.data.npz import ARRAYS, class_count, with_channel
+from netspec.runtime.data.npz import ARRAYS, class_count
 
 PARTS = ("train", "test")
 # The names of the classes, one on each line in the order of the labels; the file is optional.
@@ -56,9 +56,9 @@ def load_arrays(folder: Path, ignore_index: int = IGNORED) -> Dataset:
     names = class_names(folder / CLASS_NAMES)
     return Dataset(
         folder.resolve().name,
-        with_channel(x_train),
+        x_train,
         y_train,
-        with_channel(x_test),
+        x_test,
         y_test,
         classes=len(names) or class_count(y_train, y_test, ignore_index=ignore_index),
         class_names=names,

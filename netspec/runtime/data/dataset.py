@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.choices import require
+from netspec.runtime.data.exchanged_axes import exchanged
 from netspec.runtime.data.held_out import drawn_share, is_share
 from netspec.runtime.data.label_ranges import ONE_HOT, range_help
 from netspec.runtime.data.lazy_samples import LazySamples, chosen, some
@@ -353,12 +354,17 @@ class Dataset:
 
         Equal shapes are left as they are, and images are flattened (in C, H, W order) for an input
         of shape (C*H*W,). Pictures of one channel are taken for (H, W), such as the steps of a
-        sequence. Nothing is resized or padded.
+        sequence, and (H, W) for pictures of one channel. Nothing is resized or padded.
 
         Raises:
             NetspecError: `data/shape`, with both shapes, for anything else.
         """
         return self.fit_to_inputs({ONLY: input_shape})
+
+    def with_channel(self) -> Dataset:
+        """Return samples (H, W) as pictures of one channel, to be drawn; others as they are."""
+        shape = self.sample_shape
+        return self.fit_to((1, *shape)) if len(shape) == 2 else self
 
     def fit_to_inputs(self, input_shapes: Mapping[str, tuple[int, ...]]) -> Dataset:
         """Convert every sample to the shapes of a network's inputs; see `fit_to`.
@@ -417,13 +423,11 @@ class Dataset:
         Raises:
             NetspecError: `data/shape`.
         """
-        if have == want or want == (math.prod(have),) or have == (1, *want):
+        if have == want or want == (math.prod(have),) or have == (1, *want) or want == (1, *have):
             return
         hint = f"an image of {self.name} is {_shape(have)}; write that as the network's input"
-        if len(have) == 3 and (have[2], have[0], have[1]) == want:
-            hint = (
-                "the images look like N, H, W, C; netspec needs N, C, H, W: x.transpose(0, 3, 1, 2)"
-            )
+        if moved := exchanged("x", have, want):
+            hint = f"the axes stand in another order: {moved}"
         elif len(have) == 1 and have[0] == math.prod(want):
             sizes = ", ".join(map(str, want))
             hint = f"the images are flat, {have[0]} numbers each: x.reshape(-1, {sizes})"

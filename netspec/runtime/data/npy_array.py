@@ -26,6 +26,7 @@ _ENTRY = re.compile(
 )
 _DICT = re.compile(r"\s*\{\s*\}\s*")
 _NUMBERS = re.compile(r"[<>|=]?[biuf?]\d{0,2}")
+_STRINGS = re.compile(r"[<>|=]?[US][1-9]\d{0,5}")
 _MAX_LENGTH, _MAX_DIMENSIONS, _MAX_DIGITS = 10_000, 8, 14
 _CHUNK = 1 << 20
 
@@ -36,7 +37,7 @@ class NpyHeader:
 
     Attributes:
         shape: The shape of the array.
-        dtype: Bools, integers or floats.
+        dtype: Bools, integers or floats; strings where they were asked for.
         fortran: True if the first index changes fastest.
         start: The position in the file where the numbers begin.
     """
@@ -52,11 +53,15 @@ class NpyHeader:
         return self.start + math.prod(self.shape) * self.dtype.itemsize
 
 
-def read_header(stream: IO[bytes]) -> NpyHeader:
+def read_header(stream: IO[bytes], *, strings: bool = False) -> NpyHeader:
     """Read a header; the stream is left at the beginning of the numbers.
 
+    Args:
+        stream: The file.
+        strings: Whether it is an array of strings that is wanted, and not one of numbers.
+
     Raises:
-        UnsoundFileError: If it is not a header, or not of an array of numbers.
+        UnsoundFileError: If it is not a header, or not of such an array.
     """
     start = stream.read(len(_MAGIC) + 2)
     version = (start[-2], start[-1]) if start[:-2] == _MAGIC else None
@@ -81,20 +86,21 @@ def read_header(stream: IO[bytes]) -> NpyHeader:
     ):
         raise UnsoundFileError("has an impossible shape")
     start_of_numbers = len(start) + _LENGTHS[version] + length
-    dtype = _dtype(described["text"])
+    dtype = _dtype(described["text"], strings=strings)
     return NpyHeader(tuple(map(int, sizes)), dtype, fortran["bool"] == "True", start_of_numbers)
 
 
-def _dtype(described: str) -> np.dtype[Any]:
+def _dtype(described: str, *, strings: bool) -> np.dtype[Any]:
     if described.strip("|").startswith("O"):
         raise UnsoundFileError("holds pickled objects, which are never loaded")
     try:
-        if not _NUMBERS.fullmatch(described):
+        if not (_STRINGS if strings else _NUMBERS).fullmatch(described):
             raise TypeError
         return np.dtype(described)
     except TypeError:
         kind = described[:40] or "no"
-        raise UnsoundFileError(f"holds {kind} values; images are integers or floats") from None
+        wanted = "names are strings" if strings else "images are integers or floats"
+        raise UnsoundFileError(f"holds {kind} values; {wanted}") from None
 
 
 def read_numbers(stream: IO[bytes], header: NpyHeader) -> NDArray[Any]:

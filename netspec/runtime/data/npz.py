@@ -16,9 +16,16 @@ from netspec.files.unsound import UnsoundFileError
 from netspec.files.zip_archive import open_archive
 from netspec.runtime.data.dataset import IGNORED, Dataset, is_one_hot, require_equal_counts
 from netspec.runtime.data.files import read_error
-from netspec.runtime.data.npy_members import member_array, member_header, require_likely_size
+from netspec.runtime.data.npy_members import (
+    member_array,
+    member_header,
+    member_names,
+    require_likely_size,
+)
 from netspec.runtime.data.samples import packed
 
+# The names of the classes, which are optional.
+CLASS_NAMES = "class_names"
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 # The limit on the unpacked size of the four arrays; a zip archive can be a thousand times smaller.
 MAX_BYTES = 1 << 33
@@ -32,11 +39,12 @@ _SHOWN, _SHOWN_NAME = 8, 80
 def load_npz(path: Path, ignore_index: int = IGNORED) -> Dataset:
     """Load a data set from an `.npz` file.
 
-    Images are (N, C, H, W), or (N, H, W) for one channel, or (N, F) features, or tokens (N, T);
-    labels are integers (N,) or (N, 1), or more for each image, see `Dataset`. The number of classes
-    is the largest label plus one. Pickled arrays are never loaded. For a net with several inputs
-    there are arrays `x_train.NAME` and `x_test.NAME` for each of them, (N, ...), in place of
-    `x_train` and `x_test`. A file of test images alone is a held-out set.
+    Images are (N, C, H, W), or (N, H, W) for one channel, or signals (N, C, L), (N, F) features, or
+    tokens (N, T); labels are integers (N,) or (N, 1), or more for each image, see `Dataset`.
+    `class_names`, if it is there, holds the names of the classes, strings in the order of the labels;
+    without it the number of classes is the largest label plus one. Pickled arrays are never loaded. For
+    a net with several inputs there are arrays `x_train.NAME` and `x_test.NAME` for each of them,
+    (N, ...), in place of `x_train` and `x_test`. A file of test images alone is a held-out set.
 
     Args:
         path: The file.
@@ -49,7 +57,7 @@ def load_npz(path: Path, ignore_index: int = IGNORED) -> Dataset:
         raise NetspecError.simple(codes.DATA_MISSING_FILE, f"no such file: {path}")
     try:
         with open_archive(path) as archive:
-            arrays = _read_arrays(path, archive)
+            arrays, names = _read_arrays(path, archive), _read_names(archive)
     except UnsoundFileError as error:
         raise read_error(path, str(error)) from None
     x_test, y_test = _samples(path.stem, "test", arrays), arrays["y_test"]
@@ -62,7 +70,8 @@ def load_npz(path: Path, ignore_index: int = IGNORED) -> Dataset:
         y_train,
         x_test,
         y_test,
-        classes=class_count(y_train, y_test, ignore_index=ignore_index),
+        classes=len(names) or class_count(y_train, y_test, ignore_index=ignore_index),
+        class_names=names,
         ignore_index=ignore_index,
     )
 
@@ -95,11 +104,18 @@ def _read_arrays(path: Path, archive: zipfile.ZipFile) -> dict[str, NDArray[Any]
     return {name: member_array(archive, info, headers[name]) for name, info in wanted.items()}
 
 
+def _read_names(archive: zipfile.ZipFile) -> tuple[str, ...]:
+    """Return the names of the classes; none where the archive has none."""
+    found = (i for i in archive.infolist() if i.filename.removesuffix(".npy") == CLASS_NAMES)
+    info = next(found, None)
+    return () if info is None else member_names(archive, info)
+
+
 def _samples(name: str, part: str, arrays: dict[str, NDArray[Any]]) -> NDArray[Any]:
     """Return the samples of a part: those of one input, or of each."""
     start = f"x_{part}."
     if f"x_{part}" in arrays:
-        return with_channel(arrays[f"x_{part}"])
+        return arrays[f"x_{part}"]
     inputs = {n.removeprefix(start): x for n, x in arrays.items() if n.startswith(start)}
     return packed(name, part, inputs)
 
@@ -115,8 +131,3 @@ def class_count(*labels: NDArray[Any], ignore_index: int = IGNORED) -> int:
 
 def _is_one_hot(y: NDArray[Any]) -> bool:
     return y.ndim == 2 and y.dtype.kind == "f" and is_one_hot(y)
-
-
-def with_channel(x: NDArray[Any]) -> NDArray[Any]:
-    """Convert pictures (N, H, W) to (N, C, H, W); other arrays are unchanged."""
-    return x[:, None] if x.ndim == 3 else x

@@ -47,6 +47,7 @@ def _label(labels: NDArray[Any], at: int, names: tuple[str, ...]) -> str:
 
 
 def _samples(data: Dataset, names: tuple[str, ...]) -> str:
+    data = data.with_channel()
     if len(data.sample_shape) != 3 or data.sample_shape[0] not in (1, 3):
         return ""
     x, y = data.first_part

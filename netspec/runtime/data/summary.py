@@ -239,7 +239,7 @@ def require_pictures(data: Dataset) -> None:
     Raises:
         NetspecError: `data/shape`.
     """
-    if len(data.sample_shape) != 3 or data.target_shape:
+    if len(data.with_channel().sample_shape) != 3 or data.target_shape:
         raise NetspecError.simple(
             codes.DATA_SHAPE, "--picture draws pictures [C, H, W] with one label each"
         )

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.arrays import open_npy
+from netspec.runtime.data.exchanged_axes import exchanged
 from netspec.runtime.data.files import read_error
 from netspec.runtime.data.input_normalization import InputNormalization
 from netspec.runtime.data.pictures import (
@@ -186,8 +187,12 @@ def _from_array(path: Path, input_shape: tuple[int, ...]) -> Pictures:
         if array.shape[1:] == shape and len(array):
             names = [f"{path}[{i}]" for i in range(len(array))]
             return Pictures(names, array.reshape(len(array), *one))
+    hint = f"it may hold one picture {list(one)}, or many: [N, {', '.join(map(str, one))}]"
+    many = exchanged("x", array.shape[1:], one)
+    if moved := many or exchanged("x", array.shape, one, batch=False):
+        hint = f"the axes stand in another order: {moved}"
     raise NetspecError.simple(
         codes.DATA_SHAPE,
         f"{path} has shape {list(array.shape)}, the network's input is {list(one)}",
-        f"it may hold one picture {list(one)}, or many: [N, {', '.join(map(str, one))}]",
+        hint,
     )

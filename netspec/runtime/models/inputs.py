@@ -15,6 +15,7 @@ from netspec.compiler.ir.graph import Graph
 from netspec.compiler.ir.places import Places, limits_of, moves_open, places_read
 from netspec.compiler.passes.bind_sizes import match_sizes, match_sizes_of, open_sizes, specialize
 from netspec.diagnostics import Diagnostic, NetspecError
+from netspec.runtime.data.exchanged_axes import exchanged
 from netspec.runtime.data.samples import ONLY
 
 Array = NDArray[Any]
@@ -111,11 +112,8 @@ class Inputs:
         wanted = self._graph.inputs[name]
         if match_sizes_of(wanted, array.shape) is not None:
             return f"a single one is a batch as `{name}[None]`"
-        if (
-            array.ndim == 4
-            and match_sizes_of(wanted, np.moveaxis(array, 3, 1).shape[1:]) is not None
-        ):
-            return f"channels come first: `{name}.transpose(0, 3, 1, 2)`"
+        if moved := exchanged(name, array.shape[1:], wanted):
+            return f"the axes stand in another order: {moved}"
         sizes = [size for size in wanted if isinstance(size, int)]
         if len(sizes) == len(wanted) > 1 and array.shape[1:] == (math.prod(sizes),):
             return f"the numbers are flat: `{name}.reshape(-1, {', '.join(map(str, sizes))})`"

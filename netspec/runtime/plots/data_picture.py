@@ -20,6 +20,7 @@ def draw_data(data: Dataset, path: Path) -> None:
     Raises:
         NetspecError: `library/matplotlib`, `usage/picture`, `output/unwritable`, `output/disk-full`.
     """
+    data = data.with_channel()
     names = data.class_names or tuple(map(str, range(data.classes)))
     counts = [
         np.bincount(y[y >= 0], minlength=data.classes)[:_MOST_CLASSES]

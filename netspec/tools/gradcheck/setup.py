@@ -15,6 +15,7 @@ from netspec.compiler.ir.graph import Graph
 from netspec.compiler.passes.bind_sizes import match_sizes, match_sizes_of, open_sizes, specialize
 from netspec.compiler.passes.layer_limit import require_few_layers
 from netspec.diagnostics import NetspecError
+from netspec.runtime.data.exchanged_axes import exchanged
 from netspec.runtime.models.classifier_shape import require_sizes
 from netspec.runtime.models.numpy_model import Model
 from netspec.runtime.models.room import parameter_count, require_room, value_count
@@ -122,9 +123,11 @@ def _given_inputs(graph: Graph, x: ArrayLike | Mapping[str, ArrayLike] | None) -
         shape = graph.inputs[name]
         if array.ndim == 0 or len(array) == 0 or match_sizes_of(shape, array.shape[1:]) is None:
             expected = ", ".join(["N", *map(str, shape)])
+            moved = exchanged(name, array.shape[1:], shape)
             raise NetspecError.simple(
                 codes.MODEL_INPUT_SHAPE,
                 f"`{name}` must be of shape [{expected}], not {list(array.shape)}",
+                moved and f"the axes stand in another order: {moved}",
             )
     if len({len(array) for array in given.values()}) > 1:
         lengths = {name: len(array) for name, array in given.items()}
