@@ -13,6 +13,7 @@ import netspec
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data import Dataset, load
 from netspec.runtime.data.exchanged_axes import exchanged
+from netspec.runtime.data.input_normalization import Normalization
 from tests.helpers.errors import fails
 
 NET = """
@@ -161,3 +162,37 @@ def test_names_that_lie_about_their_size_are_refused(tmp_path):
             archive.writestr(name, lie if name == "class_names.npy" else content)
     with fails("data/bad-file", "no list of names"):
         load(str(tmp_path / "b.npz"))
+
+
+# -------------------------------------------------------------------------------------- normalisation
+
+
+def test_a_fixed_scaling_of_a_sensor_is_in_its_own_unit():
+    counts = RNG.integers(-32768, 32767, (20, 3, 16), np.int16)
+    for x in (counts, counts.astype(np.float32), counts.astype(np.int64)):
+        by = Normalization.fit(([0], [8192]), x)
+        assert np.array_equal(by.apply(x, "f8"), x / 8192)
+        each = Normalization.fit(([1, -2, 8000], [8192, 8192, 0.5]), x)
+        assert np.array_equal(each.apply(x, "f8")[:, 2], (x[:, 2] - 8000.0) * 2)
+
+
+@pytest.mark.parametrize("given", ["imagenet", ([0.4], [0.2]), ([0], [1])])
+def test_statistics_of_pixels_are_refused_on_a_sensor_with_what_to_do(given):
+    with fails("data/shape", "from 0 to 1, and the images hold int16 up to 8192", "--std 8192"):
+        Normalization.fit(given, np.full((4, 3, 16), 8192, np.int16))
+
+
+def test_a_run_and_its_c_file_scale_as_they_were_told(folder, run):
+    options = ["--data", "good.npz", "--epochs", "1", "--out", "run"]
+    assert run("train", "numpy", "wave.net", "--mean", "0", "--std", "500", *options).code == 0
+    assert run("eval", "run").code == 0
+    assert run("compile", "run", "--target", "c", "--normalize", "-o", "wave.c").code == 0
+    assert "500" in (folder / "wave.c").read_text()
+
+
+def test_the_first_axis_is_the_channel_in_whatever_order_the_axes_are():
+    """As docs/training.md says: of [T, F] each step is a channel, of [F, T] each feature."""
+    x = RNG.standard_normal((9, 5, 3)) * [1, 10, 100]
+    by_step, by_feature = (Normalization.fit("channel", each) for each in (x, x.swapaxes(1, 2)))
+    assert by_step.mean.shape == (5, 1)
+    assert by_feature.scale.ravel() == pytest.approx(x.std(axis=(0, 1)))

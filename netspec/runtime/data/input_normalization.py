@@ -27,11 +27,17 @@ if TYPE_CHECKING:
 class ChannelStatistics(NamedTuple):
     """The mean and standard deviation of each channel, or one for all, of pixels from 0 to 1.
 
-    These are the arguments of torchvision's `Normalize` after `ToTensor`.
+    These are the arguments of torchvision's `Normalize` after `ToTensor`. For data that are no bytes they
+    may also be in the unit of the data, see `of_pixels`.
     """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    @property
+    def of_pixels(self) -> bool:
+        """Whether numbers from 0 to 1 can have them: no mean or deviation of these is beyond."""
+        return all(0 <= value <= 1 for value in (*self.mean, *self.std))
 
     @classmethod
     def of(cls, pair: tuple[Sequence[float], Sequence[float]]) -> ChannelStatistics:
@@ -88,6 +94,10 @@ _SHIFTED = ("channel", "mean-image", "imagenet", _GIVEN)
 # What depends on the images that are fitted to; `unit` of bytes does not.
 _FITTED = ("channel", "mean-image", "unit")
 _PIXEL_RANGE = 255.0
+_UNIT_HELP = (
+    "pixels: divide them by 255, or keep them as bytes from 0 to 255; other numbers, as of a sensor:"
+    " --normalize channel, or --mean and --std in their own unit, such as --mean 0 --std 8192"
+)
 # To how many of the samples that are made on demand a normalization is fitted.
 _LOOKED_AT = 1000
 # A channel that is constant has no spread to divide by; rounding errors must not be taken for
@@ -115,7 +125,8 @@ class Normalization:
             - `mean-image`: x minus the mean training image, not divided by anything (CS231n).
             - `imagenet`: (x / r - mean_c) / std_c with ImageNet's statistics. r is 255 for uint8
               data; all other data are taken for pixels from 0 to 1, and r is 1.
-            - `mean-std`: the same with statistics that were given.
+            - `mean-std`: the same with statistics that were given. Where no pixels from 0 to 1 can
+              have these, they are in the unit of the data, such as counts of a sensor, and r is 1.
 
         mean, scale: float32, broadcastable to one sample's (C, H, W) or (F,).
         of: The type of the stored numbers that it is for, see `number_types`; None if it is unknown. A
@@ -173,7 +184,9 @@ class Normalization:
     def _of_statistics(
         cls, kind: str, statistics: ChannelStatistics, x: NDArray[np.generic]
     ) -> Normalization:
-        """Convert statistics of pixels from 0 to 1, for images (N, C, H, W) or (N, F) like these."""
+        """Convert statistics of pixels from 0 to 1, for images (N, C, H, W) or (N, F) like these; of
+        other numbers than bytes also statistics in their own unit.
+        """
         count, channels = len(statistics.mean), x.shape[1]
         require(
             count in (1, channels),
@@ -183,12 +196,13 @@ class Normalization:
             else "`--normalize channel` takes the statistics of the images themselves",
         )  # fmt: skip
         pixels = _PIXEL_RANGE if x.dtype == np.uint8 else 1.0
-        if pixels == 1.0 and len(x) and (largest := magnitude(x)) > PIXELS_FROM:
+        of_pixels = statistics.of_pixels or kind != _GIVEN
+        if pixels == 1.0 and of_pixels and len(x) and (largest := magnitude(x)) > PIXELS_FROM:
             raise NetspecError.simple(
                 codes.DATA_SHAPE,
                 f"{kind} normalization is for pixels from 0 to 1, and the images hold {x.dtype} up to"
                 f" {largest:g}",
-                "divide them by 255, or keep them as bytes from 0 to 255",
+                _UNIT_HELP,
             )
         shape = (count,) + (1,) * (x.ndim - 2)
         mean, std = (np.array(values, np.float64).reshape(shape) * pixels for values in statistics)

@@ -149,11 +149,12 @@ _DATA = (
     Option("data-dir", Text(), "the folder to search first",
            "data", recipe=False, on_resume="free", metavar="DIR"),
     Option("normalize", Choice((*NORMALIZATIONS, "weights")), "how the images are normalised (default"
-           " channel); imagenet: the mean and std of ImageNet, as torchvision's weights expect; weights:"
-           " as for those that --weights was trained on",
+           " channel, by mean and std of each index of the first axis); unit: divided by 255 or by the"
+           " largest magnitude; mean-image: less the mean image; imagenet: the mean and std of ImageNet,"
+           " as torchvision's weights expect; weights: as for those that --weights was trained on",
            "data", "channel", on_resume="fixed", instead_of=("mean", "std")),
-    Option("mean", ListOf(Real()), "of each channel, for pixels from 0 to 1, such as 0.5,0.5,0.5; with"
-           " --std in place of --normalize",
+    Option("mean", ListOf(Real()), "of each channel, for pixels from 0 to 1, such as 0.5,0.5,0.5, or in"
+           " the unit of other data; with --std in place of --normalize",
            "data", on_resume="fixed", instead_of=("normalize",)),
     Option("std", ListOf(Real()), "the standard deviation of each channel, likewise",
            "data", on_resume="fixed", check=check_deviations, instead_of=("normalize",)),
