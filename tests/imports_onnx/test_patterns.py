@@ -351,3 +351,16 @@ def test_models_of_whole_numbers_and_loops_are_refused(tmp_path: Path) -> None:
     assert told == [
         "`in`: `QuantizeLinear` cannot be expressed: no layer computes this",
     ]
+
+
+def test_a_tensor_that_a_formula_reads_twice_is_one_parameter(tmp_path: Path) -> None:
+    """Two would be the same until they are trained, and then drift apart."""
+    nodes = [
+        node("Mul", "x slope", "a", name="/act/Mul"), node("Sin", "a", "s", name="/act/Sin"),
+        node("Div", "s slope", "d", name="/act/Div"), node("Add", "x d", "b", name="/act/Add"),
+        node("Mul", "b slope", "y", name="/other/Mul"),
+    ]  # fmt: skip
+    found = imported(tmp_path, nodes, {"slope": weights(1, 6, 1)}, *(6, 5))
+    # Of another module it is one of its own, which the page says.
+    assert found.text.count("parameter ") == 2, found.text
+    assert [array.shape for array in found.state.values()] == [(1, 6, 1)] * 2

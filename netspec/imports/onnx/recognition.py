@@ -94,6 +94,7 @@ class _Recognition:
         self._facts = Facts(self._constants.array, self._constants.sizes)
         self._same: dict[FileValue, FileValue] = {}
         self._layers: dict[FileValue, FoundLayer] = {}
+        self._declared: dict[tuple[FileValue, Shape, str], FileValue] = {}
         self._why: dict[int, str] = {}
         self._order: dict[FileOperator, int] = {}
         for name, given in graph.inputs.items():
@@ -274,7 +275,8 @@ class _Recognition:
                 return None
         if len(shape) > MOST_AXES or not (all(map(is_sound, shape)) and are_short(shape)):
             return None
-        inputs = tuple(self._as_input(v, shapes) for v in layer.inputs)
+        scope = f"{op.scopes} {op.layer} {op.name.rpartition('/')[0]}"
+        inputs = tuple(self._as_input(v, shapes, scope) for v in layer.inputs)
         given = {
             name: Held(held.value, self._numbers(held)) for name, held in layer.parameters.items()
         }
@@ -318,8 +320,10 @@ class _Recognition:
             found.append(sizes)
         return found
 
-    def _as_input(self, value: FileValue, shapes: Sequence[Shape]) -> FileValue:
-        """Return an input; stored numbers become a declared parameter."""
+    def _as_input(self, value: FileValue, shapes: Sequence[Shape], scope: str) -> FileValue:
+        """Return an input; stored numbers become a declared parameter, one for all that read them in a
+        scope.
+        """
         if value.shape is not None or value in self._layers:
             return value
         array = self._constants.array(value)
@@ -327,8 +331,11 @@ class _Recognition:
         rank = max(map(len, shapes))
         sizes = _declared_sizes(array, rank)
         assert sizes is not None
-        declared = FileValue(value.name, value.maker, sizes)
-        self._declare(declared, value, array, sizes)
+        declared = self._declared.get((value, sizes, scope))
+        if declared is None:
+            declared = FileValue(value.name, value.maker, sizes)
+            self._declare(declared, value, array, sizes)
+            self._declared[value, sizes, scope] = declared
         return declared
 
     def _declare(self, declared: FileValue, value: FileValue, array: Array, sizes: Shape) -> None:
