@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING
 
 from netspec import codes
 from netspec.cli.about_numbers import INITIAL, about_numbers
+from netspec.cli.c_inputs import CInput, stored_input
 from netspec.cli.common import checked_net, emit_text, natural, positive, tell
 from netspec.cli.output_place import check_beside, check_output, net_sources
-from netspec.cli.trained_net import named_weights, stored_scale
+from netspec.cli.trained_net import named_weights
 from netspec.compiler.c_backend.train_losses import LOSSES, LossName
 from netspec.diagnostics import NetspecError
 
 if TYPE_CHECKING:
-    from netspec.cli.trained_net import Trained
     from netspec.compiler.c_backend.emit import CSource
     from netspec.compiler.ir.graph import Graph
-    from netspec.compiler.ir.input_scale import InputScale
     from netspec.runtime.models.numpy_model import Model
 
 
@@ -162,7 +161,7 @@ class CFile:
         chosen = COptions(
             header, options.fast, options.arena == "extern", options.dtype,
             self._classes() if options.classify else None,
-            self._input_scale() if options.normalize_input else None,
+            self._input().by,
             dict(options.most), options.c_name, self._about(), options.weights_in_file, self._digest(),
         )  # fmt: skip
         if self._trained is None and self.net.graph.parameters:
@@ -215,24 +214,11 @@ class CFile:
         chosen = Int8Options(
             header, options.arena == "extern",
             self._classes() if options.classify else None,
-            self._input_scale() if options.normalize_input else None,
-            self._pixels(self._trained), options.c_name, self._about(), self._digest(),
+            *self._input(), options.c_name, self._about(), self._digest(),
         )  # fmt: skip
         measured = MEASURED if options.test_limit is None else options.test_limit
         by = Calibration(options.calibrate, options.data_dir, measured)
         return int8_source(quantized_net(self._trained, by), chosen)
-
-    def _pixels(self, trained: Trained) -> InputScale | None:
-        """Return how bytes are normalised; None if the weights do not say, or it takes large tables."""
-        from netspec.compiler.c_backend.int8.int8_file import takes_bytes
-        from netspec.runtime.data.input_normalization import Normalization
-        from netspec.runtime.weights.data_facts import image_type
-
-        known = isinstance(trained.weights.normalization, Normalization)
-        if not known or image_type(trained.weights.metadata) != "uint8":
-            return None
-        by = self._input_scale()
-        return by if takes_bytes(by) else None
 
     def _training(self, header: str | None) -> CSource:
         from netspec.compiler.c_backend.train_file import TrainOptions, train_source
@@ -299,18 +285,22 @@ class CFile:
         stored = {} if self._trained is None else self._trained.weights.metadata
         return class_names(stored, count)
 
-    def _input_scale(self) -> InputScale:
-        """Return how the weights file says that images were normalised."""
+    def _input(self) -> CInput:
+        """Return what the file does to its input, as the weights file says that training did."""
         from netspec.runtime.models.classifier_shape import image_shape
 
-        if self._trained is None:
+        normalizes = self._options.normalize_input
+        if self._trained is None and normalizes:
             raise NetspecError.simple(
                 codes.USAGE_WEIGHTS, "--normalize needs weights", "give --weights FILE, or a run"
             )
+        if self._trained is None or not (normalizes or self._options.int8):
+            return CInput(None, None)
         largest = self._largest()
         image_shape(largest)  # refuses several inputs
-        help = "leave out --normalize, and normalise them"
-        return stored_scale(self._trained.weights, self._trained.path, largest.inputs, help)
+        return stored_input(
+            self._trained.weights, self._trained.path, largest.inputs, normalizes=normalizes
+        )
 
     def others(self) -> dict[Path, bytes]:
         """Return what is written beside the file: the header, and large weights."""

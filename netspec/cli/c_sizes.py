@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING
 
 from netspec import codes
 from netspec.cli import OK
+from netspec.cli.c_inputs import CInput, possible_inputs, stored_input
 from netspec.cli.common import emit
 from netspec.cli.named_run import named_run
-from netspec.cli.trained_net import stored_scale
 from netspec.diagnostics import Diagnostic, NetspecError
 from netspec.text.printable import printable
 
 if TYPE_CHECKING:
     from netspec.compiler.c_backend.sizes import CSizes, Kind
     from netspec.compiler.ir.graph import Graph, Node
-    from netspec.compiler.ir.input_scale import InputScale
 
 _BYTES = re.compile(r"(\d{1,15}) ?(?:([KM])(?:i?B)?|B)?", re.ASCII | re.IGNORECASE)
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20}
@@ -38,8 +37,8 @@ def add_c_sizes(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--dtype", choices=("float32", "float64"), default="float32",
                        help="c: the precision (default float32)")  # fmt: skip
     group.add_argument("--normalize", dest="normalize_input", action="store_true",
-                       help="c: of a file that normalises pixels: as the run does, or each channel"
-                       " by numbers of its own")  # fmt: skip
+                       help="c: of a file that normalises its input: as the run does, or each"
+                       " channel by numbers of its own")  # fmt: skip
     group.add_argument("--ram", type=_bytes, metavar="BYTES",
                        help="c: fail if the arena, the caller's arrays and the stack take more, such"
                        " as 64K or 64KiB, both 65,536")  # fmt: skip
@@ -100,7 +99,8 @@ def show_c_sizes(graph: Graph, options: argparse.Namespace) -> int:
     from netspec.compiler.c_backend.sizes import c_sizes
 
     kind: Kind = "int8" if options.int8 else options.dtype
-    found = c_sizes(graph, kind, _normalization(graph, options))
+    each = [c_sizes(graph, kind, *given) for given in _inputs(graph, options)]
+    found = max(each, key=lambda sizes: sizes.weights)
     if options.format == "json":
         emit(json.dumps({"name": graph.name, **_as_object(found)}, indent=2))
     else:
@@ -109,31 +109,29 @@ def show_c_sizes(graph: Graph, options: argparse.Namespace) -> int:
     return OK
 
 
-def _normalization(graph: Graph, options: argparse.Namespace) -> InputScale | None:
-    """Return how the file normalises pixels: as the run does, or each channel by numbers of its own.
+def _inputs(graph: Graph, options: argparse.Namespace) -> list[CInput]:
+    """Return what the file does to its input: as the weights of the run say, or what it may do.
 
     Raises:
-        NetspecError: `usage/target` for several inputs, `weights/no-normalization`.
+        NetspecError: `usage/target` for several inputs, `weights/no-normalization`, `compile/no-c` for
+            open sizes.
     """
-    if not options.normalize_input:
-        return None
-    if len(graph.inputs) != 1:
-        message = f"--normalize: {graph.name} has several inputs"
-        raise NetspecError.simple(codes.USAGE_TARGET, message)
-    import numpy as np
-
-    from netspec.compiler.ir.input_scale import InputScale
-
-    run = named_run(options.file)
-    if run is None:
-        (sizes,) = graph.inputs.values()
-        channels = sizes[0] if len(sizes) == 3 and isinstance(sizes[0], int) else 1
-        shape = (channels, *(1 for _ in sizes[1:]))
-        return InputScale(np.ones(shape), np.full(shape, 2.0))
+    from netspec.compiler.c_backend.open_sizes import require_known
     from netspec.runtime.weights.weights_file import load_weights
 
+    normalizes = options.normalize_input
+    if normalizes and len(graph.inputs) != 1:
+        message = f"--normalize: {graph.name} has several inputs"
+        raise NetspecError.simple(codes.USAGE_TARGET, message)
+    if len(graph.inputs) != 1 or not (normalizes or options.int8):
+        return [CInput(None, None)]
+    require_known(graph, {})
+    run = named_run(options.file)
+    if run is None or not (normalizes or run.folder.weights.is_file()):
+        (shape,) = graph.inputs.values()
+        return possible_inputs(shape, normalizes=normalizes)
     stored = run.complete(load_weights(run.weights))
-    return stored_scale(stored, run.weights, graph.inputs, "leave out --normalize")
+    return [stored_input(stored, run.weights, graph.inputs, normalizes=normalizes)]
 
 
 def _as_object(found: CSizes) -> dict[str, object]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +39,7 @@ def test_sizes_in_whole_numbers_are_those_of_the_file(name):
     net = NETS[name]()
     by = InputScale(*(np.ones((3, 1, 1) if name == "all" else (1, 1), "f") for _ in range(2)))
     options = Int8Options(input_scale=by, pixels=by)
-    source, found = int8_source(case(net)[2], options), c_sizes(net.graph, "int8")
+    source, found = int8_source(case(net)[2], options), c_sizes(net.graph, "int8", by, by)
     assert (found.weights, found.arena) == (source.constant_bytes, source.arena_bytes)
 
 
@@ -69,6 +71,51 @@ def test_a_file_that_normalises_takes_what_is_said(run, write, tmp_path, kind, n
     assert f"weights   {said['weights']:,} bytes" in text
     before = json.loads(run("summarize", folder, "--target", "c", *whole, "--format", "json").out)
     assert said["arena"] > before["arena"] or kind == "int8"
+
+
+SHAPES = {"[3, 32]": (3, 32), "[5, 32]": (5, 32), "[12]": (12,), "[3, 12, 12]": (3, 12, 12)}
+TYPES = {"bytes": np.uint8, "counts": np.int16}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kind", TYPES)
+def test_budgets_hold_for_what_is_compiled(run, write, tmp_path, shape, kind):
+    """For inputs of any number of axes: the numbers of `summarize`, of the file and of its object."""
+    layers = "conv(4, 3) -> relu -> flatten ->" if len(SHAPES[shape]) > 1 else ""
+    net = write(f"net N {{ input x: {shape}\n output x -> {layers} linear(3) }}")
+    rng, folder = np.random.default_rng(0), tmp_path / "r"
+    x = rng.integers(0, 200, (12, *SHAPES[shape])).astype(TYPES[kind])
+    y = np.arange(12) % 3
+    np.savez(tmp_path / "d.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    done = run("train", "numpy", net, "--data", tmp_path / "d.npz", "--epochs", 1, "--out", folder)
+    assert done.code == 0, done.err
+    for options in ((), ("--normalize",), ("--int8",), ("--int8", "--normalize")):
+        out = tmp_path / "n.c"
+        done = run("compile", folder, "--target", "c", *options, "-o", out, "--force")
+        assert done.code == 0, done.err
+        held = compiled_constants(out)
+        assert f"weights   {held:,} bytes" in out.read_text("utf-8"), options
+        sizes = ("--target", "c", *options, "--format", "json")
+        said = json.loads(run("summarize", folder, *sizes).out)
+        assert said["weights"] == held, options
+        assert run("summarize", folder, *sizes, "--flash", held).code == 0
+        assert run("summarize", folder, *sizes, "--flash", held - 1).code == 1
+        before = json.loads(run("summarize", net, *sizes).out)
+        assert before["weights"] >= held, options
+        assert kind != "bytes" or len(SHAPES[shape]) == 1 or before["weights"] == held, options
+
+
+def compiled_constants(source: Path) -> int:
+    """Return the bytes of the constant arrays of a file's object, without the digest, which is global.
+
+    Optimised, arrays of one number would be parts of instructions.
+    """
+    subprocess.run(["gcc", "-std=c99", "-O0", "-c", source.name], cwd=source.parent, check=True)
+    listed = subprocess.run(
+        ["nm", "-S", source.with_suffix(".o").name],
+        cwd=source.parent, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    return sum(int(size, 16) for size in re.findall(r"^\w+ (\w+) r ", listed.stdout, re.MULTILINE))
 
 
 def test_a_net_that_is_not_trained_normalises_each_channel(run, write):
@@ -114,13 +161,14 @@ net Small { input image: [1, 6, 6]
 
 def test_the_stack_counts_and_what_is_left_is_said(run, write):
     net = write(CALLED_TWICE)
-    need = c_sizes(netspec.load(net).graph, "int8")
-    there = need.ram + need.stack
+    sizes = ("summarize", net, "--target", "c", "--int8", "--format", "json")
+    need = json.loads(run(*sizes).out)
+    there = need["ram"] + need["stack"]
     options = ("summarize", net, "--target", "c", "--int8", "--flash", "2 KiB", "--ram")
     done = run(*options, there)
     assert done.code == 0, done.err
     assert "1,024 bytes of RAM are left for the stack" in done.out
-    assert f"{2048 - need.weights:,} bytes of flash are left for code" in done.out
+    assert f"{2048 - need['weights']:,} bytes of flash are left for code" in done.out
     done = run(*options, there - 1)
     assert done.code == 1
     assert "at twice2.conv1" in done.err or "at twice2.relu1" in done.err

@@ -12,13 +12,7 @@ from numpy.typing import NDArray
 
 from netspec.compiler.c_backend.about_file import INT8_STACK_BYTES, STACK_BYTES
 from netspec.compiler.c_backend.emit import COptions, CSource, c_source
-from netspec.compiler.c_backend.int8.int8_file import (
-    MOST_TABLES,
-    PIXELS,
-    Int8Options,
-    int8_source,
-    takes_bytes,
-)
+from netspec.compiler.c_backend.int8.int8_file import Int8Options, int8_source
 from netspec.compiler.c_backend.int8.quantize import quantized
 from netspec.compiler.ir.graph import Graph, Node
 from netspec.compiler.ir.input_scale import InputScale
@@ -35,7 +29,7 @@ class CSizes:
     Attributes:
         kind: what numbers are: of the caller's arrays too, which in whole numbers are those of
             `predict_int8` and `predict_uint8`.
-        weights: constants, or the file beside it; in whole numbers with what normalises pixels.
+        weights: constants, or the file beside it, with what normalises the input.
         arena: the values in between, placed by their lifetimes.
         arrays: the caller's inputs and outputs, by name.
         peak: the layer at which most of the arena is in use; None if there is none.
@@ -60,37 +54,34 @@ class CSizes:
         return INT8_STACK_BYTES if self.kind == "int8" else STACK_BYTES
 
 
-def c_sizes(graph: Graph, kind: Kind = "float32", by: InputScale | None = None) -> CSizes:
-    """Return the sizes of the C file that predicts.
+def c_sizes(
+    graph: Graph,
+    kind: Kind = "float32",
+    by: InputScale | None = None,
+    pixels: InputScale | None = None,
+) -> CSizes:
+    """Return the sizes of the C file that predicts: it is written, with other weights.
 
     Args:
         graph: a checked graph whose sizes are all known.
         kind: what numbers are.
-        by: how a file that takes pixels normalises them; None for a file that does not.
+        by: how a file that takes numbers as the data have them normalises them; None for a file that
+            does not.
+        pixels: how a file in whole numbers normalises bytes; None if it takes none.
 
     Raises:
         NetspecError: `compile/no-c` for each layer that has no form, and for open sizes.
     """
-    source = _source(graph, kind, by)
+    source = _source(graph, kind, by, pixels)
     arrays = {name: math.prod(shape) for name, shape in graph.inputs.items()}
     for name, value in graph.outputs.items():
         # An output may have the name of an input.
         arrays[name] = arrays.get(name, 0) + math.prod(graph.shape_of(value))
     bytes_of = {name: NUMBER_BYTES[kind] * count for name, count in arrays.items()}
     peak = None if source.peak is None else _written(graph, source.peak)
-    weights = source.constant_bytes + (_tables(graph) if kind == "int8" and by is None else 0)
-    return CSizes(kind, weights, source.arena_bytes, bytes_of, peak, source.macs)
-
-
-def _tables(graph: Graph) -> int:
-    """Return the bytes of what normalises pixels, if the weights will say how: for each channel a table
-    of bytes, and a mean and a scale as numbers.
-    """
-    shapes = list(graph.inputs.values())
-    if len(shapes) != 1:
-        return 0
-    count = shapes[0][0] if len(shapes[0]) == 3 else 1
-    return (PIXELS + 2 * NUMBER_BYTES["float32"]) * count if count <= MOST_TABLES else 0
+    return CSizes(
+        kind, source.constant_bytes, source.arena_bytes, bytes_of, peak, source.macs
+    )  # fmt: skip
 
 
 def _written(graph: Graph, node: Node) -> Node:
@@ -102,11 +93,14 @@ def _written(graph: Graph, node: Node) -> Node:
     return next(named, next(iter(same), node))
 
 
-def _source(graph: Graph, kind: Kind, by: InputScale | None) -> CSource:
-    zeros: dict[str, NDArray[Any]] = {n: np.zeros(p.shape) for n, p in graph.parameters.items()}
+def _source(graph: Graph, kind: Kind, by: InputScale | None, pixels: InputScale | None) -> CSource:
+    # Equal arrays of a file are one, so that trained numbers are no zeros here either.
+    some: dict[str, NDArray[Any]] = {
+        name: np.linspace(0.5, 1, p.size).reshape(p.shape) if p.trainable else np.zeros(p.shape)
+        for name, p in graph.parameters.items()
+    }
     if kind != "int8":
-        return c_source(graph, zeros, COptions(dtype=kind, input_scale=by))
+        return c_source(graph, some, COptions(dtype=kind, input_scale=by))
     # Any ranges do: scales are numbers of the same size.
-    net = quantized(graph, zeros, defaultdict(lambda: (-1.0, 1.0)))
-    pixels = by if by is not None and takes_bytes(by) else None
+    net = quantized(graph, some, defaultdict(lambda: (-1.0, 1.0)))
     return int8_source(net, Int8Options(input_scale=by, pixels=pixels))
