@@ -16,6 +16,8 @@ _CURVES, _FILTERS = Path("curves.png"), Path("filters.png")
 _NUMBERS = ".csv"
 # So many runs, of other settings each, are drawn with all of their curves.
 _APART = 3
+# The least and the largest side of a picture.
+_INCHES = 2, 40
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -31,12 +33,36 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--what", metavar="MEASURE",
                         help="draw this alone: val_loss, perplexity, val, loss or another name in"
                         " metrics.jsonl (of several runs by default val_loss)")  # fmt: skip
+    parser.add_argument("--only", metavar="NAME=VALUE", type=_setting, action="append", default=[],
+                        help="only runs with a setting, such as lr=0.01; again for another")  # fmt: skip
     parser.add_argument("--log", action="store_true", help="draw losses on a logarithmic axis")
+    parser.add_argument("--size", metavar="W,H", type=_size,
+                        help="width and height in inches, with the legend")  # fmt: skip
     parser.add_argument("-o", "--out", type=Path, metavar="FILE",
                         help="PNG, SVG or PDF, or CSV with the numbers of the curves; of filters PNG"
                         f" (default {_CURVES}, {_FILTERS})")  # fmt: skip
     add_force_option(parser)
     add_color_option(parser)
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    if not (name and sign):
+        raise argparse.ArgumentTypeError("a setting and its value, such as lr=0.01")
+    return name, value
+
+
+def _size(text: str) -> tuple[float, float]:
+    low, high = _INCHES
+    try:
+        width, height = map(float, text.split(","))
+    except ValueError:
+        width = height = 0.0
+    if not (low <= width <= high and low <= height <= high):
+        raise argparse.ArgumentTypeError(
+            f"width and height in inches, of {low} to {high}, such as 3.5,2.5"
+        )
+    return width, height
 
 
 def run(options: argparse.Namespace) -> int:
@@ -54,6 +80,7 @@ def _draw_curves(options: argparse.Namespace) -> int:
     from netspec.runtime.plots.curves import curves_of, draw_curves
     from netspec.runtime.plots.figures import FORMATS, check_picture_path
     from netspec.runtime.runs.bands import bands_of
+    from netspec.runtime.runs.chosen import runs_with
     from netspec.runtime.runs.listing import find_runs, seed_groups, summarize_run
     from netspec.runtime.runs.metrics import read_metrics
     from netspec.runtime.weights.atomic_write import told_plainly
@@ -63,7 +90,7 @@ def _draw_curves(options: argparse.Namespace) -> int:
     check_picture_path(path, (*FORMATS, _NUMBERS))
     check_output(path, (), force=options.force)  # no picture is read
     folders = dict.fromkeys(folder.resolve() for folder in find_runs(options.runs))
-    runs = [summarize_run(folder) for folder in folders]
+    runs = runs_with([summarize_run(folder) for folder in folders], dict(options.only))
     is_csv = path.suffix.lower() == _NUMBERS
     is_compared = len(runs) > _APART or len(seed_groups(runs)) < len(runs)
     if is_compared or is_csv or options.what is not None:
@@ -72,10 +99,10 @@ def _draw_curves(options: argparse.Namespace) -> int:
             with told_plainly(path):
                 write_output(path, as_utf8(bands_csv(what, bands)).encode())
         else:
-            draw_bands(what, bands, path, log=options.log)
+            draw_bands(what, bands, path, log=options.log, size=options.size)
     else:
         found = [curves_of(run.path.name, read_metrics(run.path)) for run in runs]
-        draw_curves(found, path, log=options.log)
+        draw_curves(found, path, log=options.log, size=options.size)
     emit(str(path))
     return OK
 

@@ -16,7 +16,7 @@ import pytest
 import netspec
 from netspec.runtime.plots.bands import Band, BandPoint, draw_bands
 from netspec.runtime.plots.curves import curves_of, draw_curves
-from netspec.runtime.plots.figures import highest_of
+from netspec.runtime.plots.figures import figure, highest_of, marker_of, set_epochs
 from netspec.runtime.plots.filters import draw_filters
 from tests.conftest import Run
 from tests.helpers.errors import fails
@@ -105,6 +105,18 @@ def test_the_verb_draws_the_runs_that_it_is_given(run: Run, write, tmp_path, mon
         assert ("%" in picture.partition("<defs")[2]) == (name == "train_acc")
         # The runs of two seeds have the same accuracies, so that there is no band to explain.
         assert ("standard deviation, n = 2" in picture) == (name == "loss_history")
+    assert run("plot", "runs", "--only", "lr=0.5", "--what", "loss", "-o", "some.csv").code == 0
+    some = [*csv.DictReader(Path("some.csv").read_text().splitlines())]
+    assert [(row["epoch"], row["runs"]) for row in some] == [("0.5", "2"), ("1.5", "2")]
+    both = ("--only", "lr=5e-1", "--only", "seed=1")
+    assert run("plot", "runs", *both, "--size", "3.5,2.5", "-o", "small.png").code == 0
+    assert size_of("small.png") == (525, 375)
+    for setting, help in (("lr=2", "there are "), ("xyzzyq=2", "there are "), ("lrr=2", "`lr`?")):
+        refused = run("plot", "runs", "--only", setting, "-o", "more.svg")
+        assert (refused.code, "error[plot/nothing]" in refused.err) == (1, True), refused
+        assert help in refused.err
+    for wrong_use in (("--only", "lr"), ("--size", "0,2"), ("--size", "nan,2"), ("--size", "3")):
+        assert run("plot", "runs", *wrong_use, "-o", "more.svg").code == 2
     wrong = run("plot", "runs", "--what", "trian", "-o", "more.svg")
     assert (wrong.code, "did you mean `train`?" in wrong.err) == (1, True), wrong
 
@@ -211,3 +223,40 @@ def test_a_legend_of_many_lines_stands_beside_the_picture(tmp_path, recwarn):
     )
     assert many[0] == two[0] > 6 * 150  # both have names that are broader than a picture
     assert many[1] > two[1] >= 4 * 150
+
+
+def test_a_legend_covers_no_curve(tmp_path):
+    pytest.importorskip("matplotlib")
+
+    def width_of(*points: BandPoint) -> int:
+        bands = [Band({"lr": i}, points) for i in range(2)]
+        draw_bands("val_loss", bands, tmp_path / "a.png")
+        return size_of(tmp_path / "a.png")[0]
+
+    narrow = width_of(*(BandPoint(i, 1.0 / i, None, 1) for i in range(1, 9)))
+    assert narrow == 900
+    # A band that fills the picture leaves no place that is free.
+    assert width_of(BandPoint(1, 1.0, 0.9, 2), BandPoint(2, 1.0, 0.9, 2)) > narrow
+    with fails("usage/picture", "no room for the curves"):
+        bands = [Band({"lr": i}, [BandPoint(1, 1.0, 1, 2)]) for i in range(25)]
+        draw_bands("val_loss", bands, tmp_path / "a.png", size=(3.0, 3.0))
+
+
+@pytest.mark.parametrize(
+    ("epochs", "limits"),
+    [([1, 2, 3], (0.9, 3.1)), ([1], (0.5, 1.5)), ([0.5, 1.5], (0, 1.55)), ([0.5], (0, 1))],
+)
+def test_epochs_are_whole_and_their_axis_begins_where_something_is(epochs, limits):
+    pytest.importorskip("matplotlib")
+    made, axes = figure(1, 1, (6, 4))
+    axes[0][0].plot(epochs, epochs)
+    set_epochs(axes[0][0], epochs)
+    made.draw_without_rendering()
+    assert axes[0][0].get_xlim() == pytest.approx(limits)
+    shown = [t for t in axes[0][0].get_xticks() if limits[0] <= t <= limits[1]]
+    assert shown == [*range(round(limits[0] + 0.4), int(limits[1]) + 1)]
+
+
+def test_few_points_are_marked():
+    assert marker_of("o", range(12))["marker"] == "o"
+    assert marker_of("o", range(13))["marker"] == ""

@@ -19,8 +19,10 @@ from netspec.runtime.plots.figures import (
     figure,
     highest_of,
     is_beyond,
+    marker_of,
     plain,
     save,
+    set_epochs,
 )
 
 _STYLES = ("-", "--", ":", "-.")
@@ -62,10 +64,17 @@ class Band:
     @property
     def label(self) -> str:
         """Its settings in words."""
-        return ", ".join(f"{name} {_word(value)}" for name, value in self.settings.items())
+        return ", ".join(f"{name} {setting_word(value)}" for name, value in self.settings.items())
 
 
-def draw_bands(what: str, bands: Sequence[Band], path: Path, *, log: bool = False) -> None:
+def draw_bands(
+    what: str,
+    bands: Sequence[Band],
+    path: Path,
+    *,
+    log: bool = False,
+    size: tuple[float, float] | None = None,
+) -> None:
     """Write a picture of the bands.
 
     Args:
@@ -73,20 +82,20 @@ def draw_bands(what: str, bands: Sequence[Band], path: Path, *, log: bool = Fals
         bands: at least one.
         path: PNG, SVG or PDF.
         log: whether the measure has a logarithmic axis.
+        size: width and height in inches; by default those of a column, and what the legend takes.
 
     Raises:
         NetspecError: `library/matplotlib`, `usage/picture`, `output/unwritable`.
     """
-    made, axes = figure(1, 1, _SIZE)
+    made, axes = figure(1, 1, size or _SIZE)
     ax = axes[0][0]
     top = None if log else highest_of([point.mean for point in band.points] for band in bands)
     for i, band in enumerate(bands):
         color, style = COLORS[i % len(COLORS)], _STYLES[i // len(COLORS) % len(_STYLES)]
         epochs = [point.epoch for point in band.points]
         means = [point.mean for point in band.points]
-        mark = "o" if len(epochs) < 2 else ""
         label = plain(band.label) + (LEAVES if is_beyond(top, means) else "")
-        ax.plot(epochs, means, style, marker=mark, color=color, label=label)
+        ax.plot(epochs, means, style, color=color, label=label, **marker_of("o", epochs))
         off = [point.deviation or 0.0 for point in band.points]
         if any(off):
             low, high = (
@@ -99,13 +108,13 @@ def draw_bands(what: str, bands: Sequence[Band], path: Path, *, log: bool = Fals
         from matplotlib.ticker import PercentFormatter
 
         ax.yaxis.set_major_formatter(PercentFormatter(1.0))
-    ax.set_xlim(left=0)
+    set_epochs(ax, (point.epoch for band in bands for point in band.points))
     if log:
         ax.set_yscale("log")
     if top is not None:
         lowest = min(point.mean for band in bands for point in band.points)
         ax.set_ylim(min(lowest * 1.05, 0.0), top * 1.05)
-    add_legend(made, ax, _about_bands(bands))
+    add_legend(made, ax, _about_bands(bands), grows=size is None)
     save(made, path)
 
 
@@ -124,14 +133,14 @@ def bands_csv(what: str, bands: Sequence[Band]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*bands[0].settings, "epoch", what, "deviation", "runs"])
     for band in bands:
-        own = [_word(value) for value in band.settings.values()]
+        own = [setting_word(value) for value in band.settings.values()]
         for epoch, mean, deviation, count in band.points:
             writer.writerow([*own, epoch, mean, "" if deviation is None else deviation, count])
     return text.getvalue()
 
 
-def _word(value: object) -> str:
-    """A setting as a recipe writes it."""
+def setting_word(value: object) -> str:
+    """Return a setting as a recipe writes it."""
     if isinstance(value, list):
-        return ",".join(map(_word, value))
+        return ",".join(map(setting_word, value))
     return "-" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

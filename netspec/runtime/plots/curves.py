@@ -16,11 +16,13 @@ from netspec.runtime.plots.figures import (
     figure,
     highest_of,
     is_beyond,
+    marker_of,
     plain,
     save,
+    set_epochs,
 )
 
-# The line styles of one run's accuracies, and the markers for those with a single point.
+# The line styles of one run's accuracies, and the markers for those with few points.
 _STYLES = {"train": ":", "val": "-", "test": "--"}
 _MARKS = {"train": "^", "val": "o", "test": "s"}
 # The least range of the axis, so that tiny differences in accuracy do not fill the picture.
@@ -99,19 +101,27 @@ def _has(line: Line, *names: str) -> bool:
     ) and all(line[n] > 0 for n in names if n in ("epoch", "step"))
 
 
-def draw_curves(runs: Sequence[Curves], path: Path, *, log: bool = False) -> None:
+def draw_curves(
+    runs: Sequence[Curves],
+    path: Path,
+    *,
+    log: bool = False,
+    size: tuple[float, float] | None = None,
+) -> None:
     """Write a picture: losses on the left, accuracies on the right, a color for each run.
 
     Args:
         runs: at least one.
         path: PNG, SVG or PDF.
         log: whether losses have a logarithmic axis.
+        size: width and height in inches; by default those of a page, and what the legends take.
 
     Raises:
         NetspecError: `library/matplotlib`, `usage/picture`, `output/unwritable`.
     """
     has_accuracies = any(run.accuracies for run in runs)
-    made, axes = figure(1, 2 if has_accuracies else 1, _SIZE if has_accuracies else (6, 4.2))
+    usual = _SIZE if has_accuracies else (6, 4.2)
+    made, axes = figure(1, 2 if has_accuracies else 1, size or usual)
     top = None if log else highest_of(map(_all_losses, runs))
     for i, run in enumerate(runs):
         _losses(axes[0][0], run, COLORS[i % len(COLORS)], top)
@@ -121,8 +131,7 @@ def draw_curves(runs: Sequence[Curves], path: Path, *, log: bool = False) -> Non
     for ax, what in zip(axes[0], ("loss", "accuracy"), strict=False):
         ax.set_xlabel("epoch" if in_epochs else "step")
         ax.set_ylabel(what)
-        ax.set_xlim(left=0)
-        add_legend(made, ax)
+        set_epochs(ax, (epoch for line in ax.get_lines() for epoch in line.get_xdata()))
     if has_accuracies:
         low, high = axes[0][1].get_ylim()
         room = max(0.0, _LEAST_SPAN - (high - low)) / 2
@@ -131,6 +140,8 @@ def draw_curves(runs: Sequence[Curves], path: Path, *, log: bool = False) -> Non
         axes[0][0].set_yscale("log")
     else:
         axes[0][0].set_ylim(bottom=0, top=None if top is None else top * 1.05)
+    for ax in axes[0]:
+        add_legend(made, ax, grows=size is None)
     save(made, path)
 
 
@@ -147,22 +158,22 @@ def _losses(ax: Any, run: Curves, color: str, top: float | None) -> None:
         faint = {"alpha": 0.35, "linewidth": 1} if run.epochs else {"label": label}
         ax.plot(*zip(*run.steps, strict=True), color=color, **faint)
     if run.epochs:
-        mark = "o" if len(run.epochs) < 2 else ""
-        ax.plot(*zip(*run.epochs, strict=True), marker=mark, color=color, label=label)
+        marks = marker_of("o", run.epochs)
+        ax.plot(*zip(*run.epochs, strict=True), color=color, label=label, **marks)
     # One that is not finite is kept as the largest number, which would leave no room for others.
     held_out = [point for point in run.val_losses if point[1] < _BEYOND]
     if held_out:
-        mark = _MARKS["val"] if len(held_out) < 2 else ""
+        marks = marker_of("s", held_out)
         name = f"val, {plain(run.name)}" if run.name else "val"
-        ax.plot(*zip(*held_out, strict=True), "--", marker=mark, color=color, label=name)
+        ax.plot(*zip(*held_out, strict=True), "--", color=color, label=name, **marks)
 
 
 def _accuracies(ax: Any, run: Curves, color: str, *, several: bool) -> None:
     for part, points in run.accuracies.items():
         ax.plot(
             *zip(*points, strict=True),
-            marker=_MARKS[part] if len(points) < 2 else "",
             linestyle=_STYLES[part] if len(points) > 1 else "",
             color=color,
             label=f"{part}, {plain(run.name)}" if several else part,
+            **marker_of(_MARKS[part], points),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,6 +20,10 @@ from netspec.text.printable import printable
 _INSIDE, _INSIDE_WIDTH = 8, 40
 # A legend's letters and lines in inches, and the letters of its longest line.
 _LETTER, _LEADING, _LONGEST = 0.075, 0.16, 56
+# The least width of axes beside a legend, with their ticks and words.
+_ROOM = 2.0
+# So few points of a line are marked.
+_FEW = 12
 # A line that goes so many times as high as the middle one leaves the picture.
 _BEYOND = 10
 LEAVES = " (leaves the picture)"
@@ -91,15 +96,42 @@ def figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any
         return made, made.subplots(rows, columns, squeeze=False)
 
 
-def add_legend(made: Any, ax: Any, title: str | None = None) -> None:
-    """Add the legend of the lines in `ax`: in it, or beside it if there are many or with long names.
+def set_epochs(ax: Any, epochs: Iterable[float]) -> None:
+    """Give an axis of epochs ticks at whole ones, and no room where nothing was measured.
 
-    The figure grows by what a legend takes that stands beside.
+    Args:
+        ax: the axes.
+        epochs: where something is drawn. Losses of steps stand before the end of the first epoch.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    ax.xaxis.set_major_locator(
+        MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1)
+    )
+    found = {*epochs}
+    if min(found) < 1:
+        ax.set_xlim(left=0, right=None if len(found) > 1 else 2 * min(found))
+    elif len(found) == 1:
+        ax.set_xlim(min(found) - 0.5, min(found) + 0.5)
+
+
+def marker_of(mark: str, points: Sequence[object]) -> dict[str, Any]:
+    """Return the options of a line with marks where its points are few, so that these can be told."""
+    return {"marker": mark if len(points) <= _FEW else "", "markersize": 4}
+
+
+def add_legend(made: Any, ax: Any, title: str | None = None, *, grows: bool = True) -> None:
+    """Add the legend of the lines in `ax`: in it, or beside it if there are many or with long names, or
+    if it would cover a curve.
 
     Args:
         made: the figure.
-        ax: its axes.
+        ax: its axes, with their limits and all that is drawn.
         title: what stands above the legend.
+        grows: whether the figure grows by what a legend takes that stands beside.
+
+    Raises:
+        NetspecError: `usage/picture` if it does not, and has no room.
     """
     handles, labels = ax.get_legend_handles_labels()
     if not labels:
@@ -108,14 +140,32 @@ def add_legend(made: Any, ax: Any, title: str | None = None) -> None:
     lines = [line for label in wrapped for line in label.split("\n")]
     widest = max(map(len, [*lines, title or ""]))
     if len(lines) <= _INSIDE and widest <= _INSIDE_WIDTH:
-        ax.legend(fontsize=8, frameon=False, title=title, title_fontsize=8)
-        return
+        legend = ax.legend(fontsize=8, frameon=False, title=title, title_fontsize=8)
+        if not _covers_a_curve(made, ax, legend):
+            return
+        legend.remove()
     width, height = made.get_size_inches()
-    made.set_size_inches(width + _LETTER * widest + 0.6, max(height, _LEADING * len(lines) + 0.4))
+    beside, tall = _LETTER * widest + 0.6, _LEADING * len(lines) + 0.4
+    if grows:
+        made.set_size_inches(width + beside, max(height, tall))
+    elif width < (least := len(made.axes) * (beside + _ROOM)) or height < tall:
+        size = f"{max(width, math.ceil(least)):g},{max(height, math.ceil(tall)):g}"
+        message = f"{width:g} x {height:g} inches have no room for the curves beside their names"
+        raise NetspecError.simple(codes.USAGE_PICTURE, message, f"--size {size}")
     ax.legend(
         handles, wrapped, fontsize=8, frameon=False, title=title, title_fontsize=8,
         bbox_to_anchor=(1.02, 1.0), loc="upper left", borderaxespad=0.0,
     )  # fmt: skip
+
+
+def _covers_a_curve(made: Any, ax: Any, legend: Any) -> bool:
+    made.draw_without_rendering()
+    box = legend.get_window_extent()
+    lines = [line.get_transform().transform_path(line.get_path()) for line in ax.get_lines()]
+    bands = [ax.transData.transform_path(path) for c in ax.collections for path in c.get_paths()]
+    return any(path.intersects_bbox(box, filled=False) for path in lines) or any(
+        path.intersects_bbox(box) for path in bands
+    )
 
 
 def highest_of(lines: Iterable[Sequence[float]]) -> float | None:

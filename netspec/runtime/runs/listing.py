@@ -218,7 +218,7 @@ def seed_groups(runs: Sequence[RunSummary]) -> list[SeedGroup]:
     groups: dict[str, list[RunSummary]] = {}
     again: Counter[str] = Counter()
     for run in runs:
-        key = {**_choices(run), "text of net": run.text, "data of": run.facts.data.get("sha256")}
+        key = {**choices_of(run), "text of net": run.text, "data of": run.facts.data.get("sha256")}
         key["unfinished"] = None if run.has_ended else str(run.path)
         equal = json.dumps(key, sort_keys=True, default=str)
         again[equal] += 1
@@ -244,7 +244,9 @@ def differing(runs: Sequence[RunSummary]) -> dict[str, list[Any]]:
 
     Options of which each run has the default of its own optimizer, schedule or loss are left out.
     """
-    choices = [{**_choices(run), "net": name} for run, name in zip(runs, _nets(runs), strict=True)]
+    choices = [
+        {**choices_of(run), "net": name} for run, name in zip(runs, _nets(runs), strict=True)
+    ]
     unsaid = [choice_defaults(run.facts.options) for run in runs]
     names = dict.fromkeys(name for choice in choices for name in choice)
     table = {name: [choice.get(name) for choice in choices] for name in names}
@@ -268,8 +270,8 @@ def _nets(runs: Sequence[RunSummary]) -> list[str]:
     ]  # fmt: skip
 
 
-def _choices(run: RunSummary) -> dict[str, Any]:
-    """Return what was chosen for a run, by name."""
+def choices_of(run: RunSummary) -> dict[str, Any]:
+    """Return what was chosen for a run, by name: an argument `depth` of its net is `set depth`."""
     facts = run.facts
     options = {name: value for name, value in facts.options.items() if value is not None}
     options = {**dict.fromkeys(facts.options), **choice_defaults(facts.options), **options}
