@@ -138,9 +138,21 @@ def _write(options: argparse.Namespace, found: ImportedText, weights: bytes) -> 
             tell(f"note: {options.output} is a net, and editors know these by their ending: .net")
     if options.weights_out is not None:
         write_bytes(options.weights_out, weights)
-        if found.normalization is None and found.net.graph.real_inputs:
-            tell("note: the model does not say how its inputs were normalised: see --normalize of train,"
+        _tell_normalization(found)
+
+
+def _tell_normalization(found: ImportedText) -> None:
+    """Say what the weights file does not: how inputs are normalised, if the net does not do it."""
+    if found.normalization is None:
+        others = [name for name in found.net.graph.real_inputs if name not in found.normalised]
+        if others:
+            which = ", ".join(f"`{name}`" for name in others) if found.normalised else "its inputs"
+            was = "was" if found.normalised and len(others) == 1 else "were"
+            tell(f"note: the model does not say how {which} {was} normalised: see --normalize of train,"
                  " eval and predict")  # fmt: skip
+    elif found.normalised:
+        tell("note: the weights file says that inputs are fed as they are, and train --weights keeps to"
+             " it")  # fmt: skip
 
 
 def _require_safetensors(path: Path | None) -> None:

@@ -342,6 +342,11 @@ def _new(options: argparse.Namespace) -> TrainingPlan:
     elif out != "none":
         weights = Path(out)
     notes = tuple(_about(recipe, settings))
+    if _are_fed_as_they_are(settings, recipe):
+        settings = replace(settings, values={**settings.values, "normalize": "none"})
+        if net.graph.real_inputs:
+            notes = (*notes, Note(f"inputs are left as they are, as {settings['weights']} says that the"
+                                  " net takes them: --normalize none"))  # fmt: skip
     run = named_run(options.file)
     if run is not None and (changed := changed_note(run.folder, run.facts)) is not None:
         notes = (*notes, changed)
@@ -355,6 +360,23 @@ def _new(options: argparse.Namespace) -> TrainingPlan:
         asked=options.data,
         named=_named(options),
     )  # fmt: skip
+
+
+def _are_fed_as_they_are(settings: Settings, recipe: Recipe | None) -> bool:
+    """Whether the weights to start from say that nothing is done with inputs, and nobody says otherwise.
+
+    A net that normalises by its own layers would else do it a second time.
+    """
+    from netspec.runtime.weights.weights_file import load_weights
+
+    said = settings.given | (recipe.values.keys() if recipe is not None else set())
+    if settings["weights"] is None or said & {"normalize", "mean", "std"}:
+        return False
+    try:
+        normalization = load_weights(settings["weights"]).normalization
+    except NetspecError:  # told where they are loaded
+        return False
+    return normalization is not None and normalization.kind == "none"
 
 
 def _sources(net: Net, options: argparse.Namespace, settings: Settings) -> Iterator[Path]:

@@ -25,6 +25,7 @@ class ImportedText:
         notes: what a reader should know.
         normalization: of the images that the model takes, if it says so.
         about: what else it says of the data, as weights files have it.
+        normalised: the inputs that the net normalises itself, by layers.
         trained: the largest differences in training; None if it was not compared.
     """
 
@@ -36,6 +37,7 @@ class ImportedText:
     normalization: InputNormalization | None = None
     about: Mapping[str, str] = field(default_factory=dict)
     trained: TrainingDifference | None = None
+    normalised: tuple[str, ...] = ()
 
     def weights_file(self) -> bytes:
         """Return the contents of a weights file with the weights."""

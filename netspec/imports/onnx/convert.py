@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from netspec.compiler.ir.graph import Shape
+from netspec.compiler.ir.graph import Graph, Shape
 from netspec.compiler.onnx_backend import NORMALIZES
 from netspec.diagnostics import Diagnostic, NetspecError
 from netspec.imports.imported_text import ImportedText
@@ -19,7 +19,11 @@ from netspec.imports.onnx.proto_file import Array, shown_name, wrong
 from netspec.imports.problems import told
 from netspec.imports.proof import BATCHES, TOLERANCE, compared, require_same_names
 from netspec.imports.sound_text import sound_text
-from netspec.runtime.data.input_normalization import InputNormalization, normalization_from_json
+from netspec.runtime.data.input_normalization import (
+    InputNormalization,
+    no_normalization,
+    normalization_from_json,
+)
 from netspec.runtime.models.onnx_session import require_onnxruntime
 
 _NOWHERE = "an operator without a name"
@@ -70,20 +74,24 @@ def import_onnx(path: Path, sizes: Mapping[str, Shape] | None = None) -> Importe
         )
     return ImportedText(
         text, checked, imported.state, proof.difference, (*imported.notes, *notes),
-        _normalization(imported),
+        _normalization(imported, checked.graph),
         {name: text for key, text in imported.metadata.items() if (name := _OF_DATA.get(key))},
+        normalised=imported.normalised,
     )  # fmt: skip
 
 
-def _normalization(imported: OnnxImport) -> InputNormalization | None:
-    """Return the normalisation that the file says or does."""
+def _normalization(imported: OnnxImport, net: Graph) -> InputNormalization | None:
+    """Return the normalisation that the file says or does; none where the net does it by its layers."""
     found = [each for each in imported.borders.inputs.values() if not each.is_normal]
     if imported.metadata.get(NORMALIZES) == "true" and not found:
         return None  # the net itself does it
     kept = imported.metadata.get("netspec.normalization")
     if kept is not None:
         return normalization_from_json(kept)
-    return found[0].normalization() if found else None
+    if found:
+        return found[0].normalization()
+    does_all = bool(imported.normalised) and set(net.real_inputs) <= set(imported.normalised)
+    return no_normalization(net.inputs) if does_all else None
 
 
 def _inexpressible(imported: OnnxImport) -> list[Diagnostic]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netspec.compiler.ir.onnx_read import FileAttributes, FileOperator, FileValue
+from netspec.compiler.ir.onnx_read import ARRANGING, FileAttributes, FileOperator, FileValue
 from netspec.diagnostics import plural
 from netspec.imports.onnx.modern import Aligned, Modern, fits_schema, modern, plain
 from netspec.imports.onnx.proto_file import Array, shown_name, stored_array, wrong
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 MOST_OPERATORS = 100_000
 _MOST_INSIDE = 50  # functions in functions
 _PICTURE = 3  # the last axis of a picture
+
+# What PyTorch's exporter writes of a module's parameters and buffers, and a line of it:
+# `b_mean: BUFFER target='mean' persistent=True`.
+_SIGNATURE = "pkg.torch.export.ExportedProgram.graph_signature"
+_SIGNED = re.compile(r": (PARAMETER|BUFFER) target='([^'\n]*)'")
 
 NETSPEC = "netspec"
 LAYER = "netspec.layer"
@@ -49,6 +55,7 @@ class FileGraph:
         operators: in an order in which they can run.
         stored: the numbers that the file has.
         metadata: what the file says of the model.
+        kinds: `parameter` or `buffer` for stored numbers of which the file says which, by name.
     """
 
     name: str
@@ -59,6 +66,19 @@ class FileGraph:
     operators: list[FileOperator] = field(default_factory=list)
     stored: dict[FileValue, Array] = field(default_factory=dict)
     metadata: dict[str, str] = field(default_factory=dict)
+    kinds: dict[str, str] = field(default_factory=dict)
+
+
+def source_of(value: FileValue) -> FileValue | None:
+    """Return the value of the file that has the numbers of another one, if in another arrangement or some
+    of them; None if these are computed.
+    """
+    while value.maker is not None:
+        x = value.maker.given(0)
+        if x is None or value.maker.operator not in ARRANGING:
+            return None
+        value = x
+    return value
 
 
 def file_graph(model: onnx.ModelProto, folder: Path) -> FileGraph:
@@ -86,6 +106,7 @@ class _Reading:
         """Return the graph."""
         graph, proto = self._graph, self._model.graph
         graph.metadata.update({each.key: each.value for each in self._model.metadata_props})
+        graph.kinds.update(_kinds(proto))
         known: dict[str, FileValue] = {}
         for tensor in proto.initializer:
             value = self._defined(known, tensor.name)
@@ -283,6 +304,13 @@ class _Reading:
                 alias = FileOperator("Identity", (value,), (outer,), FileAttributes({}), node.name)
                 outer.maker = alias
                 self._graph.operators.append(alias)
+
+
+def _kinds(graph: onnx.GraphProto) -> dict[str, str]:
+    """Return which stored numbers PyTorch's exporter says to be learned, and which not."""
+    said = (each.value for each in graph.metadata_props if each.key == _SIGNATURE)
+    text = next((each for each in said if isinstance(each, str)), "")
+    return {name: kind.lower() for kind, name in _SIGNED.findall(text)}
 
 
 def _text(name: str) -> str:

@@ -27,7 +27,9 @@ from netspec.imports.imported_net import (
 )
 from netspec.imports.onnx.borders import Border, Borders, taken_away
 from netspec.imports.onnx.file_graph import NETSPEC, FileGraph, file_graph
+from netspec.imports.onnx.initial_values import initial_value
 from netspec.imports.onnx.input_shapes import example, input_shapes
+from netspec.imports.onnx.inside import Inside, normalised_inside
 from netspec.imports.onnx.layer_names import LayerName, layer_names, with_modules
 from netspec.imports.onnx.proto_file import Array, read_model, shown_name
 from netspec.imports.onnx.recognition import FoundLayer, FoundNet, found_net
@@ -35,8 +37,6 @@ from netspec.imports.onnx.repetition import with_repeated
 from netspec.imports.onnx.turned import without_turns
 from netspec.text.free_name import free_name, take_name
 
-# So many whole numbers are written into the file; more are only in the weights.
-_MOST_WRITTEN = 4096
 _MOST_LISTED = 200
 
 # What exporters call every graph.
@@ -58,6 +58,7 @@ class OnnxImport:
         borders: what the file does around the net, by its own names of inputs and outputs.
         metadata: what the file says of the model.
         problems: what no net can express; the net is then not whole.
+        normalised: the inputs that the net normalises itself, by its names of them.
         notes: what is worth knowing about it.
         is_half: whether its weights are of half precision.
     """
@@ -70,6 +71,7 @@ class OnnxImport:
     borders: Borders
     metadata: Mapping[str, str]
     problems: tuple[Problem, ...]
+    normalised: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     is_half: bool = False
 
@@ -91,9 +93,19 @@ def read_onnx(path: Path, sizes: Mapping[str, Shape] | None = None) -> OnnxImpor
     borders = taken_away(graph, shapes)
     batches = {given.batch for given in graph.inputs.values()} - {None}
     batch = batches.pop() if len(batches) == 1 else None
-    found = found_net(graph, shapes, batch)
+    inside = _normalised_inside(graph, borders)
+    statistics = frozenset(value for each in inside.values() for value in each.stored)
+    found = found_net(graph, shapes, batch, statistics)
     borders = replace(borders, flat_outputs=found.numbers)
-    return _Front(path, graph, found, batch, borders).imported()
+    return _Front(path, graph, found, batch, borders, inside).imported()
+
+
+def _normalised_inside(graph: FileGraph, borders: Borders) -> dict[str, Inside]:
+    """Return the inputs that a file normalises by layers. In netspec's own each layer says what it is."""
+    if graph.producer == NETSPEC:
+        return {}
+    taken = {name for name, border in borders.inputs.items() if not border.is_normal}
+    return normalised_inside(graph, [name for name in graph.inputs if name not in taken])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,13 +163,21 @@ class _Front:
     """Writes down what was found in netspec's terms."""
 
     def __init__(
-        self, path: Path, graph: FileGraph, found: FoundNet, batch: int | None, borders: Borders
-    ) -> None:
+        self, path: Path, graph: FileGraph, found: FoundNet, batch: int | None, borders: Borders,
+        inside: Mapping[str, Inside],
+    ) -> None:  # fmt: skip
         self._path = path
         self._graph = graph
         self._found = found
         self._batch = batch
         self._borders = borders
+        self._inside = inside
+        self._divisors = {
+            each
+            for layer in found.layers
+            if layer.root.operator == "Div"
+            for each in layer.inputs[1:]
+        }
         self._state: dict[str, Array] = {}
         self._values: dict[FileValue, str] = {}
         self._taken: set[str] = set()  # the names of values
@@ -197,9 +217,10 @@ class _Front:
             values, tuple(tensors), (f"From {shown_name(self._path.name)}.",),
         )  # fmt: skip
         own = {each.name: name for name, each in inputs.items()}
+        named = {name: each.name for name, each in inputs.items()}
         return OnnxImport(
             net, self._state, own, outputs, self._batch, self._borders, self._graph.metadata,
-            problems,
+            problems, tuple(named[name] for name in self._inside),
             tuple(self._notes()), any(a.dtype == np.float16 for a in self._graph.stored.values()),
         )  # fmt: skip
 
@@ -328,8 +349,7 @@ class _Front:
         full = self._fresh(_declared_in(name.scopes, path))
         if kind != "constant":
             self._state[full] = array.astype(np.float32) if array.dtype.kind == "f" else array
-        written = kind != "parameter" and array.size <= _MOST_WRITTEN
-        initial = _nested(array) if written else "zeros"
+        initial = initial_value(array, kind, divides=layer.value in self._divisors)
         return ImportedTensor(
             self._values[layer.value], full, kind, spec.shape, layer.shape, initial, name.scopes,
             kind != "constant",
@@ -351,6 +371,11 @@ class _Front:
                 note
                 for name, border in self._borders.inputs.items()
                 for note in _of_border(self._values[self._graph.inputs[name].value], border)
+            ),
+            *(
+                f"the net itself normalises `{self._values[self._graph.inputs[name].value]}`, which it"
+                f" takes as the data has it: it {inside}"
+                for name, inside in self._inside.items()
             ),
             *(
                 f"`{shown_name(name)}` of the file has the channels last, and here first"
@@ -399,18 +424,6 @@ def _declared_in(scopes: Sequence[Scope], path: str) -> str:
     modules = [scope.path for scope in scopes if not scope.only_holds and scope.kind]
     prefix = f"{modules[-1]}." if modules and path.startswith(f"{modules[-1]}.") else ""
     return prefix + path.removeprefix(prefix).replace(".", "_").replace("-", "_")
-
-
-def _nested(array: Array) -> tuple[Constant, ...]:
-    flat = array.tolist()
-
-    def frozen(part: list[Constant] | Constant) -> Constant:
-        if isinstance(part, list):
-            return tuple(map(frozen, part))
-        return int(part) if isinstance(part, float) and part.is_integer() else part
-
-    found = frozen(flat)
-    return found if isinstance(found, tuple) else (found,)
 
 
 def _identifier(name: str, otherwise: str, taken: Container[str]) -> str:

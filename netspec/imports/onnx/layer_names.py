@@ -163,6 +163,9 @@ def _written(layer: FoundLayer) -> LayerName:
         return LayerName(_of_parameters(layer) or module) if layer.parameters else LayerName(module)
     if not layer.parameters:
         return LayerName("")
+    if "" in layer.parameters:  # an array of its own has the whole name
+        held = layer.parameters[""].value.name
+        return LayerName("" if _NUMBERED.fullmatch(held) else held)
     path = _of_parameters(layer) or _stem(layer)
     if not path and not _NUMBERED.fullmatch(layer.root.name):
         path = layer.root.name

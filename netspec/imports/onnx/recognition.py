@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from netspec.compiler.ir.attributes import WrongValueError
 from netspec.compiler.ir.graph import Shape, show_shape
 from netspec.compiler.ir.onnx_read import (
-    ARRANGING,
     MOST_AXES,
     FileAttributes,
     FileOperator,
@@ -25,7 +24,7 @@ from netspec.compiler.ops import DECLARED, declared_op, registry
 from netspec.imports.onnx.apart import apart, with_keys_apart
 from netspec.imports.onnx.batch_first import BatchFirst
 from netspec.imports.onnx.constants import Constants, is_sound
-from netspec.imports.onnx.file_graph import LAYER, NETSPEC, FileGraph
+from netspec.imports.onnx.file_graph import LAYER, NETSPEC, FileGraph, source_of
 from netspec.imports.onnx.op_forms import OPSETS, form_pattern, shapeless_forms
 from netspec.imports.onnx.patterns import Applied, Facts, Search, Wanted, pattern_of
 from netspec.imports.onnx.proto_file import REAL, Array
@@ -67,25 +66,33 @@ class FoundNet:
     numbers: frozenset[str] = frozenset()
 
 
-def found_net(graph: FileGraph, inputs: Mapping[str, Shape], batch: int | None) -> FoundNet:
+def found_net(
+    graph: FileGraph,
+    inputs: Mapping[str, Shape],
+    batch: int | None,
+    statistics: Collection[FileValue] = (),
+) -> FoundNet:
     """Return the layers of a file.
 
     Args:
         graph: the file.
         inputs: the shapes of its inputs for one image.
         batch: the size of its batch, if that is fixed.
+        statistics: stored numbers that nobody learns, besides those of which the file says it.
     """
     for name, given in graph.inputs.items():
         given.value.shape = inputs[name]
-    return _Recognition(graph, batch).net()
+    said = {value for value in graph.stored if graph.kinds.get(value.name) == "buffer"}
+    return _Recognition(graph, batch, said.union(statistics)).net()
 
 
 class _Recognition:
     """Recognises the layers of one file."""
 
-    def __init__(self, graph: FileGraph, batch: int | None) -> None:
+    def __init__(self, graph: FileGraph, batch: int | None, unlearned: Set[FileValue]) -> None:
         self._graph = graph
         self._batch = batch
+        self._unlearned = unlearned
         self._is_own = graph.producer == NETSPEC
         if not self._is_own:
             graph.operators = with_keys_apart(graph.operators)
@@ -139,7 +146,7 @@ class _Recognition:
         for layer in self._candidates(op):
             found = self._checked(op, layer)
             if found is not None:
-                rank = self._rank(layer, op)
+                rank = self._rank(layer, op, found)
                 if layer.output not in best or rank > best[layer.output][0]:
                     best[layer.output] = rank, layer, found
         for _, layer, found in best.values():
@@ -181,11 +188,23 @@ class _Recognition:
         other = self._match(op, said, layer.inputs)
         return None if other is None else self._checked(op, other)
 
-    def _rank(self, layer: OnnxLayer, op: FileOperator) -> tuple[int, ...]:
-        """Return how good a reading is: what covers most, what the file says, what is shortest."""
+    def _rank(self, layer: OnnxLayer, op: FileOperator, found: FoundLayer) -> tuple[int, ...]:
+        """Return how good a reading is: what trains no buffers, what covers most, what the file says,
+        what is shortest.
+        """
         said = op.metadata.get(LAYER, op.layer.rpartition(".")[2])
         named = said.rstrip("0123456789").partition("(")[0] == layer.op.name
-        return len(set(map(id, layer.covers))), named, -len(layer.inputs), -len(str(layer.op))
+        sizes = -len(layer.inputs), -len(str(layer.op))
+        return not self._learns_buffers(found), len(set(map(id, layer.covers))), named, *sizes
+
+    def _learns_buffers(self, layer: FoundLayer) -> bool:
+        """Whether a layer would train numbers that the file does not."""
+        if not layer.parameters or not self._unlearned:
+            return False
+        specs = layer.op.parameters(*(v.shape for v in layer.inputs if v.shape is not None))
+        learned = {spec.name for spec in specs if spec.role not in ("statistic", "constant")}
+        sources = (source_of(h.value) for name, h in layer.parameters.items() if name in learned)
+        return any(source in self._unlearned for source in sources)
 
     def _candidates(self, op: FileOperator) -> Iterator[OnnxLayer]:
         reader = OnnxReader(
@@ -281,7 +300,9 @@ class _Recognition:
             name: Held(held.value, self._numbers(held)) for name, held in layer.parameters.items()
         }
         value = op.outputs[layer.output]
-        return FoundLayer(value, layer.op, inputs, given, op, shape)
+        is_learned = "" not in given or self._may_be_learned(given[""].value)
+        kept = layer.op if is_learned else _as_buffer(layer.op)
+        return FoundLayer(value, kept, inputs, given, op, shape)
 
     def _is_read_between(self, root: FileOperator, layer: OnnxLayer) -> bool:
         """Whether something else reads what a layer of several operators computes in between.
@@ -338,11 +359,16 @@ class _Recognition:
             self._declared[value, sizes, scope] = declared
         return declared
 
+    def _may_be_learned(self, value: FileValue) -> bool:
+        """Whether numbers may be a parameter: the file holds them, and nothing says otherwise."""
+        source = source_of(value)
+        return source is not None and source not in self._unlearned
+
     def _declare(self, declared: FileValue, value: FileValue, array: Array, sizes: Shape) -> None:
         # A 1 in front of the sizes of a parameter stands for the batch.
         with_batch = array.ndim == len(sizes) + 1 or sizes[:1] == (1,)
         stored = (1, *sizes) if with_batch else sizes
-        learned = array.dtype.kind == "f" and _is_stored(value)
+        learned = array.dtype.kind == "f" and self._may_be_learned(value)
         cls = declared_op("parameter" if learned else "buffer")
         op = cls(sizes=stored, batch_axis=with_batch)  # type: ignore[call-arg]
         held = {"": Held(value, array.reshape(stored))}
@@ -428,6 +454,13 @@ def _is_known(operator: str) -> bool:
     return operator in _ends() or operator in _inside() or operator in _OF_SIZES_OR_INSIDE
 
 
+def _as_buffer(op: Op) -> Op:
+    """Return a declared array as one that is not learned."""
+    if op.name != "parameter":
+        return op
+    return declared_op("buffer")(**{name: getattr(op, name) for name in op.attributes()})
+
+
 def _require_sound(op: Op) -> None:
     """Check that a file could give an op its attributes.
 
@@ -475,16 +508,6 @@ def _declared_late(layers: Sequence[FoundLayer]) -> tuple[FoundLayer, ...]:
                 found.append(declared.pop(value))
         found.append(layer)
     return (*found, *declared.values())
-
-
-def _is_stored(value: FileValue) -> bool:
-    """Whether numbers are those that the file holds, if in another arrangement or some of them."""
-    while value.maker is not None and value.maker.operator in ARRANGING:
-        x = value.maker.given(0)
-        if x is None:
-            return False
-        value = x
-    return value.maker is None
 
 
 def _declared_sizes(array: Array, rank: int) -> Shape | None:
