@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from netspec import codes
 from netspec.cli.about_numbers import INITIAL, about_numbers
-from netspec.cli.c_inputs import CInput, stored_input
+from netspec.cli.c_inputs import CInput, normalized_inputs, stored_input
 from netspec.cli.common import checked_net, emit_text, natural, positive, tell
 from netspec.cli.output_place import check_beside, check_output, net_sources
 from netspec.cli.trained_net import named_weights
@@ -20,6 +20,7 @@ from netspec.diagnostics import NetspecError
 if TYPE_CHECKING:
     from netspec.compiler.c_backend.emit import CSource
     from netspec.compiler.ir.graph import Graph
+    from netspec.compiler.ir.input_scale import InputScale
     from netspec.runtime.models.numpy_model import Model
 
 
@@ -163,6 +164,7 @@ class CFile:
             self._classes() if options.classify else None,
             self._input().by,
             dict(options.most), options.c_name, self._about(), options.weights_in_file, self._digest(),
+            self._normalized(),
         )  # fmt: skip
         if self._trained is None and self.net.graph.parameters:
             tell(f"note: no --weights: the file has {INITIAL}")
@@ -181,13 +183,25 @@ class CFile:
         tell(f"digest of the weights: {found}")
         return found
 
+    def _normalized(self) -> dict[str, InputScale]:
+        """Return how inputs were normalised in training, as far as it is known."""
+        if self._trained is None:
+            return {}
+        return normalized_inputs(self._trained.weights, self.net.graph.inputs)
+
     def _about(self) -> tuple[str, ...]:
         """Return what the file says of its numbers."""
         options = self._options
         inputs = tuple(self.net.graph.inputs)
         if options.train or len(inputs) > 1:
             return about_numbers(self._trained, inputs, advice="")
-        return about_numbers(self._trained, inputs, normalizes=options.normalize_input)
+        lines = about_numbers(self._trained, inputs, normalizes=options.normalize_input)
+        done = any(by.shifts or by.divides for by in self._normalized().values())
+        if options.int8 and options.normalize_input and done:
+            lines += (
+                "That is for predict; predict_int8 takes what is normalised, in whole numbers.",
+            )
+        return lines
 
     def _require_name_for_weights(self) -> None:
         """Refuse large weights without a place for their file before they are drawn.
@@ -214,7 +228,7 @@ class CFile:
         chosen = Int8Options(
             header, options.arena == "extern",
             self._classes() if options.classify else None,
-            *self._input(), options.c_name, self._about(), self._digest(),
+            *self._input(), options.c_name, self._about(), self._digest(), self._normalized(),
         )  # fmt: skip
         measured = MEASURED if options.test_limit is None else options.test_limit
         by = Calibration(options.calibrate, options.data_dir, measured)

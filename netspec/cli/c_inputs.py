@@ -45,6 +45,16 @@ def stored_input(
     return CInput(by, _of_bytes(weights, path, shapes))
 
 
+def normalized_inputs(
+    weights: Weights, shapes: Mapping[str, Sequence[Any]]
+) -> dict[str, InputScale]:
+    """Return how each input was normalised in training, as far as the weights say."""
+    from netspec.runtime.data.input_scales import input_scales
+
+    by = weights.normalization
+    return {} if by is None else input_scales(by, shapes)
+
+
 def _of_bytes(
     weights: Weights, path: Path, shapes: Mapping[str, Sequence[Any]]
 ) -> InputScale | None:

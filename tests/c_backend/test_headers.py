@@ -12,6 +12,9 @@ import pytest
 
 import netspec
 from netspec.compiler.c_backend.emit import COptions, CSource, c_source
+from netspec.compiler.c_backend.names import Names
+from netspec.compiler.c_backend.normalization_macros import declared_normalization
+from netspec.compiler.ir.input_scale import InputScale
 from netspec.runtime.data.input_normalization import Normalization
 from netspec.runtime.data.normalization_text import formula
 from netspec.runtime.weights.safetensors_file import save_weights
@@ -229,3 +232,121 @@ def test_other_weights_have_another_digest_and_initial_values_theirs(run, write,
     empty = write("net A { input x: [2]\n output x -> abs }")
     done = run("compile", empty, "--target", "c")
     assert "digest" not in done.out + done.err
+
+
+# What a program on a device does with counts of a sensor, by what the header says and nothing else.
+OWN = """
+#include <math.h>
+#include <stdio.h>
+#include "n.h"
+int main(void)
+{
+    static const float m[] = N_S_MEAN, s[] = N_S_STD;
+    static const int counts[N_S_NUMBERS] = { COUNTS };
+    static signed char q[N_S_NUMBERS], out[N_OUTPUT_NUMBERS];
+    for (int i = 0; i < N_S_NUMBERS; i++) {
+        const int c = i / (N_S_NUMBERS / (int)(sizeof m / sizeof *m));
+        const float v = ((float)counts[i] - m[c]) / s[c] / N_S_SCALE + (float)N_S_ZERO;
+        q[i] = (signed char)rintf(fminf(fmaxf(v, -128), 127));
+    }
+    n_predict_int8(q, out);
+    for (int i = 0; i < N_OUTPUT_NUMBERS; i++)
+        printf("%g ", (double)(N_OUTPUT_SCALE * (float)(out[i] - N_OUTPUT_ZERO)));
+    printf("%d\\n", n_classify_int8(q, out));
+    return 0;
+}
+"""
+SENSOR = """net N {
+    input s: [3, 12]
+    output s -> conv(4, 3) -> relu -> flatten -> linear(3)
+}
+"""
+
+
+@pytest.fixture
+def sensor(run, write, tmp_path):
+    """Return the folder of a run on signals of counts, and the counts."""
+    rng = np.random.default_rng(3)
+    means, spreads = np.array([-38, 3, 8017]), np.array([2600, 90, 1200])
+    x = (rng.standard_normal((60, 3, 12)) * spreads[:, None] + means[:, None]).astype(np.int16)
+    y = np.arange(60) % 3
+    np.savez(tmp_path / "d.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    folder = tmp_path / "r"
+    done = run("train", "numpy", write(SENSOR), "--data", tmp_path / "d.npz", "--epochs", 1,
+               "--out", folder)  # fmt: skip
+    assert done.code == 0, done.err
+    return folder, x
+
+
+@pytest.mark.parametrize("compiler", [GCC, CXX], ids=str)
+def test_a_header_has_what_a_program_needs_to_normalise_and_to_quantise(
+    run, tmp_path, sensor, compiler
+):
+    """`predict_int8` of numbers that the program normalised gives what `predict --normalize` does."""
+    folder, x = sensor
+    for name, options in {"n": (), "whole": ("--normalize",)}.items():
+        done = run("compile", folder, "--target", "c", "--int8", "--classify", "--header",
+                   *options, "--name", name, "-o", tmp_path / f"{name}.c")  # fmt: skip
+        assert done.code == 0, done.err
+    counts = ", ".join(map(str, x[0].ravel()))
+    files = [tmp_path / "n.c", tmp_path / "main.c", tmp_path / "whole.c"]
+    also = f"""
+        static const float raw[] = {{ {counts} }};
+        static float scores[N_OUTPUT_NUMBERS];
+        whole_predict(raw, scores);
+        for (int i = 0; i < N_OUTPUT_NUMBERS; i++)
+            printf("%g ", (double)scores[i]);
+        printf("%d\\n", whole_classify(raw, scores));
+    """
+    text = OWN.replace("COUNTS", counts).replace("    return 0;", f"{also}    return 0;")
+    files[1].write_text(text.replace('"n.h"', '"n.h"\n#include "whole.h"'), "ascii")
+    program = compiler.build(tmp_path, files, "program")
+    done = subprocess.run([program], capture_output=True, text=True, check=True)
+    own, file = done.stdout.splitlines()
+    assert own == file
+
+
+def test_a_header_says_who_normalises(run, tmp_path, sensor):
+    folder, _ = sensor
+    out, heads = tmp_path / "n.c", {}
+    for options in ((), ("--normalize",), ("--int8",), ("--int8", "--normalize")):
+        command = ("compile", folder, "--target", "c", "--header", *options, "-o", out, "--force")
+        assert run(*command).code == 0
+        heads[options] = out.with_suffix(".h").read_text("ascii")
+    stored = netspec.load_run(folder).weights.normalization
+    for options, text in heads.items():
+        for what, values in (("MEAN", stored.mean), ("STD", stored.scale)):
+            (given,) = re.findall(rf"#define N_S_{what} \{{ (.*) \}}", text)
+            made = np.array([part.strip("f ") for part in given.split(",")], np.float32)
+            assert made.tobytes() == values.tobytes()
+        assert ("This file does it: the caller does not." in text) == (options == ("--normalize",))
+        assert ("   The caller does it.\n" in text) == ("--normalize" not in options)
+        assert ("(x - MEAN) / STD / SCALE + ZERO, rounded" in text) == ("--int8" in options)
+        assert ("predict_int8 takes what is normalised" in text) == (len(options) == 2)
+    plain = run("compile", folder.parent / "test.net", "--target", "c").out
+    assert "N_S_MEAN" not in plain
+
+
+@pytest.mark.parametrize(
+    ("mean", "scale", "lines"),
+    [
+        ((1, 1, 1), (1, 1, 1), ["#define A_X_MEAN 0.5f", "#define A_X_STD 0.5f"]),
+        ((2, 1, 1), (1, 1, 1), ["#define A_X_MEAN { 0.5f, 0.5f }", "#define A_X_STD 0.5f"]),
+        ((2, 10, 10), (1, 1, 1), None),
+        ((3, 10, 10), (1, 1, 1), ["/* A_X_MEAN would be 300 numbers: see the weights file. */",
+                                 "#define A_X_STD 0.5f"]),
+    ],
+)  # fmt: skip
+def test_macros_have_a_number_for_all_or_one_each(mean, scale, lines):
+    given = {"x": InputScale(np.full(mean, 0.5, "f"), np.full(scale, 0.5, "f"))}
+    made = declared_normalization(Names("A"), given, "")
+    assert made[-1] == ""
+    if lines is not None:
+        assert made[3:-1] == lines
+        return
+    long = "\n".join(made[3:-1])
+    assert long.count("0.5f") == 201
+    assert len(long) < 4095
+    assert all(line.endswith(" \\") for line in made[3:-3])
+    same = {"x": InputScale(np.zeros(mean), np.ones(scale))}
+    assert declared_normalization(Names("A"), same, "") == []

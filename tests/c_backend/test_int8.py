@@ -328,7 +328,9 @@ def test_pixels_bytes_and_whole_numbers_give_the_same(means, tmp_path):
     by = InputScale(mean, scale)
     bytes_too = by if takes_bytes(by) else None
     assert (bytes_too is None) == (means == "places")
-    options = Int8Options("net.h", True, ("a", "b", "c"), by, bytes_too, "other")
+    options = Int8Options(
+        "net.h", True, ("a", "b", "c"), by, bytes_too, "other", normalized={"image": by}
+    )
     source = int8_source(whole, options)
     header = source.header or ""
     (tmp_path / "net.h").write_text(header, "ascii")
@@ -360,10 +362,12 @@ def test_pixels_bytes_and_whole_numbers_give_the_same(means, tmp_path):
         shares, best = called("classify", found["predict"])
         assert best == answer.argmax()
         assert shares.sum() == pytest.approx(1)
-        if bytes_too is not None:
+        for kind in ("int8", "uint8") if bytes_too is not None else ("int8",):
             made = np.zeros(3, np.int8)
-            pointers = [ctypes.c_void_p(a.ctypes.data) for a in (image.copy(), made, arena)]
-            assert library.other_classify_uint8(*pointers) == answer.argmax()
+            pointers = [
+                ctypes.c_void_p(a.ctypes.data) for a in (found[f"predict_{kind}"], made, arena)
+            ]
+            assert getattr(library, f"other_classify_{kind}")(*pointers) == answer.argmax()
             assert ((made - zero).astype("f") * np.float32(to)).tobytes() == answer.tobytes()
 
 

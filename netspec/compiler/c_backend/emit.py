@@ -43,6 +43,7 @@ from netspec.compiler.c_backend.memory import (
     without_unread,
 )
 from netspec.compiler.c_backend.names import Names
+from netspec.compiler.c_backend.normalization_macros import declared_normalization
 from netspec.compiler.c_backend.normalized_input import with_normalized_input
 from netspec.compiler.c_backend.open_sizes import OpenSizes, require_known
 from netspec.compiler.ir.graph import Graph, Node
@@ -85,6 +86,7 @@ class COptions:
             from, and how the input is normalised.
         weights_in_file: whether weights are constants, however many there are.
         digest: what the weights are known by, for the program; empty for nothing.
+        normalized: how inputs were normalised in training, whoever does it, by their names.
     """
 
     header: str | None = None
@@ -98,6 +100,7 @@ class COptions:
     about: tuple[str, ...] = ()
     weights_in_file: bool = False
     digest: str = ""
+    normalized: Mapping[str, InputScale] = field(default_factory=dict)
 
 
 @record
@@ -314,6 +317,7 @@ class _File:
             *stack_size(self.upper, STACK_BYTES),
             *self._array_sizes(),
             *declared_digest(self.name, self.options.digest),
+            *declared_normalization(self.names, self.options.normalized, self._who_normalizes()),
         ]
         if self.sizes is not None:
             lines += ["/* The largest sizes. */", self.sizes.declared, ""]
@@ -334,6 +338,10 @@ class _File:
             *self._declared_classify(),
         ]
         return declared(self.name, lines, double=self.double, arena=self._arena_numbers())
+
+    def _who_normalizes(self) -> str:
+        by_caller = self.options.input_scale is None
+        return "The caller does it." if by_caller else "This file does it: the caller does not."
 
     def _arena_numbers(self) -> int:
         return max(1, self._arena_size())

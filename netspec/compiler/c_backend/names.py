@@ -38,8 +38,8 @@ strtol system tan tanh tgamma time trunc vprintf y0 y1 yn
 WORDS = frozenset(_WORDS.split()) | frozenset(_FUNCTIONS.split())
 # What functions and constants of the net are called, behind its name, beside those of templates.
 _FUNCTIONS_OF_NET = """
-backward class_name classify classify_uint8 forward initial_parameters loss_and_grads predict
-predict_batch predict_int8 predict_uint8 real use_weights weights_digest
+backward class_name classify classify_int8 classify_uint8 forward initial_parameters
+loss_and_grads predict predict_batch predict_int8 predict_uint8 real use_weights weights_digest
 """
 _CONSTANTS_OF_NET = (
     "ARENA_BYTES ARENA_NUMBERS BATCH CLASSES DECAYED H PARAMETERS PIXELS SAVED STACK_BYTES TRAINED"

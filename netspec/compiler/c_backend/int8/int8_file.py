@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import field
 
 import numpy as np
 
@@ -35,6 +36,7 @@ from netspec.compiler.c_backend.kernel_call import c_call
 from netspec.compiler.c_backend.library import called, used_units
 from netspec.compiler.c_backend.memory import FileMemory
 from netspec.compiler.c_backend.names import Names
+from netspec.compiler.c_backend.normalization_macros import declared_normalization, is_normalized
 from netspec.compiler.ir.input_scale import InputScale
 from netspec.compiler.ir.plan import Buffer, ElementwiseStep, KernelStep, Operand, Step, ViewStep
 from netspec.compiler.numpy_backend.origins import Origins
@@ -60,6 +62,7 @@ class Int8Options:
         name: what the functions' names begin with; None for the net's.
         about: lines for the comments of the file and the header, of any text.
         digest: what the weights are known by, for the program; empty for nothing.
+        normalized: how inputs were normalised in training, whoever does it, by their names.
     """
 
     header: str | None = None
@@ -70,6 +73,7 @@ class Int8Options:
     name: str | None = None
     about: tuple[str, ...] = ()
     digest: str = ""
+    normalized: Mapping[str, InputScale] = field(default_factory=dict)
 
 
 def int8_source(net: QuantizedNet, options: Int8Options | None = None) -> CSource:
@@ -177,6 +181,7 @@ class _Int8File:
         given, made = {
             "predict_int8": ("int8_t", "int8_t"),
             "predict_uint8": ("uint8_t", "int8_t"),
+            "classify_int8": ("int8_t", "int8_t"),
             "classify_uint8": ("uint8_t", "int8_t"),
         }.get(what, (f"{self.name}_real", f"{self.name}_real"))
         count = ["int count"] if what == "predict_batch" else []
@@ -208,8 +213,8 @@ class _Int8File:
             *stack_size(self.upper, INT8_STACK_BYTES),
             *array_sizes(self.names, sizes),
             *declared_digest(self.name, self.options.digest),
-            "/* What a whole number q stands for is scale * (q - zero). */",
-            *self._of_what(),
+            *self._normalization(),
+            "/* What a whole number q stands for is SCALE * (q - ZERO). */",
             *self._scales(),
             "",
             "/* Predicts for one image. */",
@@ -219,6 +224,7 @@ class _Int8File:
             *self._declared("predict_batch"),
             "",
             "/* Predicts for one image in whole numbers, as the scales say, and gives whole numbers. */",
+            *self._of_what(),
             *self._declared("predict_int8"),
             "",
         ]
@@ -230,20 +236,36 @@ class _Int8File:
             ]
         if self.options.classes is not None:
             lines += declared_classify(self.name, self._declared("classify"))
-        if self._classifies_bytes():
             lines += [
-                "/* The same for one image of bytes, without floating point: writes whole numbers, which",
-                "   are no probabilities, and returns the number of the likeliest class. */",
-                *self._declared("classify_uint8"),
+                "/* The same without floating point, for what the functions of these kinds take: writes",
+                "   whole numbers, which are no probabilities, and returns the number of the likeliest",
+                "   class. */",
+                *(
+                    line
+                    for kind in self._whole_kinds()
+                    for line in self._declared(f"classify_{kind}")
+                ),
                 "",
             ]
         return declared(self.name, lines, double=False)
 
+    def _normalization(self) -> list[str]:
+        """Return the constants for how inputs were normalised, and whom they are for."""
+        if self.options.input_scale is None:
+            who = "The caller does it"
+        else:
+            who = "predict does it, and the caller for predict_int8"
+        bytes_too = "" if self.options.pixels is None else "; predict_uint8 does it for bytes"
+        return declared_normalization(self.names, self.options.normalized, f"{who}{bytes_too}.")
+
     def _of_what(self) -> list[str]:
-        """Return what the whole numbers of an input are of, where that is no pixel."""
-        if self.options.pixels is None:
+        """Return what the whole numbers of an input are of, where the data are normalised."""
+        if not any(is_normalized(by) for by in self.options.normalized.values()):
             return []
-        return ["/* That of an input is a normalised number; pixels are for predict_uint8. */"]
+        return [
+            "/* Those of an input are of normalised numbers: for x as the data have it, q is",
+            "   (x - MEAN) / STD / SCALE + ZERO, rounded, from -128 to 127. */",
+        ]
 
     def _scales(self) -> Iterator[str]:
         """Yield the constants that are the scales of inputs and outputs."""
@@ -320,14 +342,15 @@ class _Int8File:
             self.name, self._head_of("classify"), lines, scores, names,
             done=is_distribution(self.net.graph),
         )  # fmt: skip
-        if self._classifies_bytes():
-            lines = [f"{self.name}_predict_uint8({', '.join([x, scores, *arena])});"]
+        for kind in self._whole_kinds():
+            lines = [f"{self.name}_predict_{kind}({', '.join([x, scores, *arena])});"]
             yield function(
-                self._head_of("classify_uint8"), [*lines, *likeliest(scores, len(names))]
+                self._head_of(f"classify_{kind}"), [*lines, *likeliest(scores, len(names))]
             )
 
-    def _classifies_bytes(self) -> bool:
-        return self.options.classes is not None and self.options.pixels is not None
+    def _whole_kinds(self) -> list[str]:
+        """Return the kinds of whole numbers of an image that there are functions for."""
+        return ["int8", "uint8"] if self.options.pixels is not None else ["int8"]
 
     def _batch(self) -> str:
         graph = self.net.graph
