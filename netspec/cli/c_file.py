@@ -159,6 +159,8 @@ class CFile:
         if options.int8:
             return self._int8(header)
         self._require_name_for_weights()
+        if self._trained is None and self.net.graph.parameters:
+            tell(f"note: no --weights: the file has {INITIAL}")
         chosen = COptions(
             header, options.fast, options.arena == "extern", options.dtype,
             self._classes() if options.classify else None,
@@ -166,8 +168,6 @@ class CFile:
             dict(options.most), options.c_name, self._about(), options.weights_in_file, self._digest(),
             self._normalized(),
         )  # fmt: skip
-        if self._trained is None and self.net.graph.parameters:
-            tell(f"note: no --weights: the file has {INITIAL}")
         return c_source(self.net.graph, self._model.parameters, chosen)
 
     def _digest(self) -> str:
