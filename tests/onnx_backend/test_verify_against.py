@@ -292,3 +292,55 @@ def test_a_normalisation_of_other_images_is_left_alone(weights: Path, run: Any, 
     finished = run("verify", write(NET), *options)
     assert finished.code == 1
     assert "differ at the output" in finished.err
+
+
+MOVED = (
+    "net A { input x: [2, 9]\n buffer mu: [2, 1] = zeros\n buffer sd: [2, 1] = ones\n"
+    " output (x - mu) / sd -> conv(3, 3) -> relu -> max(2) -> linear(3) -> softmax }"
+)
+
+
+def test_a_net_that_normalises_by_itself_is_compared_where_its_inputs_are(tmp_path: Path) -> None:
+    """At standard normal numbers its outputs are the same whatever the kernel is turned round to."""
+    net = netspec.loads(MOVED)
+    model = net.compile(seed=4)
+    own = {"mu": np.full((2, 1), 5000, "f"), "sd": np.full((2, 1), 50, "f")}
+    state = {**model.state_dict(), **own}
+    model.load_state_dict(state)
+    path = tmp_path / "a.onnx"
+    model.to_onnx(path)
+    options: dict[str, Any] = {"against": path, "torch": False, "steps": 0, "dtypes": ("float32",)}
+    report = verify(net, weights=state, **options)
+    assert report.ok
+    assert not report.says_little
+    turned = {**state, "conv1.weight": state["conv1.weight"][..., ::-1].copy()}
+    assert not verify(net, weights=turned, **options).ok
+
+
+def test_differences_are_judged_by_the_spread_of_outputs(tmp_path: Path) -> None:
+    """Outputs near 5000 agree to 1e-5 of that, whatever the inputs do to them."""
+    net = netspec.loads("net A { input x: [4]\n output (x -> linear(3, bias = false)) / 5 + 5000 }")
+    one, other = net.compile(seed=1), net.compile(seed=2)
+    path = tmp_path / "other.onnx"
+    for model, agree in ((one, True), (other, False)):
+        model.to_onnx(path)
+        report = verify(net, weights=one.state_dict(), against=path, torch=False, steps=0)
+        assert report.ok == agree, str(report)
+        assert report.says_little
+
+
+def test_outputs_that_do_not_depend_on_the_inputs_are_said_so(
+    tmp_path: Path, run: Any, write: Any
+) -> None:
+    text = "net A { input x: [4]\n output x * 0.0 -> linear(3) }"
+    path, weights = tmp_path / "a.onnx", tmp_path / "w.safetensors"
+    model = netspec.loads(text).compile(seed=1)
+    model.parameters["linear1.bias"][...] = 1
+    model.to_onnx(path)
+    netspec.save_weights(weights, model.state_dict())
+    options = ("--weights", weights, "--against", path, "--no-torch", "--steps", 0)
+    finished = run("verify", write(text), *options)
+    assert finished.code == 0, finished.err
+    assert "the outputs are nearly the same for all images of this batch" in finished.out
+    assert json.loads(run("verify", write(text), *options, "--format", "json").out)["varies"] == 0
+    assert "nearly the same" not in run("verify", write(text), "--no-torch", "--steps", 0).out

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from netspec.compiler.ir.graph import Graph, Parameter
 from netspec.runtime.models.inputs import draw_whole, holds_whole
 from netspec.runtime.models.numpy_model import draw_parameter
+from netspec.tools.agreement.input_range import in_range
 from netspec.tools.agreement.objective import Objective, has_scores
 from netspec.tools.agreement.quantities import LOSS, Trace
 
@@ -64,21 +65,38 @@ class Trial:
         return len(next(iter(self.inputs.values())))
 
 
-def make_case(graph: Graph, *, batch: int, seed: int, training: bool) -> Trial:
-    """Draw the case of a seed, without masks."""
+def make_case(
+    graph: Graph,
+    *,
+    batch: int,
+    seed: int,
+    training: bool,
+    state: Mapping[str, Array] | None = None,
+) -> Trial:
+    """Draw the case of a seed, without masks, with inputs in the range that the net is for.
+
+    Args:
+        graph: the net.
+        batch: the number of images.
+        seed: of all that is drawn.
+        training: whether the case is one of training.
+        state: parameters and buffers that are not drawn.
+    """
     rng = np.random.default_rng([seed, 2])
-    inputs = {name: in_single(x) for name, x in draw_inputs(graph, batch, rng).items()}
+    drawn = draw_inputs(graph, batch, rng)
     parameters = {
         name: in_single(draw_moved(parameter, seed, rng))
         for name, parameter in graph.parameters.items()
     }
+    parameters |= {name: in_single(array) for name, array in (state or {}).items()}
+    inputs = {name: in_single(x) for name, x in in_range(graph, drawn, parameters).items()}
     terms = {name: _term(graph, name, batch, rng) for name in graph.outputs}
     return Trial(inputs, parameters, Objective(terms), training)
 
 
 def draw_inputs(graph: Graph, batch: int, rng: np.random.Generator) -> dict[str, Array]:
     """Standard normal numbers for every input; positive or whole ones where a layer that reads it needs
-    them.
+    them. `in_range` brings them to where a net with given parameters wants them.
     """
     drawn: dict[str, Array] = {}
     for name, shape in graph.inputs.items():

@@ -70,3 +70,15 @@ def distances(a: Array, b: Array) -> tuple[Array, float]:
         apart = np.where(same, 0.0, np.abs(a - b))
     finite = np.abs(a[np.isfinite(a)])
     return np.where(np.isnan(apart), np.inf, apart), float(finite.max(initial=0.0))
+
+
+def spread(array: Array) -> float:
+    """Return how far numbers (N, ...) of different images at the same place are apart, at most."""
+    finite = np.where(np.isfinite(array), array, 0.0).astype(np.float64)
+    return float(np.ptp(finite, axis=0).max(initial=0)) if len(array) else 0.0
+
+
+def share_of_spread(array: Array) -> float:
+    """Return the same as a part of the largest finite number."""
+    peak = distance(array, array).peak
+    return spread(array) / (peak or 1.0)

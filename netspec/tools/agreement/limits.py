@@ -2,8 +2,9 @@
 
 A tolerance relative to max(1, the largest number) says nothing of arrays whose numbers are all tiny: a
 gradient of 1e-12 agrees with three times itself. So a difference is also one that is a large share of
-the largest number of its own array, unless rounding explains it. What rounding does is measured: by the
-reference, with the last bits of its inputs and parameters changed.
+the largest number of its own array, or of an output's spread over the batch, unless rounding explains
+more. What rounding does is measured: by the reference, with the last bits of its inputs and parameters
+changed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 
 from netspec.compiler.ir.graph import Graph
 from netspec.tools.agreement.case import Trial
-from netspec.tools.agreement.difference import Distance, distance
+from netspec.tools.agreement.difference import Distance, distance, spread
 from netspec.tools.agreement.local_reference import shaken
 from netspec.tools.agreement.numpy_trace import trace_reference
 from netspec.tools.agreement.quantities import Item, Trace
@@ -28,6 +29,8 @@ SHARES = {"float64": 1e-6, "float32": 1e-3}
 ROUNDINGS = 2.0**10
 # Numbers that are nothing but rounding, as sums that cancel, are rounded as those they are made of.
 OF_ALL = 4.0
+# As many last bits of an output may be others, where what the inputs do to it is a small part of it.
+LAST_BITS = 16.0
 
 
 class Limits:
@@ -58,7 +61,20 @@ class Limits:
         """Return True if the difference is a large share of the array's own largest number, and more
         than rounding explains.
         """
-        return found.share > SHARES[dtype] and found.gap > self._rounding(item, dtype)
+        if found.share <= SHARES[dtype] and not self._hides_inputs(item, found, dtype):
+            return False
+        return found.gap > self._rounding(item, dtype)
+
+    def _hides_inputs(self, item: Item, found: Distance, dtype: str) -> bool:
+        """Return True if the difference of an output is a large share of how far its numbers are apart
+        from image to image, and more than their last bits: what inputs do to outputs near 5000 is a small
+        part of them.
+        """
+        if item.kind != "output" or item not in self._reference:
+            return False
+        apart = spread(self._reference[item])
+        last_bits = LAST_BITS * float(np.finfo(dtype).eps) * found.peak
+        return apart > 0 and found.gap > max(SHARES[dtype] * apart, last_bits)
 
     def is_nothing(self, item: Item) -> bool:
         """Return True if the reference's array is 0 but for rounding."""

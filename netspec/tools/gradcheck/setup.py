@@ -22,6 +22,7 @@ from netspec.runtime.models.room import parameter_count, require_room, value_cou
 from netspec.runtime.optim.losses import AnyLoss, chosen_loss
 from netspec.runtime.optim.targets import OF_CLASSES
 from netspec.tools.agreement.case import HasGraph, draw_inputs
+from netspec.tools.agreement.input_range import in_range
 from netspec.tools.agreement.objective import Objective, has_scores, make_objective
 from netspec.tools.agreement.text import grouped
 from netspec.tools.gradcheck.parameters import draw_parameters, settle
@@ -77,8 +78,8 @@ def prepare(
     size = len(next(iter(given.values()))) if given else batch
     _require_room(graph, size)
     drawn = draw_inputs(graph, size, np.random.default_rng([seed, 5]))
-    inputs = drawn | {n: a for n, a in given.items() if n in graph.inputs}
     notes = []
+    parameters: dict[str, Array]
     if isinstance(net, Model):
         parameters = {
             name: array.astype(np.float64) if array.dtype.kind == "f" else array.copy()
@@ -87,6 +88,9 @@ def prepare(
         }
     else:
         parameters = draw_parameters(graph, seed)
+    inputs = in_range(graph, drawn, parameters)
+    inputs |= {n: a for n, a in given.items() if n in graph.inputs}
+    if not isinstance(net, Model):
         scaled = settle(graph, parameters, inputs)
         if scaled:
             notes.append(f"scaled, so that signals neither vanish nor explode: {grouped(scaled)}")

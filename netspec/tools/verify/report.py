@@ -24,6 +24,9 @@ _GROWN = (
     "~ after steps: rounding that grew; each single step agrees, starting from PyTorch's weights"
 )
 
+LEAST_SPREAD = 1e-3
+"""Outputs whose images are closer together, relative to the largest number, say little of the inputs."""
+
 
 @dataclass
 class PrecisionRun:
@@ -71,6 +74,8 @@ class VerifyReport:
         unseen: nodes whose values could not be identified among the PyTorch module's calls.
         left_out: why training was not compared; empty if it was.
         takes: what the given ONNX file took, as it normalises inputs itself; empty if it took the net's.
+        varies: how far the outputs of different images are apart, as a part of the largest number, where
+            an ONNX model is compared by its outputs; else None.
     """
 
     graph: Graph
@@ -83,6 +88,12 @@ class VerifyReport:
     unseen: tuple[str, ...] = ()
     left_out: str = ""
     takes: str = ""
+    varies: float | None = None
+
+    @property
+    def says_little(self) -> bool:
+        """True if the outputs hardly depend on the images, so that little of what is wrong would show."""
+        return self.varies is not None and self.varies < LEAST_SPREAD
 
     @property
     def ok(self) -> bool:
@@ -134,6 +145,7 @@ class VerifyReport:
             "unseen": list(self.unseen),
             "left_out": self.left_out,
             "takes": self.takes,
+            "varies": None if self.varies is None else finite(self.varies),
             "diagnostics": [to_json(diagnostic) for diagnostic in self.diagnostics],
         }
 
@@ -160,6 +172,12 @@ class VerifyReport:
         if self.takes:
             does = "normalises its inputs, and got" if self.ok else "is nearest where it gets"
             yield f"the given ONNX file {does} {self.takes}"
+        if self.says_little:
+            yield (
+                f"the outputs are nearly the same for all images of this batch ({self.varies:.1e} of the"
+                " largest number apart), so"
+            )
+            yield "this says little of the ONNX model"
         if self.ok:
             yield "all agree"
         else:

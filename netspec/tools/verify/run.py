@@ -22,14 +22,15 @@ from netspec.runtime.models.onnx_session import require_onnxruntime
 from netspec.runtime.models.room import parameter_count, require_room, value_count
 from netspec.runtime.models.torch_build import build_module, require_torch
 from netspec.runtime.weights.safetensors_file import Weights
-from netspec.tools.agreement.case import HasGraph, Trial, in_single, magnify, make_case
+from netspec.tools.agreement.case import HasGraph, Trial, magnify, make_case
 from netspec.tools.agreement.compare import Agreement, Side
 from netspec.tools.agreement.describe import describe_parting, describe_step, shows_values
+from netspec.tools.agreement.difference import share_of_spread
 from netspec.tools.agreement.evaluators import PYTORCH, compare_sides, trace_sides, witnesses
 from netspec.tools.agreement.numpy_trace import draw_masks, plan_unfused, trace_reference
 from netspec.tools.agreement.onnx_file import OnnxFile
 from netspec.tools.agreement.onnx_trace import DTYPE
-from netspec.tools.agreement.quantities import Item
+from netspec.tools.agreement.quantities import Item, Trace
 from netspec.tools.verify.report import PrecisionRun, StepRow, VerifyReport
 
 DTYPES = ("float64", "float32")
@@ -110,6 +111,8 @@ def verify(
     # magnified without bounds.
     given = {"float64": [magnify(*pair) for pair in plain], "float32": plain}
     module = build_module(cast(Any, net)) if torch else None
+    if (onnx or given_file is not None) and batch > 1:
+        report.varies = _varies(graph, plain[-1][1])
     for dtype in sorted(dtypes, key=DTYPES.index):
         for case, reference in given[dtype]:
             advance(f"{dtype}, {'training' if case.training else 'evaluation'}")
@@ -166,10 +169,7 @@ def _make_case(
     graph: Graph, batch: int, seed: int, training: bool, state: Mapping[str, Any] | None
 ) -> Trial:
     """Draw a case, with the given parameters and buffers if there are any."""
-    case = make_case(graph, batch=batch, seed=seed, training=training)
-    if state is not None:
-        own = {name: in_single(array) for name, array in state.items()}
-        case = dataclasses.replace(case, parameters={**case.parameters, **own})
+    case = make_case(graph, batch=batch, seed=seed, training=training, state=state)
     masks = draw_masks(graph, plan_unfused(graph, training), batch, seed)
     return dataclasses.replace(case, masks=masks)
 
@@ -206,6 +206,11 @@ def _describe(
         if comparison.parting is not None:
             where = f"{run.dtype}, {run.mode}"
             sink.add(describe_parting(graph, comparison.parting, where, witnesses(sides)))
+
+
+def _varies(graph: Graph, reference: Trace) -> float:
+    """Return how far the outputs of different images are apart, relative to the largest number."""
+    return max(share_of_spread(reference[Item("output", name)]) for name in graph.outputs)
 
 
 def _unseen(graph: Graph, sides: Mapping[str, Side]) -> tuple[str, ...]:
