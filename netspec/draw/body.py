@@ -135,7 +135,7 @@ class _Layout:
 
     def _box(self, item: Item, known: set[str]) -> Box:
         reads = tuple(value for value in self._drawn(item.reads) if value in known)
-        return Box(reads, tuple(self._drawn(item.gives)))
+        return Box(reads, tuple(self._drawn(item.gives)), is_block=isinstance(item, Group))
 
     def body(self) -> Body:
         self.rows: Rows = arrange(self.boxes)
@@ -168,14 +168,16 @@ class _Layout:
         return shortened(self.shapes.get(value, ""), SHAPE, MAX_TEXT)
 
     def _find_ports(self) -> None:
-        """Give each value that a box reads a place on its upper border: the main one the middle, the
-        others in the order in which they come.
+        """Give each value that a box reads a place on its upper border: the main one, of a block the
+        first, the middle, the others in the order in which they come.
         """
         order = {place: at for row in self.rows.rows for at, place in enumerate(row)}
         into: dict[int, list[tuple[int, str, bool]]] = {}
         for line in self.rows.lines:
             if self.rows.places[line.end].box >= 0:
-                into.setdefault(line.end, []).append((order[line.start], line.value, line.is_main))
+                box = self.boxes[self.rows.places[line.end].box]
+                is_main = line.value == box.reads[0] if box.is_block else line.is_main
+                into.setdefault(line.end, []).append((order[line.start], line.value, is_main))
         self.ports: dict[tuple[int, str], float] = {}
         for at, found in into.items():
             found.sort()

@@ -21,11 +21,14 @@ class Box:
         reads: the values that it reads, each once.
         gives: the values that it computes.
         is_edge: whether it stands for the border of the body: a value that comes in or goes out.
+        is_block: whether it may be opened. The first value that it reads goes straight on inside, so
+            that another one has no place above its line: it would seem to be this line.
     """
 
     reads: tuple[str, ...]
     gives: tuple[str, ...]
     is_edge: bool = False
+    is_block: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +129,9 @@ def _ranks(boxes: Sequence[Box], giver: Mapping[str, int]) -> list[int]:
 def _main_chain(
     boxes: Sequence[Box], giver: Mapping[str, int], ranks: Sequence[int]
 ) -> set[tuple[int, int]]:
-    """Return the edges of the longest path to the last box of the lowest row."""
+    """Return the edges of the path to the last box of the lowest row that is the longest, but for what
+    blocks read beside their first value.
+    """
     if not boxes:
         return set()
     lowest = max(ranks)
@@ -136,6 +141,8 @@ def _main_chain(
         above = [giver[value] for value in boxes[at].reads if value in giver]
         if not above:
             return chain
+        if boxes[at].is_block:
+            above = above[:1]
         best = max(above, key=lambda source: (ranks[source], -above.index(source)))
         chain.add((best, at))
         at = best

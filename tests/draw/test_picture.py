@@ -269,3 +269,28 @@ def test_many_lines_side_by_side_take_no_long_time():
     begin = time.process_time()
     draw(made, 0)
     assert time.process_time() - begin < 1.5
+
+
+def test_what_a_block_reads_first_goes_straight_through_it() -> None:
+    """The chain of the bias is the longer one: it took the middle, and seemed to enter the norm."""
+    result = checked(
+        """
+        block B(width) x, bias {
+            y = x -> layer_norm -> linear(width)
+            return x + (y + bias -> linear(width))
+        }
+        net D {
+            input x: [4, 8]
+            constant steps: [4, 8] = range(32)
+            bias = steps -> relu -> sigmoid -> tanh -> softmax
+            for i in range(2) { x = (x, bias) -> B(8) }
+            output x
+        }
+        """
+    )
+    (sketch,) = result.sketches.values()
+    made = outline(sketch)
+    for depth in (None, 0, 20):
+        assert not faults(picture := draw(made, depth), made, sketch)
+        (stream,) = (line for line in picture.lines if picture.boxes[line.source].item.title == "x")
+        assert len({x for x, _ in stream.points}) == 1

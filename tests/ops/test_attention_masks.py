@@ -124,3 +124,22 @@ def test_a_mask_of_keys_hides_what_fills_up_a_sequence():
     y = model.forward({"x": x, "seen": seen})
     alone = model.forward({"x": x[:, :3], "seen": seen[:, :3]})
     assert agreement(y[:, :3], alone) <= 1e-12
+
+
+def test_a_bias_beside_causal_is_told_how_a_bias_hides_later_keys():
+    bias = "{ input x: [5, 6]\n constant places: [5] = range(5)\n"
+    bias += " distance = (places -> unsqueeze(2)) - (places -> unsqueeze(1))\n"
+    with pytest.raises(NetspecError) as caught:
+        netspec.loads(f"net A {bias} output attention(x, x, x, distance, causal = true) }}")
+    (found,) = caught.value.diagnostics
+    assert found.message.startswith("`causal` must be false where a bias is given")
+    (help,) = (hint for hint in found.hints if "where(" in hint.text)
+    (idiom,) = re.findall("`(where.*?)`", help.text)
+    idiom = idiom.replace("bias", "-distance")
+    net = netspec.loads(f"net A {bias} output attention(x, x, x, {idiom}) }}")
+    model = net.compile(dtype="float64")
+    x = np.random.default_rng(0).standard_normal((1, 5, 6))
+    y, later = model.forward(x), x.copy()
+    later[0, 3] += 1
+    assert np.array_equal(model.forward(later)[0, :3], y[0, :3])
+    assert not np.allclose(model.forward(later)[0, 3:], y[0, 3:])

@@ -213,6 +213,8 @@ class Attention(Op):
                 codes.CALL_VALUE,
                 "`causal` must be false where a bias is given: the bias can hide later keys",
                 blame="causal",
+                help="give later keys -1e9 in the bias, `where(distance + 0.5, bias, -1e9)`, where"
+                " `distance` is the place of the query less that of the key",
             )
 
     def macs(self, *inputs: Shape) -> int:
