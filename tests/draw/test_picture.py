@@ -291,6 +291,7 @@ def test_what_a_block_reads_first_goes_straight_through_it() -> None:
     (sketch,) = result.sketches.values()
     made = outline(sketch)
     for depth in (None, 0, 20):
-        assert not faults(picture := draw(made, depth), made, sketch)
+        picture = draw(made, depth)
+        assert not faults(picture, made, sketch)
         (stream,) = (line for line in picture.lines if picture.boxes[line.source].item.title == "x")
         assert len({x for x, _ in stream.points}) == 1
