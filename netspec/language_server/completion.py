@@ -35,6 +35,7 @@ _ENDS = {"net": ("output",), "block": ("return",)}
 _OF_VALUES = ("channels", "features", "height", "rank", "receptive_field", "shape", "width")
 _TYPES = ("bool", "int")
 _MAX_FILES = 200
+_JOINS = ("->", "+", "-", "*", "/", "//", "%", "**", "<", ">", "==", "!=", "<=", ">=", "=")
 # What is offered behind a blank that nobody has asked for: what an argument is called, and can be.
 # A list that opens by itself takes the next Enter, so it must not open where a line may end.
 _BEHIND_BLANK = ("attribute", "choice", "rule", "code")
@@ -152,6 +153,14 @@ def _is_inside(token: Token, offset: int) -> bool:
     return offset < token.end or not token.text[1:].endswith('"')
 
 
+def _goes_on(last: Token, following: Token | None) -> bool:
+    """Whether a statement goes on behind the end of a line: behind its last token, or because of what
+    follows.
+    """
+    goes_on = following is not None and following.text in (*_JOINS, "and", "or", "else")
+    return goes_on or last.text in (*_JOINS, ",", "and")
+
+
 class _Place:
     """A place in a text: before the token `at`, or in it."""
 
@@ -228,22 +237,20 @@ class _Place:
         """Return the tokens of the statement so far: those of the line, and of lines before that it
         continues.
         """
-        i = self.at
-        while i > 0 and not self._ends_statement(i - 1):
-            i -= 1
-        return [each for each in self.found[i : self.at] if each.kind not in ("line", "comment")]
-
-    def _ends_statement(self, i: int) -> bool:
-        token = self.found[i]
-        if token.text in ("{", "}"):
-            return True
-        if token.kind != "line":
-            return False
-        following = next((t for t in self.found[i + 1 : self.at] if t.kind != "line"), None)
-        earlier = next((t for t in reversed(self.found[:i]) if t.kind != "line"), None)
-        joins = ("->", "+", "-", "*", "/", "//", "%", "**", "<", ">", "==", "!=", "<=", ">=", "=")
-        continues = following is not None and following.text in (*joins, "and", "or", "else")
-        return not continues and not (earlier is not None and earlier.text in (*joins, ",", "and"))
+        line: list[Token] = []
+        following: Token | None = None
+        ends = False
+        for i in range(self.at - 1, -1, -1):
+            token = self.found[i]
+            if token.kind == "line":
+                ends = True
+                continue
+            if token.text in ("{", "}") or (ends and not _goes_on(token, following)):
+                break
+            ends, following = False, token
+            if token.kind != "comment":
+                line.append(token)
+        return line[::-1]
 
     # -- what there is
 

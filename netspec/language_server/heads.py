@@ -105,7 +105,7 @@ def _bound(found: Sequence[Token], start: int, end: int) -> Iterator[str]:
                 yield found[i + 1].text
         elif token.text == "for":
             for each in map(found.__getitem__, range(i + 1, end)):
-                if each.kind == "name" and each.text != "in":
+                if each.kind == "name" and each.text not in ("in", "for"):
                     yield each.text
                 elif each.text != ",":
                     break

@@ -13,6 +13,7 @@ from netspec.compiler.parse.layout import MAX_NESTING
 from netspec.diagnostics import Span
 from netspec.language_server.analysis import Analysis
 from netspec.language_server.coloring import TYPES, coloured
+from netspec.language_server.completion import completions
 from netspec.language_server.folding import folds
 from netspec.language_server.hints import shape_hints
 from netspec.language_server.hover import hover
@@ -74,12 +75,14 @@ def test_a_text_is_read_once_for_all_selections() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["net A(", "block B(a", "block B y { return y -> B(", 'from "a.net" import A', "if a {"],
+    ["net A(", "block B(a", "block B y { return y -> B(", 'from "a.net" import A', "a,", "for a,"],
 )
 def test_the_time_of_broken_texts_grows_with_them(line: str) -> None:
     def seconds(count: int) -> float:
         start = time.process_time()
-        coloured(analyzed(f"{line}\n" * count))
+        broken = analyzed("net A {\n" + f"{line}\n" * count)
+        coloured(broken)
+        completions(broken, len(broken.text) - 1)
         return time.process_time() - start
 
     assert seconds(6_400) < 20 * max(seconds(1_600), 0.02)
