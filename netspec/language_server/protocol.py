@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePath
 
 from lsprotocol import types as lsp
 from pygls import uris
@@ -28,6 +28,7 @@ from netspec.language_server.problems import Problem
 from netspec.language_server.renaming import Renaming
 from netspec.language_server.signatures import Signature
 from netspec.language_server.symbols import DocumentSymbol
+from netspec.language_server.workspace_symbols import FileSymbols
 from netspec.project import page_about, where_explained
 
 _SEVERITY = {
@@ -77,10 +78,7 @@ class Places:
 
     def range_of(self, span: Span) -> lsp.Range:
         """Return the range of a span, in whatever file it is."""
-        lines = self.lines(span.source)
-        return lsp.Range(
-            lsp.Position(*lines.place(span.start)), lsp.Position(*lines.place(span.end))
-        )
+        return _range(self.lines(span.source), span.start, span.end)
 
     def uri_of(self, source: Source) -> str:
         """Return the address of a source: that of the text, or that of a file that it imports."""
@@ -105,6 +103,10 @@ class Places:
         for edit in edits:
             changes.setdefault(self.uri_of(edit.span.source), []).append(self.text_edit(edit))
         return lsp.WorkspaceEdit(changes=changes)
+
+
+def _range(lines: Lines, start: int, end: int) -> lsp.Range:
+    return lsp.Range(lsp.Position(*lines.place(start)), lsp.Position(*lines.place(end)))
 
 
 def text_change(told: lsp.TextDocumentContentChangeEvent) -> TextChange:
@@ -240,6 +242,17 @@ def document_symbol(places: Places, symbol: DocumentSymbol) -> lsp.DocumentSymbo
         selection_range=places.range(*symbol.named),
         children=[document_symbol(places, each) for each in symbol.inside],
     )
+
+
+def workspace_symbols(files: Iterable[FileSymbols], encoding: str) -> Iterator[lsp.WorkspaceSymbol]:
+    """Yield the nets and blocks of files, with the names of these."""
+    for file in files:
+        lines = Lines(file.text, encoding)
+        container = PurePath(uris.to_fs_path(file.uri) or file.uri).name
+        for each in file.found:
+            where = lsp.Location(file.uri, _range(lines, each.start, each.end))
+            kind = _SYMBOLS[each.kind]
+            yield lsp.WorkspaceSymbol(where, each.name, kind, container_name=container)
 
 
 def folding_range(fold: Fold) -> lsp.FoldingRange:

@@ -42,6 +42,7 @@ from netspec.language_server import (
 from netspec.language_server.analysis import Analysis
 from netspec.language_server.protocol import Places
 from netspec.language_server.texts import OpenText, OpenTexts
+from netspec.language_server.workspace_symbols import workspace_symbols
 
 # How long a text must rest before it is checked, and before hints are tried, in seconds.
 CHECK_AFTER = 0.02
@@ -165,6 +166,13 @@ class Server(LanguageServer):
         if home is not None:
             found += await self.aside(lambda: self.texts.importing(home))
         return found
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folders that are open in the editor."""
+        told = [each.uri for each in self.workspace.folders.values()] or [self.workspace.root_uri]
+        paths = [uris.to_fs_path(uri) for uri in told if uri]
+        return [Path(path) for path in paths if path]
 
     def say(self, error: NetspecError) -> None:
         """Show why a command was not carried out."""
@@ -356,6 +364,12 @@ def _add_names(server: Server) -> None:
         told = params.context.include_declaration
         found = navigation.references(places.analysis, at, others, definitions=told)
         return [protocol.location(places, each) for each in found]
+
+    @server.feature(lsp.WORKSPACE_SYMBOL)
+    async def find_symbols(params: lsp.WorkspaceSymbolParams) -> list[lsp.WorkspaceSymbol]:
+        folders, opened = server.folders, server.texts.all()
+        found = await server.aside(lambda: workspace_symbols(folders, opened, params.query))
+        return list(protocol.workspace_symbols(found, server.encoding))
 
     @server.feature(lsp.TEXT_DOCUMENT_DOCUMENT_HIGHLIGHT)
     async def highlights(params: lsp.DocumentHighlightParams) -> list[lsp.DocumentHighlight]:

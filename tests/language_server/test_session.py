@@ -273,6 +273,17 @@ async def test_what_an_editor_shows_of_a_text(
     assert "has 4,0" in client.messages[-1].message
 
 
+async def test_nets_of_open_texts_are_found(
+    client: pytest_lsp.LanguageClient, tmp_path: Path
+) -> None:
+    text = Text(client, tmp_path / "found.net", "\n# 😀\nnet Found123 {\n}\n")
+    found = await client.workspace_symbol_async(lsp.WorkspaceSymbolParams("found123"))
+    (symbol,) = found or ()
+    assert (symbol.name, symbol.container_name) == ("Found123", "found.net")
+    assert isinstance(symbol.location, lsp.Location)
+    assert (symbol.location.uri, text.within(symbol.location.range)) == (text.uri, "Found123")
+
+
 async def test_names_over_the_wire(client: pytest_lsp.LanguageClient, tmp_path: Path) -> None:
     text = Text(client, tmp_path / "names.net", LENET.replace("-> conv(6", "-> stem: conv(6"))
     place = text.position("classes = ")
