@@ -100,11 +100,18 @@ class OneHot(Op):
 
     @classmethod
     def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
-        """`OneHot`, of places inside the axis."""
+        """`OneHot`, of places that are kept inside the axis or that are there by themselves."""
         found = read.pattern("OneHot(Cast(Min(Max(p, 0), last)), c_n, c_values, axis=-1)")
         classes = None if found is None else read.whole(found.values["c_n"])
         if found is not None and classes is not None:
             yield read.form(cls(classes[0]), found.values["p"])
+        found = read.pattern("OneHot(p, c_n, c_values, axis=-1)")
+        classes = None if found is None else read.whole(found.values["c_n"])
+        if found is None or classes is None or len(classes) != 1:
+            return
+        values = read.array(found.values["c_values"])
+        if values is not None and values.reshape(-1).tolist() == [0, 1]:
+            yield read.layer(cls(classes[0]), found.values["p"], found=found)
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`OneHot`, of places inside the axis."""

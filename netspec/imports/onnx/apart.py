@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from netspec.compiler.ir.onnx_read import (
     MOST_AXES,
     NO_END,
@@ -128,7 +130,58 @@ def _one_by_one(op: FileOperator, constants: Constants) -> Sequence[FileOperator
 
 # Those that take any number of values, and give a single one as it is.
 _OF_ANY_COUNT = frozenset(["Max", "Mean", "Min", "Sum"])
-_FOREIGN = {"Gather": _selected, "Unsqueeze": _one_by_one}
+
+
+def _with_last_axis(op: FileOperator, constants: Constants) -> Sequence[FileOperator]:
+    """Return `OneHot` with its new axis behind the others, and a turn that brings it where it belongs."""
+    x = op.given(0)
+    rank = None if x is None or x.shape is None else len(x.shape) + 1
+    axis = op.attributes.values.get("axis", -1)
+    if rank is None or not isinstance(axis, int) or axis == -1 or not -rank - 1 <= axis <= rank:
+        return (op,)
+    at, attributes = axis % (rank + 1), {**op.attributes.values, "axis": -1}
+    if at == rank:
+        return (part_of(op, "OneHot", op.inputs, op.outputs, attributes),)
+    value = FileValue("")
+    perm = (*range(at), rank, *range(at, rank))
+    return (
+        part_of(op, "OneHot", op.inputs, (value,), attributes),
+        part_of(op, "Transpose", (value,), op.outputs, {"perm": perm}),
+    )
+
+
+def _places_of_one(op: FileOperator, constants: Constants) -> Sequence[FileOperator]:
+    """Return `OneHot` for a comparison with 0, 1, 2 and so on along a last axis, which has one place."""
+    arrays = [constants.array(v) for v in op.inputs]
+    others = [v for v, a in zip(op.inputs, arrays, strict=True) if a is None]
+    counted = next((a for a in arrays if a is not None), None)
+    x = others[0] if len(others) == 1 else None
+    if x is None or counted is None or x.shape is None or x.shape[-1:] != (1,):
+        return (op,)
+    is_counted = (
+        counted.dtype.kind == "i" and counted.size > 1 and counted.size == counted.shape[-1]
+    )
+    if not is_counted or counted.reshape(-1).tolist() != [*range(counted.size)]:
+        return (op,)
+    op.outputs[0].is_whole = True  # for a cast behind it
+    given = (constants.of_sizes((counted.size,)), constants.of_numbers(np.array([0, 1])))
+    bare = None if x.maker is None or x.maker.operator != "Unsqueeze" else x.maker.given(0)
+    if bare is not None and bare.shape is not None and bare.shape == x.shape[:-1]:
+        return (part_of(op, "OneHot", (bare, *given), op.outputs, {"axis": -1}),)
+    value = FileValue("")
+    squeezed = (value, constants.of_sizes((len(x.shape),)))
+    return (
+        part_of(op, "OneHot", (x, *given), (value,), {"axis": -1}),
+        part_of(op, "Squeeze", squeezed, op.outputs),
+    )
+
+
+_FOREIGN = {
+    "Equal": _places_of_one,
+    "Gather": _selected,
+    "OneHot": _with_last_axis,
+    "Unsqueeze": _one_by_one,
+}
 
 _KEYS = (0, 2, 3, 1)
 

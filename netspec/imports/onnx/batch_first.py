@@ -258,7 +258,7 @@ class _Writing:
             "Transpose": self._transposed, "Reshape": self._reshaped, "Unsqueeze": self._unsqueezed,
             "Squeeze": self._squeezed, "Shape": self._shape, "MatMul": self._product,
             "Gemm": self._gemm, "Gather": self._selected, "GatherND": self._rows, "Slice": self._sliced,
-            "Split": self._split, "Concat": self._joined,
+            "Split": self._split, "Concat": self._joined, "OneHot": self._one_hot,
             **dict.fromkeys(_RECURRENT, self._recurrent),
             **dict.fromkeys(_REDUCING, self._reduced),
         }.get(operator)  # fmt: skip
@@ -524,6 +524,18 @@ class _Writing:
             return None  # a layer as it stands
         own = self._again((self._op.given(0), places.own))
         view = View.plain(own, (*places.sizes, table.shape[1]))
+        return [replace(view, groups=(*places.groups, (len(places.sizes),)))]
+
+    def _one_hot(self) -> Sequence[View] | None:
+        """A new last axis, with one of two numbers at each place."""
+        places, count = self._ready(self._op.given(0)), self._known.array(self._op.given(1))
+        if places is None or count is None or count.size != 1:
+            return None
+        axis = self._op.attributes.values.get("axis", -1)
+        if axis not in (-1, len(places.groups)):
+            return None
+        own = self._again((places.own, *self._op.inputs[1:]), axis=-1)
+        view = View.plain(own, (*places.sizes, int(count.reshape(-1)[0])))
         return [replace(view, groups=(*places.groups, (len(places.sizes),)))]
 
     def _reduced(self) -> Sequence[View] | None:
