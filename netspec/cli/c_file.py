@@ -147,7 +147,7 @@ class CFile:
             raise NetspecError.simple(
                 codes.USAGE_TARGET, "--header needs -o OUT, the file that it lies beside"
             )
-        header = self._out.with_suffix(".h").name if options.header and self._out else None
+        header = self._header_place().name if options.header else None
         if header is not None and not _INCLUDABLE.fullmatch(header):
             raise NetspecError.simple(
                 codes.USAGE_TARGET,
@@ -321,12 +321,16 @@ class CFile:
         assert self._out is not None
         files: dict[Path, bytes] = {}
         if self.source.header is not None:
-            files[self._out.with_suffix(".h")] = self.source.header.encode()
+            files[self._header_place()] = self.source.header.encode()
         if self.source.weights is not None:
             files[self._out.with_suffix(".weights")] = self.source.weights
         if self._options.example:
             files[self._example_place()] = self._example().encode()
         return files
+
+    def _header_place(self) -> Path:
+        assert self._out is not None
+        return self._out.with_suffix(".h")
 
     def _example_place(self) -> Path:
         assert self._out is not None
@@ -341,7 +345,7 @@ class CFile:
         """Refuse places that are known before anything is computed, which may take long."""
         if self._out is None or self._options.check:
             return
-        others = [self._out.with_suffix(".h")] if self._options.header else []
+        others = [self._header_place()] if self._options.header else []
         others += [self._example_place()] if self._options.example else []
         sources, force = net_sources(self.net), self._options.force
         check_output(self._out, sources, force=force)

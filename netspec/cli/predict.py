@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from netspec.diagnostics import Diagnostic
-    from netspec.runtime.data.input_normalization import InputNormalization
+    from netspec.runtime.data.input_normalization import ChannelStatistics, InputNormalization
     from netspec.runtime.inference.predict import Prediction
 
 # Kinds of normalization that need no training images to be fitted to. `none` and `unit` treat all
@@ -57,8 +57,8 @@ def run(options: argparse.Namespace) -> int:
     _require_net_first(options)
     trained = load_trained(options)
     resize = trained.resize(options)
-    normalization_for = _normalization(options, trained)
-    is_given = given_normalization(options) is not None
+    given = given_normalization(options)
+    normalization_for = _normalization(given, trained)
     trained_on = image_type(trained.weights.metadata)
     found: list[Prediction] = []
     unread: list[Diagnostic] = []
@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
             if options.invert:
                 pictures = inverted(path, pictures)
             normalization = normalization_for(pictures.x)
-            if not is_given and (odd := pixel_doubt(pictures.x, trained_on, normalization)):
+            if given is None and (odd := pixel_doubt(pictures.x, trained_on, normalization)):
                 tell(f"warning: {path}: {odd}")
             other = None if options.invert else turned_round(pictures.x, normalization, trained_on)
             if other is not None:
@@ -108,14 +108,13 @@ def _require_net_first(options: argparse.Namespace) -> None:
 
 
 def _normalization(
-    options: argparse.Namespace, trained: Trained
+    given: str | ChannelStatistics | None, trained: Trained
 ) -> Callable[[NDArray[Any]], InputNormalization]:
-    """Return how the pictures of a file are normalized: as given, else as in training."""
+    """Return how the pictures of a file are normalized: as `given`, else as in training."""
     import numpy as np
 
     from netspec.runtime.data.input_normalization import Normalization
 
-    given = given_normalization(options)
     if given is not None:
         nothing = np.zeros((1, *trained.model.input_shape), np.uint8)
         normalization = Normalization.fit(given, nothing)

@@ -344,8 +344,12 @@ def _add_typing(server: Server) -> None:
 
     @server.feature(lsp.TEXT_DOCUMENT_SIGNATURE_HELP, marks)
     async def signature_help(params: lsp.SignatureHelpParams) -> lsp.SignatureHelp | None:
-        places = await server.typed(params.text_document.uri)
+        uri = params.text_document.uri
+        places = await server.typed(uri)
         found = signatures.signature_at(places.analysis, places.offset(params.position))
+        if found is None:  # what is called may be imported by a line that came with the call
+            places = await server.places(uri)
+            found = signatures.signature_at(places.analysis, places.offset(params.position))
         return protocol.signature_help(found) if found is not None else None
 
 

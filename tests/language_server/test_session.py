@@ -273,6 +273,21 @@ async def test_what_an_editor_shows_of_a_text(
     assert "has 4,0" in client.messages[-1].message
 
 
+async def test_arguments_of_a_block_that_was_imported_just_now(
+    client: pytest_lsp.LanguageClient, tmp_path: Path
+) -> None:
+    (tmp_path / "blocks.net").write_text("block Wide(many) x {\n    return x -> conv(many, 3)\n}\n")
+    text = Text(client, tmp_path / "call.net", LENET)
+    await text.diagnostics()
+    called = LENET.replace("-> conv(6, 5)", "-> Wide()", 1)
+    text.change(f'from "blocks.net" import Wide\n\n{called}')
+    help = await client.text_document_signature_help_async(
+        lsp.SignatureHelpParams(text.id, text.position("Wide()", 5))
+    )
+    assert help is not None
+    assert help.signatures[0].label.startswith("Wide(many")
+
+
 async def test_nets_of_open_texts_are_found(
     client: pytest_lsp.LanguageClient, tmp_path: Path
 ) -> None:
