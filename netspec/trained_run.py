@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from netspec.runtime.data import Dataset
+    from netspec.runtime.data.pictures import Resize
     from netspec.runtime.models.numpy_model import Model
 
 
@@ -79,13 +80,15 @@ class TrainedRun:
             vocabulary=stored_vocabulary(self.weights.metadata),
         ).fit_to_inputs(self.net.graph.inputs)  # fmt: skip
 
-    def input_of(self, *pictures: Picture) -> NDArray[np.floating]:
+    def input_of(self, *pictures: Picture, resize: Resize | None = None) -> NDArray[np.floating]:
         """Return what the net takes for pictures: resized and normalised as in training.
 
         `run.model.predictor()` and `run.model.forward` take it. Threads may call it at the same time.
 
         Args:
             pictures: each a path of a PNG or JPEG file, its bytes, or a file that is open.
+            resize: what to do with a picture of another size, see `netspec.read_picture`; by default
+                what was done in training, which may be to refuse it.
 
         Returns:
             (N, C, H, W) or (N, F), in the precision of the model.
@@ -104,23 +107,25 @@ class TrainedRun:
                 "normalise them, and give the arrays to run.model.scores",
             )
         require_same_pixels("the picture", "uint8", image_type(self.weights.metadata))
+        how = self._settings.resize if resize is None else resize
         pixels = np.empty((len(pictures), *shape), np.uint8)
         for i, picture in enumerate(pictures):
-            pixels[i] = read_picture(picture, shape, resize=self._settings.resize)
+            pixels[i] = read_picture(picture, shape, resize=how)
         return by.apply(pixels, self.model.dtype)
 
-    def predict(self, picture: Picture, /) -> dict[str, float]:
+    def predict(self, picture: Picture, /, *, resize: Resize | None = None) -> dict[str, float]:
         """Return the probability of each class for a picture, the likeliest first.
 
         It is what `netspec predict` prints. Threads may call it at the same time.
 
         Args:
             picture: the path of a PNG or JPEG file, its bytes, or a file that is open.
+            resize: as of `input_of`: True is the command's `--resize`, a number `--resize-shorter`.
 
         Raises:
             NetspecError: as `input_of`; `model/not-finite`.
         """
-        (shares,) = class_probabilities(self.model, self.input_of(picture))
+        (shares,) = class_probabilities(self.model, self.input_of(picture, resize=resize))
         order = np.argsort(-shares, kind="stable")
         return {self.class_names[i]: float(shares[i]) for i in order}
 

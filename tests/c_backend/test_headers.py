@@ -154,7 +154,9 @@ def test_the_file_and_the_header_say_how_to_normalise(run, write, tmp_path, weig
         assert str(tmp_path) not in text
     assert run(*command, "--weights", weights, "--normalize").code == 0
     text = out.with_suffix(".h").read_text()
-    assert "image: pixels from 0 to 255; this file takes (pixel - 77.87) / 82.8" in text
+    assert (
+        "image: pixels from 0 to 255, as they are: this file makes (pixel - 77.87) / 82.8" in text
+    )
 
 
 def test_initial_values_are_said(run, write, tmp_path):

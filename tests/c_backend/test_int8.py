@@ -220,7 +220,7 @@ def test_compile_writes_the_file_and_says_what_it_costs(run, write, tmp_path, tr
     header = out.with_suffix(".h").read_text()
     declared = "int small_classify(const small_real *x, small_real *output, int8_t *arena);"
     assert declared in header
-    assert "x: pixels from 0 to 255; this file takes " in header
+    assert "x: pixels from 0 to 255, as they are: this file makes " in header
     bare = tmp_path / "bare.safetensors"
     netspec.save_weights(bare, netspec.load_weights(trained / "weights.safetensors").tensors)
     options = ("compile", path, "--target", "c", "--int8", "--weights", bare)

@@ -64,7 +64,9 @@ def test_a_model_normalises_pixels(by: Any, opset: int, tmp_path: Path) -> None:
     assert np.allclose(found, expected, rtol=1e-2, atol=1e-2)  # weights in half precision
     said = metadata(path)
     assert said["netspec.normalizes"] == "true"
-    assert said["netspec.inputs"].startswith("image: pixels from 0 to 255; this file takes ")
+    assert said["netspec.inputs"].startswith(
+        "image: pixels from 0 to 255, as they are: this file makes "
+    )
 
 
 def test_several_inputs_are_normalised_each(tmp_path: Path) -> None:

@@ -107,6 +107,16 @@ def test_what_is_no_picture_is_refused(address: str, data: bytes, path: str, cod
         assert json.load(answer)["classes"] == list(CLASSES)
 
 
+def test_a_form_is_told_what_to_send(root: Path, address: str) -> None:
+    picture = (root / "photo.png").read_bytes()
+    head = b'Content-Disposition: form-data; name="file"; filename="photo.png"'
+    form = b"--border\r\n" + head + b"\r\n\r\n" + picture + b"\r\n--border--\r\n"
+    code, said = post(address, form)
+    assert code == 400
+    assert "it is a form" in said["error"]
+    assert "send the bytes of the picture alone" in said["error"]
+
+
 def test_a_request_without_a_length_is_refused(address: str) -> None:
     port = int(address.rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
@@ -122,6 +132,14 @@ def test_a_run_takes_paths_bytes_and_files(root: Path, run: Run) -> None:
         given = (path, str(path), path.read_bytes(), bytearray(path.read_bytes()), file)
         for each in given:
             assert opened.predict(each) == pytest.approx(expected, abs=1e-6)
+    done = run("predict", root / "run", path, "--resize", "--top", 3, "--format", "json")
+    (stretched,) = json.loads(done.out)
+    found = opened.predict(path, resize=True)
+    wanted = {each["name"]: each["probability"] for each in stretched["classes"]}
+    assert found == pytest.approx(wanted, abs=1e-6)
+    assert found != pytest.approx(expected, abs=1e-6)
+    with pytest.raises(netspec.NetspecError, match="data/shape"):
+        opened.predict(path, resize=False)
     x = opened.input_of(path, path.read_bytes())
     assert (x.shape, x.dtype) == ((2, 3, 8, 8), np.float32)
     scores = opened.model.predictor()(x)

@@ -68,6 +68,10 @@ def test_what_matches_is_loaded_and_the_rest_stays(target):
     assert text.startswith("10 of 14 tensors loaded")
     assert "`fc.weight` is [3, 64], the network has [5, 64]" in text
     assert "initial values kept, not in the file: 1\n    `mid.weight`" in text
+    assert "counters of batch norm at 0, not in the file: 1\n    `bn2.num_batches_tracked`" in text
+    # What is told adds up to the tensors of the network.
+    kept = (report.loaded, report.different, report.missing, report.counters)
+    assert sum(map(len, kept)) == report.total
     assert "not used, not in the network: 1\n    `head.weight`" in text
 
 

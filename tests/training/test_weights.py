@@ -8,6 +8,7 @@ import os
 import pickle
 import re
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from netspec.runtime.data.input_normalization import (
     Normalizations,
     normalization_from_json,
 )
+from netspec.runtime.weights.data_facts import TrainedOn
 from netspec.runtime.weights.digest import weights_digest
 from netspec.runtime.weights.safetensors_file import check_tensors, save_weights
 from netspec.runtime.weights.weights_file import load_weights
@@ -54,6 +56,23 @@ def test_what_is_saved_comes_back(tmp_path):
     assert np.array_equal(weights.normalization.mean, saved.mean)
     assert np.array_equal(weights.normalization.scale, saved.scale)
     assert weights.metadata == {"net": "LeNet", "epoch": "3"}
+
+
+def test_weights_are_a_mapping_that_knows_what_it_was_trained_on(tmp_path):
+    path, again = tmp_path / "w.safetensors", tmp_path / "again.safetensors"
+    save_weights(path, TENSORS, TrainedOn(normalization(), {"class_names": '["a", "b"]'}))
+    weights = load_weights(path)
+    assert isinstance(weights, Mapping)
+    assert len(weights) == len(TENSORS)
+    assert {name: array.shape for name, array in weights.items()} == {
+        name: array.shape for name, array in TENSORS.items()
+    }
+    assert weights["big"] is weights.tensors["big"]
+    assert "none" not in weights
+    assert weights == weights
+    assert weights in {weights}
+    save_weights(again, weights)
+    assert again.read_bytes() == path.read_bytes()
 
 
 def test_the_digest_is_of_names_types_shapes_and_numbers_alone(tmp_path):

@@ -53,7 +53,9 @@ def inputs_text(
         if made == x:
             lines.append(f"{name}: {numbers}, as in training")
         elif normalizes:
-            lines.append(f"{name}: {numbers}; this file takes {made}, as in training")
+            lines.append(
+                f"{name}: {numbers}, as they are: this file makes {made} of them, as in training"
+            )
         else:
             lines.append(f"{name}: {made} of {numbers}, as in training{advice}")
     return lines

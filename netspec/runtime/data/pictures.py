@@ -216,8 +216,11 @@ def _opened(name: str | Path, content: io.BytesIO) -> Iterator[Any]:
     except Exception as error:  # Pillow's decoders raise whatever error their parsers run into
         first = (str(error).splitlines() or [type(error).__name__])[0][:200]
         first = _ADDRESS.sub("", first)
-        other = _other_format(content.getvalue() if not content.closed else b"")
-        if other:
+        data = content.getvalue() if not content.closed else b""
+        other = _other_format(data)
+        if _FORM.match(data):
+            first = "it is a form, as of `curl -F`; send the bytes of the picture alone"
+        elif other:
             first = f"it is {other}; save it as one of these"
         raise read_error(name, f"not a valid PNG or JPEG file: {first}") from None
 
@@ -301,6 +304,10 @@ _OTHERS = {
     rb"RIFF.{4}WEBP": "WebP", rb"GIF8": "GIF", rb"BM": "BMP", rb"II\*\0|MM\0\*": "TIFF",
     rb".{4}ftyp(?:heic|heix|mif1)": "HEIC", rb".{4}ftypavif": "AVIF",
 }  # fmt: skip
+
+
+# How a form begins that a browser or `curl -F` sends over HTTP: with its border.
+_FORM = re.compile(rb"--[^\r\n]{1,200}\r\nContent-Disposition: *form-data", re.IGNORECASE)
 
 
 def _other_format(content: bytes) -> str:

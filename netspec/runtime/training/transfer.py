@@ -46,6 +46,7 @@ class Transfer:
         renamed: Name in the weights -> the name it was loaded under.
         notes: Why these were renamed, in words.
         missing: Names in the network that are not in the weights; they keep their initial values.
+        counters: Those of batch norm that are not in the weights; they start at 0.
         unexpected: Names in the weights that are not in the network.
         different: Name -> the shape in the weights and the network's; these keep their initial
             values too.
@@ -56,6 +57,7 @@ class Transfer:
     renamed: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     missing: list[str] = field(default_factory=list)
+    counters: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     different: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
 
@@ -69,6 +71,7 @@ class Transfer:
         ]
         yield from _some("initial values kept, different shape", differences)
         yield from _some("initial values kept, not in the file", map(_name, self.missing))
+        yield from _some("counters of batch norm at 0, not in the file", map(_name, self.counters))
         yield from _some("not used, not in the network", map(_name, self.unexpected))
 
 
@@ -94,7 +97,9 @@ def start_from(model: HasState, weights: Mapping[str, NDArray[Any]]) -> Transfer
             state[name] = array
             report.loaded.append(name)
     found = {*report.loaded, *report.different}
-    report.missing.extend(n for n in state if n not in found and not may_be_missing(n))
+    for name in state:
+        if name not in found:
+            (report.counters if may_be_missing(name) else report.missing).append(name)
     if not report.loaded:
         raise NetspecError(
             [

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,8 +45,8 @@ _WRITABLE = "fiub"  # NumPy's kinds: float, int, unsigned, bool
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Weights:
-    """The contents of a weights file.
+class Weights(Mapping[str, NDArray[np.generic]]):
+    """The contents of a weights file: a mapping of names to tensors, and what was saved with them.
 
     Attributes:
         tensors: Name -> array, as stored (no conversion of types).
@@ -59,6 +59,19 @@ class Weights:
     normalization: InputNormalization | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    # Of a mapping, arrays would be compared, which have no one answer.
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    def __getitem__(self, name: str) -> NDArray[np.generic]:
+        return self.tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tensors)
+
+    def __len__(self) -> int:
+        return len(self.tensors)
 
     def __repr__(self) -> str:
         size = sum(tensor.size for tensor in self.tensors.values())
@@ -90,7 +103,8 @@ def save_weights(
 
     Args:
         path: the file.
-        tensors: an array for each parameter and buffer, `model.state_dict()`.
+        tensors: an array for each parameter and buffer, `model.state_dict()`; those of `load_weights`
+            bring with them what they were trained on.
         normalization: what the weights were trained on, `model.trained_on` or that of a weights file:
             the normalization of inputs, the type of their numbers, the names of the classes. A
             normalization alone, `history.normalization`, knows the first two.
@@ -120,6 +134,8 @@ def weights_bytes(
     """
     from safetensors.numpy import save
 
+    if normalization is None and isinstance(tensors, Weights):
+        normalization = tensors.trained_on
     by, known = _parts(normalization)
     for name, tensor in tensors.items():
         if tensor.dtype.kind not in _WRITABLE or tensor.dtype == np.longdouble:
