@@ -218,7 +218,7 @@ def _from_torch(options: argparse.Namespace) -> ImportedText:
     )
     from netspec.imports.torch_import import import_torch
 
-    program = None
+    program = fresh = None
     module: Any
     if options.source.endswith(".pt2"):
         if options.weights is not None:
@@ -232,6 +232,7 @@ def _from_torch(options: argparse.Namespace) -> ImportedText:
         if options.weights is not None:
             from netspec.imports.torch_front.model_weights import load_into
 
+            fresh = {name: tensor.clone() for name, tensor in module.state_dict().items()}
             tell_notes(options.weights, load_into(module, options.weights))
     inputs = options.input
     if program is None:
@@ -243,7 +244,13 @@ def _from_torch(options: argparse.Namespace) -> ImportedText:
         example = {"input" if not i else f"input{i + 1}": t for i, t in enumerate(given)}
     doc = (f"Imported from PyTorch: {options.source}",)
     return import_torch(
-        module, example, name=options.name, program=program, doc=doc, prove=options.prove
+        module,
+        example,
+        name=options.name,
+        program=program,
+        doc=doc,
+        prove=options.prove,
+        fresh=fresh,
     )
 
 

@@ -18,6 +18,7 @@ from netspec.compiler.elaborate.net import build, check_block, sketch
 from netspec.compiler.elaborate.net_builder import MAX_ERRORS, MAX_WORK, Assembly
 from netspec.compiler.elaborate.sketch import Sketch, ValueTypes
 from netspec.compiler.elaborate.written import Written
+from netspec.compiler.ir.attributes import show
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.parse.loader import Loader, Module
 from netspec.compiler.passes.eliminate_dead import eliminate_dead
@@ -287,15 +288,25 @@ def _check_arguments(request: Request, nets: Mapping[str, syntax.Net]) -> None:
         NetspecError: for an argument that no net has.
     """
     known = {name for net in nets.values() for name in _arguments_of(net)}
-    for name in request.arguments:
+    for name, value in request.arguments.items():
         if name not in known:
             meant = suggest(name, known)
-            takes = f"it takes {', '.join(sorted(known))}" if known else "it takes none"
             raise NetspecError.simple(
                 codes.CALL_UNKNOWN_ATTRIBUTE,
                 f"{' and '.join(nets) or 'the file'} has no argument `{name}`",
-                f"did you mean `{meant}`?" if meant else takes,
+                f"did you mean `{meant}`?" if meant else _how_to_take(name, value, known, nets),
             )
+
+
+def _how_to_take(name: str, value: object, known: set[str], nets: Mapping[str, syntax.Net]) -> str:
+    """Say what can be set, and how a file without arguments, as an import is, gets one."""
+    if known:
+        return f"it takes {', '.join(sorted(known))}"
+    net = next(iter(nets), "NAME")
+    return (
+        f"it takes none: declare it as `net {net}({name} = {show(value)})`, with the number that the"
+        f" file has now, and write `{name}` where that number stands"
+    )
 
 
 # ------------------------------------------------------------------------------------ trying hints

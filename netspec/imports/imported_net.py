@@ -14,6 +14,9 @@ from typing import Union
 from netspec.compiler.ir.graph import Shape
 from netspec.compiler.syntax.tree import NumberType
 
+LARGEST = 3.4e38
+"""What stands for an infinite number, which no file can name."""
+
 Constant = Union[bool, int, float, str, None, "tuple[Constant, ...]"]
 
 

@@ -15,6 +15,7 @@ from netspec.compiler.ir.sizes import names_in
 from netspec.compiler.parse import parse
 from netspec.compiler.passes.bind_sizes import specialize
 from netspec.diagnostics import NetspecError, Source
+from netspec.imports.imported_net import LARGEST
 from netspec.runtime.models.engines import NumpyEngine
 from netspec.runtime.models.numpy_model import Model
 from netspec.tools.agreement.case import draw_inputs
@@ -150,7 +151,7 @@ def compared(
             if got.shape != expected.shape:
                 message = f"`{name}` is {got.shape}, and the model's is {expected.shape}"
                 raise NetspecError.simple(codes.IMPORT_DIFFERS, message, "nothing was written")
-            gaps, peak = distances(expected, got)
+            gaps, peak = distances(expected, with_infinite(got, expected))
             scale, difference = peak or 1.0, float(gaps.max(initial=0))
             worst = max(worst, difference / max(scale, smallest))
             if difference / scale >= apart:
@@ -161,6 +162,16 @@ def compared(
         raise NetspecError.simple(codes.IMPORT_DIFFERS, message, "nothing was written")
     varies = max((share_of_spread(np.concatenate(each)) for each in known.values()), default=0.0)
     return Proof(apart, varies > _SAME_FOR_ALL, peak_there)
+
+
+def with_infinite(ours: NDArray[Any], theirs: NDArray[Any]) -> NDArray[Any]:
+    """Return a net's numbers, infinite where a model's are and its own are as large as a file says it:
+    what a mask puts in is then no part of the largest number that differences are measured by.
+    """
+    is_same = (
+        np.isinf(theirs) & (np.sign(ours) == np.sign(theirs)) & (abs(ours) >= np.float32(LARGEST))
+    )
+    return np.where(is_same, theirs, ours)
 
 
 def closed(graph: Graph) -> Graph:

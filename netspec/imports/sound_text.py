@@ -11,7 +11,7 @@ from dataclasses import replace
 from netspec import codes
 from netspec.diagnostics import Diagnostic, NetspecError
 from netspec.imports.allowances import allowed
-from netspec.imports.imported_net import ImportedNet, ImportedNode, Problem
+from netspec.imports.imported_net import ImportedNet, Problem
 from netspec.imports.problems import told
 from netspec.imports.proof import CheckedText, checked_tree
 from netspec.imports.structure import structured
@@ -23,7 +23,9 @@ def sound_text(
 ) -> tuple[str, CheckedText, tuple[str, ...]]:
     """Return a net as a text, the same compiled, and what a reader should know about it.
 
-    A net whose blocks no file can say is written without any.
+    A net whose blocks no file can say is written without any. If that fails too, the first error is
+    told: what a block declares has no name outside of it, and so the second one may blame a layer
+    that is sound.
 
     Args:
         name: of the text.
@@ -40,8 +42,8 @@ def sound_text(
     plain = _without_blocks(net)
     try:
         text, checked = allowed(net_tree(name, structured(plain)))
-    except NetspecError as error:
-        raise NetspecError(_located(name, plain, net.nodes, error, nowhere)) from None
+    except NetspecError:
+        raise NetspecError(_located(name, net, failed, nowhere)) from None
     note = f"the net is written without blocks: {failed.diagnostics[0].message}"
     return text, checked, (note,)
 
@@ -54,13 +56,7 @@ def _without_blocks(net: ImportedNet) -> ImportedNet:
     )
 
 
-def _located(
-    name: str,
-    net: ImportedNet,
-    nodes: tuple[ImportedNode, ...],
-    whole: NetspecError,
-    nowhere: str,
-) -> list[Diagnostic]:
+def _located(name: str, net: ImportedNet, whole: NetspecError, nowhere: str) -> list[Diagnostic]:
     """Return the error of a net as that of its first node with which it does not compile."""
     sound, wrong, error = 0, len(net.nodes) + 1, whole
     while wrong - sound > 1:
@@ -74,7 +70,7 @@ def _located(
     if wrong > len(net.nodes):
         said = f"the net that was read is no sound file: {message}"
         return [Diagnostic(codes.IMPORT_INEXPRESSIBLE, said)]
-    node = nodes[wrong - 1]
+    node = net.nodes[wrong - 1]
     scope = node.scopes[-1] if node.scopes else None
     path = node.label or (scope.path if scope else "")
     kind = scope.kind if scope and scope.path == path else ""

@@ -59,6 +59,7 @@ def import_torch(
     program: ExportedProgram | None = None,
     doc: Sequence[str] = (),
     prove: Proof = "outputs",
+    fresh: Mapping[str, torch.Tensor] | None = None,
 ) -> ImportedText:
     """Import a module.
 
@@ -70,6 +71,8 @@ def import_torch(
         doc: lines of the comment above the net.
         prove: what is compared before it is given: `outputs` in evaluation with the model's weights
             and in training with random ones, or `full`, the gradients in training too.
+        fresh: the state dict before trained weights were loaded, which initial values are taken from;
+            by default the model's own.
 
     Raises:
         NetspecError: `import/module` if it cannot be traced; `import/inexpressible`, one for each
@@ -84,7 +87,7 @@ def import_torch(
     inputs = _input_names(list(example), {*dict(module.named_children())})
     renamed = [(old, new) for old, new in zip(example, inputs, strict=True) if old != new]
     example = dict(zip(inputs, example.values(), strict=True))
-    read, notes = _read(module, example, calling, name, program)
+    read, notes = _read(module, example, calling, name, program, fresh)
     notes += [f"the model's input `{old}` is called `{new}` here" for old, new in renamed]
     unread = sorted(set(_state(module)) - read.read - set(read.tied))
     if unread:
@@ -190,6 +193,7 @@ def _read(
     calling: Calling,
     name: str,
     program: ExportedProgram | None,
+    fresh: Mapping[str, torch.Tensor] | None,
 ) -> tuple[ReadGraph, list[str]]:
     """Read the trace in training, which has auxiliary outputs and dropout, or that in evaluation."""
     if program is not None:
@@ -206,7 +210,8 @@ def _read(
         names = with_returned_names(
             _output_names(program), module, lambda: _output_count(module, example, calling)
         )
-        read = read_graph(program, name, calling.order(list(example)), names, aten_table(), module)
+        inputs = calling.order(list(example))
+        read = read_graph(program, name, inputs, names, aten_table(), module, fresh)
         if not read.problems:
             notes = []
             if not training:

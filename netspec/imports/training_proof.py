@@ -16,7 +16,7 @@ import numpy as np
 from netspec import codes
 from netspec.compiler.ir.graph import Graph
 from netspec.diagnostics import NetspecError
-from netspec.imports.proof import closed, random_inputs
+from netspec.imports.proof import closed, random_inputs, with_infinite
 from netspec.tools.agreement.case import Trial, make_case
 from netspec.tools.agreement.difference import distances
 from netspec.tools.agreement.numpy_trace import plan_as_run, trace_program
@@ -99,7 +99,7 @@ def _largest(ours: Arrays, theirs: Arrays, what: str) -> float:
     Raises:
         NetspecError: if it is above `TOLERANCE`.
     """
-    found = {name: distances(array, ours[name]) for name, array in theirs.items()}
+    found = {name: distances(a, with_infinite(ours[name], a)) for name, a in theirs.items()}
     largest = max((peak for _, peak in found.values()), default=0.0)
     least = largest * _NOTHING
     worst, place = 0.0, ""

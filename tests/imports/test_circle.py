@@ -113,13 +113,11 @@ AS_OTHERS = {
     "local_response_norm": "a mean over padded channels, and a power",
     "softsign": "a quotient by 1 + |x|",
 }
-# Ops that are refused, and why.
-REFUSED = {"scale": "a tensor whose name has dots"}
 
 
-def of_op(op: type[Op]) -> netspec.Net:
-    """Return a net of an op's first example, with the inputs of whole numbers that it has."""
-    text = net_of(op.examples[0].call, op.examples[0].inputs)
+def of_op(op: type[Op], number: int = 0) -> netspec.Net:
+    """Return a net of an op's example, with the inputs of whole numbers that it has."""
+    text = net_of(op.examples[number].call, op.examples[number].inputs)
     whole = netspec.loads(text).graph.whole_inputs
     for name in whole:
         text = text.replace(f"input {name}: [", f"input {name}: int[")
@@ -131,10 +129,6 @@ def test_each_op_comes_back_from_its_module(op: type[Op]) -> None:
     """An op without an `aten` table, or one that does not fit what `torch` writes, is told here."""
     net = of_op(op)
     module = net.compile("torch").module
-    if op.name in REFUSED:
-        with pytest.raises(netspec.NetspecError, match=REFUSED[op.name]):
-            import_torch(module, example(net), name=net.name)
-        return
     try:
         back = netspec.loads(import_torch(module, example(net), name=net.name).text)
     except netspec.NetspecError as error:
@@ -145,6 +139,41 @@ def test_each_op_comes_back_from_its_module(op: type[Op]) -> None:
         f" does not:\n{as_text(same, 'the op', 'the import')}"
     )
     assert same.equal != (op.name in AS_OTHERS), told
+
+
+# Examples of layers with parameters that do not come back as they are, and a part of what is told.
+_PADS = "pad1"  # a convolution of PyTorch pads both ends alike: a `pad` stands before it
+_GIVEN = "cannot be expressed"  # with states that are given, or a mask of keys
+NOT_BACK = {
+    ("conv", 10): _PADS, ("conv", 14): _PADS, ("conv", 20): _PADS,
+    ("gru", 1): _GIVEN, ("gru", 2): _GIVEN, ("lstm", 1): _GIVEN, ("lstm", 2): _GIVEN,
+    ("rnn", 1): _GIVEN, ("rnn", 2): _GIVEN,
+    ("multihead_attention", 3): _GIVEN, ("multihead_attention", 5): _GIVEN,
+    ("prelu", 6): "prelu(per_channel = true) -> prelu",  # there is one channel
+}  # fmt: skip
+WITH_PARAMETERS = [
+    (op, number)
+    for op in registry().values()
+    for number in range(1, len(op.examples))
+    if any(node.parameters for node in of_op(op).graph.nodes)
+]
+
+
+@pytest.mark.parametrize(
+    ("op", "number"), WITH_PARAMETERS, ids=lambda x: x if isinstance(x, int) else x.name
+)
+def test_each_example_of_a_layer_with_parameters_comes_back(op: type[Op], number: int) -> None:
+    net = of_op(op, number)
+    try:
+        back = netspec.loads(import_torch(net.compile("torch").module, example(net)).text)
+    except netspec.NetspecError as error:
+        found = str(error)
+    else:
+        same = compare(as_traced(net.graph), as_traced(back.graph), frozenset(["init"]))
+        found = "" if same.equal else as_text(same, "the op", "the import")
+    expected = NOT_BACK.get((op.name, number), "")
+    assert bool(found) == bool(expected), found
+    assert expected in found
 
 
 ROWS = """

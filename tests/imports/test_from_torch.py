@@ -699,6 +699,40 @@ def test_weights_are_loaded_before(kind: str, tmp_path: Path, run: Any) -> None:
     assert "output/is-source" in over.err
 
 
+SCALED = """
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head, self.bend = torch.nn.Linear(3, 2), torch.nn.PReLU()
+        self.scale = torch.nn.Parameter(torch.full((3,), 0.1))
+        self.register_buffer("seen", torch.zeros(3))
+
+    def forward(self, x):
+        return self.bend(self.head((x - self.seen) * self.scale))
+"""
+
+
+def test_initial_values_are_those_before_the_weights(tmp_path: Path, run: Any) -> None:
+    (tmp_path / "mine.py").write_text(SCALED)
+    trained = {"head.weight": torch.ones(2, 3), "head.bias": torch.ones(2)}
+    trained["scale"] = torch.tensor([0.1, 0.2, 0.3])
+    trained["seen"], trained["bend.weight"] = torch.tensor([3.0, 2, 1]), torch.tensor([0.7])
+    torch.save(trained, tmp_path / "best.pt")
+    out, weights = tmp_path / "a.net", tmp_path / "w.safetensors"
+    done = run(
+        "import", "torch", f"{tmp_path}/mine.py:Net", "--input", "x=3", "-o", out,
+        "--weights", tmp_path / "best.pt", "--weights-out", weights,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    text = out.read_text()
+    assert "parameter scale: [3] = constant(0.1)" in text
+    assert "buffer seen: [3] = zeros" in text
+    assert "bend: prelu  #" in text
+    assert netspec.load_weights(weights).tensors["seen"].tolist() == [3, 2, 1]
+
+
 def test_weights_of_another_model_are_refused(tmp_path: Path, run: Any) -> None:
     (tmp_path / "mine.py").write_text(MINE)
     torch.save({"head.weight": torch.zeros(2, 4)}, tmp_path / "given.pt")

@@ -228,6 +228,12 @@ def test_wrong_settings_are_wrong_use(
     assert said in finished.err
 
 
+def test_a_net_without_arguments_is_told_how_to_take_one(run: Run, write: Write) -> None:
+    text = "net Plain {\n    input x: [4]\n    output x -> linear(6)\n}\n"
+    finished = run("check", write(text), "--set", "classes=10")
+    assert "it takes none: declare it as `net Plain(classes = 10)`" in finished.err
+
+
 def test_a_setting_that_the_file_cannot_use_is_the_files_error(run: Run, write: Write) -> None:
     finished = run("check", write(GOOD), "--set", "classes=0")
     assert finished.code == 1

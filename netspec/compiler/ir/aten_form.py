@@ -241,6 +241,10 @@ class AtenForm:
         adds: the argument that is added to the result, where it is given.
         is_last: whether other ops are better where they can express a call.
         computes: an argument that the line of Python computes: no number of its is written there.
+        is_apart: whether its stored tensors are of a module that computes nothing itself, such as an
+            `nn.ParameterDict`. It is then better than other ops.
+        starts: the attributes that say what a stored tensor starts with, if that is one number, with
+            the argument.
     """
 
     operators: tuple[str, ...]
@@ -263,6 +267,8 @@ class AtenForm:
     adds: str = ""
     is_last: bool = False
     computes: str = ""
+    is_apart: bool = False
+    starts: Mapping[str, str] = field(default_factory=dict)
 
 
 @record(slots=True)

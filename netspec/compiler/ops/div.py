@@ -1,7 +1,15 @@
 """Division, written `a / b`."""
 
 from netspec.compiler.ir.contract import *
+from netspec.compiler.ir.idiom import Attributes
 from netspec.compiler.ops.families.arithmetic import ArithmeticOp
+
+
+def _number_by(row: tuple[Attributes, ...], _: tuple[int, ...]) -> Attributes | None:
+    """`2 / x`, which PyTorch computes as the product of `1 / x` and the number."""
+    quotient, product = row
+    is_one = quotient.get("left") == 1
+    return {"left": product["number"]} if is_one and "number" in product else None
 
 
 @register
@@ -24,7 +32,9 @@ class Div(ArithmeticOp):
             ("self", "other"),
             unless=lambda call: call.require(not call.has("rounding_mode"), "it rounds"),
         ),
+        AtenForm(("reciprocal",), attributes={"left": Always(1)}),  # so PyTorch computes `1 / x`
     )
+    idioms = (Idiom(("div", "mul"), _number_by),)
     examples = (
         Example("div", ((3, 1), (1, 2))),
         Example("div(right = 2)", ((3,),)),

@@ -2,10 +2,22 @@
 
 from collections.abc import Iterable
 
+from netspec.compiler.ir.aten_form import AtenCall
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.arithmetic import summed
 
 EXPAND = Code.error("shape/expand", "sizes to which a value cannot be repeated")
+
+
+def _repeated(call: AtenCall) -> tuple[int, ...]:
+    """Return the sizes with an axis of its own for the repetitions of each place along an axis."""
+    shape, at = call.tensor("self").shape, call.axis("dim")
+    return (*shape[:at], call.whole("repeats"), *shape[at:])
+
+
+def _has_one_place(call: AtenCall) -> None:
+    places = call.tensor("self").shape[call.axis("dim") - 1]
+    call.require(1 in (places, call.whole("repeats")), "it repeats several places")
 
 
 @register
@@ -29,6 +41,19 @@ class Expand(Op):
             attributes={"sizes": lambda call: call.shape},
             only_shapes=True,
             spreads=Always(True),
+        ),
+        AtenForm(
+            ("repeat_interleave",),
+            attributes={"sizes": lambda call: call.shape},
+            unless=_has_one_place,
+            only_shapes=True,
+            spreads=Always(True),
+        ),
+        AtenForm(
+            ("repeat_interleave",),
+            before={"self": (Then("unsqueeze", {"axis": lambda call: call.axis("dim") + 1}),)},
+            attributes={"sizes": _repeated},
+            then=(Then("reshape", {"sizes": lambda call: call.shape}),),
         ),
     )
     examples = (

@@ -19,7 +19,7 @@ class Mul(ArithmeticOp):
     arity = None
     is_commutative = True
     number_places = ("number", "number")
-    aten = (AtenForm(("mul",), ("self", "other"), does_nothing=lambda call: call["other"] is True),)
+    aten = (AtenForm(("mul",), ("self", "other"), does_nothing=lambda call: call["other"] == 1),)
     examples = (
         Example("mul", ((3, 4, 5), (3, 4, 5))),
         Example("mul", ((7,), (7,), (7,))),

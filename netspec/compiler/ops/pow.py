@@ -19,10 +19,7 @@ class Pow(ArithmeticOp):
     arity = 2
     number_places = ("base", "exponent")
     needs_positive = True
-    aten = (
-        AtenForm(("pow",), ("self", "exponent")),
-        AtenForm(("reciprocal",), attributes={"exponent": Always(-1)}),
-    )
+    aten = (AtenForm(("pow",), ("self", "exponent")),)
     examples = (
         Example("pow(exponent = 3)", ((3,),)),
         Example("pow(exponent = -0.5)", ((3,),)),

@@ -25,6 +25,7 @@ class PRelu(ElementwiseOp):
             ("prelu",),
             parameters={"weight": "weight"},
             attributes={"per_channel": lambda call: call.tensor("weight").shape != (1,)},
+            starts={"start": "weight"},
         ),
     )
     examples = (

@@ -2,8 +2,24 @@
 
 from collections.abc import Iterable
 
+from netspec.compiler.ir.aten_form import AtenCall
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ir.onnx_read import is_by_channel
+
+
+def _factors(x: str, weight: str) -> AtenForm:
+    """A product with a factor for each channel, as `torch` writes it."""
+
+    def fit(call: AtenCall) -> None:
+        value, factors = call.tensor(x), call.tensor(weight).shape
+        shape = value.shape
+        channels = (shape[0], 1, 1) if len(shape) == 3 else shape[-1:]
+        is_whole = not value.stored and shape == call.shape and factors == channels
+        call.require(is_whole, "its factors are not one for each channel")
+
+    return AtenForm(
+        ("mul",), (x,), {"weight": weight}, unless=fit, is_apart=True, starts={"start": weight}
+    )
 
 
 @register
@@ -19,6 +35,7 @@ class Scale(ElementwiseOp):
     name = "scale"
     onnx_ends = ("Mul",)
     parameter_names = ("weight",)
+    aten = (_factors("self", "other"), _factors("other", "self"))
     examples = (
         Example("scale", ((3, 4, 5),)),
         Example("scale(1e-6)", ((2, 3, 3),)),

@@ -7,7 +7,6 @@ computed, what is changed in place.
 
 from __future__ import annotations
 
-import math
 import operator
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,12 +23,12 @@ from netspec.compiler.ir.aten_form import (
     NoNetspecFormError,
     Then,
 )
+from netspec.compiler.ir.attributes import WrongValueError
 from netspec.compiler.ir.op import Op, ShapeError
 from netspec.compiler.ops import registry
 from netspec.compiler.syntax.tree import NumberType
 from netspec.imports.aten_table import AtenTable
 from netspec.imports.imported_net import (
-    Constant,
     ImportedInput,
     ImportedNet,
     ImportedNode,
@@ -49,6 +48,13 @@ from netspec.imports.torch_front.number_kinds import (
     operator_name,
 )
 from netspec.imports.torch_front.own_lines import innermost_own
+from netspec.imports.torch_front.written_numbers import (
+    MOST_NUMBERS,
+    initial,
+    nested,
+    only_number,
+    plain,
+)
 from netspec.runtime.models.torch_build import require_torch
 from netspec.text.free_name import take_name
 
@@ -64,26 +70,20 @@ _SAME_VALUE = frozenset(
     "contiguous clone detach detach_ alias lift_fresh_copy lift_fresh to _to_copy type_as"
     " view_of".split()
 )
+# Operators that only give a tensor another shape.
+_RESHAPES = frozenset("view reshape _unsafe_view unsqueeze".split())
 # Operators that read only the kind of a tensor.
 _LIKE = frozenset("new_zeros new_ones new_full new_empty".split())
 _CONTAINERS = "torch.nn.modules.container."
 # Up to how many characters a table's numbers are written out, if layers could compute it.
 _SHORT = 120
-# Of how many numbers the spread is known to two digits.
-_MANY = 20_000
-# Below this a number in single precision tells whole numbers apart.
-_WHOLE = 2**24
 # Bytes of a number of single precision.
 _SINGLE = 4
-# What stands for an infinite number, which no file can name.
-_LARGEST = 3.4e38
-# The most numbers that a constant in the text has.
-_MOST_NUMBERS = 4096
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Known:
-    """A tensor that depends on no input and no parameter.
+    """A tensor that depends on no input and no parameter. Each is one thing, whatever its numbers.
 
     Attributes:
         tensor: its numbers.
@@ -153,6 +153,7 @@ def read_graph(
     output_names: Sequence[str],
     table: AtenTable,
     module: nn.Module | None = None,
+    fresh: Mapping[str, torch.Tensor] | None = None,
 ) -> ReadGraph:
     """Translate a graph.
 
@@ -163,9 +164,11 @@ def read_graph(
         output_names: the names of its outputs, in order.
         table: what operators are in netspec.
         module: the module itself, from which attributes are read; a saved trace has none.
+        fresh: the state dict before trained weights were loaded, which initial values are taken from;
+            by default the model's own.
     """
     with_attention(program)
-    reader = _Reader(program, table, module)
+    reader = _Reader(program, table, module, fresh or {})
     reader.read(input_names)
     return reader.result(name, output_names)
 
@@ -175,6 +178,7 @@ class _Reader:
     program: ExportedProgram
     table: AtenTable
     module: nn.Module | None
+    fresh: Mapping[str, torch.Tensor]
     env: dict[fx.Node, Any] = field(default_factory=dict)
     inputs: list[ImportedInput] = field(default_factory=list)
     nodes: list[ImportedNode] = field(default_factory=list)
@@ -185,7 +189,8 @@ class _Reader:
     _storage: dict[fx.Node, fx.Node] = field(default_factory=dict)
     _learned: set[str] = field(default_factory=set)  # the parameters of the state dict
     _names: set[str] = field(default_factory=set)
-    _constants: dict[fx.Node, AtenTensor] = field(default_factory=dict)
+    _constants: dict[_Known, AtenTensor] = field(default_factory=dict)
+    _stored_as: dict[str, str] = field(default_factory=dict)  # what stored tensors are called
     _shapes: dict[str, Shape] = field(default_factory=dict)
     _unsaved: list[str] = field(default_factory=list)  # buffers that are in no state dict
     _tied: dict[str, str] = field(default_factory=dict)  # the names that nodes use, by the trace's
@@ -368,6 +373,7 @@ class _Reader:
                 form.unless(attributes)
             _require_whole(*inputs)
             taken = {name: _taken(how, attributes) for name, how in form.attributes.items()}
+            _made(op, taken)
         except NoNetspecFormError as error:
             self._problem(node, _class_name(type(target).__name__), str(error))
             self._fail(call)
@@ -472,7 +478,7 @@ class _Reader:
                 self.env[node] = same
                 return
         try:
-            if self._updates_state(node, name) or self._fills(node, name, schema):
+            if self._needs_no_layer(node, name, schema):
                 return
             if self._compute(node, name, refs) or self._cut_to_lower(node, name):
                 return
@@ -532,6 +538,24 @@ class _Reader:
         made = self._free(node.name)
         self._filling[made] = node
         self.env[node] = replace(found, value=made, filled=number, is_condition=found.is_bool)
+        return True
+
+    def _needs_no_layer(self, node: fx.Node, name: str, schema: Any) -> bool:
+        """Keep what an operator gives, if it is a stored tensor or one of equal numbers."""
+        return (
+            self._gives_other_shape(node, name)
+            or self._updates_state(node, name)
+            or self._fills(node, name, schema)
+        )
+
+    def _gives_other_shape(self, node: fx.Node, name: str) -> bool:
+        """Keep a parameter of a module that computes nothing in another shape, as an op may have it:
+        no other layer reads it, for a file has no name for it.
+        """
+        ref = self.env.get(node.args[0]) if node.args else None
+        if name not in _RESHAPES or not isinstance(ref, _Stored) or not self._is_apart(ref.name):
+            return False
+        self.env[node] = replace(ref, tensor=ref.tensor.reshape(node.meta["val"].shape))
         return True
 
     def _updates_state(self, node: fx.Node, name: str) -> bool:
@@ -624,7 +648,7 @@ class _Reader:
             raise NoNetspecFormError("it leaves no axis but the batch's: keep one of size 1")
         shapes = tuple(part.shape for part in found)
         reasons = []
-        for op, form in sorted(forms, key=lambda each: each[1].is_last):
+        for op, form in sorted(forms, key=lambda each: (each[1].is_last, not each[1].is_apart)):
             try:
                 if not isinstance(value, (list, tuple)):
                     return self._as_op(node, op, form, AtenCall(arguments, shapes[0]), value)
@@ -687,6 +711,7 @@ class _Reader:
         does_nothing = form.does_nothing is not None and form.does_nothing(call)
         given = {} if does_nothing else form.attributes
         taken = {name: _taken(how, call) for name, how in given.items()}
+        taken |= self._starts(form, call)
         if form.spread:
             inputs = self._unspread(op, taken, inputs, form.inputs.index(form.spread))
         values = self._aligned(node, op, inputs, taken, shape, len(value.shape))
@@ -773,8 +798,7 @@ class _Reader:
         """
         given = [self._of_stored(x) for x in inputs if isinstance(x, AtenTensor)]
         shapes = [x.shape for x in given]
-        made = op(**{name: op.kind(name).convert(v) for name, v in taken.items()})
-        made = made.given(_holding(given))
+        made = _made(op, taken).given(_holding(given))
         found: AtenTensor | None = None
         why = ""
         each: AtenTensor | None = given[at]
@@ -805,10 +829,10 @@ class _Reader:
             inputs: the same before they were aligned, which say what they hold.
 
         Raises:
-            ShapeError: if the op does not take them.
+            ShapeError: if the op does not take the values.
+            NoNetspecFormError: if it does not take an attribute.
         """
-        given = {name: op.kind(name).convert(v) for name, v in attributes.items() if v is not None}
-        made = op(**given)
+        made = _made(op, attributes)
         tensors = [x for x in inputs if isinstance(x, AtenTensor)]
         if tensors and len(tensors) == len(values):
             made = made.given(_holding(tensors))
@@ -903,8 +927,7 @@ class _Reader:
         if isinstance(given, torch.fx.Node):
             ref = self.env[given]
             if isinstance(ref, _Stored):
-                shape = tuple(ref.tensor.shape)
-                return AtenTensor(f"={given.name}", shape, len(shape), 1, ref.name)
+                return self._as_stored(ref, given)
             if isinstance(ref, _Known):
                 if ref.tensor.numel() == 1 and ref.tensor.ndim == 0:
                     return ref.tensor.item()
@@ -955,6 +978,8 @@ class _Reader:
                 continue
             if not isinstance(held, AtenTensor) or not held.stored:
                 raise NoNetspecFormError(f"its `{argument}` is computed, and not stored")
+            if form.is_apart and not self._is_apart(held.stored):
+                raise NoNetspecFormError(f"its `{argument}` is of a module that computes")
             alias = f"{path}.{own}"
             here[own] = alias if self._are_one(alias, held.stored) else held.stored
             found[own] = self._tied.setdefault(held.stored, here[own])
@@ -973,6 +998,31 @@ class _Reader:
             found["num_batches_tracked"] = counter
         self.used.update(found.values())
         return found, label
+
+    def _starts(self, form: AtenForm, call: AtenCall) -> dict[str, object]:
+        """Return the attributes that are the one number with which a stored tensor starts."""
+        found: dict[str, object] = {}
+        for name, argument in form.starts.items():
+            number = only_number(self._fresh(call.tensor(argument).stored))
+            if number is not None:
+                found[name] = number
+        return found
+
+    def _fresh(self, name: str) -> torch.Tensor:
+        """Return a stored tensor with the values that it starts with."""
+        held = self.fresh.get(name)
+        return self.program.state_dict[name] if held is None else held
+
+    def _is_apart(self, name: str) -> bool:
+        """Whether a name is of a parameter whose module has no call: a module that computes nothing."""
+        owner = name.rpartition(".")[0]
+        return bool(owner) and name in self._learned and owner not in self._called_paths
+
+    @cached_property
+    def _called_paths(self) -> frozenset[str]:
+        """The paths of the modules that are called."""
+        nodes = self.program.graph.nodes
+        return frozenset(entry.path for node in nodes for entry in self._stack(node))
 
     def _are_one(self, one: str, other: str) -> bool:
         """Whether two names in the state dict are of one tensor."""
@@ -1042,11 +1092,19 @@ class _Reader:
             _require_whole(ref)
             return ref
         if isinstance(ref, _Stored):
-            shape = tuple(ref.tensor.shape)
-            return self._of_stored(AtenTensor(f"={node.name}", shape, len(shape), 1, ref.name))
+            return self._of_stored(self._as_stored(ref, node))
         if isinstance(ref, _Known):
             return self._constant(ref, node)
         raise NoNetspecFormError("it depends on what cannot be expressed")
+
+    def _as_stored(self, ref: _Stored, node: fx.Node) -> AtenTensor:
+        """Return a stored tensor as an argument, under one name whichever node gives it on."""
+        name = self._stored_as.setdefault(ref.name, node.name)
+        shape = tuple(ref.tensor.shape)
+        is_bool = str(ref.tensor.dtype) == "torch.bool"
+        return AtenTensor(
+            f"={name}", shape, len(shape), 1, ref.name, is_condition=is_bool, is_bool=is_bool
+        )
 
     def _of_stored(self, x: AtenTensor) -> AtenTensor:
         """Declare a stored tensor as a value of its own, when it is first read as one, and so one
@@ -1060,14 +1118,14 @@ class _Reader:
         leads = len(x.shape) > 1 and x.shape[0] == 1
         shape = x.shape[1:] if leads else x.shape
         if value not in self.tensors:
-            held = self.program.state_dict[x.stored]
+            held = self._fresh(x.stored)
             kind = "parameter" if x.stored in self._learned else "buffer"
             self.tensors[value] = ImportedTensor(
-                value, x.stored, kind, x.shape, shape, _initial(held, kind), self._owner(x.stored)
+                value, x.stored, kind, x.shape, shape, initial(held, kind), self._owner(x.stored)
             )
             self._shapes[value] = shape
             self.used.add(x.stored)
-        return AtenTensor(value, shape, x.rank, 0 if leads else 1, leads=leads)
+        return replace(x, value=value, shape=shape, first=0 if leads else 1, stored="", leads=leads)
 
     def _of_filled(self, x: AtenTensor) -> AtenTensor:
         if x.value not in self.tensors:
@@ -1076,7 +1134,7 @@ class _Reader:
                 raise NoNetspecFormError("it has no axis but the batch's")
             number = float(x.filled or 0)
             stored = (1, *x.shape) if len(x.shape) > 1 and x.shape[0] == 1 else x.shape
-            rule = {0.0: "zeros", 1.0: "ones"}.get(number, f"constant({_plain(number)})")
+            rule = {0.0: "zeros", 1.0: "ones"}.get(number, f"constant({plain(number)})")
             self.tensors[x.value] = ImportedTensor(
                 x.value, _filling_name(node), "constant", stored, x.shape, rule,
                 self._scopes(node), False,
@@ -1100,16 +1158,16 @@ class _Reader:
         Raises:
             NoNetspecFormError: if it has too many numbers, and no layers compute it.
         """
-        if node not in self._constants:
-            self._constants[node] = self._computed_again(known) or self._written_out(known, node)
-        return self._constants[node]
+        if known not in self._constants:
+            self._constants[known] = self._computed_again(known) or self._written_out(known, node)
+        return self._constants[known]
 
     def _computed_again(self, known: _Known) -> AtenTensor | None:
         """Append the layers that compute a table; None for one that is better written out."""
         if known.source is None:
             return None
         numbers = known.tensor.numel()
-        if numbers <= _MOST_NUMBERS and numbers_length(_nested(known.tensor)) <= _SHORT:
+        if numbers <= MOST_NUMBERS and numbers_length(nested(known.tensor)) <= _SHORT:
             return None
         schema = known.source.target._schema
         name = schema.name.partition("::")[2]
@@ -1128,10 +1186,10 @@ class _Reader:
 
     def _written_out(self, known: _Known, node: fx.Node) -> AtenTensor:
         tensor = known.tensor
-        if tensor.numel() > _MOST_NUMBERS:
+        if tensor.numel() > MOST_NUMBERS:
             raise NoNetspecFormError(
                 f"it reads a table of {tensor.numel():,} computed numbers, and a file may hold"
-                f" {_MOST_NUMBERS:,}: register it as a buffer"
+                f" {MOST_NUMBERS:,}: register it as a buffer"
             )
         is_condition = str(tensor.dtype) == "torch.bool"
         stored = tuple(tensor.shape)
@@ -1141,7 +1199,7 @@ class _Reader:
         self._shapes[value] = shape
         self.tensors[value] = ImportedTensor(
             value, known.name or self._constant_name(node), "constant", stored, shape,
-            _nested(tensor.int() if is_condition else tensor), self._scopes(node),
+            nested(tensor.int() if is_condition else tensor), self._scopes(node),
             bool(known.name),
         )  # fmt: skip
         return AtenTensor(
@@ -1197,7 +1255,7 @@ class _Reader:
             ImportedNode(
                 value,
                 op,
-                {k: _plain(v) for k, v in attributes.items()},
+                {k: plain(v) for k, v in attributes.items()},
                 tuple(inputs),
                 shape,
                 parameters,
@@ -1307,6 +1365,22 @@ def _taken(how: Any, call: AtenCall) -> object:
         raise NoNetspecFormError(f"it has no `{error.args[0]}`") from None
 
 
+def _made(op: type[Op], attributes: Mapping[str, object]) -> Op:
+    """Return an op with the attributes that a call has, as a file can say them.
+
+    Raises:
+        NoNetspecFormError: if it does not take one.
+    """
+    given = {}
+    for name, value in attributes.items():
+        try:
+            if value is not None:
+                given[name] = op.kind(name).convert(plain(value))
+        except WrongValueError as error:
+            raise NoNetspecFormError(f"`{name}` must be {error}") from None
+    return op(**given)
+
+
 def _fixed(value: Any) -> object:
     """Return an argument as plain data; what is none becomes its text."""
     if isinstance(value, (list, tuple)):
@@ -1316,24 +1390,6 @@ def _fixed(value: Any) -> object:
     if hasattr(value, "numel"):
         return "a tensor"
     return str(value)
-
-
-def _plain(value: object) -> Constant:
-    if isinstance(value, (list, tuple)):
-        return tuple(_plain(item) for item in value)
-    if isinstance(value, float) and not math.isfinite(value):
-        if math.isnan(value):
-            raise NoNetspecFormError("one of its arguments is no number")
-        return math.copysign(_LARGEST, value)
-    if isinstance(value, float):
-        for digits, noise in ((6, 1e-12), (12, 1e-15)):  # few digits were written by a person
-            short = float(f"{value:.{digits}g}")
-            if abs(short - value) <= noise * abs(value):
-                return short
-        return value
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    raise NoNetspecFormError(f"one of its arguments is {str(value)[:60]}")
 
 
 def _class_name(kind: Any) -> str:
@@ -1368,38 +1424,3 @@ def _filling_name(node: fx.Node) -> str:
 
 def _snake(name: str) -> str:
     return re.sub(r"\W", "_", name)
-
-
-def _nested(tensor: torch.Tensor) -> Any:
-    def tuples(value: Any) -> Any:
-        return tuple(map(tuples, value)) if isinstance(value, list) else _plain(value)
-
-    return tuples(tensor.detach().cpu().tolist())
-
-
-def _shortest(tensor: torch.Tensor) -> torch.Tensor:
-    """Return the numbers with the fewest digits that are these in the tensor's precision: 0.485."""
-    torch = require_torch()
-    found = [float(str(number)) for number in tensor.detach().cpu().flatten().numpy()]
-    return torch.tensor(found, dtype=torch.float64).reshape(tensor.shape)
-
-
-def _initial(tensor: torch.Tensor, kind: str) -> Any:
-    """Return a rule for the values that a tensor has: equal numbers, or drawn with their spread.
-
-    A buffer that is not too long is written out, for it is no matter of chance.
-    """
-    first = tensor.flatten()[0].item() if tensor.numel() else 0
-    if tensor.numel() and bool((tensor == first).all()):
-        if str(tensor.dtype) == "torch.float32":
-            first = float(f"{first:.7g}")
-        return {0: "zeros", 1: "ones"}.get(first, f"constant({_plain(first)})")
-    if kind == "buffer" and tensor.numel() <= _MOST_NUMBERS:
-        if tensor.is_floating_point():
-            is_whole = bool((tensor.round() == tensor).all())
-            if is_whole and float(tensor.abs().max()) < _WHOLE:
-                return _nested(tensor.long())
-            return _nested(_shortest(tensor))
-        return _nested(tensor)
-    digits = 2 if tensor.numel() >= _MANY else 1  # what the spread of so many numbers tells
-    return f"normal({float(tensor.detach().float().std()):.{digits}g})"
