@@ -23,6 +23,8 @@ _BYTES = re.compile(r"(\d{1,15}) ?(?:([KM])(?:i?B)?|B)?", re.ASCII | re.IGNORECA
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20}
 # How the chosen table is written; other tables have options of their own.
 FORMATS = ("table", "json")
+# As many values of the arena are named in an error.
+MOST_HELD = 4
 # What a file computes before its first layer.
 _INPUT = "the picture as the net takes it"
 
@@ -138,7 +140,8 @@ def _as_object(found: CSizes) -> dict[str, object]:
     return {
         "kind": found.kind, "weights": found.weights, "arena": found.arena,
         "arrays": dict(found.arrays), "ram": found.ram, "stack": found.stack,
-        "peak": None if found.peak is None else found.peak.name, "macs": found.macs,
+        "peak": None if found.peak is None else found.peak.name, "held": dict(found.held),
+        "macs": found.macs,
     }  # fmt: skip
 
 
@@ -179,6 +182,14 @@ def _line(node: Node) -> str:
     return node.name if span is None else f"line {span.line}: {node.name}"
 
 
+def _held(found: CSizes) -> str:
+    """Return the largest values that lie in the arena where most of it is in use."""
+    shown = list(found.held.items())
+    parts = [f"{printable(name)} ({size:,})" for name, size in shown[:MOST_HELD]]
+    more = len(shown) - MOST_HELD
+    return ", ".join([*parts, *([f"{more} more"] if more > 0 else [])])
+
+
 def _require_budget(graph: Graph, found: CSizes, options: argparse.Namespace) -> None:
     """Refuse a net that takes more than was asked for.
 
@@ -198,7 +209,10 @@ def _require_budget(graph: Graph, found: CSizes, options: argparse.Namespace) ->
         else:
             label = f"{most} here, at {printable(found.peak.name)}"
             place = found.peak.origin.span
-            wrong.append(Diagnostic(codes.COMPILE_OVER_BUDGET, message, place, label=label))
+            notes = (f"in the arena there: {_held(found)}",)
+            wrong.append(
+                Diagnostic(codes.COMPILE_OVER_BUDGET, message, place, label=label, notes=notes)
+            )
     if options.flash is not None and found.weights > options.flash:
         message = (
             f"{graph.name} has {found.weights:,} bytes of weights, and {options.flash:,} of flash"

@@ -32,6 +32,7 @@ def test_sizes_are_those_of_the_file(kind):
     assert found.ram == found.arena + 794 * each
     assert found.peak is not None
     assert found.peak.name == "max_pool1"
+    assert list(found.held.items()) == [("conv1", 3456 * each), ("max_pool1", 864 * each)]
 
 
 @pytest.mark.parametrize("name", ["all", "rows"])
@@ -144,11 +145,13 @@ def test_a_budget_fails_where_the_most_is_needed(run):
     assert done.code == 1
     assert "LeNet takes 20,456 bytes of RAM and at most 4,096 of stack, and 16,384 are" in done.err
     assert "17,280 bytes of the arena, most of them here, at max_pool1" in done.err
+    assert "note: in the arena there: conv1 (13,824), max_pool1 (3,456)\n" in done.err
     assert "LeNet has 181,840 bytes of weights, and 100,000 of flash are there" in done.err
     assert "the most are here, in linear1" in done.err
     assert done.err.count("lenet.net:") == 2
     done = run("summarize", lenet, "--target", "c", "--int8", "--format", "json")
     assert json.loads(done.out)["kind"] == "int8"
+    assert json.loads(done.out)["held"] == {"conv1": 3456, "max_pool1": 864}
     assert json.loads(done.out)["stack"] == 1024
 
 

@@ -115,6 +115,7 @@ class CSource:
         arena_bytes, constant_bytes: the memory that is written and that is only read.
         macs: the multiply-adds for one image.
         peak: the layer at which most of the arena is in use; None if none is.
+        held: the numbers of each value that is in the arena there, by its name.
     """
 
     text: str
@@ -125,6 +126,7 @@ class CSource:
     constant_bytes: int
     macs: int
     peak: Node | None = None
+    held: Mapping[str, int] = field(default_factory=dict)
 
 
 def c_source(
@@ -222,6 +224,7 @@ class _File:
             self._constant_bytes(),
             self._macs(),
             self.memory.peak(),
+            self.memory.held_at_peak(),
         )
 
     # -- sizes

@@ -29,7 +29,7 @@ from netspec.compiler.ir.plan import (
     Step,
     ViewStep,
 )
-from netspec.compiler.numpy_backend.passes.plan_memory import plan_memory
+from netspec.compiler.numpy_backend.passes.plan_memory import Storage, plan_memory
 from netspec.diagnostics import NetspecError
 from netspec.records import record
 
@@ -123,20 +123,29 @@ class FileMemory:
 
     def peak(self) -> Node | None:
         """Return the layer at which most of the arena is in use; None if none is."""
-        uses = [
-            sum(
-                s.elements(self.batch, self._elements)
-                for s in self._storages
-                if s.first <= at <= s.last
-            )
-            for at in range(len(self.plan.steps))
-        ]
-        if not any(uses):
+        at = self._busiest()
+        if at is None:
             return None
-        step = self.plan.steps[uses.index(max(uses))]
+        step = self.plan.steps[at]
         return self.plan.nodes.get(
             step.nodes[-1] if isinstance(step, ElementwiseStep) else step.node
         )
+
+    def held_at_peak(self) -> dict[str, int]:
+        """Return how many numbers each value has that is in the arena there, by its name."""
+        at = self._busiest()
+        return {} if at is None else {s.buffers[0].name: self._size(s) for s in self._held(at)}
+
+    def _busiest(self) -> int | None:
+        """Return the number of the step at which most of the arena is in use; None if none is."""
+        uses = [sum(map(self._size, self._held(at))) for at in range(len(self.plan.steps))]
+        return uses.index(max(uses)) if any(uses) else None
+
+    def _held(self, at: int) -> list[Storage]:
+        return [s for s in self._storages if s.first <= at <= s.last]
+
+    def _size(self, storage: Storage) -> int:
+        return storage.elements(self.batch, self._elements)
 
     # -- as `Memory`
 

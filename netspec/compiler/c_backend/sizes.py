@@ -33,6 +33,7 @@ class CSizes:
         arena: the values in between, placed by their lifetimes.
         arrays: the caller's inputs and outputs, by name.
         peak: the layer at which most of the arena is in use; None if there is none.
+        held: the bytes of each value that is in the arena there, the largest first.
         macs: multiply-adds for an image.
     """
 
@@ -41,6 +42,7 @@ class CSizes:
     arena: int
     arrays: Mapping[str, int]
     peak: Node | None
+    held: Mapping[str, int]
     macs: int
 
     @property
@@ -80,8 +82,19 @@ def c_sizes(
     bytes_of = {name: NUMBER_BYTES[kind] * count for name, count in arrays.items()}
     peak = None if source.peak is None else _written(graph, source.peak)
     return CSizes(
-        kind, source.constant_bytes, source.arena_bytes, bytes_of, peak, source.macs
+        kind, source.constant_bytes, source.arena_bytes, bytes_of, peak,
+        _held(graph, source, NUMBER_BYTES[kind]), source.macs,
     )  # fmt: skip
+
+
+def _held(graph: Graph, source: CSource, number_bytes: int) -> dict[str, int]:
+    """Return the bytes of each layer's and input's values at the peak, the largest first."""
+    found: dict[str, int] = defaultdict(int)
+    for name, count in source.held.items():
+        owner = name.rpartition(".")[0]
+        known = name not in graph.by_name and (owner in graph.by_name or owner in graph.inputs)
+        found[owner if known else name] += number_bytes * count
+    return dict(sorted(found.items(), key=lambda each: -each[1]))
 
 
 def _written(graph: Graph, node: Node) -> Node:

@@ -141,6 +141,7 @@ class _Int8File:
         return CSource(
             "\n\n".join(parts) + "\n", shown if own else None, None, self.name,
             self._arena(), self.constant_bytes, macs, self.memory.peak(),
+            self.memory.held_at_peak(),
         )  # fmt: skip
 
     def _arena(self) -> int:
