@@ -129,6 +129,9 @@ def _python_file(source: Source, line_start: int) -> Diagnostic | None:
     line = source.text[line_start:].partition("\n")[0]
     if DEFINITION.search(source.text) or not _PYTHON_LINE.match(line):
         return None
+    rows = source.text.split("\n")
+    if all(row.startswith("import ") for row in rows if row.strip()):
+        return None  # the first line of a net that is being written
     from netspec.compiler.parse import pasted_python
 
     shown = pasted_python.examples(source.text)
