@@ -1,4 +1,4 @@
-"""Verbs of other tools, and what they are here."""
+"""Verbs of other tools and options of other verbs, and what they are here."""
 
 from __future__ import annotations
 
@@ -23,6 +23,18 @@ WORDS = {
     ("bench",): "benchmark time speed",
 }
 _MEANT = {word: verbs for verbs, words in WORDS.items() for word in words.split()}
+
+_BUDGET = "a budget is checked by `netspec summarize FILE --target c"
+# What options that a verb does not have are looked for in it, by the verb and the option.
+_OPTIONS = {
+    ("compile", "--ram"): f"{_BUDGET} --ram 64K`",
+    ("compile", "--flash"): f"{_BUDGET} --flash 256K`",
+}
+
+
+def option_meant(verb: str, option: str) -> str | None:
+    """Return where an option is that a verb does not have; None for any other option."""
+    return _OPTIONS.get((verb, option))
 
 
 def verb_meant(word: str) -> str | None:

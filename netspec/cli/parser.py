@@ -7,7 +7,7 @@ import functools
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from netspec.cli.other_verbs import verb_meant
+from netspec.cli.other_verbs import option_meant, verb_meant
 from netspec.files.model_files import what_to_do
 from netspec.text.printable import printable
 
@@ -50,6 +50,7 @@ class CommandParser(argparse.ArgumentParser):
                 f"`{first}` is one argument too many: {self.prog} --help shows the arguments"
             )
         hint = f"did you mean --{meant}?" if meant else f"{self.prog} --help lists the options"
+        hint = option_meant(self.prog.removeprefix("netspec").lstrip(), name) or hint
         self.error(f"there is no option {name}: {hint}")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:

@@ -143,7 +143,7 @@ def test_a_budget_fails_where_the_most_is_needed(run):
     assert "181,840 bytes" in done.out
     done = run("summarize", lenet, "--target", "c", "--ram", "16K", "--flash", "100000")
     assert done.code == 1
-    assert "LeNet takes 20,456 bytes of RAM and at most 4,096 of stack, and 16,384 are" in done.err
+    assert "LeNet takes 20,456 bytes of RAM and at most 2,048 of stack, and 16,384 are" in done.err
     assert "17,280 bytes of the arena, most of them here, at max_pool1" in done.err
     assert "note: in the arena there: conv1 (13,824), max_pool1 (3,456)\n" in done.err
     assert "LeNet has 181,840 bytes of weights, and 100,000 of flash are there" in done.err

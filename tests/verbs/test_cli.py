@@ -170,6 +170,8 @@ def test_wrong_use_exits_with_2(run: Run, arguments: list[str]) -> None:
          "mean `softmax`?"),
         ("train a.net --learning-rate 0.1", "there is no option --learning-rate: did you mean --lr?"),
         ("train a.net --epoch=3", "there is no option --epoch: did you mean --epochs?"),
+        ("compile a.net --target c --ram 2K", "`netspec summarize FILE --target c --ram 64K`"),
+        ("compile a.net --flash=2K", "`netspec summarize FILE --target c --flash 256K`"),
         ("train a.net --xyzzy", "there is no option --xyzzy: netspec train --help lists the options"),
         ("train torch a.net b.net", "`b.net` is one argument too many: netspec train "
          "--help shows the arguments"),

@@ -253,7 +253,7 @@ class _File:
             "",
             f"weights   {self._constant_bytes():,} bytes, {kind}",
             f"memory    {self._arena_size() * self._real_bytes():,} bytes, the arena{self._of_largest()}",
-            "stack     less than 1 KB for each function, and no more than four calls deep",
+            f"stack     less than {STACK_BYTES:,} bytes on a machine of 32 bits, with -O1 or more",
             f"work      {self._macs():,} multiply-adds for an image{self._of_largest()}",
         ]
         return head(self.graph, facts, about=self.options.about)
