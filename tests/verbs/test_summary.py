@@ -271,6 +271,24 @@ def test_columns_are_chosen_and_ordered(run: Run, networks: Path) -> None:
     assert all(column.title in titles for column in COLUMNS.values())
 
 
+@pytest.mark.parametrize(
+    ("shape", "kernel", "shown"),
+    [("[2, 64]", "9", "9"), ("[1, 8, 9, 10]", "3", "3"), ("[1, 8, 9, 10]", "[3, 3, 5]", "3 x 3 x 5"),
+     ("[1, 8, 9]", "[3, 5]", "3 x 5")],
+)  # fmt: skip
+def test_the_field_has_as_many_axes_as_the_input(
+    shape: str, kernel: str, shown: str, run: Run, write: Any
+) -> None:
+    text = f"net A {{ input x: {shape}\n output x -> conv(4, {kernel}, stride = 2) -> flatten }}"
+    out = run("summarize", write(text), "--columns", "name,field").out
+    assert next(line for line in out.splitlines() if line.startswith("conv1")).endswith(f" {shown}")
+    for columns in ("all", "stride", ["name", "field", "stride"]):
+        assert str(netspec.loads(text).summary(columns=columns))
+        assert netspec.loads(text).summary(columns=columns)._repr_html_()
+    for way in ("md", "csv", "json", "table"):
+        assert run("summarize", write(text), "--columns", "all", "--format", way).code == 0
+
+
 def test_the_inputs_of_a_layer_show_its_skips(run: Run, networks: Path) -> None:
     path, columns = networks / "zoo/resnet18.net", ("--columns", "name,inputs")
     (line,) = [

@@ -47,14 +47,15 @@ def _summed(title: str, name: str) -> SummaryColumn:
     return SummaryColumn(title, lambda x: _number(get(x)), lambda summary: f"{get(summary):,}")
 
 
-def _pair(title: str, name: str) -> SummaryColumn:
-    """Make the column of a height and width, shown as one number where they are equal."""
+def _by_axis(title: str, name: str) -> SummaryColumn:
+    """Make the column of a number for each axis, shown as one number where they are equal."""
 
     def cell(layer: LayerSummary) -> str:
-        pair = getattr(layer, name)
-        if pair is None:
+        sizes = getattr(layer, name)
+        if not sizes:
             return ""
-        return str(pair[0]) if pair[0] == pair[1] else f"{pair[0]} x {pair[1]}"
+        equal = all(size == sizes[0] for size in sizes)
+        return str(sizes[0]) if equal else " x ".join(map(str, sizes))
 
     return SummaryColumn(title, cell)
 
@@ -86,8 +87,8 @@ COLUMNS: Mapping[str, SummaryColumn] = {
     "constants": _summed("constants", "constants"),
     "macs": _summed("MACs", "macs"),
     "flops": _summed("FLOPs", "flops"),
-    "field": _pair("field", "field"),
-    "stride": _pair("stride", "stride"),
+    "field": _by_axis("field", "field"),
+    "stride": _by_axis("stride", "stride"),
     "inputs": SummaryColumn(
         "inputs", lambda x: ", ".join(x.inputs), is_number=False, in_table=_inputs_column
     ),
