@@ -182,17 +182,47 @@ def test_it_needs_weights_and_single_precision(weights: Path, run: Any, write: A
     assert "ONNX models compute in float32" in double.err
 
 
-def test_a_file_that_ends_in_probabilities_is_called_so(
+def test_a_file_that_ends_in_a_softmax_is_compared_with_the_probabilities_of_scores(
     weights: Path, run: Any, write: Any
 ) -> None:
     path = written(weights, weights.with_name("a.onnx"), softmax=True)
-    finished = run("verify", write(NET), "--weights", weights, "--against", path, "--no-torch")
-    assert finished.code == 1
-    assert "`output` of" in finished.err
-    assert "holds probabilities, and `output` of A scores" in finished.err
+    options = ("--against", path, "--no-torch", "--steps", 0, "--weights")
+    finished = run("verify", write(NET), *options, weights)
+    assert finished.code == 0, finished.err
+    assert "the given ONNX file ends in a softmax" in finished.out
     ends = NET.replace("linear(3)", "linear(3) -> softmax")
-    options = ("--weights", weights, "--against", path, "--no-torch", "--steps", 0)
-    assert run("verify", write(ends), *options).code == 0
+    assert "ends in a softmax" not in run("verify", write(ends), *options, weights).out
+    other = weights.with_name("other.safetensors")
+    netspec.save_weights(other, netspec.loads(NET).compile(seed=8).state_dict())
+    wrong = run("verify", write(NET), *options, other)
+    assert wrong.code == 1
+    assert "the file ends in a softmax: compared are the probabilities" in wrong.err
+    assert "the NumPy program has" not in wrong.err  # which has scores there
+
+
+@pytest.mark.parametrize("form", ["double", "half"])
+def test_a_file_gets_the_numbers_that_it_takes(
+    form: str, tmp_path: Path, run: Any, write: Any
+) -> None:
+    net = write("net A { input x: [4]\n output x -> linear(5) -> relu -> linear(3) }")
+    one, other = (netspec.load(net).compile(seed=seed) for seed in (1, 2))
+    path, right, wrong = (tmp_path / name for name in ("a.onnx", "r.safetensors", "w.safetensors"))
+    one.to_onnx(path)
+    for model, file in ((one, right), (other, wrong)):
+        netspec.save_weights(file, model.state_dict())
+    kind = {"double": onnx.TensorProto.DOUBLE, "half": onnx.TensorProto.FLOAT16}[form]
+    made = onnx.load(path)
+    for each in made.graph.initializer:
+        array = onnx.numpy_helper.to_array(each).astype({"double": "f8", "half": "f2"}[form])
+        each.CopyFrom(onnx.numpy_helper.from_array(array, each.name))
+    for value in (*made.graph.input, *made.graph.output):
+        value.type.tensor_type.elem_type = kind
+    del made.graph.value_info[:]
+    onnx.save(made, path)
+    options = ("--against", path, "--no-torch", "--steps", 0, "--weights")
+    finished = run("verify", net, *options, right)
+    assert finished.code == 0, finished.err
+    assert run("verify", net, *options, wrong).code == 1
 
 
 def test_one_image_is_compared_in_evaluation_alone() -> None:

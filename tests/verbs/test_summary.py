@@ -277,7 +277,7 @@ def test_columns_are_chosen_and_ordered(run: Run, networks: Path) -> None:
      ("[1, 8, 9]", "[3, 5]", "3 x 5")],
 )  # fmt: skip
 def test_the_field_has_as_many_axes_as_the_input(
-    shape: str, kernel: str, shown: str, run: Run, write: Any
+    shape: str, kernel: str, shown: str, run: Run, write: Write
 ) -> None:
     text = f"net A {{ input x: {shape}\n output x -> conv(4, {kernel}, stride = 2) -> flatten }}"
     out = run("summarize", write(text), "--columns", "name,field").out

@@ -34,13 +34,14 @@ FLOAT32_BYTES = 4
 class LayerSummary:
     """The costs of one node of a net, or of several that `folded` added up.
 
-    A layer that is called again has its parameters counted at its first call. `field` is the
-    receptive field of one number of the value, axis by axis, as height and width of a picture, or None
-    where no input has such axes. `stride` is the effective stride, the distance between the fields of neighbouring
-    numbers, or None where the value is not an image. `calls` are the calls of blocks that it is part
-    of, and `written` is its text in the file, or the beginning of a long one. `shares` is the layer
-    whose parameters it has, where another one has them first, and `body` is what it does in each step,
-    where a file says that: the costs of one step. `constants` are the numbers of its `constant`s.
+    A layer that is called again has its parameters counted at its first call. `field` is the receptive
+    field of one number of the value, axis by axis, as height and width of a picture, or None where no
+    input has such axes. `stride` is the effective stride, the distance between the fields of
+    neighbouring numbers, or None where the value has no such axes. `calls` are the calls of blocks that
+    it is part of, and `written` is its text in the file, or the beginning of a long one. `shares` is
+    the layer whose parameters it has, where another one has them first, and `body` is what it does in
+    each step, where a file says that: the costs of one step. `constants` are the numbers of its
+    `constant`s.
     """
 
     name: str

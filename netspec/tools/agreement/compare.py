@@ -24,12 +24,13 @@ class Side:
 
     `local` checks each number against the reference's result for the numbers just before it. The
     reference itself has none, because it counts as right; if neither side has one, no difference is
-    excused as rounding.
+    excused as rounding. `softmax` names the outputs that it gives as probabilities of the net's scores.
     """
 
     name: str
     trace: Trace
     local: LocalReference | None = None
+    softmax: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,8 @@ def compare(
     graph: Graph, left: Side, right: Side, order: Sequence[ComparedItem], limits: Limits
 ) -> Agreement:
     """Compare the items that both sides have, in order."""
-    result = Agreement(left.name, right.name, limits.tolerance)
     dtype = _coarser(left, right)
+    result = Agreement(left.name, right.name, limits.tolerance_in(dtype))
     for checkpoint in order:
         item = checkpoint.item
         if item not in left.trace or item not in right.trace:
@@ -111,7 +112,7 @@ def compare(
         result.largest[row] = max(result.largest.get(row, 0.0), found.size)
         if result.parting is not None or limits.allow(item, found, dtype):
             continue
-        is_within = found.size <= limits.tolerance
+        is_within = found.size <= result.tolerance
         judged = [side for side in (left, right) if side.local is not None]
         if judged and all(_is_sound(side, item, limits, dtype) for side in judged):
             if not is_within:
@@ -125,14 +126,14 @@ def compare(
 
 
 def _coarser(left: Side, right: Side) -> str:
-    """Return the type of the numbers of two sides, `float32` if one of them has such."""
+    """Return the coarsest type of the outputs of two sides."""
     kinds = {
         array.dtype.name
         for side in (left, right)
         for item, array in side.trace.items()
         if item.kind == "output"
     }
-    return "float32" if "float32" in kinds else "float64"
+    return next((name for name in ("float16", "float32") if name in kinds), "float64")
 
 
 def _is_sound(side: Side, item: Item, limits: Limits, dtype: str) -> bool:

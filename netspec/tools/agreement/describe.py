@@ -45,6 +45,11 @@ def describe_parting(
     left, right = _LONG[parting.left], _LONG[parting.right]
     label = f"{numbers[0]} in {left}, {numbers[1]} in {right}"
     notes = [f"{where}{place}; off by {parting.size:.1e} of {of}"]
+    if any(side.name == parting.right and item.name in side.softmax for side in sides):
+        notes.append(
+            "the file ends in a softmax: compared are the probabilities of the net's scores"
+        )
+        sides = [side for side in sides if side.name in (parting.left, parting.right)]
     for side in sides:
         if side.name not in (parting.left, parting.right) and item in side.trace:
             array = np.asarray(side.trace[item])

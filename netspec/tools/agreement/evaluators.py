@@ -20,6 +20,7 @@ from netspec.tools.agreement.numpy_trace import (
     trace_program,
 )
 from netspec.tools.agreement.onnx_trace import DTYPE, trace_onnx
+from netspec.tools.agreement.probabilities import with_softmax
 from netspec.tools.agreement.quantities import Trace, in_order
 
 if TYPE_CHECKING:
@@ -90,7 +91,8 @@ def trace_sides(
     if onnx and not case.training and dtype == DTYPE:
         sides[ONNX] = Side(ONNX, trace_onnx(graph, case))
     if given is not None and not case.training and dtype == DTYPE:
-        sides[GIVEN] = Side(GIVEN, given.trace(graph, case, reference))
+        trace = given.trace(graph, case, reference)
+        sides[GIVEN] = Side(GIVEN, trace, softmax=given.softmax)
     for name, trace in traces.items():
         # The program as it runs is the fused program with less memory, so not even rounding may
         # differ much.
@@ -113,7 +115,10 @@ def compare_sides(graph: Graph, case: Trial, sides: Sides, tolerance: float) -> 
             order = checkpoints(graph, in_order(graph), (a, b))
         if right == AS_RUN:
             a = dataclasses.replace(a, local=None)
-        comparisons.append(compare(graph, a, b, order, limits))
+        if b.softmax:
+            a = dataclasses.replace(a, trace=with_softmax(a.trace, b.softmax))
+            own = Limits(graph, case, sides[REFERENCE].trace, tolerance, b.softmax)
+        comparisons.append(compare(graph, a, b, order, own if b.softmax else limits))
     return comparisons
 
 

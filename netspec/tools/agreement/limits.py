@@ -19,12 +19,15 @@ from netspec.tools.agreement.case import Trial
 from netspec.tools.agreement.difference import Distance, distance, spread
 from netspec.tools.agreement.local_reference import shaken
 from netspec.tools.agreement.numpy_trace import trace_reference
+from netspec.tools.agreement.probabilities import with_softmax
 from netspec.tools.agreement.quantities import Item, Trace
 
 EXACT = float(np.finfo(np.float64).eps)
 # The share of an array's largest number by which programs may differ in any case: functions of
 # libraries are right to so many digits.
-SHARES = {"float64": 1e-6, "float32": 1e-3}
+SHARES = {"float64": 1e-6, "float32": 1e-3, "float16": 0.1}
+# What is computed in half precision is compared to this at least.
+HALF_TOLERANCE = 1e-2
 # Correct programs differ by at most this many times what the last bits change.
 ROUNDINGS = 2.0**10
 # Numbers that are nothing but rounding, as sums that cancel, are rounded as those they are made of.
@@ -41,11 +44,25 @@ class Limits:
         case: the batch.
         reference: what the reference computes for it.
         tolerance: how far apart arrays may be, relative to max(1, the largest number).
+        softmax: the outputs whose scores are compared as probabilities.
     """
 
-    def __init__(self, graph: Graph, case: Trial, reference: Trace, tolerance: float) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        case: Trial,
+        reference: Trace,
+        tolerance: float,
+        softmax: frozenset[str] = frozenset(),
+    ) -> None:
         self.tolerance = tolerance
-        self._graph, self._case, self._reference = graph, case, reference
+        self._softmax = softmax
+        self._graph, self._case = graph, case
+        self._reference = with_softmax(reference, softmax)
+
+    def tolerance_in(self, dtype: str) -> float:
+        """Return how far apart arrays of a type may be."""
+        return max(self.tolerance, HALF_TOLERANCE) if dtype == "float16" else self.tolerance
 
     def allow(self, item: Item, found: Distance, dtype: str) -> bool:
         """Return True if two arrays of an item are as close as correct programs are.
@@ -53,9 +70,11 @@ class Limits:
         Args:
             item: the item.
             found: how far apart the arrays are.
-            dtype: the coarser type of the two evaluators, `float64` or `float32`.
+            dtype: the coarser type of the two evaluators, `float64`, `float32` or `float16`.
         """
-        return found.size <= self.tolerance and not self.is_large_share(item, found, dtype)
+        return found.size <= self.tolerance_in(dtype) and not self.is_large_share(
+            item, found, dtype
+        )
 
     def is_large_share(self, item: Item, found: Distance, dtype: str) -> bool:
         """Return True if the difference is a large share of the array's own largest number, and more
@@ -106,7 +125,7 @@ class Limits:
             for name, array in case.parameters.items()
         }
         moved = dataclasses.replace(case, inputs=inputs, parameters=parameters)
-        return trace_reference(graph, moved)
+        return with_softmax(trace_reference(graph, moved), self._softmax)
 
     @cached_property
     def _largest(self) -> dict[bool, float]:

@@ -20,6 +20,7 @@ from netspec.runtime.data.input_scales import input_scales
 from netspec.runtime.models.onnx_session import TYPES, require_onnxruntime, session_options
 from netspec.text.printable import printable
 from netspec.tools.agreement.case import Trial
+from netspec.tools.agreement.probabilities import with_softmax
 from netspec.tools.agreement.quantities import Item, Trace
 
 Array = NDArray[Any]
@@ -29,6 +30,8 @@ _TO_CHANNELS_FIRST = (0, 3, 1, 2)
 _BYTES = 255
 # Outputs that are as near to the reference, relative to its largest number, are those of the net.
 _NEAR = 1e-5
+# How far the sum of probabilities may be from 1, in float16 last.
+_SUM_OF_ONE = (1e-4, 1e-2)
 
 
 class OnnxFile:
@@ -41,6 +44,7 @@ class OnnxFile:
     Attributes:
         path: the file.
         takes: what it took in place of the net's normalised inputs; empty if it took these.
+        softmax: the net's outputs, by name, of which it gives probabilities and the net scores.
 
     Raises:
         NetspecError: `library/onnxruntime`; `onnx/file` for what onnxruntime does not read.
@@ -49,6 +53,7 @@ class OnnxFile:
     def __init__(self, path: Path, by: InputNormalization | None = None) -> None:
         self.path = path
         self.takes = ""
+        self.softmax: frozenset[str] = frozenset()
         self._by = by
         runtime = require_onnxruntime()
         if not path.is_file():
@@ -83,7 +88,8 @@ class OnnxFile:
         Inputs and outputs are matched by name, and in their order where the names are others. A file
         that normalises its inputs gets them as they were before: netspec's say so, of others that is
         found by which outputs are nearest to the reference. One whose batch is fixed gets the batch in
-        pieces, the last of which is filled up with its last image.
+        pieces, the last of which is filled up with its last image. Outputs may be probabilities where the
+        net's are scores: `softmax` has them then.
 
         Args:
             graph: the net.
@@ -93,13 +99,15 @@ class OnnxFile:
         Raises:
             NetspecError: `onnx/file` if the file takes or gives something else than the net.
         """
-        found: list[tuple[float, str, Trace]] = []
+        found: list[tuple[float, str, frozenset[str], Trace]] = []
         for takes, inputs in self._ways(graph, case.inputs):
             trace = self._outputs(graph, inputs, case.batch)
-            found.append((_distance(trace, reference), takes, trace))
+            softmax = frozenset(_only_probabilities(graph, trace, reference))
+            wanted = with_softmax(reference, softmax)
+            found.append((_distance(trace, wanted), takes, softmax, trace))
             if found[-1][0] <= _NEAR:
                 break
-        _, self.takes, trace = min(found, key=lambda each: each[0])
+        _, self.takes, self.softmax, trace = min(found, key=lambda each: each[0])
         return trace
 
     def _outputs(self, graph: Graph, given: Mapping[str, Array], batch: int) -> Trace:
@@ -131,11 +139,6 @@ class OnnxFile:
                 raise _wrong(
                     f"`{printable(own)}` of {self.path} has the shape {list(array.shape)}, and"
                     f" `{name}` of {graph.name} {list(shape)}"
-                )
-            if _are_probabilities(array) and not _gives_probabilities(graph, name):
-                raise _wrong(
-                    f"`{printable(own)}` of {self.path} holds probabilities, and `{name}` of"
-                    f" {graph.name} scores: compare with a file that has no softmax at its end"
                 )
             traced[Item("output", name)] = array
         return traced
@@ -229,12 +232,20 @@ def _joined(arrays: tuple[Array, ...], batch: int) -> Array:
 def _are_probabilities(array: Array) -> bool:
     """Return whether numbers along axis 1 are probabilities of several classes."""
     several = array.ndim > 1 and array.shape[1] > 1
-    return several and bool((array >= 0).all() and np.allclose(array.sum(axis=1), 1, atol=1e-4))
+    return several and bool(
+        (array >= 0).all()
+        and np.allclose(
+            array.sum(axis=1, dtype=np.float64), 1, atol=_SUM_OF_ONE[array.dtype == np.float16]
+        )
+    )
 
 
-def _gives_probabilities(graph: Graph, output: str) -> bool:
-    node = graph.by_name.get(graph.outputs[output])
-    return node is not None and node.op.is_distribution
+def _only_probabilities(graph: Graph, trace: Trace, reference: Trace) -> Iterator[str]:
+    """Yield the outputs of which a file gives probabilities, and the net something else."""
+    for name in graph.outputs:
+        item = Item("output", name)
+        if _are_probabilities(trace[item]) and not _are_probabilities(np.asarray(reference[item])):
+            yield name
 
 
 def _matched(own: list[str], names: list[str], what: str, path: Path) -> dict[str, str]:

@@ -74,6 +74,7 @@ class VerifyReport:
         unseen: nodes whose values could not be identified among the PyTorch module's calls.
         left_out: why training was not compared; empty if it was.
         takes: what the given ONNX file took, as it normalises inputs itself; empty if it took the net's.
+        softmax: the outputs of which the given ONNX file gives probabilities, and the net scores.
         varies: how far the outputs of different images are apart, as a part of the largest number, where
             an ONNX model is compared by its outputs; else None.
     """
@@ -88,6 +89,7 @@ class VerifyReport:
     unseen: tuple[str, ...] = ()
     left_out: str = ""
     takes: str = ""
+    softmax: tuple[str, ...] = ()
     varies: float | None = None
 
     @property
@@ -145,6 +147,7 @@ class VerifyReport:
             "unseen": list(self.unseen),
             "left_out": self.left_out,
             "takes": self.takes,
+            "softmax": list(self.softmax),
             "varies": None if self.varies is None else finite(self.varies),
             "diagnostics": [to_json(diagnostic) for diagnostic in self.diagnostics],
         }
@@ -172,6 +175,11 @@ class VerifyReport:
         if self.takes:
             does = "normalises its inputs, and got" if self.ok else "is nearest where it gets"
             yield f"the given ONNX file {does} {self.takes}"
+        if self.softmax:
+            yield (
+                "the given ONNX file ends in a softmax: its probabilities are compared with those of the"
+                f" scores: {grouped(self.softmax)}"
+            )
         if self.says_little:
             yield (
                 f"the outputs are nearly the same for all images of this batch ({self.varies:.1e} of the"

@@ -128,6 +128,7 @@ def verify(
             report.unseen = _unseen(graph, sides)
         if given_file is not None:
             report.takes = given_file.takes
+            report.softmax = tuple(sorted(given_file.softmax))
         if steps and module is not None:
             advance(f"steps of each optimizer, {dtype}")
             _take_steps(graph, module, cases[0], dtype, report)
