@@ -254,15 +254,6 @@ class Frames(nn.Module):  # type: ignore[misc, name-defined]
         return self.conv(x.flatten(0, 1)).mean((2, 3)).view(x.shape[0], x.shape[1], 4)
 
 
-class StepsOut(nn.Module):  # type: ignore[misc, name-defined]
-    def __init__(self) -> None:
-        super().__init__()
-        self.body = nn.LSTM(6, 8)
-
-    def forward(self, x: Any) -> Any:
-        return self.body(x.permute(1, 0, 2))[0]
-
-
 @pytest.mark.parametrize(
     ("make", "sizes", "message"),
     [
@@ -271,7 +262,6 @@ class StepsOut(nn.Module):  # type: ignore[misc, name-defined]
             (3, 3, 8, 8),
             "`Conv` cannot be expressed: the batch is not the first axis of what",
         ),
-        (StepsOut, (7, 6), "cannot be expressed: the batch is not the first axis of an output"),
     ],
 )
 def test_what_stands_in_the_way_is_said_once(
@@ -281,3 +271,67 @@ def test_what_stands_in_the_way_is_said_once(
         imported(make(), (sizes,), tmp_path / "model.onnx", dynamo=False)
     (diagnostic,) = caught.value.diagnostics
     assert message in diagnostic.message
+
+
+class StepsFirst(nn.Module):  # type: ignore[misc, name-defined]
+    """A recurrent layer as PyTorch has it by default: the steps in front, outside too."""
+
+    def __init__(self, kind: Any) -> None:
+        super().__init__()
+        self.body = kind(6, 8)
+
+    def forward(self, x: Any, state: Any = None) -> Any:
+        found = self.body(x, state)[0]
+        return found, found[-1].tanh()
+
+
+class EncoderFirst(nn.Module):  # type: ignore[misc, name-defined]
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.TransformerEncoderLayer(16, 2, 32, norm_first=True)
+
+    def forward(self, x: Any) -> Any:
+        return self.layer(x)
+
+
+STEPS: dict[str, tuple[Callable[[], Any], Sizes, bool, str]] = {
+    "lstm": (lambda: StepsFirst(nn.LSTM), ((7, 2, 6),), True, "lstm(8)"),
+    "a fixed batch": (lambda: StepsFirst(nn.LSTM), ((7, 2, 6),), False, "lstm(8)"),
+    "first state": (
+        lambda: StepsFirst(nn.GRU), ((7, 2, 6), (1, 2, 8)), True, "body: gru(8)"
+    ),
+    "encoder": (EncoderFirst, ((7, 2, 16),), True, "attention("),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "dynamo"),
+    [
+        pytest.param(name, dynamo, marks=pytest.mark.heavy if dynamo or name == "encoder" else [])
+        for name in STEPS
+        for dynamo in (OLD, NEW)
+    ],
+)
+def test_the_steps_may_be_in_front_outside_too(name: str, dynamo: bool, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    make, sizes, is_open, wanted = STEPS[name]
+    path, inputs = tmp_path / "model.onnx", tuple(torch.randn(size) for size in sizes)
+    names = [f"input{i}" for i in range(len(inputs))]
+    batch = torch.export.Dim("batch")
+    old = {"dynamic_axes": {each: {1: "batch"} for each in names} if is_open else None}
+    new = {"dynamic_shapes": tuple({1: batch} for _ in names) if is_open else None}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            make().eval(), inputs, path, input_names=names, dynamo=dynamo, verbose=False,
+            **(new if dynamo else old),
+        )  # fmt: skip
+    found = import_onnx(path)
+    assert found.difference <= 1e-4
+    assert wanted in found.text
+    assert f"input input0: [7, {sizes[0][-1]}]" in found.text
+    note = "`input0` has the batch in front here, and as its second axis in the file"
+    assert note in found.notes
+    assert any(
+        "has the batch as its second axis, and here in front" in note for note in found.notes
+    )

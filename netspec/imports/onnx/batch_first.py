@@ -38,7 +38,7 @@ _REDUCING = frozenset(
 ) | {"ArgMax", "ArgMin"}
 # These can give values with another arrangement than those that they read.
 _MAY_BEGIN = _REDUCING | {"Transpose", "Reshape", "Unsqueeze", "Squeeze", "Gather"}
-_RECURRENT = frozenset(["LSTM", "GRU", "RNN"])
+RECURRENT = frozenset(["LSTM", "GRU", "RNN"])
 _FILLED = frozenset(["ConstantOfShape", "Expand"])
 
 
@@ -160,6 +160,12 @@ class BatchFirst:
         view = self._views.get(value)
         return view.own if view is not None and view.is_number and len(view.sizes) == 2 else None
 
+    def axes_if_second(self, value: FileValue) -> int:
+        """Return how many axes a value has whose batch is the second one, alone; 0 for others."""
+        view = self._views.get(value)
+        is_second = view is not None and view.groups[1:2] == ((0,),)
+        return len(view.groups) if view is not None and is_second else 0
+
     # -- what is known of values
 
     def has_view(self, value: FileValue | None) -> bool:
@@ -259,7 +265,7 @@ class _Writing:
             "Squeeze": self._squeezed, "Shape": self._shape, "MatMul": self._product,
             "Gemm": self._gemm, "Gather": self._selected, "GatherND": self._rows, "Slice": self._sliced,
             "Split": self._split, "Concat": self._joined, "OneHot": self._one_hot,
-            **dict.fromkeys(_RECURRENT, self._recurrent),
+            **dict.fromkeys(RECURRENT, self._recurrent),
             **dict.fromkeys(_REDUCING, self._reduced),
         }.get(operator)  # fmt: skip
 
@@ -647,6 +653,10 @@ class _Writing:
             return None
         if view.groups == ((), (0,), (1,)):
             return (self._add("Unsqueeze", (view.own, self._known.of_sizes((0,)))),)
+        if view.groups == ((1,), (0,), (2,)) and view.sizes[1] == 1:
+            flat = self._known.of_sizes((view.sizes[0], view.sizes[2]))
+            own = self._add("Reshape", (view.own, flat), allowzero=0)
+            return (self._add("Unsqueeze", (own, self._known.of_sizes((0,)))),)
         if view.groups == ((1,), (0,), (2,)):
             return (self._add("Transpose", (view.own,), perm=(1, 0, 2)),)
         return None

@@ -35,12 +35,14 @@ class Border:
     Attributes:
         turned: whether the file has the channels last, and the net first.
         flat: whether the file has a single number for each image, and the net an axis for it.
+        second: whether the batch is the second axis in the file.
         mean: for each channel, or for all.
         scale: the same.
     """
 
     turned: bool = False
     flat: bool = False
+    second: bool = False
     mean: NDArray[np.float64] = field(default_factory=lambda: np.zeros((1, 1, 1, 1)))
     scale: NDArray[np.float64] = field(default_factory=lambda: np.ones((1, 1, 1, 1)))
 
@@ -61,6 +63,8 @@ class Border:
 
     def outside(self, y: Array) -> Array:
         """Return what the file takes for a batch that the net takes."""
+        if self.second:
+            y = y.swapaxes(0, 1)
         if self.flat:
             return y.reshape(len(y))
         x = y if self.is_normal else y * self.scale + self.mean
@@ -69,18 +73,21 @@ class Border:
 
 @dataclass(frozen=True, eq=False)
 class Borders:
-    """The borders of a file by the names of its inputs, the outputs with the channels last, and those
-    that are a single number for each image.
+    """The borders of a file by the names of its inputs, the outputs with the channels last, those that
+    are a single number for each image, and those with the batch as their second axis.
     """
 
     inputs: Mapping[str, Border] = field(default_factory=dict)
     turned_outputs: frozenset[str] = frozenset()
     flat_outputs: frozenset[str] = frozenset()
+    second_outputs: frozenset[str] = frozenset()
 
     def output(self, name: str, y: Array) -> Array:
         """Return an output of the file as the net has it."""
         if name in self.flat_outputs:
             return y.reshape(len(y), 1)
+        if name in self.second_outputs:
+            return y.swapaxes(0, 1)
         return y.transpose(_TO_CHANNELS_FIRST) if name in self.turned_outputs else y
 
 

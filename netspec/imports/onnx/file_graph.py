@@ -35,11 +35,14 @@ LAYER = "netspec.layer"
 
 @dataclass(frozen=True)
 class Given:
-    """An input: its value and its sizes behind the batch's; None for one that is not known."""
+    """An input: its value and its sizes behind the batch's; None for one that is not known. The size of
+    the batch, if it is a number, and else its name, if it has one.
+    """
 
     value: FileValue
     sizes: tuple[int | str | None, ...]
     batch: int | None
+    batch_name: str = ""
 
 
 @dataclass(eq=False)
@@ -148,7 +151,8 @@ class _Reading:
         if not dims:
             raise wrong(f"{shown} has no axis for a batch")
         first, *rest = dims
-        return Given(value, tuple(rest), first if isinstance(first, int) else None)
+        name = first if isinstance(first, str) else ""
+        return Given(value, tuple(rest), first if isinstance(first, int) else None, name)
 
     def _run(
         self,

@@ -34,6 +34,7 @@ from netspec.imports.onnx.layer_names import LayerName, layer_names, with_module
 from netspec.imports.onnx.proto_file import Array, read_model, shown_name
 from netspec.imports.onnx.recognition import FoundLayer, FoundNet, found_net
 from netspec.imports.onnx.repetition import with_repeated
+from netspec.imports.onnx.steps_first import bring_batch_in_front
 from netspec.imports.onnx.turned import without_turns
 from netspec.text.free_name import free_name, take_name
 
@@ -87,8 +88,10 @@ def read_onnx(path: Path, sizes: Mapping[str, Shape] | None = None) -> OnnxImpor
         NetspecError: `file/unreadable`, `onnx/file`, `onnx/input`, `library/onnx`.
     """
     graph = file_graph(read_model(path), path.parent)
+    second: frozenset[str] = frozenset()
     if graph.producer != NETSPEC:
         without_turns(graph)
+        second = bring_batch_in_front(graph)
     shapes = input_shapes(graph, sizes or {})
     borders = taken_away(graph, shapes)
     batches = {given.batch for given in graph.inputs.values()} - {None}
@@ -96,7 +99,11 @@ def read_onnx(path: Path, sizes: Mapping[str, Shape] | None = None) -> OnnxImpor
     inside = _normalised_inside(graph, borders)
     statistics = frozenset(value for each in inside.values() for value in each.stored)
     found = found_net(graph, shapes, batch, statistics)
-    borders = replace(borders, flat_outputs=found.numbers)
+    sides = {name: replace(borders.inputs.get(name, Border()), second=True) for name in second}
+    borders = replace(
+        borders, inputs={**borders.inputs, **sides}, flat_outputs=found.numbers,
+        second_outputs=found.second,
+    )  # fmt: skip
     return _Front(path, graph, found, batch, borders, inside).imported()
 
 
@@ -382,6 +389,10 @@ class _Front:
                 for name in sorted(self._borders.turned_outputs)
             ),
             *(
+                f"`{shown_name(name)}` of the file has the batch as its second axis, and here in front"
+                for name in sorted(self._borders.second_outputs)
+            ),
+            *(
                 f"`{shown_name(name)}` of the file is a single number for each image, and [1] here"
                 for name in sorted(self._borders.flat_outputs)
             ),
@@ -396,6 +407,8 @@ def _of_border(name: str, border: Border) -> Iterator[str]:
     """Yield what a net leaves to its data."""
     if border.flat:
         yield f"`{name}` is [1] here, and a single number for each image in the file"
+    if border.second:
+        yield f"`{name}` has the batch in front here, and as its second axis in the file"
     if border.turned:
         yield f"`{name}` has the channels first here, and last in the file"
     if not border.is_normal:

@@ -71,7 +71,7 @@ def _behind(
     stored: set[FileValue] = set()
     while len(readers.get(value, ())) == 1:
         (op,) = readers[value]
-        if op.operator not in _PASSING:
+        if op.operator not in _PASSING and not _is_batch_turned(op):
             is_shift = op.operator in _SHIFTS
             is_again = any((known in _SHIFTS) == is_shift for known, _ in steps)
             other = None if is_again else _other(op, value)
@@ -90,6 +90,12 @@ def _behind(
     if not steps or not (is_plain or is_said or is_statistic):
         return None
     return Inside(tuple(steps), frozenset(stored))
+
+
+def _is_batch_turned(op: FileOperator) -> bool:
+    """Whether an operator changes the batch and the steps, behind which axes stay."""
+    perm = op.attributes.ints("perm")
+    return op.operator == "Transpose" and perm == (1, 0, *range(2, len(perm)))
 
 
 def _other(op: FileOperator, value: FileValue) -> FileValue | None:

@@ -57,13 +57,14 @@ class Missing:
 @dataclass(frozen=True, eq=False)
 class FoundNet:
     """The layers that the outputs depend on, in order, and what is missing for that. Outputs may be
-    single numbers for each image, which have an axis in the net.
+    single numbers for each image, which have an axis in the net, or have the batch second in the file.
     """
 
     layers: tuple[FoundLayer, ...]
     outputs: Mapping[str, FileValue]
     missing: tuple[Missing, ...]
     numbers: frozenset[str] = frozenset()
+    second: frozenset[str] = frozenset()
 
 
 def found_net(
@@ -117,23 +118,45 @@ class _Recognition:
     def net(self) -> FoundNet:
         """Return what is found."""
         for op in self._graph.operators:
-            op.inputs = tuple(v and self._same.get(v, v) for v in op.inputs)
-            self._order[op] = len(self._order)
-            instead = (op,) if self._is_own else self._batch_first.instead(op)
-            self._forget_reader(op)
-            # What an operator stands for may depend on the shapes of those before it.
-            for each in instead:
-                for part in apart(each, self._constants, self._batch):
-                    self._note_reader(part)
-                    self._order[part] = len(self._order)
-                    self._read(part)
+            self._go_on(op)
         ends = {name: self._same.get(v, v) for name, v in self._graph.outputs.items()}
         numbers = {
             name: self._same.get(own, own)
             for name, v in ends.items()
             if (own := self._batch_first.number_of(v))
         }
-        return replace(self._used({**ends, **numbers}), numbers=frozenset(numbers))
+        second = {
+            name: self._turned(v, rank)
+            for name, v in ends.items()
+            if (rank := self._batch_first.axes_if_second(v))
+        }
+        used = self._used({**ends, **numbers, **second})
+        return replace(used, numbers=frozenset(numbers), second=frozenset(second))
+
+    def _go_on(self, op: FileOperator) -> None:
+        """Read the next operator."""
+        op.inputs = tuple(v and self._same.get(v, v) for v in op.inputs)
+        self._order[op] = len(self._order)
+        instead = (op,) if self._is_own else self._batch_first.instead(op)
+        self._forget_reader(op)
+        # What an operator stands for may depend on the shapes of those before it.
+        for each in instead:
+            for part in apart(each, self._constants, self._batch):
+                self._note_reader(part)
+                self._order[part] = len(self._order)
+                self._read(part)
+
+    def _turned(self, value: FileValue, rank: int) -> FileValue:
+        """Return a value whose batch is its second axis with the batch in front."""
+        found = FileValue("")
+        perm = (1, 0, *range(2, rank))
+        op = FileOperator(
+            "Transpose", (value,), (found,), FileAttributes({"perm": perm}), value.name
+        )
+        found.maker = op
+        self._note_reader(op)
+        self._go_on(op)
+        return self._same.get(found, found)
 
     # -- one operator
 
