@@ -201,7 +201,8 @@ def _line(file: CheckedFile) -> str:
     found = [f"{net}: {_parameters(graph):,} parameters"
              for net, graph in result.graphs.items()]  # fmt: skip
     if not found and result.module is not None:
-        found = [plural(len(result.module.blocks), "block")]
+        # Names were checked, and no shape: nothing gives the blocks their inputs.
+        found = [plural(len(result.module.blocks), "block"), "no net gives shapes to check"]
     return f"{file.name}: {', '.join(['ok', *counts])} ({'; '.join(found)})"
 
 

@@ -379,3 +379,33 @@ def test_a_line_that_ends_with_an_operator_goes_on():
     broken = "net A {\n input x: [3, 4, 4]\n y = x ->\n relu ->\n  relu\n output y +\n x\n}\n"
     joined = "net A {\n input x: [3, 4, 4]\n y = x -> relu -> relu\n output y + x\n}\n"
     assert str(netspec.loads(broken).graph) == str(netspec.loads(joined).graph)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "block A x { return x -> linear({}) }",
+        "block A x { y = x -> relu\n return y -> linear({} + 1) }\nnet N { input x: [4]\n output x }",
+        "net N(deep = false) { input x: [4]\n if deep { x = x -> linear({}) }\n output x }",
+        "net N { input x: [4]\n k = 4 if x.rank == 1 else {}\n output x -> linear(k) }",
+    ],
+)
+def test_an_attribute_that_no_value_has_is_seen_where_nothing_is_known(text: str) -> None:
+    for name in ("shape[0]", "rank", "channels", "features", "height", "width", "receptive_field"):
+        assert not check(text.replace("{}", f"x.{name}")).errors
+    (found,) = check(text.replace("{}", "x.chanels")).errors
+    assert (found.code, found.message) == ("value/attribute", "no value has `.chanels`")
+    assert [hint.text for hint in found.hints] == ["did you mean `.channels`?"]
+    (unlike,) = check(text.replace("{}", "x.sizes[0]")).errors
+    assert unlike.notes == (
+        "values have shape, rank, channels, features, height, width, receptive_field",
+    )
+
+
+@pytest.mark.parametrize("tie", ["z.weight", "y.deep.weight", "later.weight"])
+def test_a_parameter_of_another_layer_is_no_attribute(tie: str) -> None:
+    """Not where nothing is built either, though a value has the name of its label."""
+    layers = "z = x -> z: linear(4)\n y = z -> y.deep: linear(4)\n layer later = linear(4)"
+    tied = f"y = y -> linear(4, weight = {tie})"
+    text = f"net N(deep = false) {{ input x: [4]\n {layers}\n if deep {{ {tied} }}\n output y -> later }}"
+    assert not check(text).errors

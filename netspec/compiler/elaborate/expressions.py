@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from netspec import codes
+from netspec.compiler.elaborate.attributes import RECEPTIVE_FIELD, check_name
 from netspec.compiler.elaborate.evaluator import Evaluator
 from netspec.compiler.elaborate.fix_its import square_brackets
 from netspec.compiler.elaborate.follower import NOBODY, Follower
@@ -326,8 +327,9 @@ class Expressions:
 
     def _access(self, expr: syntax.Access) -> Value:
         value = self.evaluator.evaluate(expr.base)
-        for trailer in expr.trailers:
+        for at, trailer in enumerate(expr.trailers):
             if isinstance(value, Unknown):
+                self._check_names(expr.base, expr.trailers[at:])
                 return UNKNOWN
             if isinstance(trailer, syntax.Attribute):
                 value = self._attribute(value, trailer)
@@ -350,6 +352,13 @@ class Expressions:
                 value = constants.cut(value, start, stop)
         return value
 
+    def _check_names(self, base: syntax.Expr, trailers: Sequence[object]) -> None:
+        """Check the attributes of a value of which nothing is known, unless its name is an error."""
+        if not isinstance(base, syntax.Name) or base.id in self.names.scope:
+            for trailer in trailers:
+                if isinstance(trailer, syntax.Attribute):
+                    check_name(trailer, self.reporter)
+
     def _item(self, value: Value, at: Constant | Unknown) -> Value:
         if isinstance(value, Tensor):
             raise _no_items(0, 1)
@@ -368,9 +377,9 @@ class Expressions:
         known = tensor_attributes(value)
         if trailer.name in known:
             return known[trailer.name]
-        if trailer.name == "receptive_field":
+        if trailer.name == RECEPTIVE_FIELD:
             return self.assembly.field(value.name).constant
-        names = [*known, "receptive_field"]
+        names = [*known, RECEPTIVE_FIELD]
         ambiguous = no_length(value) if trailer.name == "length" else None
         meant = suggest(trailer.name, names)
         edits = (Edit(trailer.span, f".{meant}"),)

@@ -1,7 +1,7 @@
 """Checks the names in what is not built, such as a branch that is not taken.
 
-Nothing in it has a value or a shape. What it calls, and which arguments it gives, is known all the
-same.
+Nothing in it has a value or a shape. What it calls, which arguments it gives, and which attributes
+values have is known all the same.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TypeAlias
 
 from netspec.compiler.elaborate.arguments import Arguments
+from netspec.compiler.elaborate.attributes import check_name
 from netspec.compiler.elaborate.blocks import Blocks
 from netspec.compiler.elaborate.calls import Calls
 from netspec.compiler.elaborate.names import SPLIT, Names
@@ -25,7 +26,7 @@ _BUILT_IN = {SPLIT, *constants.FUNCTIONS, *initializers.RULES}
 
 
 class NotBuilt:
-    """Checks the calls in parts of a body that are not built."""
+    """Checks calls and attributes in parts of a body that are not built."""
 
     def __init__(
         self, assembly: Assembly, names: Names, calls: Calls, arguments: Arguments, blocks: Blocks
@@ -37,7 +38,7 @@ class NotBuilt:
         self.blocks = blocks
 
     def check(self, parts: Sequence[object]) -> None:
-        """Check the calls in parts of the tree, each part once in a net.
+        """Check calls and attributes in parts of the tree, each part once in a net.
 
         Raises:
             StopBuildingError: if there were too many errors.
@@ -47,6 +48,8 @@ class NotBuilt:
         for part in syntax.parts(tuple(new)):
             if isinstance(part, syntax.Call):
                 self._call(part)
+            elif isinstance(part, syntax.Access):
+                self._access(part)
 
     def _call(self, call: syntax.Call) -> None:
         name, module = call.callee.id, self.names.module
@@ -63,6 +66,21 @@ class NotBuilt:
                 self.arguments.unknown_attribute(op, call, argument, {})
         elif name not in module.missing and not module.lacks_ops:
             self.calls.unknown_layer(call)
+
+    def _access(self, access: syntax.Access) -> None:
+        """Check the attribute of a value that is known outside: `x.chanels`, and not `stem.weight`, the
+        parameter of a layer, which may be called like a value.
+        """
+        first, *others = access.trailers
+        if (
+            isinstance(access.base, syntax.Name)
+            and access.base.id in self.names.scope
+            and access.base.id not in self._layers
+            and isinstance(first, syntax.Attribute)
+            and not any(isinstance(other, syntax.Attribute) for other in others)
+            and not any(first.name in op.parameter_names for op in self.names.module.ops.values())
+        ):
+            check_name(first, self.names.reporter)
 
     @cached_property
     def _layers(self) -> set[str]:
