@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from netspec.net import Net
@@ -13,6 +13,7 @@ def from_onnx(
     path: str | os.PathLike[str],
     sizes: Mapping[str, tuple[int, ...]] | tuple[int, ...] | None = None,
     *,
+    outputs: Sequence[str] = (),
     weights_out: str | os.PathLike[str] | None = None,
 ) -> Net:
     """Import an ONNX file, which is not trusted: its layers and names, proved in onnxruntime to compute
@@ -24,6 +25,8 @@ def from_onnx(
         path: the file.
         sizes: the shapes of inputs for one image, where the file leaves them open, by the file's
             names and with its order of axes; or that of its only input.
+        outputs: the outputs of the file that the net has, by the file's names, without what only
+            others need; without any all of them.
         weights_out: a safetensors file for the model's weights, which `netspec.load_weights` reads.
 
     Raises:
@@ -35,7 +38,7 @@ def from_onnx(
     from netspec.imports.onnx.input_shapes import ONLY
 
     given = sizes if isinstance(sizes, Mapping) or sizes is None else {ONLY: tuple(sizes)}
-    found = import_onnx(Path(path), given)
+    found = import_onnx(Path(path), given, [outputs] if isinstance(outputs, str) else outputs)
     if weights_out is not None:
         from netspec.runtime.weights.safetensors_file import save_weights
 

@@ -74,6 +74,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
                        " by the file's name and in its order of axes: image=3,224,224, or 224,224,3"
                        " where channels are last; sizes alone for the only input; may be"
                        " repeated")  # fmt: skip
+    found.add_argument("--outputs", action="append", default=[], metavar="NAMES",
+                       help="the outputs of the file that the net has, NAME or NAME,NAME, without what"
+                       " only others need (default: all)")  # fmt: skip
     _add_outputs(found)
 
 
@@ -192,7 +195,10 @@ def _require_same(path: Path | None, content: bytes) -> None:
 def _from_onnx(options: argparse.Namespace) -> ImportedText:
     from netspec.imports.onnx.convert import import_onnx
 
-    return import_onnx(Path(options.source), {name: sizes for name, _, sizes in options.input})
+    sizes = {name: shape for name, _, shape in options.input}
+    return import_onnx(Path(options.source), sizes, [
+        name.strip() for names in options.outputs for name in names.split(",")
+    ])  # fmt: skip
 
 
 def _require_names(inputs: Sequence[tuple[str, str, tuple[int, ...]]]) -> None:

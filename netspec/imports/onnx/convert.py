@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,19 +44,22 @@ _TYPES = {
 }  # fmt: skip
 
 
-def import_onnx(path: Path, sizes: Mapping[str, Shape] | None = None) -> ImportedText:
+def import_onnx(
+    path: Path, sizes: Mapping[str, Shape] | None = None, outputs: Sequence[str] = ()
+) -> ImportedText:
     """Import a file, which is not trusted: see `read_onnx`.
 
     Args:
         path: the file.
         sizes: the shapes of inputs for one image, see `input_shapes`.
+        outputs: the outputs that are wanted, in this order; without any all of them.
 
     Raises:
         NetspecError: `import/inexpressible`, one for each operator that no layer stands for;
             `import/differs`; `onnx/file`; `onnx/input`; `library/onnx`, `library/onnxruntime`.
     """
     require_onnxruntime()
-    imported = read_onnx(path, sizes)
+    imported = read_onnx(path, sizes, outputs)
     if imported.problems:
         raise NetspecError(_inexpressible(imported))
     text, checked, notes = sound_text(path.name, imported.net, nowhere=_NOWHERE)
@@ -115,9 +118,11 @@ def _runner(path: Path, imported: OnnxImport) -> Callable[[Mapping[str, Array]],
     except Exception as error:  # onnxruntime has a class for each of its errors
         raise wrong(f"onnxruntime does not read {path}: {_first_line(error)}") from None
     types: dict[str, Any] = {each.name: _TYPES.get(each.type) for each in session.get_inputs()}
+    unread = [each for each in session.get_inputs() if each.name not in imported.inputs.values()]
 
     def run(given: Mapping[str, Array]) -> dict[str, Array]:
-        fed = {}
+        count = len(next(iter(given.values()), ()))
+        fed = {each.name: _zeros(each.shape, types[each.name], count) for each in unread}
         for name, value in given.items():
             own = imported.inputs[name]
             border = imported.borders.inputs.get(own)
@@ -133,6 +138,12 @@ def _runner(path: Path, imported: OnnxImport) -> Callable[[Mapping[str, Array]],
         }
 
     return run
+
+
+def _zeros(shape: Sequence[int | str | None], kind: Any, count: int) -> Array:
+    """Return what onnxruntime is given for an input that only other outputs need."""
+    sizes = [size if isinstance(size, int) else 1 if at else count for at, size in enumerate(shape)]
+    return np.zeros(sizes, kind or np.float32)
 
 
 def _first_line(error: Exception) -> str:

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
+from netspec import codes
 from netspec.compiler.ir.graph import Shape
 from netspec.compiler.ir.onnx_read import FileValue, Held
 from netspec.compiler.ir.op import Op
 from netspec.compiler.ops import registry
 from netspec.compiler.parse.tree_builder import KEYWORDS
 from netspec.compiler.syntax.tree import NumberType
+from netspec.diagnostics import NetspecError
 from netspec.imports.aten_table import aten_table
 from netspec.imports.imported_net import (
     Constant,
@@ -36,6 +38,7 @@ from netspec.imports.onnx.recognition import FoundLayer, FoundNet, found_net
 from netspec.imports.onnx.repetition import with_repeated
 from netspec.imports.onnx.steps_first import bring_batch_in_front
 from netspec.imports.onnx.turned import without_turns
+from netspec.imports.onnx.ways_out import way_out
 from netspec.text.free_name import free_name, take_name
 
 _MOST_LISTED = 200
@@ -77,17 +80,22 @@ class OnnxImport:
     is_half: bool = False
 
 
-def read_onnx(path: Path, sizes: Mapping[str, Shape] | None = None) -> OnnxImport:
+def read_onnx(
+    path: Path, sizes: Mapping[str, Shape] | None = None, outputs: Sequence[str] = ()
+) -> OnnxImport:
     """Read a file.
 
     Args:
         path: the file.
         sizes: the shapes of inputs for one image, see `input_shapes`.
+        outputs: the outputs that are wanted, in this order; without any all of them.
 
     Raises:
         NetspecError: `file/unreadable`, `onnx/file`, `onnx/input`, `library/onnx`.
     """
     graph = file_graph(read_model(path), path.parent)
+    if outputs:
+        _choose(graph, outputs)
     second: frozenset[str] = frozenset()
     if graph.producer != NETSPEC:
         without_turns(graph)
@@ -105,6 +113,28 @@ def read_onnx(path: Path, sizes: Mapping[str, Shape] | None = None) -> OnnxImpor
         second_outputs=found.second,
     )  # fmt: skip
     return _Front(path, graph, found, batch, borders, inside).imported()
+
+
+def _choose(graph: FileGraph, names: Sequence[str]) -> None:
+    """Leave the outputs with these names, and the inputs that they depend on.
+
+    Raises:
+        NetspecError: `onnx/input` for one that the file does not have.
+    """
+    for name in names:
+        if name not in graph.outputs:
+            known = ", ".join(f"`{shown_name(each)}`" for each in graph.outputs)
+            message = f"the file has no output `{shown_name(name)}`; its outputs are {known}"
+            raise NetspecError.simple(codes.ONNX_INPUT, message)
+    graph.outputs = {name: graph.outputs[name] for name in names}
+    needed, waiting = set[FileValue](), [*graph.outputs.values()]
+    while waiting:
+        value = waiting.pop()
+        if value not in needed:
+            needed.add(value)
+            waiting += [v for v in (value.maker.inputs if value.maker else ()) if v is not None]
+    read = {name: given for name, given in graph.inputs.items() if given.value in needed}
+    graph.inputs = read or graph.inputs
 
 
 def _normalised_inside(graph: FileGraph, borders: Borders) -> dict[str, Inside]:
@@ -211,7 +241,8 @@ class _Front:
         problems = tuple(
             Problem(
                 each.operator.operator, each.reason, shown_name(each.operator.name),
-                help=self._sizes_to_say() if each.is_open else "",
+                help=way_out(each.operator, self._found.sound)
+                or (self._sizes_to_say() if each.is_open else ""),
             )
             for each in self._found.missing[:_MOST_LISTED]
         )  # fmt: skip

@@ -58,6 +58,7 @@ class Missing:
 class FoundNet:
     """The layers that the outputs depend on, in order, and what is missing for that. Outputs may be
     single numbers for each image, which have an axis in the net, or have the batch second in the file.
+    `sound` are those for which nothing is missing, if something is for others.
     """
 
     layers: tuple[FoundLayer, ...]
@@ -65,6 +66,7 @@ class FoundNet:
     missing: tuple[Missing, ...]
     numbers: frozenset[str] = frozenset()
     second: frozenset[str] = frozenset()
+    sound: tuple[str, ...] = ()
 
 
 def found_net(
@@ -130,8 +132,12 @@ class _Recognition:
             for name, v in ends.items()
             if (rank := self._batch_first.axes_if_second(v))
         }
-        used = self._used({**ends, **numbers, **second})
-        return replace(used, numbers=frozenset(numbers), second=frozenset(second))
+        ends |= {**numbers, **second}
+        used = self._used(ends)
+        sound = [n for n, v in ends.items() if used.missing and not self._used({n: v}).missing]
+        return replace(
+            used, numbers=frozenset(numbers), second=frozenset(second), sound=tuple(sound)
+        )
 
     def _go_on(self, op: FileOperator) -> None:
         """Read the next operator."""
