@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from netspec import codes
 from netspec.cli.common import (
@@ -13,11 +14,15 @@ from netspec.cli.common import (
     emit_report,
     natural,
     positive,
+    tell,
 )
-from netspec.cli.trained_net import explained_mismatch, stored_weights
+from netspec.cli.trained_net import Stored, explained_mismatch, stored_weights
 from netspec.cli.weights import add_rename_option
 from netspec.diagnostics import NetspecError
 from netspec.text.live_line import LiveLine
+
+if TYPE_CHECKING:
+    from netspec.net import Net
 
 _EPILOG = """\
 The reference evaluates a net layer by layer, slowly and obviously. The NumPy program is compared with
@@ -80,6 +85,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         " float32",
     )  # fmt: skip
     parser.add_argument(
+        "--outputs-only", action="store_true",
+        help="compare nothing but the outputs, in evaluation and float32, without PyTorch",
+    )  # fmt: skip
+    parser.add_argument(
+        "--data", metavar="NAME",
+        help="take the batch from a data set, as `eval` does, in place of random numbers: its first test"
+        " images, normalised as the weights say",
+    )  # fmt: skip
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="the folder to search first")
+    parser.add_argument(
         "--format", choices=("text", "json"), default="text",
         help="text: tables on stdout, the first difference on stderr; json: all on stdout",
     )  # fmt: skip
@@ -97,10 +112,15 @@ def run(options: argparse.Namespace) -> int:
             "give --weights FILE, or a run",
         )
     dtypes = ("float64", "float32") if options.dtype == "both" else (options.dtype,)
+    if options.outputs_only and options.dtype == "float64":
+        message = "--outputs-only compares in float32"
+        raise NetspecError.simple(codes.MODEL_DTYPE, message, "leave out --dtype float64")
     run = None if stored is None else stored.run
+    net = checked_net(options)
+    own = None if options.data is None else _own_batch(net, stored, options)
     with LiveLine() as live, explained_mismatch(options, run):
         found = verify(
-            checked_net(options),
+            net,
             batch=options.batch,
             steps=options.steps,
             seed=options.seed,
@@ -110,6 +130,35 @@ def run(options: argparse.Namespace) -> int:
             onnx=options.onnx,
             weights=None if stored is None else stored.weights,
             against=options.against,
+            outputs_only=options.outputs_only,
+            x=own,
             advance=live.show,
         )
     return emit_report(found, options)
+
+
+def _own_batch(net: Net, stored: Stored | None, options: argparse.Namespace) -> Any:
+    """Return the first images of a data set, normalised as the weights say, by the name of the input."""
+    from netspec.runtime.data.catalog import load
+    from netspec.runtime.data.input_normalization import no_normalization
+    from netspec.runtime.models.classifier_shape import only_input_shape
+    from netspec.runtime.runs.resolve import resolve
+    from netspec.runtime.weights.data_facts import stored_vocabulary
+
+    run = None if stored is None else stored.run
+    folder = None if options.data_dir is None else str(options.data_dir)
+    named = {"data": options.data, "data-dir": folder}
+    given = {name: value for name, value in named.items() if value is not None}
+    settings = resolve(given) if run is None else run.settings_with(given)
+    vocabulary = None if stored is None else stored_vocabulary(stored.weights.metadata)
+    data = load(
+        settings["data"], options.data_dir, only_input_shape(net.graph), resize=settings.resize,
+        ignore_index=settings["ignore-index"], tokens=settings["tokens"], code=True,
+        on_demand=settings.decodes_on_demand, vocabulary=vocabulary,
+    ).fit_to_inputs(net.graph.inputs)  # fmt: skip
+    x = data.x_test if len(data.x_test) else data.x_train
+    by = None if stored is None else stored.weights.normalization
+    if by is None:
+        tell(f"note: the numbers of {data.name} as they are: no weights say how to normalise them")
+        by = no_normalization(net.graph.inputs)
+    return by.apply(x[: options.batch], "float64")

@@ -374,3 +374,61 @@ def test_outputs_that_do_not_depend_on_the_inputs_are_said_so(
     assert "the outputs are nearly the same for all images of this batch" in finished.out
     assert json.loads(run("verify", write(text), *options, "--format", "json").out)["varies"] == 0
     assert "nearly the same" not in run("verify", write(text), "--no-torch", "--steps", 0).out
+
+
+def test_the_outputs_alone_are_compared(weights: Path, run: Any, write: Any) -> None:
+    path = written(weights, weights.with_name("a.onnx"))
+    options = ("--against", path, "--outputs-only", "--weights")
+    finished = run("verify", write(NET), *options, weights)
+    assert finished.code == 0, finished.err
+    rows = [line.split()[0] for line in finished.out.splitlines() if "e-0" in line][1:]
+    assert rows == ["outputs"]
+    assert "PyTorch" not in finished.out
+    assert "training" not in finished.out
+    other = weights.with_name("other.safetensors")
+    netspec.save_weights(other, netspec.loads(NET).compile(seed=8).state_dict())
+    assert run("verify", write(NET), *options, other).code == 1
+    double = run("verify", write(NET), *options, weights, "--dtype", "float64")
+    assert "--outputs-only compares in float32" in double.err
+    found = json.loads(run("verify", write(NET), *options, weights, "--format", "json").out)
+    assert [list(pair["largest"]) for pair in found["runs"][0]["comparisons"]] == [["outputs"]] * 2
+
+
+def test_a_batch_of_ones_own_shows_what_random_numbers_hide(
+    tmp_path: Path, run: Any, write: Any
+) -> None:
+    """Behind a threshold of 50, that no layer subtracts, random numbers are all the same."""
+    text = "net A { input x: [4]\n output x -> softshrink(50) -> linear(3) }"
+    one, other = (netspec.loads(text).compile(seed=seed) for seed in (1, 2))
+    path, right, wrong, data = (
+        tmp_path / name for name in ("a.onnx", "r.safetensors", "w.safetensors", "d.npz")
+    )
+    other.parameters["linear1.bias"][...] = one.parameters["linear1.bias"]
+    one.to_onnx(path)
+    by = Normalization("none", np.zeros(1, "f"), np.ones(1, "f"))
+    for model, file in ((one, right), (other, wrong)):
+        netspec.save_weights(file, model.state_dict(), by)
+    x = np.random.default_rng(0).normal(0, 100, (40, 4)).astype("f")
+    np.savez(data, x_test=x, y_test=np.arange(40) % 3)
+    options = ("--against", path, "--outputs-only", "--weights")
+    unseen = run("verify", write(text), *options, wrong)
+    assert unseen.code == 0
+    assert "compare on data of your own, with --data" in unseen.out
+    own = (*options, wrong, "--data", data)
+    assert run("verify", write(text), *own).code == 1
+    agreed = run("verify", write(text), *options, right, "--data", data, "--batch", 7)
+    assert agreed.code == 0, agreed.err
+    assert agreed.out.startswith("A: x [7, 4]")
+    unknown = tmp_path / "u.safetensors"
+    netspec.save_weights(unknown, one.state_dict())
+    assert "the numbers of" in run("verify", write(text), *options, unknown, "--data", data).err
+
+
+def test_a_batch_is_given_in_python_too() -> None:
+    net = netspec.loads("net A { input a: [4]\n input b: [4]\n output a + b -> linear(3) }")
+    x = {"a": np.ones((5, 4)), "b": np.zeros((5, 4))}
+    report = verify(net, x=x, torch=False, steps=0)
+    assert report.ok
+    assert report.batch == 5
+    with pytest.raises(netspec.NetspecError, match="has the inputs a, b"):
+        verify(net, x=np.ones((5, 4)), torch=False, steps=0)

@@ -50,6 +50,7 @@ def trace_sides(
     c: bool = False,
     onnx: bool = False,
     given: OnnxFile | None = None,
+    outputs_only: bool = False,
 ) -> dict[str, Side]:
     """Run every evaluator, and return the sides by name.
 
@@ -65,15 +66,23 @@ def trace_sides(
         c: whether the C file, and the program as machine code, are compiled and run too.
         onnx: whether onnxruntime runs the ONNX model too, in evaluation and float32.
         given: an ONNX file that is run likewise.
+        outputs_only: whether the NumPy program is run for its outputs alone, as a model runs it.
     """
-    plans = {
-        NUMPY: plan_unfused(graph, case.training),
-        FUSED: plan_fused(graph, case.training),
-        AS_RUN: plan_as_run(graph, case.training, backward=backward),
-    }
+    as_run = plan_as_run(graph, case.training, backward=backward)
+    plans = (
+        {NUMPY: as_run}
+        if outputs_only
+        else {
+            NUMPY: plan_unfused(graph, case.training),
+            FUSED: plan_fused(graph, case.training),
+            AS_RUN: as_run,
+        }
+    )
     traces = {
         name: trace_program(graph, plan, case, dtype, before=before) for name, plan in plans.items()
     }
+    if outputs_only:
+        traces = {name: _outputs_of(trace) for name, trace in traces.items()}
     if module is not None:
         from netspec.tools.agreement.torch_trace import one_thread, trace_module
 
@@ -84,9 +93,8 @@ def trace_sides(
         from netspec.tools.agreement.c_trace import trace_c
 
         sides[C] = Side(C, trace_c(graph, case, dtype))
-        plan = plans[AS_RUN]
         sides[NATIVE] = Side(
-            NATIVE, trace_program(graph, plan, case, dtype, before=before, make=native_program)
+            NATIVE, trace_program(graph, as_run, case, dtype, before=before, make=native_program)
         )
     if onnx and not case.training and dtype == DTYPE:
         sides[ONNX] = Side(ONNX, trace_onnx(graph, case))
@@ -96,9 +104,14 @@ def trace_sides(
     for name, trace in traces.items():
         # The program as it runs is the fused program with less memory, so not even rounding may
         # differ much.
-        local = LocalReference(graph, case, trace) if name != AS_RUN else None
+        judges = name != AS_RUN and not outputs_only
+        local = LocalReference(graph, case, trace) if judges else None
         sides[name] = Side(name, trace, local)
     return sides
+
+
+def _outputs_of(trace: Trace) -> Trace:
+    return {item: array for item, array in trace.items() if item.kind == "output"}
 
 
 def compare_sides(graph: Graph, case: Trial, sides: Sides, tolerance: float) -> list[Agreement]:

@@ -35,6 +35,12 @@ def trace_reference(graph: Graph, case: Trial) -> Trace:
     return trace
 
 
+def trace_reference_outputs(graph: Graph, case: Trial) -> Trace:
+    """Return the outputs alone that the reference computes, in float64."""
+    run = Reference(graph, case.parameters, training=case.training, masks=case.masks)
+    return {Item("output", name): array for name, array in run.forward(case.inputs).items()}
+
+
 def _ends(graph: Graph, outputs: Any, loss: float, loss_gradients: Any, parameters: Any) -> Trace:
     trace: Trace = {LOSS: np.array(loss)}
     trace |= {Item("output", name): array for name, array in outputs.items()}

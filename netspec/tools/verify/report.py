@@ -185,7 +185,7 @@ class VerifyReport:
                 f"the outputs are nearly the same for all images of this batch ({self.varies:.1e} of the"
                 " largest number apart), so"
             )
-            yield "this says little of the ONNX model"
+            yield "this says little of the ONNX model: compare on data of your own, with --data"
         if self.ok:
             yield "all agree"
         else:

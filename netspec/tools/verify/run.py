@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from netspec import codes
 from netspec.compiler.ir.graph import Graph
@@ -17,17 +18,23 @@ from netspec.compiler.passes.layer_limit import require_few_layers
 from netspec.diagnostics import DiagnosticSink, NetspecError
 from netspec.runtime.engine.native.c_compiler import require_compiler
 from netspec.runtime.models.classifier_shape import require_sizes, require_training_batch
+from netspec.runtime.models.inputs import Inputs
 from netspec.runtime.models.loaded_state import fitted_state
 from netspec.runtime.models.onnx_session import require_onnxruntime
 from netspec.runtime.models.room import parameter_count, require_room, value_count
 from netspec.runtime.models.torch_build import build_module, require_torch
 from netspec.runtime.weights.safetensors_file import Weights
-from netspec.tools.agreement.case import HasGraph, Trial, magnify, make_case
+from netspec.tools.agreement.case import HasGraph, Trial, in_single, magnify, make_case
 from netspec.tools.agreement.compare import Agreement, Side
 from netspec.tools.agreement.describe import describe_parting, describe_step, shows_values
 from netspec.tools.agreement.difference import share_of_spread
 from netspec.tools.agreement.evaluators import PYTORCH, compare_sides, trace_sides, witnesses
-from netspec.tools.agreement.numpy_trace import draw_masks, plan_unfused, trace_reference
+from netspec.tools.agreement.numpy_trace import (
+    draw_masks,
+    plan_unfused,
+    trace_reference,
+    trace_reference_outputs,
+)
 from netspec.tools.agreement.onnx_file import OnnxFile
 from netspec.tools.agreement.onnx_trace import DTYPE
 from netspec.tools.agreement.quantities import Item, Trace
@@ -59,6 +66,8 @@ def verify(
     onnx: bool = False,
     weights: Mapping[str, Any] | Weights | None = None,
     against: str | os.PathLike[str] | None = None,
+    outputs_only: bool = False,
+    x: ArrayLike | Mapping[str, ArrayLike] | None = None,
     advance: Callable[[str], object] = lambda what: None,  # noqa: ARG005
 ) -> VerifyReport:
     """Compare the reference, the NumPy program and the generated PyTorch module.
@@ -79,37 +88,39 @@ def verify(
         against: an ONNX file, of any origin, that is to give the outputs of the net with these weights,
             in evaluation and float32. One that normalises its inputs gets them as they were before, if
             the weights say how.
+        outputs_only: whether to compare nothing but the outputs, in evaluation and float32, without
+            PyTorch: `dtypes`, `steps` and `torch` are then as good as not given.
+        x: a batch of your own, (N, ...) as the net takes it, or one for each input by name, in place of
+            random numbers and of `batch`.
         advance: called with a description of each comparison before it is made.
 
     Raises:
         NetspecError: `compile/no-compiler` and `compile/no-c` for the C file; `library/onnx`,
             `library/onnxruntime` and `compile/no-onnx` for the ONNX model; `torch/missing` if
             PyTorch is not installed; `model/open-size` if the net has open sizes; `limit/memory`;
-            `weights/mismatch`; `onnx/file`.
+            `weights/mismatch`; `onnx/file`; `model/inputs`, `model/input-shape`, `model/input-type`,
+            `model/places`.
     """
     graph = net.graph
+    if outputs_only:
+        dtypes, steps, torch = (DTYPE,), 0, False
+    own = _own_batch(graph, x)
+    batch = len(next(iter(own.values()))) if own else batch
     _check(graph, batch, dtypes, torch)
     if c:
         require_compiler()
     if onnx or against is not None:
         _check_onnx(dtypes, writes=onnx)
-    given_file = None
-    if against is not None:
-        by = weights.normalization if isinstance(weights, Weights) else None
-        given_file = OnnxFile(Path(against), by)
-        given_file.require_inputs(graph)
+    given_file = None if against is None else _given_file(graph, against, weights)
     state = None if weights is None else fitted_state(graph, weights, np.dtype(np.float32))
-    untrained = _why_untrained(graph, batch)
+    untrained = "" if outputs_only else _why_untrained(graph, batch)
     steps = 0 if untrained else steps
     report = VerifyReport(graph, batch, seed, steps if torch else 0, left_out=untrained)
     sink = DiagnosticSink(report.diagnostics)
-    modes = (False,) if untrained else (True, False)
-    cases = [_make_case(graph, batch, seed, training, state) for training in modes]
+    modes = (False,) if untrained or outputs_only else (True, False)
+    cases = [_make_case(graph, batch, seed, training, state, own) for training in modes]
     advance("the reference")
-    plain = [(case, trace_reference(graph, case)) for case in cases]
-    # In float32, the rounding errors of numbers that are zero in exact arithmetic would be
-    # magnified without bounds.
-    given = {"float64": [magnify(*pair) for pair in plain], "float32": plain}
+    plain, given = _references(graph, cases, dtypes, outputs_only=outputs_only)
     module = build_module(cast(Any, net)) if torch else None
     if (onnx or given_file is not None) and batch > 1:
         report.varies = _varies(graph, plain[-1][1])
@@ -117,8 +128,9 @@ def verify(
         for case, reference in given[dtype]:
             advance(f"{dtype}, {'training' if case.training else 'evaluation'}")
             sides = trace_sides(
-                graph, case, dtype, reference, module, c=c, onnx=onnx, given=given_file
-            )
+                graph, case, dtype, reference, module, c=c, onnx=onnx, given=given_file,
+                outputs_only=outputs_only,
+            )  # fmt: skip
             found = compare_sides(graph, case, sides, tolerance_of(graph, dtype))
             if dtype == "float32" and "float64" in dtypes and not report.diagnostics:
                 _suppose_rounding(found, sides)
@@ -133,6 +145,42 @@ def verify(
             advance(f"steps of each optimizer, {dtype}")
             _take_steps(graph, module, cases[0], dtype, report)
     return report
+
+
+def _given_file(
+    graph: Graph, path: str | os.PathLike[str], weights: Mapping[str, Any] | Weights | None
+) -> OnnxFile:
+    """Return the file that is to give the outputs of a net, after a look at its inputs."""
+    by = weights.normalization if isinstance(weights, Weights) else None
+    file = OnnxFile(Path(path), by)
+    file.require_inputs(graph)
+    return file
+
+
+def _own_batch(
+    graph: Graph, x: ArrayLike | Mapping[str, ArrayLike] | None
+) -> Mapping[str, NDArray[Any]]:
+    """Return a batch that is given, by the name of the input; nothing if none is."""
+    return {} if x is None else Inputs(graph, np.dtype(np.float64)).check(x)
+
+
+_Compared = list[tuple[Trial, Trace]]
+
+
+def _references(
+    graph: Graph, cases: Sequence[Trial], dtypes: Sequence[str], *, outputs_only: bool
+) -> tuple[_Compared, dict[str, _Compared]]:
+    """Return the cases with what the reference computes, as they are and for each precision.
+
+    In float32, the rounding errors of numbers that are zero in exact arithmetic would be magnified
+    without bounds.
+    """
+    compute = trace_reference_outputs if outputs_only else trace_reference
+    plain = [(case, compute(graph, case)) for case in cases]
+    given = {"float32": plain}
+    if "float64" in dtypes:
+        given["float64"] = [magnify(*pair) for pair in plain]
+    return plain, given
 
 
 def _check(graph: Graph, batch: int, dtypes: Sequence[str], torch: bool) -> None:
@@ -167,10 +215,17 @@ def _check_onnx(dtypes: Sequence[str], *, writes: bool) -> None:
 
 
 def _make_case(
-    graph: Graph, batch: int, seed: int, training: bool, state: Mapping[str, Any] | None
+    graph: Graph,
+    batch: int,
+    seed: int,
+    training: bool,
+    state: Mapping[str, Any] | None,
+    own: Mapping[str, Any],
 ) -> Trial:
-    """Draw a case, with the given parameters and buffers if there are any."""
+    """Draw a case, with the given parameters and buffers, and inputs, if there are any."""
     case = make_case(graph, batch=batch, seed=seed, training=training, state=state)
+    if own:
+        case = dataclasses.replace(case, inputs={n: in_single(array) for n, array in own.items()})
     masks = draw_masks(graph, plan_unfused(graph, training), batch, seed)
     return dataclasses.replace(case, masks=masks)
 
