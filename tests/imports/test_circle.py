@@ -143,12 +143,8 @@ def test_each_op_comes_back_from_its_module(op: type[Op]) -> None:
 
 # Examples of layers with parameters that do not come back as they are, and a part of what is told.
 _PADS = "pad1"  # a convolution of PyTorch pads both ends alike: a `pad` stands before it
-_GIVEN = "cannot be expressed"  # with states that are given, or a mask of keys
 NOT_BACK = {
     ("conv", 10): _PADS, ("conv", 14): _PADS, ("conv", 20): _PADS,
-    ("gru", 1): _GIVEN, ("gru", 2): _GIVEN, ("lstm", 1): _GIVEN, ("lstm", 2): _GIVEN,
-    ("rnn", 1): _GIVEN, ("rnn", 2): _GIVEN,
-    ("multihead_attention", 3): _GIVEN, ("multihead_attention", 5): _GIVEN,
     ("prelu", 6): "prelu(per_channel = true) -> prelu",  # there is one channel
 }  # fmt: skip
 WITH_PARAMETERS = [

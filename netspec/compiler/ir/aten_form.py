@@ -6,7 +6,7 @@ Nothing here needs PyTorch. Arguments have the names of PyTorch's schemas.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import field, replace
+from dataclasses import field
 from typing import Protocol
 
 from netspec.compiler.ir.graph import Shape
@@ -140,7 +140,8 @@ class AtenCall:
     def new_axis(self, name: str, of: str = "self") -> int:
         """Return an argument that says where a new axis goes, as netspec counts it."""
         x = self.tensor(of)
-        return replace(x, rank=x.rank + 1).axis(self.whole(name))
+        at = self.whole(name) % (x.rank + 1)
+        return at + 1 if x.first or at <= x.batch else at
 
     def order(self, numbers: tuple[int, ...]) -> tuple[int, ...]:
         """Return an order of all axes of `self`, as netspec writes it."""
@@ -284,6 +285,10 @@ class ModuleForm:
         attributes: the op's attributes, with the name of the object's attribute, names of which it
             has one, or what computes it.
         unless: raises for modules that the op cannot express.
+        states: how many further values a call may be given, all or none: what it begins with, whose
+            axis of layers stands in front of the batch.
+        hides: whether a call may be given booleans of the keys, true where one is hidden: the layer
+            reads behind its other values which are shown.
         starts_at_zero: whether values of zeros that it is given are the states that it begins with,
             as it does without them.
     """
@@ -292,6 +297,8 @@ class ModuleForm:
     inputs: int = 1
     attributes: Mapping[str, str | tuple[str, ...] | Taken] = field(default_factory=dict)
     unless: Callable[[AtenCall], None] | None = None
+    states: int = 0
+    hides: bool = False
     starts_at_zero: bool = False
 
 

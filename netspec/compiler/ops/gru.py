@@ -37,6 +37,7 @@ class Gru(RecurrentOp):
     torch_modules = (
         ModuleForm(
             ("torch.nn.modules.rnn.GRU",),
+            states=1,
             starts_at_zero=True,
             attributes={
                 "features": "hidden_size",

@@ -38,6 +38,7 @@ class Lstm(RecurrentOp):
     torch_modules = (
         ModuleForm(
             ("torch.nn.modules.rnn.LSTM",),
+            states=2,
             starts_at_zero=True,
             attributes={
                 "features": "hidden_size",

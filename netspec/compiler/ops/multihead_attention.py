@@ -49,6 +49,7 @@ class MultiheadAttention(Op):
             ("torch.nn.modules.activation.MultiheadAttention",),
             3,
             {"heads": "num_heads", "dropout": "dropout"},
+            hides=True,
             unless=lambda call: call.require(
                 bool(call["batch_first"])
                 and call.has("in_proj_bias")

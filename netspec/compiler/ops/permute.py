@@ -2,10 +2,24 @@
 
 from collections.abc import Iterable
 
+from netspec.compiler.ir.aten_form import AtenCall
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ir.layout import Layout
 
 PERMUTE = Code.error("shape/permute", "axes that do not list each axis of the value once")
+
+
+def _ordered(call: AtenCall) -> tuple[int, ...]:
+    return call.order(call.numbers("dims"))
+
+
+def _swapped(call: AtenCall) -> tuple[int, ...]:
+    return call.swapped(*(call.whole(name) for name in list(call.arguments)[1:3]))
+
+
+def _is_same(axes: tuple[int, ...]) -> bool:
+    """Whether all axes stay in order: only the batch may stand elsewhere."""
+    return list(axes) == sorted(axes)
 
 
 @register
@@ -26,7 +40,8 @@ class Permute(Op):
     aten = (
         AtenForm(
             ("permute",),
-            attributes={"axes": lambda call: call.order(call.numbers("dims"))},
+            attributes={"axes": _ordered},
+            does_nothing=lambda call: _is_same(_ordered(call)),
             moves_batch=True,
         ),
         AtenForm(
@@ -37,11 +52,8 @@ class Permute(Op):
         ),
         AtenForm(
             ("transpose", "swapaxes"),
-            attributes={
-                "axes": lambda call: call.swapped(
-                    *(call.whole(name) for name in list(call.arguments)[1:3])
-                )
-            },
+            attributes={"axes": _swapped},
+            does_nothing=lambda call: _is_same(_swapped(call)),
             moves_batch=True,
         ),
     )

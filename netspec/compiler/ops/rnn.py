@@ -29,6 +29,7 @@ class Rnn(RecurrentOp):
     torch_modules = (
         ModuleForm(
             ("torch.nn.modules.rnn.RNN",),
+            states=1,
             starts_at_zero=True,
             attributes={
                 "features": "hidden_size",

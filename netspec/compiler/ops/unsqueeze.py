@@ -24,6 +24,7 @@ class Unsqueeze(RearrangingOp):
         AtenForm(
             ("unsqueeze",),
             attributes={"axis": lambda call: call.new_axis("dim")},
+            moves_batch=True,
             spreads=lambda call: set(call.shape[: call.new_axis("dim")]) == {1},
         ),
     )

@@ -359,10 +359,12 @@ class _Reader:
         given = self._given(call, outer, form)
         results = [n for n in call if any(user not in members for user in n.users)]
         results = [n for n in results if hasattr(n.meta.get("val"), "shape")]
-        if len(results) != 1 or not 1 <= len(given) <= form.inputs:
+        inputs, states, hidden = _parts([self.env[n] for n in given], form)
+        if len(results) != 1 or len(states) not in (0, form.states) or len(hidden) > 1:
+            return False
+        if not 1 <= len(inputs) <= form.inputs:
             return False
         target = self.module.get_submodule(path)
-        inputs = [self.env[n] for n in given]
         if len({x.rank for x in inputs}) > 1 or any(x.is_bool for x in inputs):
             return False
         inputs += inputs[-1:] * (form.inputs - len(inputs))
@@ -371,7 +373,9 @@ class _Reader:
             attributes = AtenCall(_Members(target), found.shape)
             if form.unless is not None:
                 form.unless(attributes)
-            _require_whole(*inputs)
+            _require_whole(*inputs, *states)
+            values = [x.value for x in (*inputs, *map(self._state, states))]
+            values += [self._shown(node, x) for x in hidden]
             taken = {name: _taken(how, attributes) for name, how in form.attributes.items()}
             _made(op, taken)
         except NoNetspecFormError as error:
@@ -382,7 +386,7 @@ class _Reader:
         self.used.update(stored)
         parameters = {full.removeprefix(f"{path}."): full for full in stored}
         made = self._append(
-            results[0], op.name, taken, [ref.value for ref in inputs], found.shape, parameters,
+            results[0], op.name, taken, values, found.shape, parameters,
             path if stored else "", path,
         )  # fmt: skip
         for n in call:  # sizes that are computed in a module are read by later ones, too
@@ -390,6 +394,24 @@ class _Reader:
             self.env[n] = _FAILED if _tensors(inner) else inner
         self.env[results[0]] = replace(found, value=made)
         return True
+
+    def _state(self, x: AtenTensor) -> AtenTensor:
+        """Return what a module begins with as a layer has it: one layer of it has no axis of layers."""
+        if x.shape[0] != 1:
+            return x
+        source = self._spread_from.get(x.value)
+        if source is None or source.shape != x.shape[1:]:
+            raise NoNetspecFormError("it begins with states that have an axis of one layer")
+        return source
+
+    def _shown(self, node: fx.Node, hidden: AtenTensor) -> str:
+        """Return the value that is above 0 where booleans are false."""
+        turned = {"then": 0, "otherwise": 1}
+        for made in self.nodes:
+            if made.value == hidden.value and made.op == "where" and made.attributes == turned:
+                return made.inputs[0]
+        path = self._path(node)
+        return self._append(node, "where", turned, [hidden.value], hidden.shape, {}, "", path)
 
     def _fail(self, call: list[fx.Node]) -> None:
         """Let something stand in for what a module gives."""
@@ -1274,6 +1296,16 @@ class _Reader:
         path, kind, _ = stack[-1] if stack else _Entry("", "", 0)
         kind = kind.rpartition(".")[2]
         self.problems.append(Problem(what, why, path, kind, _place(node)))
+
+
+def _parts(
+    given: Sequence[AtenTensor], form: ModuleForm
+) -> tuple[list[AtenTensor], list[AtenTensor], list[AtenTensor]]:
+    """Return what a module is given: values, states that it begins with, and keys that are hidden."""
+    states = [x for x in given if form.states and x.batch == 1]
+    hidden = [x for x in given if form.hides and x.is_bool and len(x.shape) == 1 and not x.batch]
+    inputs = [x for x in given if x not in states and x not in hidden]
+    return (inputs, states, hidden) if inputs else (states, [], hidden)
 
 
 def _require_whole(*given: object) -> None:
