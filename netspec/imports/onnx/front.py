@@ -29,6 +29,7 @@ from netspec.imports.imported_net import (
 )
 from netspec.imports.onnx.borders import Border, Borders, taken_away
 from netspec.imports.onnx.file_graph import NETSPEC, FileGraph, file_graph
+from netspec.imports.onnx.for_inference import notes_for_training
 from netspec.imports.onnx.initial_values import initial_value
 from netspec.imports.onnx.input_shapes import example, input_shapes
 from netspec.imports.onnx.inside import Inside, normalised_inside
@@ -431,6 +432,7 @@ class _Front:
                 f"the net ends in `{op}`: leave it out before training, for the loss has its own"
                 for op in kept
             ),
+            *notes_for_training(self._graph, [each.root for each in ends if each is not None]),
         ]
 
 
