@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from netspec import codes
 from netspec.cli import FAILED, OK
@@ -17,8 +18,14 @@ from netspec.cli.common import (
     tell,
     thread_count,
 )
+from netspec.cli.named_run import named_run
+from netspec.cli.trained_net import explained_mismatch, stored_weights
+from netspec.cli.weights import add_rename_option
 from netspec.diagnostics import NetspecError, suggest
 from netspec.text.width import terminal_width
+
+if TYPE_CHECKING:
+    from netspec.net import Net
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +38,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="a .net file, or the name of a net that comes with netspec: time the program of it next "
         "to its peers",
     )  # fmt: skip
+    parser.add_argument(
+        "--weights", type=Path, metavar="W",
+        help="start with these weights, a file or the folder of a run, in place of initial values"
+        " (default: those of a run in place of FILE)",
+    )  # fmt: skip
+    add_rename_option(parser)
     parser.add_argument(
         "--layers", action="store_true",
         help="conv and max pool: a course's loops against the kernels that netspec runs",
@@ -87,6 +100,7 @@ def _net(options: argparse.Namespace) -> int:
     """Time a net next to its peers, one batch size after another."""
     against = _peers(options.against)
     net = checked_net(options)
+    weights = _weights(net, options)
     from dataclasses import asdict
 
     from netspec.kernels import parallel
@@ -101,7 +115,7 @@ def _net(options: argparse.Namespace) -> int:
         tell(f"other programs are using this machine (load {here.load:.1f}): so are these times")
     found: list[dict[str, Any]] = []
     for number, batch in enumerate(options.batch):
-        case = Workload(net, batch, not options.infer, threads)
+        case = Workload(net, batch, not options.infer, threads, weights=weights)
         try:
             result = compare(
                 case, against, options.rounds, profile=options.profile, say=_say
@@ -117,6 +131,25 @@ def _net(options: argparse.Namespace) -> int:
     else:
         emit(f"\n{machine_text(here)}")
     return OK
+
+
+def _weights(net: Net, options: argparse.Namespace) -> dict[str, Any] | None:
+    """Return the weights that the options name, or that the run has; None where a net is drawn.
+
+    Raises:
+        NetspecError: `weights/bad-file`, `weights/mismatch`.
+    """
+    run = named_run(options.file)
+    if options.weights is None and (run is None or not run.folder.weights.is_file()):
+        return None
+    import numpy as np
+
+    from netspec.runtime.models.loaded_state import fitted_state
+
+    stored = stored_weights(options)
+    assert stored is not None
+    with explained_mismatch(options, stored.run):
+        return fitted_state(net.graph, stored.weights, np.dtype(np.float32))
 
 
 def _say(text: str) -> None:

@@ -101,7 +101,53 @@ def test_another_answer_is_told() -> None:
     missing = {key: value for key, value in ours.items() if key != name}
     assert difference(ours, missing, case) == "does not train `conv1.weight`"
     nan = np.full_like(ours["loss"], np.nan)
-    assert difference(ours, {**ours, "loss": nan}, case) == "computes a different loss"
+    assert difference(ours, {**ours, "loss": nan}, case) == "computes a loss that is not finite"
+    told = "cannot be compared: netspec's own loss is not finite at initial values: give --weights"
+    assert str(difference({**ours, "loss": nan}, ours, case)).startswith(told)
+
+
+DIVIDES = """
+net Divides {
+    input x: [2, 6]
+    parameter std: [2, 1] = zeros
+    output x / std -> flatten -> linear(4) -> batch_norm -> linear(3)
+}
+"""
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "torch", "netspec-c"])
+@pytest.mark.parametrize("counted", [True, False])
+def test_all_start_with_the_weights_that_are_given(name: str, counted: bool) -> None:
+    if PEERS[name].reason_not(Workload(netspec.loads(DIVIDES), 4, False, 1)) is not None:
+        pytest.skip("not installed")
+    net = netspec.loads(DIVIDES)
+    drawn = Workload(net, 4, False, 1)
+    told = difference(first_step(OURS, drawn), first_step(name, drawn), drawn)
+    assert told is not None
+    assert "not finite at initial values" in told
+    state = net.compile(seed=5).state_dict()
+    own = {key: array for key, array in state.items() if counted or "tracked" not in key}
+    case = Workload(net, 4, False, 1, weights={**own, "std": np.full((2, 1), 3, "f")})
+    ours = first_step(OURS, case)
+    assert difference(ours, first_step(name, case), case) is None
+    assert np.isfinite(ours["output"]).all()
+    if name == "torch":
+        training = Workload(net, 4, True, 1, weights=case.weights)
+        assert difference(first_step(OURS, training), first_step(name, training), training) is None
+
+
+def test_the_verb_takes_weights(run: Run, write: Write, tmp_path: Path) -> None:
+    path, weights = write(DIVIDES), tmp_path / "w.safetensors"
+    state = {**netspec.loads(DIVIDES).compile().state_dict(), "std": np.full((2, 1), 3, "f")}
+    netspec.save_weights(weights, state)
+    options = ("--infer", "--against", "onnxruntime", "--rounds", 1, "--batch", 2, "--threads", 1)
+    assert "not finite at initial values: give --weights" in run("bench", path, *options).out
+    finished = run("bench", path, *options, "--weights", weights)
+    assert finished.code == 0, finished.err
+    assert "not finite" not in finished.out
+    other = tmp_path / "other.safetensors"
+    netspec.save_weights(other, {"std": np.ones((3, 1), "f")})
+    assert "weights/mismatch" in run("bench", path, *options, "--weights", other).err
 
 
 def test_dropout_has_masks_of_its_own() -> None:

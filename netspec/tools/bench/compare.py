@@ -216,6 +216,10 @@ def difference(
     a, b = np.asarray(ours[key]), np.asarray(theirs[key])
     if a.shape != b.shape:
         return f"computes a different {key}: {list(b.shape)} instead of {list(a.shape)}"
+    if not np.isfinite(a).all():
+        return f"cannot be compared: netspec's own {key} is not finite{_advice(case)}"
+    if not np.isfinite(b).all():
+        return f"computes {'a' if case.train else 'an'} {key} that is not finite"
     if case.train and _is_random(case):
         return None  # every peer draws its own masks
     if not float(np.abs(a - b).max()) <= _LOSS_TOLERANCE * float(np.abs(a).max()):
@@ -236,6 +240,11 @@ def difference(
         if not _rms(mine - other) <= _CHANGE_TOLERANCE * _rms(mine) + floor:
             return f"computes a different gradient of `{name}`"
     return None
+
+
+def _advice(case: Workload) -> str:
+    """Return what helps where numbers are not finite: a net that is drawn can divide by zeros."""
+    return "" if case.weights is not None else " at initial values: give --weights, or a run"
 
 
 def _rms(array: Array) -> float:

@@ -84,6 +84,8 @@ class Profile:
 def measure(case: Workload) -> Profile:
     """Run steps of the program with timers for a while."""
     model = Model(case.graph, seed=case.seed)
+    if case.weights is not None:
+        model.load_state_dict(case.weights)
     plan = make_plan(case.graph, training=case.train, backward=case.train)
     program = ClockedProgram(case.graph, plan, model.dtype, Emitters().choose)
     rest = _run(_step(case, model, program), program)

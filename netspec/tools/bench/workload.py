@@ -6,7 +6,7 @@ NumPy.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -55,6 +55,8 @@ class Workload:
         batch: the number of images.
         train: True for a training step, False for inference.
         threads: how many threads each peer may use.
+        seed: of the batch, and of initial values.
+        weights: parameters and buffers by their full names, in place of initial values.
     """
 
     net: NetWithSource
@@ -62,6 +64,7 @@ class Workload:
     train: bool
     threads: int
     seed: int = 0
+    weights: Mapping[str, Array] | None = None
 
     @property
     def graph(self) -> Graph:
@@ -116,16 +119,24 @@ class Workload:
         places = OF_CLASSES.shape(scores_shape(self.graph))
         return rng.integers(0, label_count(self.graph), (self.batch, *map(int, places)))
 
+    def start(self) -> dict[str, Array]:
+        """Return all that all peers start with, counters and constants too, by name."""
+        from netspec.runtime.models.numpy_model import draw_parameter
+
+        own = self.weights or {}
+        return {
+            name: own[name] if name in own else draw_parameter(p, self.seed)
+            for name, p in self.graph.parameters.items()
+        }
+
     def parameters(self) -> dict[str, Array]:
         """Return the parameters and buffers that all peers start with, by name."""
         import numpy as np
 
-        from netspec.runtime.models.numpy_model import draw_parameter
-
         return {
-            name: draw_parameter(p, self.seed).astype(np.float32)
-            for name, p in self.graph.parameters.items()
-            if p.role != "counter"
+            name: array.astype(np.float32)
+            for name, array in self.start().items()
+            if self.graph.parameters[name].role != "counter"
         }
 
 

@@ -30,6 +30,8 @@ def native(case: Workload) -> Runner:
 def _prepared(case: Workload, engine: Engine, version: str) -> Runner:
     threads.limit(case.threads)
     model = Model(case.graph, seed=case.seed, engine=engine)
+    if case.weights is not None:
+        model.load_state_dict(case.weights)
     predictor = model.predictor()
     inputs = case.inputs()
     x: Any = inputs if len(inputs) > 1 else next(iter(inputs.values()))

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from netspec.runtime.models.pytorch.input_types import as_declared
-from netspec.runtime.models.torch_build import build_module
+from netspec.runtime.models.torch_build import build_module, load_all, with_ties
 from netspec.runtime.optim.targets import rows_in_torch
 from netspec.tools.bench.workload import LEARNING_RATE, Array, Runner, Workload
 
@@ -37,7 +37,11 @@ def build(case: Workload) -> Any:
     """Return the module with the case's parameters, mode and number of threads."""
     torch.set_num_threads(case.threads)
     net: Any = case.net
-    return build_module(net, seed=case.seed).train(case.train)
+    module = build_module(net, seed=case.seed).train(case.train)
+    if case.weights is not None:
+        given = {name: torch.as_tensor(array) for name, array in case.start().items()}
+        load_all(module, with_ties(case.graph, given))
+    return module
 
 
 def tensors(case: Workload) -> list[Any]:
