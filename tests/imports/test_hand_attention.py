@@ -150,3 +150,54 @@ def text_of(module: Any) -> str:
     net = netspec.from_torch(module, torch.randn(2, 5, 8), prove="full")
     assert net.written is not None
     return str(net.written.module.source.text)
+
+
+def by_places(x: Any, times: int) -> Any:
+    return x.repeat_interleave(times, dim=1)
+
+
+def as_llama(x: Any, times: int) -> Any:
+    b, heads, t, d = x.shape
+    return x[:, :, None, :, :].expand(b, heads, times, t, d).reshape(b, heads * times, t, d)
+
+
+class Grouped(nn.Module):
+    """Queries of four heads, of which two share a key and a value."""
+
+    def __init__(self, repeat: Callable[[Any, int], Any], heads: int, *, is_written: bool) -> None:
+        super().__init__()
+        self.repeat, self.heads, self.is_written = repeat, heads, is_written
+        self.q, self.k, self.v = nn.Linear(8, 8), nn.Linear(8, 2 * heads), nn.Linear(8, 2 * heads)
+
+    def forward(self, x: Any) -> Any:
+        b, t, _ = x.shape
+        q = self.q(x).view(b, t, 4, 2).transpose(1, 2)
+        held = (p.view(b, t, self.heads, 2).transpose(1, 2) for p in (self.k(x), self.v(x)))
+        k, v = (self.repeat(p, 4 // self.heads) for p in held)
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        if self.is_written:
+            later = torch.ones(t, t, dtype=torch.bool).triu(1)
+            scores = q @ k.transpose(-2, -1) / math.sqrt(2)
+            y = softmax(scores.masked_fill(later, -math.inf)) @ v
+        return y.transpose(1, 2).reshape(b, t, 8)
+
+
+@pytest.mark.parametrize("is_written", [True, False])
+@pytest.mark.parametrize("heads", [1, 2])
+@pytest.mark.parametrize("repeat", [by_places, as_llama])
+def test_heads_that_share_keys_are_not_repeated(
+    repeat: Callable[[Any, int], Any], heads: int, is_written: bool
+) -> None:
+    torch.manual_seed(0)
+    module = Grouped(repeat, heads, is_written=is_written)
+    net = netspec.from_torch(module, torch.randn(2, 5, 8), prove="full")
+    text = net.written.module.source.text
+    assert "attention(" in text
+    assert "expand" not in text
+
+
+def test_heads_that_are_repeated_in_another_order_stay_so() -> None:
+    torch.manual_seed(0)
+    module = Grouped(lambda x, times: x.repeat(1, times, 1, 1), 2, is_written=False)
+    with pytest.raises(netspec.NetspecError, match="`repeat` cannot be expressed"):
+        netspec.from_torch(module, torch.randn(2, 5, 8))

@@ -63,6 +63,60 @@ def with_attention(program: ExportedProgram) -> None:
         made.meta = dict(node.meta)
         node.replace_all_uses_with(made)
         _erase(graph, node)
+    for node in list(graph.nodes):
+        if operator_name(node) == "scaled_dot_product_attention":
+            _share_heads(graph, node)
+
+
+def _share_heads(graph: fx.Graph, node: fx.Node) -> None:
+    """Give an attention key and value as they were before each head was repeated for those of the
+    query that share it: the layer does that itself.
+    """
+    query, key, value, *_ = node.args
+    sources = _before_repeats(key), _before_repeats(value)
+    if None in sources or sources[0].meta["val"].shape[1] != sources[1].meta["val"].shape[1]:
+        return
+    node.args = (query, *sources, *node.args[3:])
+    for repeated in dict.fromkeys((key, value)):
+        if not repeated.users:
+            _erase(graph, repeated)
+
+
+def _before_repeats(node: Any) -> Any:
+    """Return the value of which a node repeats each head one by one: by `repeat_interleave`, or with
+    an axis of its own, as Llama's `repeat_kv` does. None if it does not.
+    """
+    if not _is_call(node, "repeat_interleave", "view", "reshape") or node.meta["val"].dim() != 4:
+        return None
+    heads = node.meta["val"].shape[1]
+    if operator_name(node) == "repeat_interleave":
+        source, repeats, *axes = node.args
+        axis = axes[0] if axes else node.kwargs.get("dim")
+        is_by_head = isinstance(repeats, int) and axis in (1, -3)
+        return source if is_by_head else None
+    wide = _before_slices(node.args[0])
+    if not _is_call(wide, "expand"):
+        return None
+    apart = _before_slices(wide.args[0])
+    if not _is_call(apart, "unsqueeze") or apart.args[1] % apart.meta["val"].dim() != 2:
+        return None
+    source = _before_slices(apart.args[0])
+    shape = wide.meta["val"].shape
+    is_by_head = source.meta["val"].dim() == 4 and shape[1] * shape[2] == heads
+    return source if is_by_head else None
+
+
+def _before_slices(node: Any) -> Any:
+    """Return the value of which nodes take all that there is."""
+    while _is_call(node, "slice") and str(node.args[0].meta["val"].shape) == str(
+        node.meta["val"].shape
+    ):
+        node = node.args[0]
+    return node
+
+
+def _is_call(node: Any, *names: str) -> bool:
+    return hasattr(node, "meta") and operator_name(node) in names
 
 
 def _erase(graph: fx.Graph, node: fx.Node) -> None:
