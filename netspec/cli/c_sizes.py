@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from netspec import codes
@@ -12,7 +13,7 @@ from netspec.cli import OK
 from netspec.cli.c_inputs import CInput, possible_inputs, stored_input
 from netspec.cli.common import emit
 from netspec.cli.named_run import named_run
-from netspec.diagnostics import Diagnostic, NetspecError
+from netspec.diagnostics import Diagnostic, Hint, NetspecError
 from netspec.text.printable import printable
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 _BYTES = re.compile(r"(\d{1,15}) ?(?:([KM])(?:i?B)?|B)?", re.ASCII | re.IGNORECASE)
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20}
+# The functions that take numbers of a kind, of a file in whole numbers, and what they take.
+_CALLS = {"float32": ("predict takes floats", "--normalize counts them"),
+          "int8": ("predict_int8 takes whole numbers", "without --normalize they count")}  # fmt: skip
 # How the chosen table is written; other tables have options of their own.
 FORMATS = ("table", "json")
 # As many values of the arena are named in an error.
@@ -141,14 +145,24 @@ def _as_object(found: CSizes) -> dict[str, object]:
         "kind": found.kind, "weights": found.weights, "arena": found.arena,
         "arrays": dict(found.arrays), "ram": found.ram, "stack": found.stack,
         "peak": None if found.peak is None else found.peak.name, "held": dict(found.held),
-        "macs": found.macs,
+        "macs": found.macs, "called_with": found.called_with, **_other_calls(found),
     }  # fmt: skip
+
+
+def _other_calls(found: CSizes) -> dict[str, object]:
+    """Return what the functions take that do not count, if there are any."""
+    other = found.other_calls
+    if other is None:
+        return {}
+    arrays = found.arrays_of(other)
+    return {"others": {"called_with": other, "arrays": arrays, "ram": found.ram_of(other)}}
 
 
 def _lines(graph: Graph, found: CSizes) -> list[str]:
     at = f"the most is in use {_place(found)}" if found.arena else ""
     rows = [("flash", "weights", found.weights, ""), ("RAM", "arena", found.arena, at)]
-    rows += [("", printable(name), size, "the caller's") for name, size in found.arrays.items()]
+    callers = "the caller's, floats of predict" if _takes_floats(found) else "the caller's"
+    rows += [("", printable(name), size, callers) for name, size in found.arrays.items()]
     rows.append(("", "total", found.ram, ""))
     rows.append(("", "stack", found.stack, "at most, on top"))
     wide = max(len(name) for _, name, _, _ in rows)
@@ -159,8 +173,22 @@ def _lines(graph: Graph, found: CSizes) -> list[str]:
     numbers = "whole numbers of 8 bits" if found.kind == "int8" else found.kind
     return [
         f"{graph.name} in C, {numbers}, one image", "", *shown, "",
-        f"{found.macs:,} multiply-adds. Code comes on top in flash.",
+        *_said_of_others(found), f"{found.macs:,} multiply-adds. Code comes on top in flash.",
     ]  # fmt: skip
+
+
+def _takes_floats(found: CSizes) -> bool:
+    """Whether floats of the caller count for a file in whole numbers."""
+    return found.kind != found.called_with
+
+
+def _said_of_others(found: CSizes) -> list[str]:
+    """Return what the functions take whose arrays do not count."""
+    other = found.other_calls
+    if other is None:
+        return []
+    takes, when = _CALLS[other]
+    return [f"{takes}: {_named(found.arrays_of(other))}, total {found.ram_of(other):,}; {when}."]
 
 
 def _left(found: CSizes, options: argparse.Namespace) -> list[str]:
@@ -182,9 +210,9 @@ def _line(node: Node) -> str:
     return node.name if span is None else f"line {span.line}: {node.name}"
 
 
-def _held(found: CSizes) -> str:
-    """Return the largest values that lie in the arena where most of it is in use."""
-    shown = list(found.held.items())
+def _named(sizes: Mapping[str, int]) -> str:
+    """Return the first of these sizes, with their names."""
+    shown = list(sizes.items())
     parts = [f"{printable(name)} ({size:,})" for name, size in shown[:MOST_HELD]]
     more = len(shown) - MOST_HELD
     return ", ".join([*parts, *([f"{more} more"] if more > 0 else [])])
@@ -198,21 +226,7 @@ def _require_budget(graph: Graph, found: CSizes, options: argparse.Namespace) ->
     """
     wrong = []
     if options.ram is not None and found.ram + found.stack > options.ram:
-        message = (
-            f"{graph.name} takes {found.ram:,} bytes of RAM and at most {found.stack:,} of stack, and"
-            f" {options.ram:,} are there"
-        )
-        most = f"{found.arena:,} bytes of the arena, most of them"
-        if found.peak is None:
-            notes = (f"{most} for {_INPUT}",) if found.arena else ()
-            wrong.append(Diagnostic(codes.COMPILE_OVER_BUDGET, message, notes=notes))
-        else:
-            label = f"{most} here, at {printable(found.peak.name)}"
-            place = found.peak.origin.span
-            notes = (f"in the arena there: {_held(found)}",)
-            wrong.append(
-                Diagnostic(codes.COMPILE_OVER_BUDGET, message, place, label=label, notes=notes)
-            )
+        wrong.append(_too_much_ram(graph, found, options.ram))
     if options.flash is not None and found.weights > options.flash:
         message = (
             f"{graph.name} has {found.weights:,} bytes of weights, and {options.flash:,} of flash"
@@ -227,3 +241,38 @@ def _require_budget(graph: Graph, found: CSizes, options: argparse.Namespace) ->
         )
     if wrong:
         raise NetspecError(wrong)
+
+
+def _too_much_ram(graph: Graph, found: CSizes, there: int) -> Diagnostic:
+    """Return the error for a net that takes more RAM than is there, marked where the most of it goes."""
+    message = (
+        f"{graph.name} takes {found.ram:,} bytes of RAM and at most {found.stack:,} of stack, and"
+        f" {there:,} are there"
+    )
+    arrays = dict(sorted(found.arrays.items(), key=lambda each: -each[1]))
+    callers = sum(arrays.values())
+    most = f"{found.arena:,} bytes of the arena, most of them"
+    notes = [f"the caller's arrays: {_named(arrays)}"]
+    span, label = None, ""
+    if found.peak is not None:
+        notes.insert(0, f"in the arena there: {_named(found.held)}")
+    if callers > found.arena:
+        span = graph.span
+        label = (
+            f"{callers:,} bytes are the caller's inputs and outputs, most of them {_first(arrays)}"
+        )
+        notes = [f"the arena takes {found.arena:,} bytes", notes[-1]]
+    elif found.peak is not None:
+        span, label = found.peak.origin.span, f"{most} here, at {printable(found.peak.name)}"
+    elif found.arena:
+        notes.insert(0, f"{most} for {_INPUT}")
+    hints: tuple[Hint, ...] = ()
+    if _takes_floats(found) and found.ram_of("int8") + found.stack <= there:
+        hints = (Hint("predict_int8 takes whole numbers, and fits: leave out --normalize"),)
+    return Diagnostic(
+        codes.COMPILE_OVER_BUDGET, message, span, label=label, notes=tuple(notes), hints=hints
+    )
+
+
+def _first(sizes: Mapping[str, int]) -> str:
+    return printable(next(iter(sizes)))

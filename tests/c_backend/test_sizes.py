@@ -106,6 +106,88 @@ def test_budgets_hold_for_what_is_compiled(run, write, tmp_path, shape, kind):
         assert kind != "bytes" or len(SHAPES[shape]) == 1 or before["weights"] == held, options
 
 
+CALLS = """#include "n.h"
+static {kind} x[N_X_NUMBERS], output[N_OUTPUT_NUMBERS];
+int main(void) {{ n_{function}(x, output); return output[0] != 0; }}
+"""
+FUNCTIONS = {"predict": "float", "predict_int8": "int8_t"}
+
+
+def test_ram_is_that_of_a_program_that_calls_the_functions_that_are_meant(run, write, tmp_path):
+    """`--normalize` is for `predict`, which takes floats, in whole numbers too."""
+    net, rng = write("net N { input x: [3, 32]\n output x -> conv(4, 3) -> relu -> flatten ->"
+                     " linear(3) }"), np.random.default_rng(0)  # fmt: skip
+    x, y, folder = (
+        rng.integers(0, 2000, (12, 3, 32)).astype(np.int16),
+        np.arange(12) % 3,
+        tmp_path / "r",
+    )
+    np.savez(tmp_path / "d.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    done = run("train", "numpy", net, "--data", tmp_path / "d.npz", "--epochs", 1, "--out", folder)
+    assert done.code == 0, done.err
+    for options, function, other in (
+        ((), "predict", None),
+        (("--normalize",), "predict", None),
+        (("--int8",), "predict_int8", "predict"),
+        (("--int8", "--normalize"), "predict", "predict_int8"),
+    ):
+        out, sizes = tmp_path / "n.c", ("--target", "c", *options, "--format", "json")
+        done = run("compile", folder, "--target", "c", *options, "--header", "-o", out, "--force")
+        assert done.code == 0, done.err
+        for each in (folder, net):
+            said = json.loads(run("summarize", each, *sizes).out)
+            assert said["ram"] == taken(tmp_path, function), options
+            if other is None:
+                assert "others" not in said
+            else:
+                assert said["others"]["ram"] == taken(tmp_path, other), options
+        there = said["ram"] + said["stack"]
+        assert run("summarize", folder, *sizes, "--ram", there).code == 0
+        assert run("summarize", folder, *sizes, "--ram", there - 1).code == 1
+
+
+def taken(folder: Path, function: str) -> int:
+    """Return the bytes of the variables of a program that calls a function of n.c."""
+    (folder / "main.c").write_text(
+        CALLS.format(function=function, kind=FUNCTIONS[function]), "utf-8"
+    )
+    found = 0
+    for name in ("n", "main"):
+        subprocess.run(["gcc", "-std=c99", "-O0", "-c", f"{name}.c"], cwd=folder, check=True)
+        listed = subprocess.run(["nm", "-S", f"{name}.o"], cwd=folder, check=True,
+                                capture_output=True, text=True)  # fmt: skip
+        found += sum(
+            int(n, 16) for n in re.findall(r"^\w+ (\w+) [bd] ", listed.stdout, re.MULTILINE)
+        )
+    return found
+
+
+def test_both_kinds_of_calls_are_shown_in_whole_numbers(run):
+    sizes = ("summarize", NETWORKS / "lenet.net", "--target", "c", "--int8")
+    done = run(*sizes)
+    assert "predict takes floats: image (3,136), output (40), total 7,496; --normalize" in done.out
+    assert "image               784 bytes  the caller's\n" in done.out
+    done = run(*sizes, "--normalize", "--ram", "8K")
+    assert done.code == 1
+    assert "image             3,136 bytes  the caller's, floats of predict\n" in done.out
+    assert (
+        "predict_int8 takes whole numbers: image (784), output (10), total 5,114; with" in done.out
+    )
+    assert "takes 7,496 bytes of RAM and at most 1,024 of stack, and 8,192 are there" in done.err
+    assert "help: predict_int8 takes whole numbers, and fits: leave out --normalize" in done.err
+    assert "leave out --normalize" not in run(*sizes, "--normalize", "--ram", "5K").err
+    assert run(*sizes, "--normalize", "--ram", 7496 + 1024).code == 0
+
+
+def test_the_callers_arrays_are_marked_where_they_take_most(run, write):
+    net = write("net Q { input signal: [3, 128]\n output signal -> flatten -> linear(8) }")
+    done = run("summarize", net, "--target", "c", "--ram", "2K")
+    assert done.code == 1
+    assert "1,568 bytes are the caller's inputs and outputs, most of them signal" in done.err
+    assert "note: the caller's arrays: signal (1,536), output (32)\n" in done.err
+    assert "most of them here" not in done.err
+
+
 def compiled_constants(source: Path) -> int:
     """Return the bytes of the constant arrays of a file's object, without the digest, which is global.
 

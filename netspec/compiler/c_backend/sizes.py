@@ -18,6 +18,7 @@ from netspec.compiler.ir.graph import Graph, Node
 from netspec.compiler.ir.input_scale import InputScale
 from netspec.records import record
 
+# What numbers of a file, or of the caller's arrays, are.
 Kind = Literal["float32", "float64", "int8"]
 NUMBER_BYTES: Mapping[Kind, int] = {"float32": 4, "float64": 8, "int8": 1}
 
@@ -27,11 +28,12 @@ class CSizes:
     """The bytes of a C file's arrays.
 
     Attributes:
-        kind: what numbers are: of the caller's arrays too, which in whole numbers are those of
-            `predict_int8` and `predict_uint8`.
+        kind: what numbers are.
         weights: constants, or the file beside it, with what normalises the input.
         arena: the values in between, placed by their lifetimes.
-        arrays: the caller's inputs and outputs, by name.
+        numbers: how many numbers the caller's inputs and outputs are, by name.
+        called_with: what the numbers of the caller's arrays are that count. A file in whole numbers has
+            functions for both: `predict` takes floats, and `predict_int8` whole numbers.
         peak: the layer at which most of the arena is in use; None if there is none.
         held: the bytes of each value that is in the arena there, the largest first.
         macs: multiply-adds for an image.
@@ -40,15 +42,36 @@ class CSizes:
     kind: Kind
     weights: int
     arena: int
-    arrays: Mapping[str, int]
+    numbers: Mapping[str, int]
+    called_with: Kind
     peak: Node | None
     held: Mapping[str, int]
     macs: int
 
     @property
+    def arrays(self) -> dict[str, int]:
+        """The bytes of the caller's inputs and outputs, by name."""
+        return self.arrays_of(self.called_with)
+
+    def arrays_of(self, kind: Kind) -> dict[str, int]:
+        """Return the bytes of the caller's arrays of numbers of this kind, by name."""
+        return {name: NUMBER_BYTES[kind] * count for name, count in self.numbers.items()}
+
+    @property
     def ram(self) -> int:
         """The arena and the caller's arrays. The stack comes on top."""
-        return self.arena + sum(self.arrays.values())
+        return self.ram_of(self.called_with)
+
+    def ram_of(self, kind: Kind) -> int:
+        """Return the arena and the caller's arrays of numbers of this kind."""
+        return self.arena + sum(self.arrays_of(kind).values())
+
+    @property
+    def other_calls(self) -> Kind | None:
+        """What the file's other functions take; None if they all take the same."""
+        if self.kind != "int8":
+            return None
+        return "float32" if self.called_with == "int8" else "int8"
 
     @property
     def stack(self) -> int:
@@ -67,8 +90,8 @@ def c_sizes(
     Args:
         graph: a checked graph whose sizes are all known.
         kind: what numbers are.
-        by: how a file that takes numbers as the data have them normalises them; None for a file that
-            does not.
+        by: how a file that takes numbers as the data have them normalises them, for which the arrays
+            of floats count in a file in whole numbers too; None for a file that does not.
         pixels: how a file in whole numbers normalises bytes; None if it takes none.
 
     Raises:
@@ -79,10 +102,10 @@ def c_sizes(
     for name, value in graph.outputs.items():
         # An output may have the name of an input.
         arrays[name] = arrays.get(name, 0) + math.prod(graph.shape_of(value))
-    bytes_of = {name: NUMBER_BYTES[kind] * count for name, count in arrays.items()}
+    called_with: Kind = "float32" if kind == "int8" and by is not None else kind
     peak = None if source.peak is None else _written(graph, source.peak)
     return CSizes(
-        kind, source.constant_bytes, source.arena_bytes, bytes_of, peak,
+        kind, source.constant_bytes, source.arena_bytes, arrays, called_with, peak,
         _held(graph, source, NUMBER_BYTES[kind]), source.macs,
     )  # fmt: skip
 
