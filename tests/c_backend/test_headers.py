@@ -265,8 +265,8 @@ SENSOR = """net N {
 """
 
 
-@pytest.fixture
-def sensor(run, write, tmp_path):
+@pytest.fixture(params=["--normalize channel", "--mean 0 --std 8192"])
+def sensor(run, write, tmp_path, request):
     """Return the folder of a run on signals of counts, and the counts."""
     rng = np.random.default_rng(3)
     means, spreads = np.array([-38, 3, 8017]), np.array([2600, 90, 1200])
@@ -275,7 +275,7 @@ def sensor(run, write, tmp_path):
     np.savez(tmp_path / "d.npz", x_train=x, y_train=y, x_test=x, y_test=y)
     folder = tmp_path / "r"
     done = run("train", "numpy", write(SENSOR), "--data", tmp_path / "d.npz", "--epochs", 1,
-               "--out", folder)  # fmt: skip
+               "--out", folder, *request.param.split())  # fmt: skip
     assert done.code == 0, done.err
     return folder, x
 
@@ -320,7 +320,7 @@ def test_a_header_says_who_normalises(run, tmp_path, sensor):
         for what, values in (("MEAN", stored.mean), ("STD", stored.scale)):
             (given,) = re.findall(rf"#define N_S_{what} \{{ (.*) \}}", text)
             made = np.array([part.strip("f ") for part in given.split(",")], np.float32)
-            assert made.tobytes() == values.tobytes()
+            assert made.tobytes() == np.broadcast_to(values, (3, 1)).tobytes()
         assert ("This file does it: the caller does not." in text) == (options == ("--normalize",))
         assert ("   The caller does it.\n" in text) == ("--normalize" not in options)
         assert ("(x - MEAN) / STD / SCALE + ZERO, rounded" in text) == ("--int8" in options)
@@ -330,25 +330,33 @@ def test_a_header_says_who_normalises(run, tmp_path, sensor):
 
 
 @pytest.mark.parametrize(
-    ("mean", "scale", "lines"),
+    ("shape", "mean", "scale", "lines"),
     [
-        ((1, 1, 1), (1, 1, 1), ["#define A_X_MEAN 0.5f", "#define A_X_STD 0.5f"]),
-        ((2, 1, 1), (1, 1, 1), ["#define A_X_MEAN { 0.5f, 0.5f }", "#define A_X_STD 0.5f"]),
-        ((2, 10, 10), (1, 1, 1), None),
-        ((3, 10, 10), (1, 1, 1), ["/* A_X_MEAN would be 300 numbers: see the weights file. */",
-                                 "#define A_X_STD 0.5f"]),
+        ((1, 4, 4), (1, 1, 1), (1, 1, 1), ["#define A_X_MEAN { 0.5f }", "#define A_X_STD { 0.5f }"]),
+        ((2, 4, 4), (2, 1, 1), (1, 1, 1),
+         ["#define A_X_MEAN { 0.5f, 0.5f }", "#define A_X_STD { 0.5f, 0.5f }"]),
+        ((2, 4, 4), (1, 1, 1), (1, 1, 1),
+         ["#define A_X_MEAN { 0.5f, 0.5f }", "#define A_X_STD { 0.5f, 0.5f }"]),
+        ((3,), (1,), (3,),
+         ["#define A_X_MEAN { 0.5f, 0.5f, 0.5f }", "#define A_X_STD { 0.5f, 0.5f, 0.5f }"]),
+        ((784,), (1,), (1,), ["#define A_X_MEAN { 0.5f }", "#define A_X_STD { 0.5f }"]),
+        ((2, 10, 10), (2, 10, 10), (1, 1, 1), None),
+        ((3, 10, 10), (3, 10, 10), (1, 1, 1),
+         ["/* A_X_MEAN would be 300 numbers: see the weights file. */",
+          "#define A_X_STD { 0.5f, 0.5f, 0.5f }"]),
     ],
 )  # fmt: skip
-def test_macros_have_a_number_for_all_or_one_each(mean, scale, lines):
+def test_macros_are_in_braces_with_a_number_for_each_channel(shape, mean, scale, lines):
+    """A program that was written for one training's numbers compiles with those of another."""
     given = {"x": InputScale(np.full(mean, 0.5, "f"), np.full(scale, 0.5, "f"))}
-    made = declared_normalization(Names("A"), given, "")
+    made = declared_normalization(Names("A"), {"x": shape}, given, "")
     assert made[-1] == ""
     if lines is not None:
         assert made[3:-1] == lines
         return
     long = "\n".join(made[3:-1])
-    assert long.count("0.5f") == 201
+    assert long.count("0.5f") == 202
     assert len(long) < 4095
     assert all(line.endswith(" \\") for line in made[3:-3])
     same = {"x": InputScale(np.zeros(mean), np.ones(scale))}
-    assert declared_normalization(Names("A"), same, "") == []
+    assert declared_normalization(Names("A"), {"x": shape}, same, "") == []

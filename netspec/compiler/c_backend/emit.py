@@ -320,7 +320,9 @@ class _File:
             *stack_size(self.upper, STACK_BYTES),
             *self._array_sizes(),
             *declared_digest(self.name, self.options.digest),
-            *declared_normalization(self.names, self.options.normalized, self._who_normalizes()),
+            *declared_normalization(
+                self.names, self.graph.inputs, self.options.normalized, self._who_normalizes()
+            ),
         ]
         if self.sizes is not None:
             lines += ["/* The largest sizes. */", self.sizes.declared, ""]

@@ -257,7 +257,9 @@ class _Int8File:
         else:
             who = "predict does it, and the caller for predict_int8"
         bytes_too = "" if self.options.pixels is None else "; predict_uint8 does it for bytes"
-        return declared_normalization(self.names, self.options.normalized, f"{who}{bytes_too}.")
+        return declared_normalization(
+            self.names, self.net.graph.inputs, self.options.normalized, f"{who}{bytes_too}."
+        )
 
     def _of_what(self) -> list[str]:
         """Return what the whole numbers of an input are of, where the data are normalised."""
