@@ -12,6 +12,7 @@ from netspec import codes
 from netspec.cli.about_numbers import INITIAL, about_numbers
 from netspec.cli.c_inputs import CInput, normalized_inputs, stored_input
 from netspec.cli.common import checked_net, emit_text, natural, positive, tell
+from netspec.cli.header_beside import say_older_header
 from netspec.cli.output_place import check_beside, check_output, net_sources
 from netspec.cli.trained_net import named_weights
 from netspec.compiler.c_backend.train_losses import LOSSES, LossName
@@ -135,9 +136,6 @@ class CFile:
         _require_together(options)
         self._check_known_places()
         self.source = self._compile()
-        if self._out is not None and self._out in self.others():
-            message = f"{self._out} would be two files: the C file, and one that belongs to it"
-            raise NetspecError.simple(codes.USAGE_TARGET, message, "name the C file NAME.c")
 
     def _compile(self) -> CSource:
         from netspec.compiler.c_backend.emit import COptions, c_source
@@ -349,9 +347,7 @@ class CFile:
         others += [self._example_place()] if self._options.example else []
         sources, force = net_sources(self.net), self._options.force
         check_output(self._out, sources, force=force)
-        check_beside(
-            [path for path in others if path != self._out], self._out, sources, force=force
-        )
+        check_beside(others, self._out, sources, force=force)
 
     def check_places(self) -> None:
         """Refuse to write over what netspec did not make."""
@@ -375,6 +371,8 @@ class CFile:
                 write_output(path, content)
         for path in self.others():
             tell(f"{path} belongs to it")
+        if self.source.header is None:
+            say_older_header(self._out, self.source.text)
 
 
 def _no_place(size: int) -> NetspecError:

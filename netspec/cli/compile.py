@@ -20,6 +20,7 @@ from netspec.cli.common import (
 from netspec.cli.named_run import named_run
 from netspec.cli.normalized_files import add_normalize_option
 from netspec.cli.onnx_target import add_onnx_options, chosen_onnx_options, compile_model
+from netspec.cli.output_ending import check_ending
 from netspec.cli.output_place import (
     add_force_option,
     check_output,
@@ -190,6 +191,8 @@ def _require_target(options: argparse.Namespace) -> None:
     if options.target == "onnx" and options.output is None:
         message = "--target onnx writes a file: name it with -o OUT"
         raise NetspecError.simple(codes.USAGE_TARGET, message)
+    if options.output is not None:
+        check_ending(options.output, options.target)
     if options.standalone and options.explain_plan:
         message = "--explain-plan prints no program: leave out --standalone"
         raise NetspecError.simple(codes.USAGE_TARGET, message)

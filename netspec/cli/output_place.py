@@ -60,18 +60,28 @@ def check_output(path: Path, sources: Iterable[Path], *, force: bool) -> None:
     if force or not path.is_file():
         return
     try:
-        with open_regular(path) as file:
-            start = file.read(_LOOKED_AT)
-            file.seek(max(len(start), file.seek(0, 2) - _LOOKED_AT))
-            end = file.read()
+        is_ours = is_made_by_netspec(path)
     except OSError as error:
         message = f"cannot write {path}: the file there cannot be read ({error.strerror})"
         raise NetspecError.simple(codes.OUTPUT_UNWRITABLE, message) from None
-    if start and not (_MADE_BY_NETSPEC.match(start) or _is_pdf(start, start + end)):
+    if not is_ours:
         raise NetspecError.simple(
             codes.OUTPUT_NOT_GENERATED, f"{path} already exists, and netspec did not generate it",
             "name another file, or give --force to replace it",
         )  # fmt: skip
+
+
+def is_made_by_netspec(path: Path) -> bool:
+    """Whether a regular file is one that netspec wrote, or empty.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    with open_regular(path) as file:
+        start = file.read(_LOOKED_AT)
+        file.seek(max(len(start), file.seek(0, 2) - _LOOKED_AT))
+        end = file.read()
+    return not start or bool(_MADE_BY_NETSPEC.match(start)) or _is_pdf(start, start + end)
 
 
 def _is_pdf(start: bytes, whole: bytes) -> bool:

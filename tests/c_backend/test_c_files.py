@@ -257,12 +257,41 @@ def test_options_that_do_not_fit_are_refused(run, write, options, said):
     assert said in finished.err
 
 
-def test_a_c_file_is_not_its_own_header(run, write, tmp_path):
-    out = tmp_path / "small.h"
-    finished = run("compile", write(SMALL), "--target", "c", "--header", "-o", out)
+@pytest.mark.parametrize(
+    ("target", "name", "said"),
+    [
+        ("c --header", "small.h", "name it NAME.c: with --header the declarations go to small.h"),
+        ("c", "small.H", "name it NAME.c: with --header the declarations go to small.h"),
+        ("c", "small.py", "small.py would be C source, and is not named like that"),
+        ("numpy", "small.c", "small.c would be a Python program, and is not named like that"),
+        ("torch", "small.h", "name it NAME.py\n"),
+        ("onnx", "small.c", "name it NAME.onnx"),
+    ],
+)
+def test_a_file_is_not_named_like_one_of_another_kind(run, write, tmp_path, target, name, said):
+    out = tmp_path / name
+    finished = run("compile", write(SMALL), "--target", *target.split(), "-o", out)
     assert finished.code == 2
-    assert "would be two files" in finished.err
+    assert said in finished.err
     assert not out.exists()
+
+
+def test_a_header_beside_that_belongs_to_another_file_is_said(run, write, tmp_path):
+    """A program that includes it would compile, with what an older file had."""
+    path, out, note = write(SMALL, "small.net"), tmp_path / "small.c", "small.h does not belong to"
+    command = ("compile", path, "--target", "c", "-o", out)
+    assert note not in run(*command).err  # there is none
+    assert note not in run(*command, "--header").err
+    assert note not in run(*command).err  # all that it says is true
+    found = run(*command, "--arena", "extern")
+    assert f"note: {tmp_path / 'small.h'} does not belong to small.c: --header" in found.err
+    assert note in run(*command, "--name", "other").err
+    assert note in run(*command, "--train").err
+    write(SMALL.replace("conv(3,", "conv(4,"), "small.net")  # other weights
+    assert note in run(*command).err
+    assert note not in run(*command, "--header").err
+    (tmp_path / "small.h").write_text("#define MINE 1\n")
+    assert note not in run(*command).err
 
 
 def test_a_net_gives_its_c_file():
