@@ -54,10 +54,13 @@ FLOORS = [
     {
         "runtime/engines": ["runtime.engines"],
         "tools/agreement": ["tools.agreement"],
-        "tools/bench": ["tools.bench"],
         "export": ["export"],
     },
-    {"tools/verify": ["tools.verify"], "tools/gradcheck": ["tools.gradcheck"]},
+    {
+        "tools/bench": ["tools.bench"],
+        "tools/verify": ["tools.verify"],
+        "tools/gradcheck": ["tools.gradcheck"],
+    },
     {"tools/doctor": ["tools.doctor"]},
     {"imports": ["imports"]},
     {"api": ["net", "runtime", "tools", ""]},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import json
 import sys
@@ -13,10 +14,16 @@ import numpy as np
 import pytest
 
 import netspec
+from netspec.compiler.ir.op import Op
+from netspec.compiler.ops import registry
 from netspec.kernels import parallel
+from netspec.runtime.engine.code import as_planned
+from netspec.runtime.engine.program import make_plan
+from netspec.testing.op_examples import net_of
 from netspec.tools.bench import BenchResult, Workload, compare
 from netspec.tools.bench.compare import difference
 from netspec.tools.bench.flops import step_flops
+from netspec.tools.bench.instrumented import PARTS, ClockedProgram
 from netspec.tools.bench.layer_list import UnsupportedError, calls, padding
 from netspec.tools.bench.machine import machine
 from netspec.tools.bench.peers import OURS, PEERS, Peer
@@ -189,6 +196,62 @@ def test_the_profile_counts_the_same_flops() -> None:
     assert {row.place for row in profile.rows if row.ops == "conv"} == {"<text>:4"}
     lines = profile.by_line()
     assert sum(row.count for row in lines) == len(profile.rows)
+
+
+def test_the_batch_is_drawn_where_the_net_takes_it() -> None:
+    """Behind (x - mean) / std all standard normal numbers are nearly one."""
+    text = "net A {\n input x: [6]\n buffer mean: [6] = zeros\n buffer std: [6] = ones\n"
+    net = netspec.loads(f"{text} output (x - mean) / std -> linear(3)\n}}")
+    given = {"mean": np.full(6, 5000.0), "std": np.full(6, 50.0)}
+    drawn = Workload(net, 500, True, 1, weights=given).inputs()["x"]
+    assert drawn.dtype == np.float32
+    assert drawn.mean() == pytest.approx(5000, abs=5)
+    assert drawn.std() == pytest.approx(50, rel=0.05)
+    root = netspec.loads("net B {\n input x: [6]\n output sqrt(x) -> linear(3)\n}")
+    assert Workload(root, 50, True, 1).inputs()["x"].min() > 0
+
+
+# Layers, calls of a block and steps of a scan that share functions in the program.
+SHARED = """
+block Twice(n) x {
+    y = x -> linear(n) -> relu -> dropout(0.1)
+    return y -> linear(n) -> relu
+}
+
+net Shared {
+    input x: [6, 4]
+    y = x -> gru(5, layers = 2) -> lstm(5, layers = 2) -> rnn(5, layers = 2)
+    z = y -> Twice(5) -> Twice(5) -> Twice(5)
+    output z -> mean(1) -> linear(3)
+}
+"""
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_the_profile_knows_the_steps_that_share_a_function(
+    train: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the program does several times was one statement, and the profile ended in an error."""
+    monkeypatch.setattr("netspec.tools.bench.profile.SECONDS", 0.0)
+    net = netspec.loads(SHARED)
+    assert "def twice_forward(at" in net.source("numpy")
+    profile = measure(Workload(net, 2, train, 1))
+    places = [(row.part, row.ops) for row in profile.rows]
+    assert places.count(("forward", "gru")) >= 2
+    assert {row.place for row in profile.rows if row.ops == "lstm"} == {"<text>:9"}
+    assert sum(row.kernel == "linear.forward" for row in profile.rows if row.ops == "linear") == 7
+
+
+@pytest.mark.parametrize("cls", registry().values(), ids=lambda cls: cls.name)
+def test_each_step_of_an_op_is_a_statement_that_is_timed(cls: type[Op]) -> None:
+    for example in cls.examples:
+        graph = netspec.loads(net_of(example.call, example.inputs)).graph
+        plan = make_plan(graph, training=True, backward=True)
+        program = ClockedProgram(graph, plan, np.dtype(np.float32), as_planned)
+        text = ast.parse(program.code(2).text)
+        found = {f.name: len(f.body) - 1 for f in text.body if isinstance(f, ast.FunctionDef)}
+        for part in PARTS:
+            assert found.get(part, 0) == len(getattr(plan, part)), (example.call, part)
 
 
 def test_a_round_has_enough_steps() -> None:

@@ -59,12 +59,16 @@ class NumpySource:
     tiles: tuple[Tile, ...]
 
 
-def emit_program(plan: Plan, graph: Graph, *, plain: bool = False) -> NumpySource:
+def emit_program(
+    plan: Plan, graph: Graph, *, plain: bool = False, shares: bool = True
+) -> NumpySource:
     """Return the source of a plan: `sample`, `forward` and, if planned, `backward`.
 
     `plain` writes formulas out, to be read, where the program that runs has functions of tiles.
+    Without `shares` each step of the plan is a statement of these functions, and no function stands
+    for several.
     """
-    return _Emitter(plan, graph, plain).program()
+    return _Emitter(plan, graph, plain).program(shares)
 
 
 class _Emitter:
@@ -78,10 +82,10 @@ class _Emitter:
         self.modules: set[str] = set()
         self.loops: list[Function] = []
 
-    def program(self) -> NumpySource:
+    def program(self, shares: bool) -> NumpySource:
         mode = "training" if self.plan.training else "evaluation"
         phases = list(self._phases(mode))
-        shared = share(phases, self.names)
+        shared = share(phases, self.names) if shares else []
         for phase in phases:
             phase.sizes = tuple(self._open_sizes(phase))
         functions = [function.text() for function in (*self.loops, *shared, *phases)]

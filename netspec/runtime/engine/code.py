@@ -24,6 +24,7 @@ class Code:
         graph: the net.
         plan: its plan.
         steps: the steps to run, if not all of the plan's.
+        shares: whether calls of a block share a function; else each step is a statement.
 
     Attributes:
         plan: the plan.
@@ -33,10 +34,12 @@ class Code:
             `backward` if planned.
     """
 
-    def __init__(self, graph: Graph, plan: Plan, steps: Plan | None = None) -> None:
+    def __init__(
+        self, graph: Graph, plan: Plan, steps: Plan | None = None, *, shares: bool = True
+    ) -> None:
         self.plan = plan
         self.places = plan_memory(plan)
-        self._source = emit_program(plan if steps is None else steps, graph)
+        self._source = emit_program(plan if steps is None else steps, graph, shares=shares)
         self.text = self._source.text
         functions, filename = _execute(self.text, graph.name)
         finalize(self, linecache.cache.pop, filename, None)

@@ -58,7 +58,7 @@ class _ClockedCode(Code):
     def __init__(
         self, clocks: Mapping[str, Clock], graph: Graph, plan: Plan, steps: Plan | None
     ) -> None:
-        super().__init__(graph, plan, steps)
+        super().__init__(graph, plan, steps, shares=False)
         tree = parse_python(self.text)
         for function in tree.body:
             if isinstance(function, ast.FunctionDef) and function.name in PARTS:

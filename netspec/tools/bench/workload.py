@@ -6,7 +6,7 @@ NumPy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -96,18 +96,17 @@ class Workload:
         return names.index("output") if "output" in names else 0
 
     def inputs(self) -> dict[str, Array]:
-        """Return a batch for each input, by name, as (N, C, H, W)."""
+        """Return a batch for each input, by name, as (N, C, H, W), drawn as `verify` draws it: standard
+        normal where the net has normalised it.
+        """
         import numpy as np
 
-        from netspec.runtime.models.inputs import draw_whole, holds_whole
+        from netspec.tools.agreement.case import draw_inputs
+        from netspec.tools.agreement.input_range import in_range
 
-        rng = np.random.default_rng([self.seed, 1])
-        return {
-            name: draw_whole(self.graph, name, (self.batch, *shape), rng).astype(np.float32)
-            if holds_whole(self.graph, name)
-            else rng.standard_normal((self.batch, *shape), np.float32)
-            for name, shape in self.graph.inputs.items()
-        }
+        drawn = draw_inputs(self.graph, self.batch, np.random.default_rng([self.seed, 1]))
+        found = in_range(self.graph, drawn, _Start(self))
+        return {name: x.astype(np.float32) for name, x in found.items()}
 
     def labels(self) -> NDArray[Any]:
         """Return a class for each image, (N,), or for each place of it, (N, ...)."""
@@ -121,13 +120,7 @@ class Workload:
 
     def start(self) -> dict[str, Array]:
         """Return all that all peers start with, counters and constants too, by name."""
-        from netspec.runtime.models.numpy_model import draw_parameter
-
-        own = self.weights or {}
-        return {
-            name: own[name] if name in own else draw_parameter(p, self.seed)
-            for name, p in self.graph.parameters.items()
-        }
+        return dict(_Start(self))
 
     def parameters(self) -> dict[str, Array]:
         """Return the parameters and buffers that all peers start with, by name."""
@@ -138,6 +131,27 @@ class Workload:
             for name, array in self.start().items()
             if self.graph.parameters[name].role != "counter"
         }
+
+
+class _Start(Mapping[str, "Array"]):
+    """What all peers start with, by name; drawn where it is read, as most of it may never be."""
+
+    def __init__(self, case: Workload) -> None:
+        self._given = case.weights or {}
+        self._parameters = case.graph.parameters
+        self._seed = case.seed
+
+    def __getitem__(self, name: str) -> Array:
+        from netspec.runtime.models.numpy_model import draw_parameter
+
+        own = self._given.get(name)
+        return draw_parameter(self._parameters[name], self._seed) if own is None else own
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parameters)
+
+    def __len__(self) -> int:
+        return len(self._parameters)
 
 
 @dataclass(frozen=True)
