@@ -107,3 +107,18 @@ def test_a_file_that_is_cut_as_the_help_says_comes_in(tmp_path: Path) -> None:
     onnx.utils.extract_model(path, tmp_path / "cut.onnx", ["x"], ["scores"])
     found = netspec.from_onnx(tmp_path / "cut.onnx")
     assert found.compile().predict(np.ones((2, 6), np.float32)).shape == (2,)  # classes
+
+
+def test_a_proof_that_says_little_names_the_verb_that_takes_own_inputs(
+    tmp_path: Path, run: Run
+) -> None:
+    stored = node("Constant", "", "zero", value_floats=[0.0])
+    nodes = [stored, node("MatMul", "x w", "a"), node("Mul", "a zero", "best")]
+    path = saved(tmp_path / "net.onnx", nodes, {"best": 1}, {"x": (6,)})
+    net, held = tmp_path / "net.net", tmp_path / "w.safetensors"
+    done = run("import", "onnx", path, "-o", net, "--weights-out", held)
+    assert "netspec verify NET --weights W --against FILE --data FILE.npz" in done.err
+    images = tmp_path / "own.npz"
+    np.savez(images, x_test=np.ones((4, 6), np.float32), y_test=np.zeros(4, np.int64))
+    options = ("--weights", held, "--against", path, "--data", images, "--outputs-only")
+    assert run("verify", net, *options).code == 0

@@ -31,8 +31,8 @@ _WARNINGS_ARE_LEFT_OUT = 3
 _LONGEST_REASON = 400
 _HALF_TOLERANCE = 1e-2
 _SAYS_LITTLE = (
-    "the outputs are the same for all inputs that were tried, so the proof says little: look at the"
-    " layers, or import the file with other weights"
+    "the outputs are the same for all inputs that were tried, so the proof says little: try others, with"
+    " netspec verify NET --weights W --against FILE --data FILE.npz"
 )
 # onnxruntime computes a sigmoid near 0 to some digits of 1, and not to some of its own.
 _SMALLEST = 1e-2
