@@ -71,6 +71,73 @@ def test_an_output_that_is_not_there_is_told_which_are(tmp_path: Path, run: Run)
     assert "the file has no output `prob`; its outputs are `label`, `probabilities`" in done.err
 
 
+def no_input(name: str) -> onnx.ValueInfoProto:
+    """An input that no net takes, called t."""
+    if name == "sequence":
+        return onnx.helper.make_tensor_sequence_value_info("t", 1, ["N", 2])
+    if name == "optional":
+        tensor = onnx.helper.make_tensor_type_proto(1, ["N", 2])
+        return onnx.helper.make_value_info("t", onnx.helper.make_optional_type_proto(tensor))
+    kinds = {"string": 8, "uint8": 2, "scalar": 1}
+    sizes = [] if name == "scalar" else ["N", 2]
+    return onnx.helper.make_tensor_value_info("t", kinds[name], sizes)
+
+
+READERS = {
+    "string": node(
+        "LabelEncoder", "t", "other", domain="ai.onnx.ml", keys_strings=["a"], values_int64s=[1]
+    ),
+    "uint8": node("Cast", "t", "other", to=7),
+    "scalar": node("Neg", "t", "other"),
+    "sequence": node("SequenceLength", "t", "other"),
+    "optional": node("OptionalHasElement", "t", "other"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", READERS)
+def test_an_input_that_no_net_takes_is_left_out_with_the_outputs_that_need_it(
+    what: str, tmp_path: Path
+) -> None:
+    nodes = [READERS[what], node("MatMul", "x w", "scores")]
+    path = saved(tmp_path / "net.onnx", nodes, {"scores": 1}, {"x": (6,)})
+    model = onnx.load(path)
+    model.graph.input.append(no_input(what))
+    model.graph.output.append(onnx.helper.make_empty_tensor_value_info("other"))
+    onnx.save(model, path)
+    with pytest.raises(NetspecError) as caught:
+        netspec.from_onnx(path)
+    (found,) = caught.value.diagnostics
+    assert found.code == "onnx/input"  # the file is not broken
+    assert "the input `t` " in found.message
+    assert "--outputs scores imports these alone" in found.hints[0].text
+    alone = netspec.from_onnx(path, outputs=["scores"])
+    assert list(alone.graph.inputs) == ["x"]
+
+
+def test_an_input_of_texts_that_nothing_reads_or_that_all_need(tmp_path: Path) -> None:
+    path = saved(tmp_path / "net.onnx", [node("MatMul", "x w", "best")], {"best": 1}, {"x": (6,)})
+    model = onnx.load(path)
+    model.graph.input.append(no_input("string"))
+    onnx.save(model, path)
+    assert list(netspec.from_onnx(path).graph.inputs) == ["x"]
+    model.graph.node[0].CopyFrom(node("StringNormalizer", "t", "best"))
+    onnx.save(model, path)
+    with pytest.raises(NetspecError, match="holds string, which nets do not take") as caught:
+        netspec.from_onnx(path)
+    assert "cut the file behind what reads it" in str(caught.value)
+
+
+def test_texts_that_the_chosen_outputs_do_not_need_are_no_refusal(tmp_path: Path) -> None:
+    nodes = [
+        node("Constant", "", "names", value_strings=["a", "b", "c"]), node("MatMul", "x w", "scores"),
+        node("ArrayFeatureExtractor", "names k", "label", domain="ai.onnx.ml"),
+    ]  # fmt: skip
+    path = saved(tmp_path / "net.onnx", nodes, {"label": 8, "scores": 1}, {"x": (6,)})
+    with pytest.raises(NetspecError, match="ArrayFeatureExtractor` cannot be expressed"):
+        netspec.from_onnx(path)
+    assert list(netspec.from_onnx(path, outputs=["scores"]).graph.outputs) == ["scores"]
+
+
 WAYS: dict[str, tuple[Graph, str]] = {
     "spectrum": (
         [node("Unsqueeze", "x one", "u"), node("DFT", "u", "spectrum", onesided=1)],

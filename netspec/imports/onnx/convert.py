@@ -41,6 +41,9 @@ _OF_DATA = {"netspec.class_names": "class_names", "netspec.image_type": "image_t
 _TYPES = {
     "tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64,
     "tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(bool)": np.bool_,
+    "tensor(int8)": np.int8, "tensor(int16)": np.int16, "tensor(uint8)": np.uint8,
+    "tensor(uint16)": np.uint16, "tensor(uint32)": np.uint32, "tensor(uint64)": np.uint64,
+    "tensor(string)": np.str_,
 }  # fmt: skip
 
 
@@ -122,7 +125,7 @@ def _runner(path: Path, imported: OnnxImport) -> Callable[[Mapping[str, Array]],
 
     def run(given: Mapping[str, Array]) -> dict[str, Array]:
         count = len(next(iter(given.values()), ()))
-        fed = {each.name: _zeros(each.shape, types[each.name], count) for each in unread}
+        fed: dict[str, Any] = {each.name: _nothing(each, count) for each in unread}
         for name, value in given.items():
             own = imported.inputs[name]
             border = imported.borders.inputs.get(own)
@@ -140,10 +143,16 @@ def _runner(path: Path, imported: OnnxImport) -> Callable[[Mapping[str, Array]],
     return run
 
 
-def _zeros(shape: Sequence[int | str | None], kind: Any, count: int) -> Array:
-    """Return what onnxruntime is given for an input that only other outputs need."""
-    sizes = [size if isinstance(size, int) else 1 if at else count for at, size in enumerate(shape)]
-    return np.zeros(sizes, kind or np.float32)
+def _nothing(given: Any, count: int) -> Any:
+    """Return what onnxruntime is given for an input that only other outputs need: zeros, empty texts, an
+    empty sequence.
+    """
+    if given.type.startswith("seq"):
+        return []
+    sizes = [
+        size if isinstance(size, int) else 1 if at else count for at, size in enumerate(given.shape)
+    ]
+    return np.zeros(sizes, _TYPES.get(given.type, np.float32))
 
 
 def _first_line(error: Exception) -> str:

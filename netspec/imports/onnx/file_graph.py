@@ -36,13 +36,14 @@ LAYER = "netspec.layer"
 @dataclass(frozen=True)
 class Given:
     """An input: its value and its sizes behind the batch's; None for one that is not known. The size of
-    the batch, if it is a number, and else its name, if it has one.
+    the batch, if it is a number, and else its name, if it has one. Why no net takes it, if none does.
     """
 
     value: FileValue
     sizes: tuple[int | str | None, ...]
     batch: int | None
     batch_name: str = ""
+    refusal: str = ""
 
 
 @dataclass(eq=False)
@@ -139,17 +140,18 @@ class _Reading:
         kind = info.type.tensor_type
         shown = f"the input `{shown_name(info.name)}`"
         if info.type.WhichOneof("value") != "tensor_type":
-            raise wrong(f"{shown} is no tensor")
+            return Given(value, (), None, refusal=f"{shown} is no tensor")
         whole = TensorProto.INT64, TensorProto.INT32
         real = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE
         if kind.elem_type not in (*whole, *real, TensorProto.BOOL):
             type_name = TensorProto.DataType.Name(kind.elem_type) if kind.elem_type else "nothing"
-            raise wrong(f"{shown} holds {type_name.lower()}, which nets do not take")
+            why = f"{shown} holds {type_name.lower()}, which nets do not take"
+            return Given(value, (), None, refusal=why)
         value.is_whole = kind.elem_type in whole
         value.is_bool = kind.elem_type == TensorProto.BOOL
         dims = [_size(dim) for dim in kind.shape.dim]
         if not dims:
-            raise wrong(f"{shown} has no axis for a batch")
+            return Given(value, (), None, refusal=f"{shown} has no axis for a batch")
         first, *rest = dims
         name = first if isinstance(first, str) else ""
         return Given(value, tuple(rest), first if isinstance(first, int) else None, name)
@@ -354,7 +356,7 @@ def _constant(attributes: Mapping[str, Any], name: str) -> Array:
     if isinstance(value, str) or (
         isinstance(value, tuple) and any(isinstance(v, str) for v in value)
     ):
-        raise wrong(f"constant `{name}` holds texts")
+        return np.array(value, np.object_)  # texts, as `stored_array` has them
     array = np.asarray(value)
     return array.astype(np.float32) if array.dtype.kind == "f" else array
 

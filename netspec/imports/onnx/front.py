@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -39,7 +39,7 @@ from netspec.imports.onnx.recognition import FoundLayer, FoundNet, found_net
 from netspec.imports.onnx.repetition import with_repeated
 from netspec.imports.onnx.steps_first import bring_batch_in_front
 from netspec.imports.onnx.turned import without_turns
-from netspec.imports.onnx.ways_out import way_out
+from netspec.imports.onnx.ways_out import way_around, way_out
 from netspec.text.free_name import free_name, take_name
 
 _MOST_LISTED = 200
@@ -95,8 +95,10 @@ def read_onnx(
         NetspecError: `file/unreadable`, `onnx/file`, `onnx/input`, `library/onnx`.
     """
     graph = file_graph(read_model(path), path.parent)
+    every = dict(graph.outputs)
     if outputs:
         _choose(graph, outputs)
+    _require_taken(graph, every)
     second: frozenset[str] = frozenset()
     if graph.producer != NETSPEC:
         without_turns(graph)
@@ -128,14 +130,40 @@ def _choose(graph: FileGraph, names: Sequence[str]) -> None:
             message = f"the file has no output `{shown_name(name)}`; its outputs are {known}"
             raise NetspecError.simple(codes.ONNX_INPUT, message)
     graph.outputs = {name: graph.outputs[name] for name in names}
-    needed, waiting = set[FileValue](), [*graph.outputs.values()]
+    needed = _needed(graph.outputs.values())
+    read = {name: given for name, given in graph.inputs.items() if given.value in needed}
+    graph.inputs = read or graph.inputs
+
+
+def _require_taken(graph: FileGraph, every: Mapping[str, FileValue]) -> None:
+    """Leave the inputs that a net can take.
+
+    Args:
+        graph: the file, with the outputs that are wanted.
+        every: the value of each output that the file has, by name.
+
+    Raises:
+        NetspecError: `onnx/input` for another one that a wanted output depends on.
+    """
+    refused = [given for given in graph.inputs.values() if given.refusal]
+    needed = _needed(graph.outputs.values()) if refused else set()
+    for given in refused:
+        if given.value in needed:
+            values = {each.value for each in refused}
+            sound = [name for name, value in every.items() if not values & _needed([value])]
+            raise NetspecError.simple(codes.ONNX_INPUT, given.refusal, way_around(sound))
+    graph.inputs = {name: given for name, given in graph.inputs.items() if not given.refusal}
+
+
+def _needed(values: Iterable[FileValue]) -> set[FileValue]:
+    """Return the values that values depend on, with these."""
+    needed, waiting = set[FileValue](), [*values]
     while waiting:
         value = waiting.pop()
         if value not in needed:
             needed.add(value)
             waiting += [v for v in (value.maker.inputs if value.maker else ()) if v is not None]
-    read = {name: given for name, given in graph.inputs.items() if given.value in needed}
-    graph.inputs = read or graph.inputs
+    return needed
 
 
 def _normalised_inside(graph: FileGraph, borders: Borders) -> dict[str, Inside]:

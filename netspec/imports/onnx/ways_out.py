@@ -26,10 +26,9 @@ def way_out(operator: FileOperator, sound: Iterable[str]) -> str:
         operator: what no layer stands for.
         sound: the outputs of the file that need no such operator.
     """
-    others = ",".join(sound)
+    others = others_alone(sound)
     if others:
-        names = shlex.quote(shown_name(others))
-        return f"other outputs do not need it: --outputs {names} imports these alone"
+        return others
     kind = operator.operator.rpartition(".")[2]
     if kind in _OF_BYTES or kind.startswith(("QLinear", "QGemm", "QAttention")):
         return (
@@ -42,3 +41,21 @@ def way_out(operator: FileOperator, sound: Iterable[str]) -> str:
     if kind in _CHOICES and read:
         return f"cut the file before it, with `{shown_name(read)}` as an output: {_CUT}"
     return ""
+
+
+def way_around(sound: Iterable[str]) -> str:
+    """Return what helps with an input that no net takes.
+
+    Args:
+        sound: the outputs of the file that do not depend on it.
+    """
+    return others_alone(sound) or f"cut the file behind what reads it: {_CUT}"
+
+
+def others_alone(sound: Iterable[str]) -> str:
+    """Return how the outputs that can be expressed are imported; empty if there are none."""
+    others = ",".join(sound)
+    if not others:
+        return ""
+    names = shlex.quote(shown_name(others))
+    return f"other outputs do not need it: --outputs {names} imports these alone"
