@@ -19,7 +19,8 @@ from netspec.cli.common import (
     positive,
     tell,
 )
-from netspec.cli.named_run import with_data_of_run
+from netspec.cli.data_of_run import data_of_run
+from netspec.cli.named_run import named_run, path_of_run, with_data_of_run
 from netspec.cli.output_place import add_force_option, check_output, net_sources
 from netspec.cli.picture_options import add_normalize_options, add_resize_options
 from netspec.diagnostics import NetspecError
@@ -111,14 +112,15 @@ def run(options: argparse.Namespace) -> int:
         check_output(options.plot, sources, force=options.force)
     if recipe is not None:
         tell(f"recipe: {recipe.name}")
-    data = load(
-        settings["data"],
-        settings["data-dir"],
-        image_shape(net.graph),
-        resize=settings.resize,
-        ignore_index=settings["ignore-index"],
-        tokens=settings["tokens"],
-    )
+    with data_of_run(path_of_run(named_run(options.file)), settings["data"], options.data):
+        data = load(
+            settings["data"],
+            settings["data-dir"],
+            image_shape(net.graph),
+            resize=settings.resize,
+            ignore_index=settings["ignore-index"],
+            tokens=settings["tokens"],
+        )
     with LiveLine(quiet_for=_QUIET_SECONDS) as live:
         found = examine(
             net,

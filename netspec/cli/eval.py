@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from netspec import codes
 from netspec.cli import OK
 from netspec.cli.common import emit, tell
-from netspec.cli.named_run import NamedRun
+from netspec.cli.data_of_run import data_of_run
+from netspec.cli.named_run import NamedRun, path_of_run
 from netspec.cli.output_place import add_force_option, check_output
 from netspec.cli.picture_options import add_normalize_options, given_normalization, given_resize
 from netspec.cli.trained_net import Trained, add_weight_options, load_trained, stored_normalization
@@ -92,12 +93,13 @@ def run(options: argparse.Namespace) -> int:
         read = filter(None, [options.data_dir, path_of(settings["data"])])
         check_output(options.mistakes, read, force=options.force)
     folder = Path(settings["data-dir"]) if settings["data-dir"] else None
-    data = load(
-        settings["data"], folder, only_input_shape(model.graph), resize=settings.resize,
-        ignore_index=settings["ignore-index"], tokens=settings["tokens"],
-        code=options.data == settings["data"], on_demand=settings.decodes_on_demand,
-        vocabulary=stored_vocabulary(trained.weights.metadata),
-    ).fit_to_inputs(model.graph.inputs)  # fmt: skip
+    with data_of_run(path_of_run(trained.run), settings["data"], options.data):
+        data = load(
+            settings["data"], folder, only_input_shape(model.graph), resize=settings.resize,
+            ignore_index=settings["ignore-index"], tokens=settings["tokens"],
+            code=options.data == settings["data"], on_demand=settings.decodes_on_demand,
+            vocabulary=stored_vocabulary(trained.weights.metadata),
+        ).fit_to_inputs(model.graph.inputs)  # fmt: skip
     by_class = _check_loss(options, settings, model, data)
     if trained.run is None:  # the training of a run said it
         _say_doubts(settings, model, data)

@@ -14,7 +14,8 @@ from netspec.cli.common import (
     natural,
     positive,
 )
-from netspec.cli.named_run import NamedRun, named_run
+from netspec.cli.data_of_run import data_of_run
+from netspec.cli.named_run import NamedRun, named_run, path_of_run
 from netspec.cli.trained_net import explained_mismatch, say_matches, stored_weights
 from netspec.cli.weights import add_rename_option
 from netspec.text.live_line import LiveLine
@@ -164,7 +165,8 @@ def _subject(net: Net, options: argparse.Namespace) -> _Subject:
     if run is not None and (options.start or options.end):  # a part's inputs are no images
         return _Subject(model, loss=options.loss)
     vocabulary = None if weights is None else stored_vocabulary(weights.metadata)
-    data = _images(net, settings, vocabulary)
+    with data_of_run(path_of_run(run), settings["data"], options.data):
+        data = _images(net, settings, vocabulary)
     kind = settings.normalize_without_weights
     fitted = None if weights is None else weights.normalization
     whole = whole_fields(net.graph, data.input_shapes)

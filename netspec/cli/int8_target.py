@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from netspec import codes
 from netspec.cli.common import tell
+from netspec.cli.data_of_run import data_of_run
+from netspec.cli.named_run import path_of_run
 from netspec.cli.trained_net import Trained
 from netspec.diagnostics import NetspecError
 from netspec.records import record
@@ -96,7 +98,7 @@ def _data(trained: Trained, by: Calibration) -> Dataset:
     folder = None if by.folder is None else str(by.folder)
     given = {n: v for n, v in {"data": by.data, "data-dir": folder}.items() if v is not None}
     if run is not None:
-        settings = run.settings_with(given)
+        settings = run.settings_with(given, {"data": "--calibrate"})
         if by.data is None:
             tell(f"scales from training images of {settings['data']}, the data of the run")
     elif by.data is not None:
@@ -106,10 +108,11 @@ def _data(trained: Trained, by: Calibration) -> Dataset:
             codes.USAGE_TARGET, f"--int8 needs data, and {trained.path} belongs to no run",
             "name the data whose training images give the scales, such as --calibrate mnist",
         )  # fmt: skip
-    data = load(
-        settings["data"], settings["data-dir"], only_input_shape(graph), resize=settings.resize,
-        ignore_index=settings["ignore-index"], code=by.data == settings["data"],
-    ).for_training()  # fmt: skip
+    with data_of_run(path_of_run(run), settings["data"], by.data, "--calibrate"):
+        data = load(
+            settings["data"], settings["data-dir"], only_input_shape(graph), resize=settings.resize,
+            ignore_index=settings["ignore-index"], code=by.data == settings["data"],
+        ).for_training()  # fmt: skip
     return data.fit_to_inputs(graph.inputs)
 
 

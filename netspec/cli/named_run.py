@@ -59,11 +59,17 @@ class NamedRun:
             self._say(f"--set {name}", self.facts.constants.get(name), value)
         return {**self.facts.constants, **given}
 
-    def settings_with(self, given: Mapping[str, Any]) -> Settings:
+    def settings_with(
+        self, given: Mapping[str, Any], names: Mapping[str, str] | None = None
+    ) -> Settings:
         """Merge the run's training options with the given ones; notes on stderr where they differ.
 
         If a choice such as the loss is changed, the run's options that belong to the old choice are
         left out. So are options that a given one replaces.
+
+        Args:
+            given: training options by their names.
+            names: what options are called on the command line, where they have other names there.
         """
         from netspec.runtime.runs.options import OPTIONS
         from netspec.runtime.runs.resolve import replaced_by, resolve
@@ -77,7 +83,7 @@ class NamedRun:
                 and not OPTIONS[name].of
                 and OPTIONS[name].on_resume in ("fixed", "said")
             ):
-                self._say(f"--{name}", self.settings[name], given[name])
+                self._say((names or {}).get(name, f"--{name}"), self.settings[name], given[name])
         own = {
             n: v
             for n, v in self.settings.values.items()
@@ -147,6 +153,11 @@ def named_run(path: Path | None) -> NamedRun | None:
     options = checked_options(folder, facts)
     known = {name: value for name, value in options.items() if value is not None}
     return NamedRun(folder, facts, resolve(known))
+
+
+def path_of_run(run: NamedRun | None) -> Path | None:
+    """Return the folder of a run, if there is one."""
+    return None if run is None else run.folder.path
 
 
 def with_data_of_run(

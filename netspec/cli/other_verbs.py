@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+
+from netspec.files.model_files import what_to_do
+
 _LAYERS = "`netspec explain conv` explains a layer, and docs/layers.md lists them"
 
 # The verbs of other tools, by those that are meant.
@@ -35,6 +39,19 @@ _OPTIONS = {
 def option_meant(verb: str, option: str) -> str | None:
     """Return where an option is that a verb does not have; None for any other option."""
     return _OPTIONS.get((verb, option))
+
+
+def task_meant(verb: str, name: str, near: str | None) -> str | None:
+    """Return what to write where a file follows a verb that has tasks, in place of one.
+
+    Args:
+        verb: the verb.
+        name: what follows it.
+        near: the task that has a similar name, if there is one.
+    """
+    if verb == "data":
+        return None if near else f"did you mean `netspec data info {shlex.quote(name)}`?"
+    return what_to_do(name)
 
 
 def verb_meant(word: str) -> str | None:

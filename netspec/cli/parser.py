@@ -7,7 +7,7 @@ import functools
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from netspec.cli.other_verbs import option_meant, verb_meant
+from netspec.cli.other_verbs import option_meant, task_meant, verb_meant
 from netspec.files.model_files import what_to_do
 from netspec.text.printable import printable
 
@@ -61,6 +61,10 @@ class CommandParser(argparse.ArgumentParser):
         meant = _meant(str(value), known)
         hint = f"did you mean `{meant}`?" if meant else f"there are {', '.join(known)}"
         if isinstance(action, argparse._SubParsersAction):
+            verb = self.prog.removeprefix("netspec").lstrip()
+            if verb:
+                hint = task_meant(verb, str(value), meant) or hint
+                self.error(f"there is no `netspec {verb} {value}`: {hint}")
             hint = what_to_do(str(value)) or verb_meant(str(value)) or hint
             self.error(f"there is no verb `{value}`: {hint}")
         raise argparse.ArgumentError(action, f"there is no `{value}`: {hint}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from netspec import codes
 from netspec.cli import FAILED, OK
 from netspec.cli.common import emit, tell
+from netspec.cli.data_of_run import data_of_run
 from netspec.cli.interrupts import until_stopped
 from netspec.cli.train_log import kept_in, training_log
 from netspec.cli.training_plan import TrainingPlan, make_plan
@@ -266,11 +267,13 @@ def _data_and_options(
     settings = plan.settings
     normalization = _prepare(plan, model)
     folder = Path(settings["data-dir"]) if settings["data-dir"] else None
-    data = load(
-        settings["data"], folder, only_input_shape(model.graph), resize=settings.resize,
-        on_demand=settings.decodes_on_demand, code=plan.asked == settings["data"],
-        ignore_index=settings["ignore-index"], tokens=plan.tokens,
-    ).for_training()  # fmt: skip
+    before = None if plan.resumed is None else plan.resumed.folder.path
+    with data_of_run(before, settings["data"], plan.asked):
+        data = load(
+            settings["data"], folder, only_input_shape(model.graph), resize=settings.resize,
+            on_demand=settings.decodes_on_demand, code=plan.asked == settings["data"],
+            ignore_index=settings["ignore-index"], tokens=plan.tokens,
+        ).for_training()  # fmt: skip
     _LOG.info("%s on %s: %s", plan.net.name, _named(data), _images(data, settings))
     return data, settings.training_options(normalization)
 

@@ -6,7 +6,9 @@ import shlex
 from pathlib import PurePath
 
 _ONNX, _PROGRAM = ".onnx", ".pt2"
-_WEIGHTS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".npz")
+_WEIGHTS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
+# Weights, or images and labels.
+_ARRAYS = ".npz"
 
 
 def is_onnx(name: str) -> bool:
@@ -16,7 +18,7 @@ def is_onnx(name: str) -> bool:
 
 def is_model(name: str) -> bool:
     """Whether a file holds a model or weights, by its name."""
-    return PurePath(name).suffix.lower() in (_ONNX, _PROGRAM, *_WEIGHTS)
+    return PurePath(name).suffix.lower() in (_ONNX, _PROGRAM, _ARRAYS, *_WEIGHTS)
 
 
 def what_to_do(name: str) -> str | None:
@@ -28,6 +30,11 @@ def what_to_do(name: str) -> str | None:
         return f"an ONNX model: `netspec import onnx {file} -o {net} --weights-out {weights}`"
     if suffix == _PROGRAM:
         return f"a program of torch.export: `netspec import torch {file} -o {net}`"
+    if suffix == _ARRAYS:
+        return (
+            f"weights or a data set: give the .net file that it is for, and --weights {file} or"
+            f" `train --data {file}`; `netspec data info {file}` looks through data"
+        )
     if suffix in _WEIGHTS:
         return f"weights: give the .net file that they are for, and --weights {file}"
     return None

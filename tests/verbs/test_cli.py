@@ -164,14 +164,23 @@ def test_wrong_use_exits_with_2(run: Run, arguments: list[str]) -> None:
         ("ops", "there is no verb `ops`: `netspec explain conv` explains a layer, and docs/layers.md "
          "lists them"),
         ("export a.net", "there is no verb `export`: did you mean `compile`?"),
+        ("data d.npz", "there is no `netspec data d.npz`: did you mean `netspec data info d.npz`?"),
+        ("data mnist", "there is no `netspec data mnist`: did you mean `netspec data info mnist`?"),
+        ("data inf d.npz", "there is no `netspec data inf`: did you mean `info`?"),
+        ("import m.onnx", "there is no `netspec import m.onnx`: an ONNX model: `netspec import onnx "
+         "m.onnx -o m.net --weights-out m.safetensors`"),
+        ("d.npz", "there is no verb `d.npz`: weights or a data set: give the .net file that it is for, "
+         "and --weights d.npz or `train --data d.npz`; `netspec data info d.npz` looks through data"),
         ("Convert a.net", "there is no verb `Convert`: did you mean `import` or `compile`?"),
         ("train a.net --optimizer SGD", "argument --optimizer: there is no `SGD`: did you mean `sgd`?"),
         ("train a.net --loss cross_entropy", "argument --loss: there is no `cross_entropy`: did you "
          "mean `softmax`?"),
         ("train a.net --learning-rate 0.1", "there is no option --learning-rate: did you mean --lr?"),
         ("train a.net --epoch=3", "there is no option --epoch: did you mean --epochs?"),
-        ("compile a.net --target c --ram 2K", "`netspec summarize FILE --target c --ram 64K`"),
-        ("compile a.net --flash=2K", "`netspec summarize FILE --target c --flash 256K`"),
+        ("compile a.net --target c --ram 2K", "there is no option --ram: a budget is checked by "
+         "`netspec summarize FILE --target c --ram 64K`"),
+        ("compile a.net --target c --flash=2K", "there is no option --flash: a budget is checked by "
+         "`netspec summarize FILE --target c --flash 256K`"),
         ("train a.net --xyzzy", "there is no option --xyzzy: netspec train --help lists the options"),
         ("train torch a.net b.net", "`b.net` is one argument too many: netspec train "
          "--help shows the arguments"),

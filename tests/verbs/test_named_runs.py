@@ -193,6 +193,53 @@ def test_a_run_alone_compiles(folder: Path, run: Run, target: str) -> None:
     assert of_run == alone != ""
 
 
+@pytest.fixture
+def moved(folder: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder with a run whose data were moved to a place below."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "d.npz").write_bytes((folder / "three.npz").read_bytes())
+    (tmp_path / "small.net").write_text(NET)
+    done = run("train", "numpy", "small.net", "--data", "d.npz", "--epochs", 1, "--out", "r")
+    assert done.code == 0, done.err
+    (tmp_path / "below").mkdir()
+    (tmp_path / "d.npz").rename(tmp_path / "below/d.npz")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("compile r --target c --int8 -o n.c", "--calibrate"),
+        ("eval r", "--data"),
+        ("gradcheck r", "--data"),
+        ("doctor r", "--data"),
+        ("train numpy --resume r --epochs 2", "--data"),
+    ],
+)
+def test_data_of_a_run_that_were_moved_are_named_by_an_option(
+    moved: Path, run: Run, command: str, option: str
+) -> None:
+    done = run(*command.split())
+    assert done.code == 1
+    assert "error[data/missing-file]: no such file: d.npz\n" in done.err
+    assert f"note: r was trained with d.npz, which is looked for in {moved}\n" in done.err
+    assert f"help: if the data were moved, name them: {option} PATH\n" in done.err
+    done = run(*command.split(), option, "below/d.npz")
+    assert "missing-file" not in done.err
+    assert done.code == 0 or command.startswith("doctor")
+    other = run(*command.split(), option, "gone.npz")
+    assert "error[data/missing-file]: no such file: gone.npz\n" in other.err
+    assert "were moved" not in other.err
+
+
+def test_other_data_for_scales_are_called_as_the_option_is(moved: Path, run: Run) -> None:
+    command = "compile r --target c --int8 -o n.c --calibrate below/d.npz"
+    done = run(*command.split())
+    assert done.code == 0, done.err
+    assert "note: --calibrate below/d.npz: r was trained with d.npz\n" in done.err
+    assert "--data " not in done.err
+
+
 def test_a_module_takes_the_weights_as_the_note_says(folder: Path, run: Run) -> None:
     torch = pytest.importorskip("torch")
     from safetensors.torch import load_file
