@@ -225,6 +225,28 @@ def test_a_file_gets_the_numbers_that_it_takes(
     assert run("verify", net, *options, wrong).code == 1
 
 
+@pytest.mark.parametrize("options", [{}, {"softmax": True}, {"functions": True}], ids=str)
+def test_weights_of_half_precision_are_judged_as_that(
+    options: dict[str, Any], tmp_path: Path, run: Any, write: Any
+) -> None:
+    """What computes in float32 with them was told to differ."""
+    layers = " -> relu -> ".join(["conv(16, 3)"] * 3)
+    net = write(f"net A {{ input x: [3, 12, 12]\n output x -> {layers} -> flatten -> linear(10) }}")
+    one, other = (netspec.load(net).compile(seed=seed) for seed in (1, 2))
+    path, right, wrong = (tmp_path / name for name in ("a.onnx", "r.safetensors", "w.safetensors"))
+    one.to_onnx(path, OnnxOptions(half=True, **options))
+    for model, file in ((one, right), (other, wrong)):
+        netspec.save_weights(file, model.state_dict())
+    given = ("--against", path, "--outputs-only", "--weights")
+    finished = run("verify", net, *given, right)
+    assert finished.code == 0, finished.err
+    assert "stores numbers in half precision: its outputs are compared to 0.01" in finished.out
+    assert json.loads(run("verify", net, *given, right, "--format", "json").out)["half"]
+    assert run("verify", net, *given, wrong).code == 1
+    one.to_onnx(path, OnnxOptions(**options))
+    assert "half precision" not in run("verify", net, *given, right).out
+
+
 def test_one_image_is_compared_in_evaluation_alone() -> None:
     net = netspec.loads("net A { input x: [4]\n output x -> linear(3) -> batch_norm }")
     report = verify(net, batch=1, torch=False)

@@ -24,7 +24,7 @@ from netspec.runtime.data.input_normalization import (
     no_normalization,
     normalization_from_json,
 )
-from netspec.runtime.models.onnx_session import require_onnxruntime
+from netspec.runtime.models.onnx_session import TYPES, require_onnxruntime
 
 _NOWHERE = "an operator without a name"
 _WARNINGS_ARE_LEFT_OUT = 3
@@ -38,13 +38,7 @@ _SAYS_LITTLE = (
 _SMALLEST = 1e-2
 # What a file of netspec says of the data, by its name in weights files.
 _OF_DATA = {"netspec.class_names": "class_names", "netspec.image_type": "image_type"}
-_TYPES = {
-    "tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64,
-    "tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(bool)": np.bool_,
-    "tensor(int8)": np.int8, "tensor(int16)": np.int16, "tensor(uint8)": np.uint8,
-    "tensor(uint16)": np.uint16, "tensor(uint32)": np.uint32, "tensor(uint64)": np.uint64,
-    "tensor(string)": np.str_,
-}  # fmt: skip
+_TYPES: Mapping[str, Any] = {**TYPES, "tensor(string)": np.str_}
 
 
 def import_onnx(

@@ -25,12 +25,14 @@ class Side:
     `local` checks each number against the reference's result for the numbers just before it. The
     reference itself has none, because it counts as right; if neither side has one, no difference is
     excused as rounding. `softmax` names the outputs that it gives as probabilities of the net's scores.
+    `is_half` says that it has weights of half precision, whatever its outputs are.
     """
 
     name: str
     trace: Trace
     local: LocalReference | None = None
     softmax: frozenset[str] = frozenset()
+    is_half: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,9 @@ def compare(
 
 
 def _coarser(left: Side, right: Side) -> str:
-    """Return the coarsest type of the outputs of two sides."""
+    """Return the coarsest type of the outputs of two sides, and of the weights they come from."""
+    if left.is_half or right.is_half:
+        return "float16"
     kinds = {
         array.dtype.name
         for side in (left, right)

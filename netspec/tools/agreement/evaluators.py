@@ -100,7 +100,7 @@ def trace_sides(
         sides[ONNX] = Side(ONNX, trace_onnx(graph, case))
     if given is not None and not case.training and dtype == DTYPE:
         trace = given.trace(graph, case, reference)
-        sides[GIVEN] = Side(GIVEN, trace, softmax=given.softmax)
+        sides[GIVEN] = Side(GIVEN, trace, softmax=given.softmax, is_half=given.is_half)
     for name, trace in traces.items():
         # The program as it runs is the fused program with less memory, so not even rounding may
         # differ much.

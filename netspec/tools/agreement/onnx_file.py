@@ -20,6 +20,7 @@ from netspec.runtime.data.input_scales import input_scales
 from netspec.runtime.models.onnx_session import TYPES, require_onnxruntime, session_options
 from netspec.text.printable import printable
 from netspec.tools.agreement.case import Trial
+from netspec.tools.agreement.half_precision import stores_half
 from netspec.tools.agreement.probabilities import with_softmax
 from netspec.tools.agreement.quantities import Item, Trace
 
@@ -45,6 +46,7 @@ class OnnxFile:
         path: the file.
         takes: what it took in place of the net's normalised inputs; empty if it took these.
         softmax: the net's outputs, by name, of which it gives probabilities and the net scores.
+        is_half: whether it stores numbers in half precision.
 
     Raises:
         NetspecError: `library/onnxruntime`; `onnx/file` for what onnxruntime does not read.
@@ -64,6 +66,7 @@ class OnnxFile:
             )
         except Exception as error:  # onnxruntime has a class for each of its errors
             raise _wrong(f"onnxruntime does not read {path}: {_told(error)}") from None
+        self.is_half = stores_half(path)
 
     def require_inputs(self, graph: Graph) -> None:
         """Check that the file takes what the net takes.

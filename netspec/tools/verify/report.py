@@ -11,6 +11,7 @@ from netspec.diagnostics import Diagnostic, NetspecError, plural, to_json
 from netspec.text import html
 from netspec.text.table import Column, name_column, table_lines
 from netspec.tools.agreement.compare import Agreement
+from netspec.tools.agreement.limits import HALF_TOLERANCE
 from netspec.tools.agreement.quantities import ROWS
 from netspec.tools.agreement.text import batch_shapes, finite, grouped
 
@@ -75,6 +76,7 @@ class VerifyReport:
         left_out: why training was not compared; empty if it was.
         takes: what the given ONNX file took, as it normalises inputs itself; empty if it took the net's.
         softmax: the outputs of which the given ONNX file gives probabilities, and the net scores.
+        is_half: whether the given ONNX file stores numbers in half precision.
         varies: how far the outputs of different images are apart, as a part of the largest number, where
             an ONNX model is compared by its outputs; else None.
     """
@@ -90,6 +92,7 @@ class VerifyReport:
     left_out: str = ""
     takes: str = ""
     softmax: tuple[str, ...] = ()
+    is_half: bool = False
     varies: float | None = None
 
     @property
@@ -148,6 +151,7 @@ class VerifyReport:
             "left_out": self.left_out,
             "takes": self.takes,
             "softmax": list(self.softmax),
+            "half": self.is_half,
             "varies": None if self.varies is None else finite(self.varies),
             "diagnostics": [to_json(diagnostic) for diagnostic in self.diagnostics],
         }
@@ -179,6 +183,11 @@ class VerifyReport:
             yield (
                 "the given ONNX file ends in a softmax: its probabilities are compared with those of the"
                 f" scores: {grouped(self.softmax)}"
+            )
+        if self.is_half:
+            yield (
+                "the given ONNX file stores numbers in half precision: its outputs are compared to"
+                f" {HALF_TOLERANCE:g}"
             )
         if self.says_little:
             yield (

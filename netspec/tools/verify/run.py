@@ -141,6 +141,7 @@ def verify(
         if given_file is not None:
             report.takes = given_file.takes
             report.softmax = tuple(sorted(given_file.softmax))
+            report.is_half = given_file.is_half
         if steps and module is not None:
             advance(f"steps of each optimizer, {dtype}")
             _take_steps(graph, module, cases[0], dtype, report)
