@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import re
 import subprocess
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from netspec.compiler.c_backend.int8.losses import layer_losses
 from netspec.compiler.c_backend.int8.quantize import evaluated_plan, quantized
 from netspec.compiler.c_backend.int8.scheme import factor_of, scale_of, scaled
 from netspec.compiler.ir.input_scale import InputScale
+from netspec.compiler.ops import registry
 from netspec.runtime.models.value_ranges import ranges_of, values_of
 from tests.c_backend.test_c_files import without_comments
 from tests.helpers.c_programs import SANITIZED, Compiler
@@ -71,7 +73,30 @@ net Depthwise {
     output y -> conv(8, 1) -> conv(8, 3, groups = 8) -> global_avg_pool -> linear(4)
 }
 """
+# Pools whose windows follow from the sizes: over everything, and equal ones.
+EVEN = """
+net Even {
+    input image: [3, 8, 6]
+    x = image -> conv(5, 3, pad = 1) -> relu
+    output most = x -> global_max_pool -> linear(4)
+    output means = x -> adaptive_avg_pool(2) -> conv(4, 1)
+    output some = x -> adaptive_max_pool([4, 3]) -> flatten -> linear(3)
+    output one = x -> adaptive_max_pool(1) -> flatten -> linear(3)
+    output all = x -> adaptive_avg_pool(1) -> relu
+}
+"""
+EVEN_OF_SIGNALS = """
+net Signals {
+    input s: [3, 12]
+    t = s -> conv(4, 3, pad = 1) -> tanh
+    output signal = t -> adaptive_max_pool(3) -> flatten -> linear(3)
+    output level = t -> adaptive_avg_pool(4)
+    output top = t -> global_max_pool
+}
+"""
 NETS = {
+    "even": lambda: netspec.loads(EVEN),
+    "even-signals": lambda: netspec.loads(EVEN_OF_SIGNALS),
     "depthwise": lambda: netspec.loads(DEPTHWISE),
     "tones": lambda: netspec.loads(
         "net T { input s: [6, 12]\n output s -> conv(6, 5, pad = 2, groups = 6) -> relu }"
@@ -187,6 +212,66 @@ def test_layers_without_a_form_are_located_in_one_run():
         ("compile/no-c", "layer_norm"),
         ("compile/no-c", "softmax(2)"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("layer", "help"),
+    [
+        ("adaptive_max_pool(3)", "windows of one size have a form: sizes that divide those of what is"
+         " pooled"),
+        ("adaptive_avg_pool([2, 3])", "windows of one size have a form: sizes that divide those of what"
+         " is pooled"),
+        ("mean([2, 3])", "`global_avg_pool` computes the same, and has one"),
+        ("mean(1)", None),
+        ("layer_norm", None),
+    ],
+)  # fmt: skip
+def test_what_has_a_form_is_said(layer, help):
+    net = netspec.loads(
+        f"net A {{ input x: [2, 8, 8]\n output x -> conv(2, 3, pad = 1) -> {layer} }}"
+    )
+    with pytest.raises(netspec.NetspecError) as error:
+        quantized(net.graph, net.compile().parameters, {})
+    (found,) = error.value.diagnostics
+    assert [hint.text for hint in found.hints] == ([help] if help else [])
+
+
+def has_form(example, before: str) -> bool:
+    """Whether an example of an op has a form in whole numbers, behind other layers."""
+    names = [f"x{k}" for k in range(len(example.inputs))]
+    inputs = "\n".join(f"input {n}: {list(s)}" for n, s in zip(names, example.inputs, strict=True))
+    source = names[0] if len(names) == 1 else f"({', '.join(names)})"
+    try:
+        graph = netspec.loads(
+            f"net E {{\n{inputs}\noutput y = {source} {before} -> {example.call} }}"
+        ).graph
+        parameters = {name: np.ones(p.shape) for name, p in graph.parameters.items()}
+        with np.errstate(all="ignore"):
+            quantized(graph, parameters, defaultdict(lambda: (-1.0, 1.0)))
+    except netspec.NetspecError:
+        return False
+    return True
+
+
+def test_the_documents_list_what_has_a_form():
+    """Of all ops, by their examples, alone and behind a convolution. Nothing here names an op."""
+    found: dict[str, set[str]] = {"always": set(), "sometimes": set(), "never": set()}
+    for name, op in registry().items():
+        alone = [has_form(example, "") for example in op.examples]
+        behind = (
+            has_form(example, f"-> conv({example.inputs[0][0]}, 1)")
+            for example in op.examples
+            if len(example.inputs) == 1 and len(example.inputs[0]) in (2, 3)
+        )
+        kind = "always" if all(alone) else "sometimes" if any(alone) or any(behind) else "never"
+        found[kind].add(name)
+    text = (NETWORKS.parent / "docs/c.md").read_text("utf-8")
+    table = dict(re.findall(r"^\| (always|sometimes|never) \| (.*) \|$", text, re.MULTILINE))
+    listed = {
+        kind: {name for name in re.findall(r"`(\w+)`", table[kind]) if name in registry()}
+        for kind in found
+    }
+    assert listed == found
 
 
 DIGITS = "net D { input x: [1, 8, 8]\n output x -> conv(4, 3) -> relu -> flatten -> linear(10) }"

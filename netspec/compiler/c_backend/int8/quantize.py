@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -35,7 +35,7 @@ from netspec.compiler.c_backend.int8.steps import (
 from netspec.compiler.c_backend.memory import without_unread
 from netspec.compiler.c_backend.normalized_input import reading
 from netspec.compiler.ir.expression import Var, evaluate, substitute, variables
-from netspec.compiler.ir.graph import Graph
+from netspec.compiler.ir.graph import Graph, Node
 from netspec.compiler.ir.plan import (
     Buffer,
     ElementwiseStep,
@@ -46,7 +46,8 @@ from netspec.compiler.ir.plan import (
 )
 from netspec.compiler.ir.plan import Step as PlanStep
 from netspec.compiler.numpy_backend.pipeline import make_plan
-from netspec.diagnostics import Diagnostic, NetspecError
+from netspec.compiler.ops import registry
+from netspec.diagnostics import Diagnostic, Hint, NetspecError
 from netspec.records import record
 
 Ranges = Mapping[str, tuple[float, float]]
@@ -57,14 +58,18 @@ CONCAT, SOFTMAX = "int8.concat", "softmax.forward"
 # Probabilities have this scale, as in TensorFlow Lite; so many of them are at most in a row.
 SHARES = Scale(1 / 256, LOW)
 MOST_SHARES = (1 << 15) - 1
+# Pools whose windows follow from the sizes; they have a form if these are equal.
+LARGEST_OF_EVEN, MEAN_OF_EVEN = "adaptive.max_forward", "adaptive.avg_forward"
+_OF_EVEN = ("pool.global_avg_forward", LARGEST_OF_EVEN, MEAN_OF_EVEN)
 # What a step does to the scale of its value.
 _KEEPS = (
     "pool.max_forward",
+    LARGEST_OF_EVEN,
     "copies.to_channels_first",
     "copies.to_channels_last",
     "upsample.nearest_forward",
 )
-_MEANS = ("pool.avg_forward", "pool.global_avg_forward")
+_MEANS = ("pool.avg_forward", "pool.global_avg_forward", MEAN_OF_EVEN)
 _CUTS = ("maximum(a, 0)", "minimum(maximum(a, 0), 6)")
 _SUMS = ("(a + b)",)
 
@@ -186,7 +191,9 @@ class _Quantizer:
                 if node is not None:
                     shown = no_form(node, "float alone")
                     message = f"`{node.op.name}` has no form in whole numbers"
-                    found[name] = dataclasses.replace(shown, message=message)
+                    found[name] = dataclasses.replace(
+                        shown, message=message, hints=tuple(_instead(step, node, self.graph))
+                    )
         if found:
             raise NetspecError(tuple(found.values()))
         constant = [name for name, buffer in self.plan.outputs.items() if buffer in self.constants]
@@ -210,8 +217,13 @@ class _Quantizer:
             "linear.forward": self._linear,
             "copies.to_channels_first": self._channels_first,
             "copies.to_channels_last": self._channels_last,
-            "pool.global_avg_forward": self._global_pool,
         }
+        if step.kernel in _OF_EVEN and _even_window(step) is not None:
+            forms |= {
+                "pool.global_avg_forward": self._even_mean,
+                LARGEST_OF_EVEN: self._even_largest,
+                MEAN_OF_EVEN: self._even_mean,
+            }
         if len(y.shape) in (2, 3):  # signals, pictures
             forms |= {
                 "conv.forward": self._conv,
@@ -412,14 +424,14 @@ class _Quantizer:
         table = made.quantized(np.asarray(evaluate(step.formula, {x: numbers}), np.float64))
         return Lookup(step.nodes[-1], table, _size(_shape(step.output)))
 
-    def _global_pool(self, step: PlanStep) -> Step:
-        assert isinstance(step, KernelStep)
-        assert isinstance(step.arguments[0], Buffer)
-        x = step.arguments[0]
-        *sizes, channels = x.shape
-        places = (1, _size(tuple(sizes)))
-        window = Window(places, (1, 1), places, (1, 1), (0, 0), (1, 1))
-        return Reshaped(AvgPool(window, channels, 0, counts_padding=False), (*places, channels))
+    def _even_mean(self, step: PlanStep) -> Step:
+        window, channels = _window_of(step)
+        pool = AvgPool(window, channels, 0, counts_padding=False)
+        return Reshaped(pool, (*window.x, channels))
+
+    def _even_largest(self, step: PlanStep) -> Step:
+        window, channels = _window_of(step)
+        return Reshaped(MaxPool(window, channels), (*window.x, channels))
 
     def _channels_first(self, step: PlanStep) -> Step:
         x, y = step.reads[0], step.writes[0]
@@ -499,6 +511,52 @@ def _filters(weight: Array) -> Array:
     """Return filters (O, height, width, C) of those with the channels in front."""
     behind = np.moveaxis(weight, 1, -1)
     return behind if behind.ndim == 4 else behind[:, None]
+
+
+def _instead(step: PlanStep, node: Node, graph: Graph) -> Iterator[Hint]:
+    """Yield what helps where a layer has no form: what computes the same, or what would have one."""
+    if isinstance(step, KernelStep) and step.kernel in _OF_EVEN:
+        yield Hint("windows of one size have a form: sizes that divide those of what is pooled")
+    given = {name: getattr(node.op, name) for name in type(node.op).attributes()}
+    (shape, *others) = graph.shapes_into(node)
+    for op in registry().values() if not others else ():
+        same = any(
+            idiom.ops == (node.op.name,) and idiom.attributes((given,), shape) == {}
+            for idiom in op.idioms
+        )
+        if same:
+            yield Hint(f"`{op.name}` computes the same, and has one")
+
+
+def _even_window(step: KernelStep) -> Window | None:
+    """Return the windows of a pool whose windows are equal and beside each other; None if they are not.
+
+    Of a value (..., C) with any number of axes there may be one window, over everything.
+    """
+    if len(step.arguments) < 2:
+        return None
+    x, y = step.arguments[:2]
+    if not isinstance(x, Buffer) or not isinstance(y, Buffer):
+        return None
+    sizes, cells = x.shape[:-1], y.shape[:-1]
+    if _size(cells) == 1:
+        places = (1, _size(sizes))
+        return Window(places, (1, 1), places, (1, 1), (0, 0), (1, 1))
+    if len(sizes) != len(cells) or len(sizes) not in (1, 2):
+        return None
+    high, wide = _pair(sizes, 1), _pair(cells, 1)
+    if any(size % count for size, count in zip(high, wide, strict=True)):
+        return None
+    kernel = tuple(size // count for size, count in zip(high, wide, strict=True))
+    return Window(high, wide, kernel, kernel, (0, 0), (1, 1))
+
+
+def _window_of(step: PlanStep) -> tuple[Window, int]:
+    """Return the windows of a pool that has equal ones, and how many channels there are."""
+    assert isinstance(step, KernelStep)
+    window = _even_window(step)
+    assert window is not None
+    return window, _shape(step.arguments[0])[-1]
 
 
 def _picture(shape: Ints) -> Ints:
