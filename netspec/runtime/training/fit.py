@@ -48,7 +48,7 @@ def fit(
     ema: float | None = None,
     seed: int = 0,
     val: float = 0,
-    normalize: str | tuple[Sequence[float], Sequence[float]] | InputNormalization = "channel",
+    normalize: str | tuple[Sequence[float], Sequence[float]] | InputNormalization | None = None,
     augment: Sequence[str] = (),
     crop_pad: int = 4,
     crop_edges: str = "black",
@@ -124,8 +124,10 @@ def fit(
             0.1, drawn from the seed.
         normalize: `none`, `unit`, `channel`, `mean-image`, fitted to the images trained on;
             `imagenet`, or a pair (mean, std) of lists with a number for each channel, for pixels
-            from 0 to 1; or a `Normalization` that was fitted before, such as that of the weights to
-            start from. Whole numbers, such as tokens, are never normalised.
+            from 0 to 1; a `Normalization` that was fitted before; or `weights`, that of the weights
+            that the model has. By default `channel`; but `none` where the model's weights are for
+            inputs as they are, as of a net that normalises by layers of its own. Whole numbers, such
+            as tokens, are never normalised.
         augment: Random changes of the training images, by their names: `crop`, `flip` or
             `alternate-flip`, which mirrors each in every second epoch, `cutout`, `mixup(0.2)`,
             `cutmix`; with PyTorch also those that torchvision makes of each picture, such as
@@ -202,7 +204,7 @@ def fit(
         ema=ema,
         seed=seed,
         val=val,
-        normalize=normalize,
+        normalize=_normalization(model, normalize),
         augment=augment,
         crop_pad=crop_pad,
         crop_edges=crop_edges,
@@ -255,6 +257,29 @@ def fit(
         except NetspecError as error:
             raise _with_rescued_weights(error, run) from None
     return history
+
+
+def _normalization(
+    model: Trainable,
+    given: str | tuple[Sequence[float], Sequence[float]] | InputNormalization | None,
+) -> str | tuple[Sequence[float], Sequence[float]] | InputNormalization:
+    """Return how inputs are normalised: as given, or by what is known of the model's weights.
+
+    Raises:
+        NetspecError: `train/bad-option` if it should be that of weights which do not say it.
+    """
+    known = model.trained_on if isinstance(model, Remembers) else None
+    if given is None:
+        return "none" if known is not None and known.normalization.kind == "none" else "channel"
+    if not (isinstance(given, str) and given == "weights"):
+        return given
+    if known is None:
+        raise NetspecError.simple(
+            codes.TRAIN_BAD_OPTION,
+            "the model's weights do not say how images were normalised",
+            "load them with `model.load_state_dict(netspec.load_weights(path))`",
+        )
+    return known.normalization
 
 
 def _remember(model: Trainable, history: History) -> None:
