@@ -116,6 +116,13 @@ def opened_run() -> Any:
         return netspec.load_run(f"{folder}/run")
 
 
+def stored_weights() -> Any:
+    model = fitted("numpy")
+    with tempfile.TemporaryDirectory() as folder:
+        netspec.save_weights(f"{folder}/w.safetensors", model.state_dict(), model.trained_on)
+        return netspec.load_weights(f"{folder}/w.safetensors")
+
+
 def by_forward(net: Any, i: int) -> np.ndarray:
     found: np.ndarray = net.forward(X[i])
     return found
@@ -147,6 +154,14 @@ KINDS = {
     "CheckReport": Kind(lambda: netspec.check("lenet"), lambda found, i: (str(found), i)),
     "TrainedRun": Kind(
         opened_run, lambda run, i: (run.model.forward(np.full((1, 1, 28, 28), i)), run.class_names)
+    ),
+    "Weights": Kind(
+        stored_weights,
+        lambda held, i: (dict(held), held.trained_on.normalization.apply(X[i], "f4")),
+    ),
+    "VerifyReport": Kind(
+        lambda: netspec.verify(NET, x=X[0], outputs_only=True),
+        lambda report, i: (str(report), report.to_dict(), i),
     ),
     "OnnxOptions": Kind(onnx_options, onnx_bytes),
     "optimizer": Kind(stepped, lambda optimizer, _: optimizer.parameters, move),
@@ -214,6 +229,8 @@ def same(a: Any, b: Any) -> bool:
     """
     if isinstance(a, np.ndarray):
         return a.shape == b.shape and np.allclose(a, b, rtol=1e-4, atol=1e-6)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
     if isinstance(a, list | tuple):
         return len(a) == len(b) and all(map(same, a, b))
     return bool(a == b)
