@@ -14,8 +14,7 @@ from netspec.imports.imported_net import ImportedNet, ImportedNode
 def with_idioms(net: ImportedNet) -> ImportedNet:
     """Return a net with the idioms of all ops recognised."""
     idioms = [(op, idiom) for op in registry().values() for idiom in op.idioms]
-    reads = Counter(value for node in net.nodes for value in node.inputs)
-    reads.update(net.outputs.values())
+    reads = _reads(net)
     shapes = {i.name: i.shape for i in net.inputs} | {t.value: t.shape for t in net.tensors}
     made: dict[str, ImportedNode] = {}
     gone: set[str] = set()
@@ -35,6 +34,15 @@ def with_idioms(net: ImportedNet) -> ImportedNet:
     return replace(net, nodes=tuple(n for n in made.values() if n.value not in gone))
 
 
+def _reads(net: ImportedNet) -> Counter[str]:
+    """Return how often each value is read by what the outputs depend on, and as an output."""
+    reads = Counter(net.outputs.values())
+    for node in reversed(net.nodes):
+        if reads[node.value]:
+            reads.update(node.inputs)
+    return reads
+
+
 def _row(
     last: ImportedNode, idiom: Idiom, made: dict[str, ImportedNode], reads: Counter[str]
 ) -> list[ImportedNode]:
@@ -47,10 +55,12 @@ def _row(
         if before is None or before.op != name or reads[before.value] != 1:
             return []
         row.insert(0, before)
-    alone = all(len(node.inputs) == 1 and not node.parameters for node in row)
-    return row if alone else []
+    lone = row[:-1] if idiom.turned else row
+    alone = all(len(node.inputs) == 1 for node in lone)
+    return row if alone and not any(node.parameters for node in row) else []
 
 
 def _joined(op: type[Op], row: list[ImportedNode], attributes: object) -> ImportedNode:
     assert isinstance(attributes, dict)
-    return replace(row[-1], op=op.name, attributes=attributes, inputs=row[0].inputs)
+    inputs = (*row[0].inputs, *reversed(row[-1].inputs[1:]))
+    return replace(row[-1], op=op.name, attributes=attributes, inputs=inputs)

@@ -17,10 +17,12 @@ class Idiom:
         ops: the names of the layers.
         attributes: the op's attributes by those of the layers and the shape of what goes in; None
             if it does not stand for them.
+        turned: whether the last layer may read more values, which the op reads the other way round.
     """
 
     ops: tuple[str, ...]
     attributes: Callable[[tuple[Attributes, ...], tuple[int, ...]], Attributes | None]
+    turned: bool = False
 
 
 def flat_sizes(value: object) -> tuple[int, ...]:

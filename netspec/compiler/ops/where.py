@@ -4,11 +4,21 @@ from collections.abc import Iterable
 
 from netspec.compiler.ir.aten_form import AtenTensor
 from netspec.compiler.ir.contract import *
+from netspec.compiler.ir.idiom import Attributes
 from netspec.compiler.ops.families.arithmetic import ArithmeticOp
 
 
 def _is_boolean(x: AtenTensor) -> bool:
     return x.is_condition or x.is_bool
+
+
+def _of_not(row: tuple[Attributes, ...], _: tuple[int, ...]) -> Attributes | None:
+    """The choice by `~c`, which is the one by c with its values exchanged."""
+    condition, choice = row
+    if condition.get("then") != 0 or condition.get("otherwise") != 1:
+        return None
+    numbers = {"then": choice.get("otherwise"), "otherwise": choice.get("then")}
+    return {name: number for name, number in numbers.items() if number is not None}
 
 
 @register
@@ -46,6 +56,7 @@ class Where(ArithmeticOp):
             reads_conditions=True,
         ),
     )
+    idioms = (Idiom(("where", "where"), _of_not, turned=True),)
     examples = (
         Example("where", ((5,), (5,), (5,))),
         Example("where(otherwise = 0.5)", ((3, 1), (3, 2))),
