@@ -173,7 +173,7 @@ def _lines(graph: Graph, found: CSizes) -> list[str]:
     numbers = "whole numbers of 8 bits" if found.kind == "int8" else found.kind
     return [
         f"{graph.name} in C, {numbers}, one image", "", *shown, "",
-        *_said_of_others(found), f"{found.macs:,} multiply-adds. Code comes on top in flash.",
+        *_said_of_others(graph, found), f"{found.macs:,} multiply-adds. Code comes on top in flash.",
     ]  # fmt: skip
 
 
@@ -182,13 +182,14 @@ def _takes_floats(found: CSizes) -> bool:
     return found.kind != found.called_with
 
 
-def _said_of_others(found: CSizes) -> list[str]:
+def _said_of_others(graph: Graph, found: CSizes) -> list[str]:
     """Return what the functions take whose arrays do not count."""
     other = found.other_calls
     if other is None:
         return []
     takes, when = _CALLS[other]
-    return [f"{takes}: {_named(found.arrays_of(other))}, total {found.ram_of(other):,}; {when}."]
+    said = f"{takes}: {_named(found.arrays_of(other))}, total {found.ram_of(other):,}"
+    return [f"{said}; {when}." if len(graph.inputs) == 1 else f"{said}."]
 
 
 def _left(found: CSizes, options: argparse.Namespace) -> list[str]:

@@ -148,6 +148,16 @@ def test_c_equals_the_reference_bit_for_bit(name, tmp_path):
         assert array.tobytes() == found[name].tobytes(), name
 
 
+def test_inputs_keep_their_order(tmp_path):
+    net = netspec.loads(
+        "net A { input a: [4]\n input b: [5]\n output x = a -> linear(3)\n output y = b -> linear(2) }"
+    )
+    _, inputs, whole = case(net)
+    expected = whole.outputs(inputs)
+    found = run_c(int8_source(whole), inputs, expected, tmp_path)
+    assert all(np.array_equal(expected[name], found[name]) for name in expected)
+
+
 @pytest.mark.parametrize("name", NETS)
 def test_little_is_lost(name):
     net = NETS[name]()

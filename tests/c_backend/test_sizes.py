@@ -179,6 +179,14 @@ def test_both_kinds_of_calls_are_shown_in_whole_numbers(run):
     assert run(*sizes, "--normalize", "--ram", 7496 + 1024).code == 0
 
 
+def test_no_option_is_named_that_several_inputs_do_not_take(run, write):
+    net = write("net A { input a: [4]\n input b: [4]\n output a + b -> linear(3) }")
+    done = run("summarize", net, "--target", "c", "--int8")
+    assert "predict takes floats: a (16), b (16), output (12), total" in done.out
+    assert "--normalize" not in done.out
+    assert run("summarize", net, "--target", "c", "--int8", "--normalize").code == 2
+
+
 def test_the_callers_arrays_are_marked_where_they_take_most(run, write):
     net = write("net Q { input signal: [3, 128]\n output signal -> flatten -> linear(8) }")
     done = run("summarize", net, "--target", "c", "--ram", "2K")

@@ -313,7 +313,7 @@ class _Quantizer:
             forward.append(step)
         ends: dict[str, Buffer] = {}
         float_names: dict[Buffer, str] = {}
-        for name, buffer in self.plan.inputs.items():
+        for name, buffer in reversed(list(self.plan.inputs.items())):  # each is put first
             whole = Buffer(f"{name}.int8", buffer.shape)
             scales[whole] = scales.pop(buffer)
             float_names[whole] = buffer.name
