@@ -115,11 +115,12 @@ OF_ANY_NET = {"--net", "--set", "--ops"}
 OF_WEIGHTS = {"file", "--weights", "--rename"}
 # The options that take a text, verb by verb, and name nothing that is written.
 ONLY_READ: dict[str, set[str]] = {
-    "import torch": {"source", "--name", "--weights"}, "import onnx": {"source"},
+    "import torch": {"source", "--name", "--weights"}, "import onnx": {"source", "--outputs"},
     "check": {"--assert", "--forbid", "--require", "--input", "--output"},
     "summarize": {"file", "--columns"}, "draw": {"file"}, "watch": {"file"}, "lsp": set(),
     "diff": {"a", "b", "--ignore", "--net-a", "--set-a", "--net-b", "--set-b"}, "explain": {"code"},
-    "compile": {*OF_WEIGHTS, "--calibrate", "--data-dir"}, "verify": {*OF_WEIGHTS, "--against"},
+    "compile": {*OF_WEIGHTS, "--calibrate", "--data-dir"}, "verify": {*OF_WEIGHTS, "--against",
+              "--data", "--data-dir"},
     "gradcheck": {*OF_WEIGHTS, "--params", "--from", "--to", "--data", "--data-dir"},
     "data info": {"name", "--data-dir"}, "data pack": {"folder"},
     "train": {*OF_WEIGHTS, "target", "--recipe", "--data", "--data-dir", "--also", "--freeze",
@@ -129,7 +130,7 @@ ONLY_READ: dict[str, set[str]] = {
     "predict": {*OF_WEIGHTS, "images"},
     "generate": {*OF_WEIGHTS, "--prompt", "--tokens"}, "doctor": {"file", "--data", "--data-dir"},
     "test-op": {"file", "--op"}, "weights": {"file", "other", "--rename"},
-    "plot": {"runs", "--filters", "--layer", "--what"}, "bench": {"file", "--against"},
+    "plot": {"runs", "--filters", "--layer", "--what"}, "bench": {*OF_WEIGHTS, "--against"},
 }  # fmt: skip
 # What is written where no option names it: the file itself, a copy in the working folder, a run.
 REWRITTEN = {("fmt", "files"), ("check", "files"), ("new", "name"), ("train", "--resume"),
