@@ -260,3 +260,20 @@ def test_epochs_are_whole_and_their_axis_begins_where_something_is(epochs, limit
 def test_few_points_are_marked():
     assert marker_of("o", range(12))["marker"] == "o"
     assert marker_of("o", range(13))["marker"] == ""
+
+
+def test_a_legend_says_how_many_runs_each_curve_is_the_mean_of(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+
+    def band(name: str, *runs: int) -> Band:
+        points = [BandPoint(i, 0.5, 0.1 if n > 1 else None, n) for i, n in enumerate(runs, 1)]
+        return Band({"heads": name}, points)
+
+    draw_bands("val", [band("a", 2, 2), band("b", 1, 1), band("c", 3, 2)], tmp_path / "a.svg")
+    picture = (tmp_path / "a.svg").read_text("utf-8")
+    for said in ("heads a (n = 2)", "heads b (n = 1)", "heads c (n = 2 to 3)"):
+        assert said in picture
+    assert "standard deviation, n" not in picture
+
+    draw_bands("val", [band("a", 1, 1), band("b", 2, 2)][:1], tmp_path / "b.svg")
+    assert "n = 1" not in (tmp_path / "b.svg").read_text("utf-8")

@@ -66,6 +66,13 @@ class Band:
         """Its settings in words."""
         return ", ".join(f"{name} {setting_word(value)}" for name, value in self.settings.items())
 
+    @property
+    def count(self) -> str:
+        """How many runs it is the mean of: `n = 3`, or `n = 2 to 3` if some ended before others."""
+        counts = {point.runs for point in self.points}
+        least, most = min(counts, default=0), max(counts, default=0)
+        return f"n = {most}" if least == most else f"n = {least} to {most}"
+
 
 def draw_bands(
     what: str,
@@ -90,11 +97,13 @@ def draw_bands(
     made, axes = figure(1, 1, size or _SIZE)
     ax = axes[0][0]
     top = None if log else highest_of([point.mean for point in band.points] for band in bands)
+    differ = _have_deviations(bands) and len({band.count for band in bands}) > 1
     for i, band in enumerate(bands):
         color, style = COLORS[i % len(COLORS)], _STYLES[i // len(COLORS) % len(_STYLES)]
         epochs = [point.epoch for point in band.points]
         means = [point.mean for point in band.points]
-        label = plain(band.label) + (LEAVES if is_beyond(top, means) else "")
+        own = f"{band.label} ({band.count})" if differ else band.label
+        label = plain(own) + (LEAVES if is_beyond(top, means) else "")
         ax.plot(epochs, means, style, color=color, label=label, **marker_of("o", epochs))
         off = [point.deviation or 0.0 for point in band.points]
         if any(off):
@@ -119,12 +128,17 @@ def draw_bands(
 
 
 def _about_bands(bands: Sequence[Band]) -> str | None:
-    """Say what the bands are; None if there are none, as of single runs."""
-    counts = {p.runs for band in bands for p in band.points if p.deviation}
-    if not counts:
+    """Say what the bands are; None if there are none, as of single runs. Where they are of unequally
+    many runs, each has its own number beside its name.
+    """
+    if not _have_deviations(bands):
         return None
-    n = f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
-    return f"mean ± standard deviation, n = {n}"
+    counts = {band.count for band in bands}
+    return "mean ± standard deviation" + (f", {counts.pop()}" if len(counts) == 1 else "")
+
+
+def _have_deviations(bands: Sequence[Band]) -> bool:
+    return any(point.deviation for band in bands for point in band.points)
 
 
 def bands_csv(what: str, bands: Sequence[Band]) -> str:
