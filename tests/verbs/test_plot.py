@@ -104,7 +104,7 @@ def test_the_verb_draws_the_runs_that_it_is_given(run: Run, write, tmp_path, mon
         assert word in picture
         assert ("%" in picture.partition("<defs")[2]) == (name == "train_acc")
         # The runs of two seeds have the same accuracies, so that there is no band to explain.
-        assert ("standard deviation, n = 2" in picture) == (name == "loss_history")
+        assert ("lr 0.5 (n = 2)" in picture) == (name == "loss_history")
     assert run("plot", "runs", "--only", "lr=0.5", "--what", "loss", "-o", "some.csv").code == 0
     some = [*csv.DictReader(Path("some.csv").read_text().splitlines())]
     assert [(row["epoch"], row["runs"]) for row in some] == [("0.5", "2"), ("1.5", "2")]
