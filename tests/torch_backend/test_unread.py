@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 import netspec
+
+pytest.importorskip("torch", reason="PyTorch is not installed")
+
 from tests.helpers.torch_support import check_text
 
 LOOP = """
