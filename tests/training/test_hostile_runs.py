@@ -122,6 +122,9 @@ WRONG = {
     "done": ({"done": -1}, "not the current one"),
     "best epoch": ({"best_epoch": 7}, "cannot be the best"),
     "no text": ({"epoch": None}, "."),
+    "time": ({"seconds": "nan"}, "nan is nothing that is measured"),
+    "endless time": ({"seconds": 1e308}, "1e.308 is nothing that is measured"),
+    "losses": ({"tensors": {"history.loss_history": np.full(3, np.nan)}}, "nan is nothing"),
     "normalization": ({"normalization": "{}"}, "normalization is damaged"),
 }  # fmt: skip
 

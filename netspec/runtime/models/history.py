@@ -266,12 +266,12 @@ class History:
             KeyError, TypeError, ValueError: if it is something else.
         """
         for name in _LONG:
-            setattr(self, name, [float(value) for value in arrays[name].ravel()])
+            setattr(self, name, [sound_number(value) for value in arrays[name].ravel()])
         for name in _SHORT:
             # Checkpoints of earlier versions do not have the time of accuracies.
             unknown = [0.0] * len(self.epoch_seconds) if name == "measuring_seconds" else None
             values = facts[name] if unknown is None else facts.get(name, unknown)
-            setattr(self, name, [float(value) for value in values])
+            setattr(self, name, [sound_number(value) for value in values])
         done = len(self.epoch_seconds)
         self.kept_epoch = int(facts["kept_epoch"])
         if not 0 <= self.kept_epoch <= done or len(self.measuring_seconds) != done:
@@ -290,6 +290,18 @@ class History:
                 raise ValueError(f"there are no counts of classes after the epochs {epochs}")
             each = (ClassCounts(*of) for of in counts)
             self.class_counts[name] = dict(zip(epochs, each, strict=True))
+
+
+def sound_number(value: Any) -> float:
+    """Return a number of a checkpoint, of which a sum or a mean is finite, too.
+
+    Raises:
+        TypeError, ValueError, OverflowError: if it is something else.
+    """
+    number = float(value)
+    if not abs(number) <= _LARGEST:
+        raise ValueError(f"{number} is nothing that is measured")
+    return number
 
 
 def _loaded_measures(
@@ -311,6 +323,8 @@ def _loaded_measures(
         if part not in PARTS or not _are_among([epoch for epoch, _ in pairs], range(1, done + 1)):
             raise ValueError(f"{name!r} was measured after epochs that are not done")
         measures[name] = {epoch: float(value) for epoch, value in pairs}
+        if not all(map(math.isfinite, measures[name].values())):
+            raise ValueError(f"{name!r} holds something else than numbers")
     return measures
 
 
@@ -329,6 +343,8 @@ def _epochs(values: Sequence[object], count: int, done: int) -> list[int]:
 
 # The counts of classes among the arrays of a checkpoint.
 _COUNTS = "class_counts."
+# Of a million numbers that are smaller, the sum is finite.
+_LARGEST = 1e300
 # What has a number for each step, and what has one for each epoch or for some.
 _LONG = ("loss_history", "learning_rates")
 _SHORT = (

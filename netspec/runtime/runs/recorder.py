@@ -13,7 +13,7 @@ import numpy as np
 
 from netspec.compiler.ir.graph import Graph
 from netspec.diagnostics import NetspecError
-from netspec.runtime.models.history import PARTS, History
+from netspec.runtime.models.history import PARTS, History, sound_number
 from netspec.runtime.models.protocols import Snapshot, check_snapshot, sound_snapshot
 from netspec.runtime.runs import metrics
 from netspec.runtime.runs.checkpoint import (
@@ -301,7 +301,7 @@ def _take_up(run: TrainingRun, checkpoint: Checkpoint) -> int:
         run.backend.restore(Snapshot(parts["backend"], state["backend"]))
         run.history.load_state(parts["history"], state["history"])
         run.epoch, run.done = int(state["epoch"]), int(state["done"])
-        run.seconds = float(state["seconds"])
+        run.seconds = sound_number(state["seconds"])
         best_epoch = int(state["best_epoch"])
         at = (run.epoch - 1) * len(run.parts) + run.done
         if not 0 <= run.done <= len(run.parts) or at != run.steps:
