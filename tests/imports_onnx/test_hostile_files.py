@@ -15,6 +15,7 @@ from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.imports.onnx import constants, file_graph
 from netspec.imports.onnx.front import OnnxImport, read_onnx
+from netspec.runtime.models.onnx_session import session_options
 from tests.helpers.onnx_support import onnx
 
 FLOAT, INT64 = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
@@ -317,3 +318,15 @@ def test_changed_files_are_read_or_refused(count: int, tmp_path: Path) -> None:
         except NetspecError:
             outcomes.add(None)
     assert outcomes == {True, False, None}
+
+
+def test_onnxruntime_writes_nothing_of_a_file_to_the_terminal(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    failing = node("Gather", ["x", "at"], ["y"], name="a\x1b]0;title\x07", axis=1)
+    content = model([failing], [numbers("at", 9, 9, 9, 9, kind="int64")], ir_version=8)
+    session = runtime.InferenceSession(content.SerializeToString(), session_options(1))
+    with pytest.raises(Exception, match="out of data bounds"):
+        session.run(None, {"x": np.ones((2, 4), np.float32)})
+    assert capfd.readouterr() == ("", "")

@@ -24,10 +24,9 @@ from netspec.runtime.data.input_normalization import (
     no_normalization,
     normalization_from_json,
 )
-from netspec.runtime.models.onnx_session import TYPES, require_onnxruntime
+from netspec.runtime.models.onnx_session import TYPES, require_onnxruntime, session_options
 
 _NOWHERE = "an operator without a name"
-_WARNINGS_ARE_LEFT_OUT = 3
 _LONGEST_REASON = 400
 _HALF_TOLERANCE = 1e-2
 _SAYS_LITTLE = (
@@ -107,9 +106,7 @@ def _runner(path: Path, imported: OnnxImport) -> Callable[[Mapping[str, Array]],
         NetspecError: `onnx/file` if onnxruntime does not read it.
     """
     runtime = require_onnxruntime()
-    options = runtime.SessionOptions()
-    options.log_severity_level = _WARNINGS_ARE_LEFT_OUT
-    options.intra_op_num_threads = os.cpu_count() or 1
+    options = session_options(os.cpu_count() or 1)
     try:
         session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has a class for each of its errors
