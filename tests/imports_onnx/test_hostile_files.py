@@ -330,3 +330,12 @@ def test_onnxruntime_writes_nothing_of_a_file_to_the_terminal(
     with pytest.raises(Exception, match="out of data bounds"):
         session.run(None, {"x": np.ones((2, 4), np.float32)})
     assert capfd.readouterr() == ("", "")
+
+
+def test_an_output_that_is_a_stored_number_is_refused(tmp_path: Path) -> None:
+    stored = node("Constant", ["x"], ["y"], value=numbers("c", 1.0))
+    path = tmp_path / "a.onnx"
+    path.write_bytes(model([stored], ir_version=8).SerializeToString())
+    with pytest.raises(NetspecError, match="depends on no input") as caught:
+        netspec.from_onnx(path)
+    assert caught.value.diagnostics[0].code == codes.ONNX_FILE

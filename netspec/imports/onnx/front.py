@@ -155,6 +155,18 @@ def _require_taken(graph: FileGraph, every: Mapping[str, FileValue]) -> None:
     graph.inputs = {name: given for name, given in graph.inputs.items() if not given.refusal}
 
 
+def _require_computed(outputs: Mapping[str, str], values: Mapping[str, str]) -> None:
+    """Check that a layer or an input gives each output of a net.
+
+    Raises:
+        NetspecError: `onnx/file` for one that is a stored number.
+    """
+    for name, given in outputs.items():
+        if not values[name]:
+            message = f"the output `{shown_name(given)}` depends on no input: no layer gives it"
+            raise NetspecError.simple(codes.ONNX_FILE, message)
+
+
 def _needed(values: Iterable[FileValue]) -> set[FileValue]:
     """Return the values that values depend on, with these."""
     needed, waiting = set[FileValue](), [*values]
@@ -279,6 +291,8 @@ class _Front:
             name: self._values.get(self._found.outputs[given], "")
             for name, given in outputs.items()
         }
+        if not problems:
+            _require_computed(outputs, values)
         net = ImportedNet(
             _net_name(self._name()), tuple(inputs.values()), tuple(nodes),
             values, tuple(tensors), (f"From {shown_name(self._path.name)}.",),
