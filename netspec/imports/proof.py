@@ -12,9 +12,8 @@ from netspec import codes
 from netspec.compiler.driver import Request, compile_request, select, written
 from netspec.compiler.ir.places import holds_only_whole
 from netspec.compiler.ir.sizes import names_in
-from netspec.compiler.parse import parse
 from netspec.compiler.passes.bind_sizes import specialize
-from netspec.diagnostics import NetspecError, Source
+from netspec.diagnostics import NetspecError
 from netspec.imports.imported_net import LARGEST
 from netspec.runtime.models.engines import NumpyEngine
 from netspec.runtime.models.numpy_model import Model
@@ -60,15 +59,6 @@ class CheckedText:
     def name(self) -> str:
         """The name of the net."""
         return self.graph.name
-
-
-def checked_text(name: str, text: str) -> CheckedText:
-    """Compile a text.
-
-    Raises:
-        NetspecError: with its errors.
-    """
-    return checked_tree(parse(Source(name, text)))
 
 
 def checked_tree(tree: syntax.File) -> CheckedText:

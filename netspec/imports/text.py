@@ -28,15 +28,6 @@ _SIGNS = {op: sign for sign, op in OPERATORS.items()}
 _PLAIN_LABEL = re.compile(r"[A-Za-z_]\w*(\{[^{}]*\}\w*)?(\.(\w|\{[^{}]*\})+)*")
 
 
-def net_text(outline: Outline) -> str:
-    """Return the text of a file.
-
-    Raises:
-        NetspecError: if a name in the model cannot be one in a file.
-    """
-    return net_tree(f"{outline.name}.net", outline).source.text
-
-
 def net_tree(name: str, outline: Outline) -> syntax.File:
     """Return the syntax tree of the text of a file, which its `source` has.
 

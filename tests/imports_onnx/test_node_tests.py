@@ -22,7 +22,7 @@ import netspec  # noqa: E402
 from netspec.diagnostics import NetspecError  # noqa: E402
 from netspec.imports.onnx.front import OnnxImport, read_onnx  # noqa: E402
 from netspec.imports.structure import structured  # noqa: E402
-from netspec.imports.text import net_text  # noqa: E402
+from netspec.imports.text import net_tree  # noqa: E402
 from netspec.runtime.engine.program import Program, make_plan  # noqa: E402
 from netspec.runtime.engine.reference import Reference  # noqa: E402
 from netspec.testing.op_examples import agreement  # noqa: E402
@@ -75,7 +75,11 @@ def imported(one: NodeTest, folder: Path) -> tuple[netspec.Net, OnnxImport, dict
         try:
             found = read_onnx(path)
             if not found.problems:
-                return netspec.loads(net_text(structured(found.net))), found, inputs
+                return (
+                    netspec.loads(net_tree("a.net", structured(found.net)).source.text),
+                    found,
+                    inputs,
+                )
             why = found.problems[0].why.partition(", with")[0]
         except NetspecError as error:
             first = error.diagnostics[0]

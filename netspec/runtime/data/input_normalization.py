@@ -313,6 +313,8 @@ class Normalizations:
 
 # How the samples of a net are normalized: those of its only input, or of each.
 InputNormalization = Normalization | Normalizations
+# How a caller says it: by a kind, by (mean, std), or by one that was fitted before.
+NormalizationChoice = str | tuple[Sequence[float], Sequence[float]] | InputNormalization
 
 
 def made_for(normalization: InputNormalization, types: str | None) -> InputNormalization:

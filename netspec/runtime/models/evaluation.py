@@ -19,6 +19,7 @@ from netspec.runtime.data.choices import check_name, kind_of
 from netspec.runtime.data.dataset import IGNORED, Dataset
 from netspec.runtime.data.input_normalization import (
     InputNormalization,
+    NormalizationChoice,
     fit_normalization,
     images_to_fit,
     no_normalization,
@@ -342,7 +343,7 @@ def about_not_finite(lost: int, images: int) -> str | None:
 
 
 # How the images that are given are to be normalized; None for what the weights were trained with.
-Normalize = str | tuple[Sequence[float], Sequence[float]] | InputNormalization | None
+Normalize = NormalizationChoice | None
 
 
 def evaluate_part(

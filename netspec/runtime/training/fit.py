@@ -11,7 +11,7 @@ from netspec import codes
 from netspec.diagnostics import NetspecError, plural
 from netspec.runtime.data.dataset import Dataset
 from netspec.runtime.data.input_normalization import (
-    InputNormalization,
+    NormalizationChoice,
 )
 from netspec.runtime.models.history import History
 from netspec.runtime.models.memory_check import require_memory
@@ -48,7 +48,7 @@ def fit(
     ema: float | None = None,
     seed: int = 0,
     val: float = 0,
-    normalize: str | tuple[Sequence[float], Sequence[float]] | InputNormalization | None = None,
+    normalize: NormalizationChoice | None = None,
     augment: Sequence[str] = (),
     crop_pad: int = 4,
     crop_edges: str = "black",
@@ -259,10 +259,7 @@ def fit(
     return history
 
 
-def _normalization(
-    model: Trainable,
-    given: str | tuple[Sequence[float], Sequence[float]] | InputNormalization | None,
-) -> str | tuple[Sequence[float], Sequence[float]] | InputNormalization:
+def _normalization(model: Trainable, given: NormalizationChoice | None) -> NormalizationChoice:
     """Return how inputs are normalised: as given, or by what is known of the model's weights.
 
     Raises:

@@ -20,6 +20,7 @@ from netspec.runtime.data.dataset import IGNORED, Array, Dataset, Labels, blocks
 from netspec.runtime.data.input_normalization import (
     KINDS,
     InputNormalization,
+    NormalizationChoice,
     fit_normalization,
     made_for,
 )
@@ -88,7 +89,7 @@ class TrainingOptions:
     ema: float | None = None
     seed: int = 0
     val: float = 0
-    normalize: str | tuple[Sequence[float], Sequence[float]] | InputNormalization = "channel"
+    normalize: NormalizationChoice = "channel"
     augment: Sequence[str] = ()
     crop_pad: int = 4
     crop_edges: str = "black"
