@@ -9,16 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from netspec.compiler.parse import parse
-from netspec.diagnostics import Source
 from netspec.imports import training_proof
-from netspec.imports.proof import CheckedText, checked_tree, closed, compared, random_inputs
+from netspec.imports.proof import closed, compared, random_inputs
 from netspec.runtime.engine.record.recorder import Recorder
+from tests.helpers.checked_texts import checked_text
 from tests.helpers.errors import fails
-
-
-def checked_text(name: str, text: str) -> CheckedText:
-    return checked_tree(parse(Source(name, text)))
 
 
 def test_what_is_no_number_equals_no_number() -> None:

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 import netspec
-from netspec.imports.proof import checked_text, compared
+from netspec.imports.proof import compared
 from netspec.testing.op_examples import random_inputs
 from netspec.tools.agreement.case import draw_inputs, make_case
 from netspec.tools.agreement.input_range import in_range
 from netspec.tools.gradcheck.setup import prepare
+from tests.helpers.checked_texts import checked_text
 
 STORED = {"mu": np.full((2, 1), 5000.0), "sd": np.full((2, 1), 50.0)}
 DECLARED = "    buffer mu: [2, 1] = zeros\n    buffer sd: [2, 1] = ones\n"
