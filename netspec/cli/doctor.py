@@ -87,7 +87,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Examine a net and print the findings."""
     from netspec.runtime.data.catalog import load, path_of
-    from netspec.runtime.models.classifier_shape import image_shape
+    from netspec.runtime.models.classifier_shape import only_input_shape
     from netspec.runtime.runs.resolve import check_arguments, resolve
     from netspec.tools.doctor import examine
 
@@ -116,7 +116,7 @@ def run(options: argparse.Namespace) -> int:
         data = load(
             settings["data"],
             settings["data-dir"],
-            image_shape(net.graph),
+            only_input_shape(net.graph),
             resize=settings.resize,
             ignore_index=settings["ignore-index"],
             tokens=settings["tokens"],

@@ -196,13 +196,13 @@ def _trained(
 
 def _images(net: Net, settings: Settings, vocabulary: Vocabulary | None) -> Dataset:
     from netspec.runtime.data.catalog import load
-    from netspec.runtime.models.classifier_shape import image_shape, require_targets
+    from netspec.runtime.models.classifier_shape import only_input_shape, require_targets
     from netspec.runtime.optim.targets import OF_CLASSES
 
     folder = Path(settings["data-dir"]) if settings["data-dir"] else None
     data = load(
-        settings["data"], folder, image_shape(net.graph), resize=settings.resize,
+        settings["data"], folder, only_input_shape(net.graph), resize=settings.resize,
         ignore_index=settings["ignore-index"], tokens=settings["tokens"], vocabulary=vocabulary,
-    ).for_training()  # fmt: skip
+    ).for_training().fit_to_inputs(net.graph.inputs)  # fmt: skip
     require_targets(net.graph, data, OF_CLASSES)
     return data

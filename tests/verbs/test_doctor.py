@@ -407,7 +407,8 @@ def test_dead_units_are_counted_by_channel_and_the_model_is_left_alone(data):
     model = netspec.loads(text).compile()
     model.parameters["batch_norm1.bias"][:] = [-1e3, 0, 0, 0]
     before = {name: a.copy() for name, a in model.parameters.items()}
-    assert dead_units(model, data.x_train[:16].astype(np.float32)) == {"relu1": 0.25}
+    images = {"image": data.x_train[:16].astype(np.float32)}
+    assert dead_units(model, images) == {"relu1": 0.25}
     assert all((a == before[name]).all() for name, a in model.parameters.items())
 
 
@@ -415,7 +416,7 @@ def test_gradients_are_measured_in_relation_to_their_weights(data):
     model = netspec.loads(SOUND).compile()
     model.parameters["linear2.weight"][:] = 0
     x, y = data.x_train[:8] / np.float32(255), data.y_train[:8]
-    found = {g.name: g for g in gradients(model, x, y, make_loss("softmax"))}
+    found = {g.name: g for g in gradients(model, {"image": x}, y, make_loss("softmax"))}
     assert list(found) == ["conv1.weight", "linear1.weight", "linear2.weight"]
     assert found["linear2.weight"].relative is None
     assert found["linear1.weight"].size == 0  # nothing comes through weights of zero
@@ -529,8 +530,8 @@ def gradients_of(text):
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((20, 1, 6, 6)), np.arange(20) % 10
     patient = Patient(
-        graph=netspec.loads(text).graph, x=x, y=y, loss=make_loss("softmax"), l2=0.0, optimizer="sgd",
-        options={}, lr=0.1, warms_up=False, clip_norm=None, batch=10, seed=0,
+        graph=netspec.loads(text).graph, x={"image": x}, y=y, loss=make_loss("softmax"), l2=0.0,
+        optimizer="sgd", options={}, lr=0.1, warms_up=False, clip_norm=None, batch=10, seed=0,
     )  # fmt: skip
     return gradient_sizes(patient, Pictured())
 

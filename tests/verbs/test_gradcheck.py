@@ -568,6 +568,42 @@ def test_a_text_and_a_run_on_it(run, write, tmp_path):
     assert "2.485 for 12 equal scores" in finished.out
 
 
+def test_data_of_several_inputs_and_a_run_on_them(run, write, tmp_path):
+    rng = np.random.default_rng(0)
+    words, y = rng.integers(0, 5, (96, 3)), rng.integers(0, 2, 96)
+    where = rng.standard_normal((96, 2)) + 40 * y[:, None]
+    parts = {"train": slice(0, 80), "test": slice(80, 96)}
+    arrays = {
+        f"{what}_{part}{name}": array[cut]
+        for part, cut in parts.items()
+        for what, name, array in (("x", ".words", words), ("x", ".where", where), ("y", "", y))
+    }
+    np.savez(tmp_path / "both.npz", **arrays)
+    net = write(
+        "net Both {\n input where: [2]\n input words: int[3]\n"
+        " bag = words -> embedding(5, 8) -> mean(1)\n"
+        " output concat(where, bag, axis = 1) -> linear(8) -> relu -> linear(2)\n}"
+    )
+    data = ("--data", tmp_path / "both.npz")
+    # So slow that nothing is learnt: training names the doctor, who must take the net then.
+    slow = ("--epochs", 1, "--batch", 1, "--lr", "1e-12", "--optimizer", "sgd", "--seed", 3)
+    trained = run("train", "numpy", net, *data, *slow, "--out", tmp_path / "a")
+    assert trained.code == cli.OK, trained
+    for file, options in ((net, data), (tmp_path / "a", ())):
+        finished = run("gradcheck", file, *options, "--backend", "numpy", "--directions", 1)
+        assert (finished.code, "every gradient agrees" in finished.out) == (cli.OK, True), finished
+        assert "Both: where [4, 2], words [4, 3]" in finished.out
+        finished = run("doctor", file, *options, "--format", "json", "--lr", "0.01")
+        assert finished.code == cli.OK, finished
+        found = json.loads(finished.out)
+        assert {each["verdict"] for each in found["findings"]} == {"ok"}
+        # Places of an embedding are whole numbers: only the other input is normalised.
+        assert "of both (none, channel)" in found["title"]
+    refused = run("doctor", net, "--data", "digits")
+    assert refused.code == cli.FAILED
+    assert "the network has the inputs where, words" in refused.err
+
+
 def test_given_weights_are_where_it_is_checked(run, write, tmp_path):
     text = "net A {\n input x: [3]\n output x -> linear(4) -> relu -> linear(2)\n}\n"
     model = netspec.loads(text).compile(seed=3)

@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from netspec.diagnostics import plural
 from netspec.runtime.data.choices import is_number, require
 from netspec.runtime.data.dataset import Dataset
-from netspec.runtime.data.input_normalization import Normalization
+from netspec.runtime.data.input_normalization import fit_normalization
+from netspec.runtime.data.samples import by_input
 from netspec.runtime.models.classifier_shape import (
-    image_shape,
+    require_sizes,
     require_targets,
     require_training_batch,
 )
-from netspec.runtime.models.inputs import whole_fields
+from netspec.runtime.models.inputs import input_name, whole_fields
 from netspec.runtime.models.room import require_room, require_room_for_parameters
 from netspec.runtime.optim.losses import make_loss
 from netspec.runtime.optim.optimizers import check_optimizer
@@ -77,16 +78,19 @@ def examine(
     lr = learning.default_rate(optimizer) if lr is None else lr
     require(is_number(lr) and lr > 0, f"the learning rate must be more than 0, not {lr!r}")
     require(is_number(l2) and l2 >= 0, f"l2 must be at least 0, not {l2!r}")
-    data = data.for_training().fit_to(image_shape(graph))
+    require_sizes(graph)
+    data = data.for_training().fit_to_inputs(graph.inputs)
     require_targets(graph, data, OF_CLASSES)
-    is_whole = bool(whole_fields(graph, data.input_shapes))
-    normalization = Normalization.fit("none" if is_whole else normalize, data.x_train)
-    x = normalization.apply(data.x_train[:IMAGES], dtype)
-    require_training_batch(graph, min(len(x), batch))
+    whole = whole_fields(graph, data.input_shapes)
+    normalization = fit_normalization(normalize, data.x_train, whole)
+    shown = normalization.apply(data.x_train[:IMAGES], dtype)
+    fields = shown if isinstance(shown, Mapping) else by_input(shown)
+    y = data.y_train[:IMAGES]
+    require_training_batch(graph, min(len(y), batch))
     patient = Patient(
         graph=graph,
-        x=x,
-        y=data.y_train[:IMAGES],
+        x={input_name(graph, field): array for field, array in fields.items()},
+        y=y,
         loss=make_loss(loss),
         l2=l2,
         optimizer=optimizer,
@@ -99,7 +103,7 @@ def examine(
     )
     _require_room(patient)
     title = (
-        f"{graph.name} on {plural(len(x), 'image')} of {data.name} ({normalization.kind}),"
+        f"{graph.name} on {plural(len(y), 'image')} of {data.name} ({normalization.kind}),"
         f" trained with {optimizer} at learning rate {patient.lr:g}"
     )
     report = DoctorReport(title)
@@ -115,7 +119,7 @@ def _require_room(patient: Patient) -> None:
     Raises:
         NetspecError: `limit/memory`.
     """
-    graph, itemsize = patient.graph, patient.x.dtype.itemsize
+    graph, itemsize = patient.graph, patient.dtype.itemsize
     # Before the first model is made, because its values take time.
     require_room_for_parameters(graph, itemsize, PARAMETER_COPIES)
     model = patient.model()
@@ -124,7 +128,7 @@ def _require_room(patient: Patient) -> None:
     def needed(images: int) -> int:
         return kept + model.step_bytes(images, images)
 
-    require_room(graph, needed, len(patient.x), "examining")
+    require_room(graph, needed, len(patient.y), "examining")
 
 
 def _checks(patient: Patient, report: DoctorReport) -> list[tuple[str, Callable[[], Symptom]]]:

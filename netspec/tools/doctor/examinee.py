@@ -24,8 +24,8 @@ class Patient:
 
     Attributes:
         graph: the graph of the net.
-        x, y: normalized images (N, ...) in the training's precision, and their labels (N,) or (N, ...);
-            only a part of the data.
+        x: normalized images (N, ...) in the training's precision, by input; only a part of the data.
+        y: their labels (N,) or (N, ...).
         loss: without its options, because a loss with label smoothing cannot come close to 0.
         l2: the L2 coefficient of the training.
         optimizer, options: its name and keyword arguments.
@@ -37,7 +37,7 @@ class Patient:
     """
 
     graph: Graph
-    x: Array
+    x: Mapping[str, Array]
     y: NDArray[np.int64]
     loss: Loss
     l2: float
@@ -51,7 +51,16 @@ class Patient:
 
     def model(self) -> Model:
         """Return a new model with the initial weights."""
-        return Model(self.graph, dtype=self.x.dtype.name, seed=self.seed)
+        return Model(self.graph, dtype=self.dtype.name, seed=self.seed)
+
+    def part(self, images: slice) -> tuple[dict[str, Array], NDArray[np.int64]]:
+        """Return some of the images, by input, and their labels."""
+        return {name: array[images] for name, array in self.x.items()}, self.y[images]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The precision of the training."""
+        return next(iter(self.x.values())).dtype
 
     def usual_spread(self, parameter: Parameter) -> float | None:
         """He's standard deviation of a weight: it makes a layer's outputs as large as its inputs."""

@@ -245,7 +245,7 @@ def dead(patient: Patient, pictured: Pictured) -> Symptom:
     worst = max(found, key=lambda n: found[n])
     if found[worst] == 0:
         return Symptom(name, "ok", f"none in {plural(len(found), 'layer')}", numbers=found)
-    text = f"at most {found[worst]:.0%} of a layer ({worst}), in {plural(len(patient.x), 'image')}"
+    text = f"at most {found[worst]:.0%} of a layer ({worst}), in {plural(len(patient.y), 'image')}"
     if found[worst] <= DEAD:
         return Symptom(name, "ok", text, numbers=found)
     span = patient.graph.by_name[worst].origin.span

@@ -63,7 +63,9 @@ class Watched:
         return self._loss.in_torch(logits, targets)
 
 
-def told_by_images(model: Model, x: Array, y: NDArray[np.int64], loss: Loss, seed: int) -> float:
+def told_by_images(
+    model: Model, x: Mapping[str, Array], y: NDArray[np.int64], loss: Loss, seed: int
+) -> float:
     """Return how much lower the loss is than if every image had the mean scores.
 
     It is 0 for scores that do not depend on the image. The dropout masks are those of the seed.
@@ -78,7 +80,7 @@ def told_by_images(model: Model, x: Array, y: NDArray[np.int64], loss: Loss, see
 
 def train_briefly(
     model: Model,
-    x: Array,
+    x: Mapping[str, Array],
     y: NDArray[np.int64],
     loss: Loss,
     *,
@@ -94,7 +96,7 @@ def train_briefly(
 
     Args:
         model: trained in place.
-        x: the images of the batch.
+        x: the images of the batch, by input.
         y: their labels.
         loss: the loss to minimize.
         optimizer: its name.

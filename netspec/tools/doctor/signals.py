@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +34,9 @@ class Gradient:
     relative: float | None
 
 
-def gradients(model: Model, x: Array, y: NDArray[np.int64], loss: Loss) -> list[Gradient]:
+def gradients(
+    model: Model, x: Mapping[str, Array], y: NDArray[np.int64], loss: Loss
+) -> list[Gradient]:
     """Return the gradient of every weight, in the order of the file, for a batch in training mode."""
     with np.errstate(over="ignore", invalid="ignore"):
         _, found = model.loss_and_grads(x, y, loss=loss, copy=False)
@@ -45,7 +48,7 @@ def gradients(model: Model, x: Array, y: NDArray[np.int64], loss: Loss) -> list[
 
 
 def with_gates_open(
-    model: Model, x: Array, y: NDArray[np.int64], loss: Loss
+    model: Model, x: Mapping[str, Array], y: NDArray[np.int64], loss: Loss
 ) -> tuple[list[str], list[Gradient]]:
     """Return the parameters that are all zeros and get a gradient, and the gradients once they have
     moved against it.
@@ -55,7 +58,7 @@ def with_gates_open(
 
     Args:
         model: a model with initial values, which is changed.
-        x: the images.
+        x: the images, by input.
         y: their labels.
         loss: the loss.
     """
@@ -81,7 +84,7 @@ def _size(array: Array) -> float:
     return float(np.sqrt(np.mean(np.square(array, dtype=np.float64))))
 
 
-def dead_units(model: Model, x: Array) -> dict[str, float]:
+def dead_units(model: Model, x: Mapping[str, Array]) -> dict[str, float]:
     """Return the share of dead units, for each layer that can have any.
 
     A unit (in pictures, a channel) is dead if its output is the same number for all images and at
@@ -94,9 +97,9 @@ def dead_units(model: Model, x: Array) -> dict[str, float]:
         return {}
     plan = make_plan(graph, training=True, backward=False, keep_activations=True)
     program = Program(graph, plan, model.dtype)
-    buffers = program.bind(len(x))
-    for buffer in plan.inputs.values():
-        buffers[buffer.name] = np.ascontiguousarray(x, model.dtype)
+    buffers = program.bind(len(next(iter(x.values()))))
+    for name, buffer in plan.inputs.items():
+        buffers[buffer.name] = np.ascontiguousarray(x[name], model.dtype)
     program.sample(buffers, np.random.default_rng(0))
     # A pass in training mode updates the running statistics, but the model's must not change.
     parameters = {name: array.copy() for name, array in model.parameters.items()}

@@ -109,9 +109,9 @@ def _moves(patient: Patient, trial: Trial) -> bool:
     """Return True if the images reduce the loss by more than before, or if everything is learnt."""
     if _last_mean(trial) <= LEARNT * patient.expected:
         return True
-    part = slice(0, min(RATE_IMAGES, patient.batch))
+    x, y = patient.part(slice(min(RATE_IMAGES, patient.batch)))
     before, after = (
-        told_by_images(model, patient.x[part], patient.y[part], patient.loss, patient.seed)
+        told_by_images(model, x, y, patient.loss, patient.seed)
         for model in (patient.model(), trial.model)
     )
     return after - before > MOVED * patient.expected
@@ -122,9 +122,9 @@ def _with_rate(
 ) -> Trial:
     # A training with warm-up reaches its highest rate late: here after a third of the steps.
     rising = RATE_STEPS // 3 if patient.warms_up else 1
-    part = slice(0, min(RATE_IMAGES, patient.batch))
+    x, y = patient.part(slice(min(RATE_IMAGES, patient.batch)))
     return train_briefly(
-        model or patient.model(), patient.x[part], patient.y[part], patient.loss,
+        model or patient.model(), x, y, patient.loss,
         optimizer=patient.optimizer, options=patient.options,
         rate=lambda step: lr * min(1.0, (step + 1) / rising),
         steps=RATE_STEPS, l2=patient.l2 if l2 is None else l2, clip_norm=patient.clip_norm,
@@ -175,8 +175,7 @@ def small_batch(patient: Patient, pictured: Pictured) -> Symptom:
     """Check that the net can learn a few images by heart."""
     name = "small batch"
     # A text has a label for each token: as many labels are as hard to learn as those of images.
-    part = slice(0, max(2, SMALL // patient.places))
-    x, y = patient.x[part], patient.y[part]
+    x, y = patient.part(slice(max(2, SMALL // patient.places)))
     wanted = LEARNT * patient.expected
     best: Trial | None = None
     for lr in SMALL_RATES:
@@ -190,12 +189,12 @@ def small_batch(patient: Patient, pictured: Pictured) -> Symptom:
             break
     assert best is not None
     steps = len(best.losses)
-    pictured.trials[f"{len(x)} images, adam {best.lr:g}"] = best.losses
-    numbers = {"images": len(x), "steps": steps, "lr": best.lr, "loss": _finite(_end(best))}
+    pictured.trials[f"{len(y)} images, adam {best.lr:g}"] = best.losses
+    numbers = {"images": len(y), "steps": steps, "lr": best.lr, "loss": _finite(_end(best))}
     if _end(best) <= wanted:
-        text = f"{len(x)} images learnt in {steps} steps (adam, {best.lr:g})"
+        text = f"{len(y)} images learnt in {steps} steps (adam, {best.lr:g})"
         return Symptom(name, "ok", text, numbers=numbers)
-    text = f"{len(x)} images not learnt in {steps} steps: the loss is still {_end(best):.3g}"
+    text = f"{len(y)} images not learnt in {steps} steps: the loss is still {_end(best):.3g}"
     help = "a net that cannot overfit a few images learns nothing: does a layer block it?"
     return Symptom(name, "bad", text, help, numbers=numbers)
 
@@ -215,9 +214,10 @@ def _finite(value: float) -> float | None:
 def gradient_check(patient: Patient) -> Symptom:
     """Check that the compiled program's gradients are the slopes of its loss in random directions."""
     name = "gradient check"
-    part = slice(0, GRADIENT_BATCH)
+    x, y = patient.part(slice(GRADIENT_BATCH))
     report = gradcheck(
-        patient, patient.x[part].astype(np.float64), patient.y[part], directions=DIRECTIONS,
+        patient, {name: array.astype(np.float64) for name, array in x.items()}, y,
+        directions=DIRECTIONS,
         whole=True, backend="numpy", loss=patient.loss, mode="train", seed=patient.seed,
         params="*.*",
     )  # fmt: skip
