@@ -593,7 +593,8 @@ def test_data_of_several_inputs_and_a_run_on_them(run, write, tmp_path):
         finished = run("gradcheck", file, *options, "--backend", "numpy", "--directions", 1)
         assert (finished.code, "every gradient agrees" in finished.out) == (cli.OK, True), finished
         assert "Both: where [4, 2], words [4, 3]" in finished.out
-        finished = run("doctor", file, *options, "--format", "json", "--lr", "0.01")
+        well = ("--optimizer", "adam", "--lr", "0.01", "--batch", 64)
+        finished = run("doctor", file, *options, *well, "--format", "json")
         assert finished.code == cli.OK, finished
         found = json.loads(finished.out)
         assert {each["verdict"] for each in found["findings"]} == {"ok"}
