@@ -19,6 +19,7 @@ from netspec.diagnostics import NetspecError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from netspec.compiler.ir.graph import Graph
     from netspec.diagnostics import Diagnostic
     from netspec.runtime.data.input_normalization import ChannelStatistics, InputNormalization
     from netspec.runtime.inference.predict import Prediction
@@ -56,6 +57,7 @@ def run(options: argparse.Namespace) -> int:
 
     _require_net_first(options)
     trained = load_trained(options)
+    _require_one_input(trained.model.graph)
     resize = trained.resize(options)
     given = given_normalization(options)
     normalization_for = _normalization(given, trained)
@@ -105,6 +107,21 @@ def _require_net_first(options: argparse.Namespace) -> None:
             codes.USAGE_WEIGHTS, f"the run comes first, and {run} stands behind {options.file}",
             f"netspec predict {run} {options.file}",
         )  # fmt: skip
+
+
+def _require_one_input(graph: Graph) -> None:
+    """Refuse a net to which a picture gives one of its inputs alone.
+
+    Raises:
+        NetspecError: `model/inputs`.
+    """
+    if len(graph.inputs) > 1:
+        arrays = ", ".join(f'"{name}": ...' for name in graph.inputs)
+        raise NetspecError.simple(
+            codes.MODEL_INPUTS,
+            f"{graph.name} has the inputs {', '.join(graph.inputs)}, and a picture is one",
+            f"`eval` measures it on a data set; in Python it takes arrays: model.predict({{{arrays}}})",
+        )
 
 
 def _normalization(

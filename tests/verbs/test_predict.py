@@ -268,3 +268,14 @@ def test_what_is_no_byte_is_not_inverted(grey_run, tmp_path, run: Run):
     found = run("predict", "grey.net", "--weights", "w.safetensors", "a.npy", "--invert")
     assert found.code == 1
     assert "only pixels of uint8" in found.err
+
+
+def test_a_net_with_several_inputs_is_told_who_takes_arrays(run: Run, write, tmp_path):
+    text = "net Two {\n input a: [4]\n input b: [4]\n output a + b -> linear(3)\n}\n"
+    model = netspec.loads(text).compile()
+    netspec.save_weights(tmp_path / "w.safetensors", model.state_dict())
+    finished = run("predict", write(text), "--weights", tmp_path / "w.safetensors", "a.png")
+    assert finished.code == 1
+    assert "Two has the inputs a, b, and a picture is one" in finished.err
+    assert 'in Python it takes arrays: model.predict({"a": ..., "b": ...})' in finished.err
+    assert model.predict({"a": np.zeros((2, 4)), "b": np.zeros((2, 4))}).shape == (2,)
