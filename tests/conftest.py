@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parents[1]
 
@@ -21,6 +22,10 @@ os.environ["NETSPEC_EMITTERS"] = "numpy"
 
 # Machine code is made to be right here, not fast; a third of the time is enough to compile for that.
 os.environ.setdefault("CFLAGS", "-O1")
+
+# How long an example takes is the machine's affair, and what else it does.
+settings.register_profile("netspec", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("netspec")
 
 # Libraries start as many threads as there are processors, which wait for each other in busy loops.
 # Processes of pytest beside each other each take their share of the processors, so that the suite

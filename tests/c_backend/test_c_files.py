@@ -406,7 +406,7 @@ C_PIECES = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 @given(TEXTS | C_PIECES, TEXTS | C_PIECES, TEXTS | C_PIECES)
 @example("*/ int main(void) {} /*", "*/ #error /*", "*/ #error /*")
 @example("*??/\n/", "*\\\n/", "*\\")

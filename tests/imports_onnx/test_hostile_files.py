@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -339,3 +340,16 @@ def test_an_output_that_is_a_stored_number_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NetspecError, match="depends on no input") as caught:
         netspec.from_onnx(path)
     assert caught.value.diagnostics[0].code == codes.ONNX_FILE
+
+
+def test_a_pool_of_a_very_wide_picture_is_read_in_no_time(tmp_path: Path) -> None:
+    """As an adaptive pool it would be an operator for each of its 50,003 windows."""
+    pooled = node("MaxPool", ["x"], ["y"], kernel_shape=[2, 2], strides=[2, 2])
+    sizes = ("N", 3, 8, 100_007), ("N", 3, 4, 50_003)
+    graph = onnx.helper.make_graph([pooled], "g", [value("x", *sizes[0])], [value("y", *sizes[1])])
+    opset = [onnx.helper.make_opsetid("", 20)]
+    content = onnx.helper.make_model(graph, opset_imports=opset, ir_version=8)
+    start = time.process_time()
+    found = read(tmp_path, content.SerializeToString())
+    assert time.process_time() - start < 1
+    assert not found.problems

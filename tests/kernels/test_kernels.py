@@ -15,7 +15,7 @@ from netspec.kernels.convolution.mending import mend
 from netspec.kernels.windows import Window
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float64, np.float32])
-quick = settings(max_examples=100, deadline=None, derandomize=True, database=None)
+quick = settings(max_examples=100, derandomize=True, database=None)
 NAN = float("nan")
 
 

@@ -84,7 +84,7 @@ def convolutions(draw: st.DrawFn) -> tuple[str, tuple[int, int, int]]:
 
 
 @given(convolutions(), st.lists(st.integers(1, 200), min_size=8, max_size=8, unique=True))
-@settings(max_examples=50, deadline=None, derandomize=True, database=None)
+@settings(max_examples=50, derandomize=True, database=None)
 def test_every_convolution_has_scratch_enough(layer, batches) -> None:
     call, shape = layer
     plan = make_plan(graph_of(call, (shape,)), training=True, input_gradients=True)

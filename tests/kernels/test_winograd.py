@@ -43,7 +43,7 @@ def direct(x, weight, pad):
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     n=st.integers(1, 9),
     channels=st.integers(1, 9),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import netspec
@@ -207,7 +207,6 @@ def expressions(draw: st.DrawFn, depth: int = 3) -> str:
     return form.format(left, right, op=op)
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])  # of a busy machine, not of the strategy
 @given(expressions())
 def test_constants_are_python(expression: str) -> None:
     try:

@@ -152,6 +152,12 @@ def test_a_word_that_cannot_be_a_name_is_reported_once() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("label", ["a.{i}0.1", "a.{i}-0.1", "a.{i}0.1e5", "0.1.{i}0.1", "a.0.1"])
+def test_fractions_in_labels_are_parts_of_them_where_something_else_is_wrong(label: str) -> None:
+    found = errors(BODY % f"    for i in [1] {{ x = x -> {label}: conv(8, 3 4) }}\n")
+    assert (3, "4") in found
+
+
 def test_names_of_a_damaged_import_raise_no_errors(tmp_path) -> None:
     (tmp_path / "lib.net").write_text(
         "block One( x {\n    return x\n}\nblock Two x {\n}\n", "utf-8"

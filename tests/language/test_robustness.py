@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import netspec
@@ -26,9 +26,7 @@ from tests.conftest import Run
 
 NETWORKS = sorted((Path(__file__).parents[2] / "networks").glob("**/*.net"))
 TEXTS = [path.read_text("utf-8") for path in NETWORKS]
-FUZZ = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)  # fmt: skip
+FUZZ = settings(max_examples=60)
 
 
 def check(text: str) -> Compilation:

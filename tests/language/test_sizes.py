@@ -6,7 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import netspec
@@ -50,7 +50,6 @@ steps = st.lists(
 )
 
 
-@settings(deadline=None)  # squares of squares have many terms
 @given(steps, st.integers(1, 60))
 def test_arithmetic_is_that_of_numbers(operations, n):
     symbolic = evaluate(operations, Size.named("H"))

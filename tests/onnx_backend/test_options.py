@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import pytest
 
 import netspec
 from netspec.compiler.onnx_backend import OnnxModel, OnnxOptions, onnx_model
+from netspec.compiler.passes import layer_limit
 from netspec.diagnostics import NetspecError
 from netspec.runtime.models.onnx_file import write_onnx
 from netspec.testing.op_examples import agreement, random_inputs, random_parameters
 from tests.conftest import ROOT
+from tests.helpers.errors import fails
 from tests.helpers.onnx_support import check_model, onnx, run_session, session
 
 
@@ -162,3 +165,25 @@ def test_the_options_of_the_command_are_those_of_the_model(tmp_path: Path, run: 
     kinds = {node.op_type for function in model.functions for node in function.node}
     assert "Conv" in kinds
     assert "BatchNormalization" not in kinds
+
+
+@pytest.mark.parametrize("layer", ["adaptive_avg_pool([4, 8000])", "local_response_norm(8000000)"])
+def test_a_layer_of_very_many_operators_is_refused_before_they_are_made(layer: str) -> None:
+    net = netspec.loads(f"net A {{ input x: [3, 8, 16007]\n output x -> {layer} }}")
+    start = time.process_time()
+    with fails("limit/layers", "brings the model to at least 20,001 ONNX operators"):
+        onnx_model(net.graph, {}, OnnxOptions())
+    assert time.process_time() - start < 1
+
+
+def test_operators_of_all_layers_count_and_get_names_in_proportion(monkeypatch: Any) -> None:
+    net = netspec.loads(
+        "net A { input x: [3, 8, 8]\n"
+        " for i in range(3) { x = x -> local_response_norm(400) }\n output x }"
+    )
+    model = onnx_model(net.graph, {}, OnnxOptions())
+    names = [node.name for node in model.proto.graph.node]
+    assert len(names) == len(set(names)) > 3_000
+    monkeypatch.setattr(layer_limit, "MOST_OPERATORS", len(names) - 1)
+    with fails("limit/layers", "`local_response_norm3`"):
+        onnx_model(net.graph, {}, OnnxOptions())

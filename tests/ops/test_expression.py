@@ -136,7 +136,7 @@ def assert_agrees(
 
 
 both_types = pytest.mark.parametrize("dtype", TOLERANCE)
-many = settings(max_examples=60, deadline=None)
+many = settings(max_examples=60)
 
 
 @pytest.mark.parametrize("tile", [24, 1 << 15])
@@ -183,7 +183,7 @@ def test_every_function_by_itself(name, dtype):
         assert_agrees(run_step(step_of(formula, emitter), values, dtype), formula, values, dtype)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(formula=expressions(FULL + VECTORS), inner=expressions(FULL))
 def test_substitution_is_composition(formula, inner):
     values = random_values("float64")
@@ -196,7 +196,7 @@ def test_substitution_is_composition(formula, inner):
     assert substitute(formula, {}) == formula
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(formula=expressions(FULL + VECTORS))
 def test_the_text_says_what_is_computed(formula):
     values = random_values("float64")

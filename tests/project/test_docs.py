@@ -326,6 +326,7 @@ LIMITS = (
     f" | {layer_limit.MAX_WRITTEN_FOR_TORCH:,}",
     f"layers of a standalone file | {layer_limit.MAX_STANDALONE:,}",
     f"layers of a C file that trains | {layer_limit.MAX_TRAINED_IN_C:,}",
+    f"operators of an ONNX model | {layer_limit.MOST_OPERATORS:,}",
     f"layers of a net that is summarized | {layer_limit.MAX_LISTED:,}",
     f"items of a list or turns of a loop | {constants.MAX_ITEMS:,}",
     f"characters of a number | {tree.MAX_NUMBER_LENGTH}",

@@ -160,7 +160,7 @@ def test_every_op_keeps_images_apart(example):
     same_images(classes(source)["Example"](), images_of(net))
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, suppress_health_check=list(HealthCheck))
 @given(st.integers(0, 10_000))
 @example(181)  # a number that is fixed, in a chain of layers behind a decision
 @pytest.mark.heavy

@@ -287,7 +287,7 @@ IDENTIFIERS = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,9}", fullmatch=True) | st.
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(st.lists(IDENTIFIERS, min_size=6, max_size=6))
 @example(["label", "y", "x", "_0", "other", "Block"])  # no attribute is a number
 def test_any_identifiers(names):
@@ -373,7 +373,7 @@ def shape_of_harmless_code() -> str:
     return shape_of_code(hostile("a.net", "b", "c", "d"))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(TEXTS, TEXTS, TEXTS, TEXTS)
 @example('"""', '"""', '"""', '"""')
 @example("", "", "", "long enough for a condition to be broken " * 2)

@@ -124,7 +124,7 @@ def test_one_class_a_block():
         assert len(made) <= blocks + 1, (name, made)
 
 
-@settings(max_examples=7, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=7, suppress_health_check=list(HealthCheck))
 @given(st.integers(0, 10**6))
 @hypothesis.example(0)  # layers that nothing reads have numbers, too
 @hypothesis.example(19)  # a name that nothing reads stands for an input

@@ -376,7 +376,7 @@ def test_hostile_pickles_run_nothing(tmp_path, name):
 
 # Decoding an old text opcode's escapes can warn.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.binary(max_size=60), st.integers(0, 120), st.booleans())
 def test_damaged_pickles_are_refused_in_an_ordinary_way(noise, at, replace):
     content = old_pickle(1)

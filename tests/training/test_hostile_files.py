@@ -588,7 +588,7 @@ def test_the_largest_pictures_take_no_more_than_they_may(tmp_path, monkeypatch, 
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("mode", ["L", "RGB", "I;16"])
 def test_a_picture_is_turned_and_read_in_bands_as_pillow_does(
     tmp_path, monkeypatch, orientation, mode
 ) -> None:
@@ -597,13 +597,22 @@ def test_a_picture_is_turned_and_read_in_bands_as_pillow_does(
     from netspec.runtime.data import pictures
 
     monkeypatch.setattr(pictures, "_BAND", 20)
-    shape = (6, 9) if mode == "L" else (6, 9, 3)
+    shape = (6, 9, 3) if mode == "RGB" else (6, 9)
     pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     exif = image.Exif()
     exif[0x0112] = orientation
-    image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
-    expected = np.asarray(ops.exif_transpose(image.open(tmp_path / "a.png")).convert("RGB"))
-    assert np.array_equal(read_picture(tmp_path / "a.png", 3).transpose(1, 2, 0), expected)
+    shown = image.fromarray(pixels)
+    stored = image.fromarray(pixels * np.uint16(256) + np.uint16(77)) if mode == "I;16" else shown
+    assert stored.mode == mode
+    stored.save(tmp_path / "a.png", exif=exif)
+    shown.getexif()[0x0112] = orientation
+    turned = ops.exif_transpose(shown).convert("RGB")
+    assert np.array_equal(
+        read_picture(tmp_path / "a.png", 3).transpose(1, 2, 0), np.asarray(turned)
+    )
+    smaller = np.asarray(turned.resize((4, 3), image.Resampling.BILINEAR))
+    found = read_picture(tmp_path / "a.png", 3, (3, 4), resize=True)
+    assert np.array_equal(found.transpose(1, 2, 0), smaller)
 
 
 # ----------------------------------------------------------------------------- safetensors, JSON

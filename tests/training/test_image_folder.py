@@ -132,6 +132,23 @@ def test_pictures_that_are_refused(tmp_path):
     image.new("1", (9000, 9000)).save(huge)
     with fails("data/bad-file", "the limit is 64,500,000"):
         read_picture(huge)
+    image.new("1", (70_000, 1)).save(huge)
+    with fails("data/bad-file", "70000 x 1 pixels; the limit is 65,535 on a side"):
+        read_picture(huge)
+
+
+def test_pictures_that_no_flat_input_takes_are_not_decoded(tmp_path, monkeypatch):
+    make_folder(tmp_path / "pets")
+    read = []
+    monkeypatch.setattr(
+        "netspec.runtime.data.image_folder.read_picture",
+        lambda path, *given, **options: read.append(path) or read_picture(path, *given, **options),
+    )
+    for resize in (False, True):
+        with fails("data/shape", r"its images are \[3, 8, 8\], the network's input is \[36\]"):
+            load_image_folder(tmp_path / "pets", (36,), resize=resize)
+    assert len(read) == 2
+    assert load_image_folder(tmp_path / "pets", (192,)).sample_shape == (192,)
 
 
 # ------------------------------------------------------------------------------ arrays on disk

@@ -162,7 +162,7 @@ def test_places_are_found_whatever_toml_allows() -> None:
 TEXTS = [path.read_text("utf-8") for path in RECIPES] + list(BAD)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_any_text_is_a_recipe_or_an_ordinary_error(data: st.DataObject) -> None:
     text = data.draw(st.sampled_from(TEXTS))

@@ -212,7 +212,7 @@ def test_no_file_and_a_folder(tmp_path):
         load_weights(tmp_path)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(cut=st.integers(0, 400), noise=st.binary(max_size=8), at=st.integers(0, 300))
 def test_damaged_files_load_or_are_refused(tmp_path_factory, cut, noise, at):
     path = tmp_path_factory.mktemp("w") / "w"

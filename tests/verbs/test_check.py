@@ -494,7 +494,7 @@ def test_an_error_is_mended_where_warnings_come_to_light_behind_it() -> None:
 NETS = [ROOT / "networks" / name for name in ("lenet.net", "threelayer.net")]
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.sampled_from(NETS), st.integers(0, 10**6))
 def test_a_fixed_file_checks_no_worse(path: Path, seed: int) -> None:
     text = path.read_text("utf-8")

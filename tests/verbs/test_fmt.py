@@ -152,7 +152,7 @@ def _lines(rng: random.Random, least: int = 0) -> str:
 
 
 @pytest.mark.parametrize("path", FILES, ids=NAMES)
-@settings(deadline=None, max_examples=2)
+@settings(max_examples=2)
 @given(seed=st.integers(0, 1 << 32))
 def test_a_scrambled_file_is_restored(path: Path, seed: int) -> None:
     text = path.read_text("utf-8")
@@ -162,7 +162,7 @@ def test_a_scrambled_file_is_restored(path: Path, seed: int) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=NAMES)
-@settings(deadline=None, max_examples=2)
+@settings(max_examples=2)
 @given(seed=st.integers(0, 1 << 32))
 def test_comments_anywhere_are_kept(path: Path, seed: int) -> None:
     text = path.read_text("utf-8")

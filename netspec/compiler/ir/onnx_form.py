@@ -115,6 +115,14 @@ InnerForm = Callable[
 ]
 
 
+# A layer may ask for as many operators as it has places, and a file for any size.
+MOST_OPERATORS = 20_000
+
+
+class TooManyOperatorsError(Exception):
+    """The form of one layer takes more operators than a model may have."""
+
+
 @dataclass(eq=False)
 class OnnxForm:
     """The interface through which an op gives its ONNX form: its operands, and what appends operators.
@@ -130,6 +138,7 @@ class OnnxForm:
         size_of: makes a tensor (1,) of int64 from a size, which may be a formula.
         typed_input: gives an input that is of a type already; else None.
         inner: makes the body of a loop.
+        most: how many operators it may have.
     """
 
     node: Node
@@ -140,6 +149,7 @@ class OnnxForm:
     size_of: Callable[[Dim], OnnxValue]
     typed_input: Callable[[int, Number], OnnxValue | None]
     inner: InnerForm
+    most: int = MOST_OPERATORS
     nodes: list[OnnxNode] = field(default_factory=list)
     _constants: dict[OnnxTensor, OnnxValue] = field(default_factory=dict)
 
@@ -169,7 +179,13 @@ class OnnxForm:
     def operators(
         self, operator: str, *inputs: OnnxValue | None, outputs: int, **attributes: OnnxAttribute
     ) -> tuple[OnnxValue, ...]:
-        """Append an operator with several outputs, and return them."""
+        """Append an operator with several outputs, and return them.
+
+        Raises:
+            TooManyOperatorsError: Nothing is appended.
+        """
+        if len(self.nodes) >= self.most:
+            raise TooManyOperatorsError
         made = tuple(OnnxValue() for _ in range(outputs))
         given = list(inputs)
         while given and given[-1] is None:

@@ -14,12 +14,14 @@ from netspec.compiler.ir.onnx_form import (
     OnnxForm,
     OnnxNode,
     OnnxValue,
+    TooManyOperatorsError,
 )
 from netspec.compiler.ir.op import NoOnnxFormError
 from netspec.compiler.ir.places import holds_only_whole
 from netspec.compiler.onnx_backend.normalized_inputs import normalized_inputs
 from netspec.compiler.onnx_backend.open_sizes import OpenSizes
 from netspec.compiler.onnx_backend.program import Array, OnnxProgram, used
+from netspec.compiler.passes.layer_limit import most_operators, require_few_operators
 from netspec.diagnostics import Diagnostic, NetspecError
 
 
@@ -41,7 +43,8 @@ def lower(
         scales: how inputs are normalised, if the model is to do it.
 
     Raises:
-        NetspecError: `compile/no-onnx`, with an error for each layer that has no ONNX form.
+        NetspecError: `compile/no-onnx`, with an error for each layer that has no ONNX form;
+            `limit/layers` for very many operators.
     """
     inputs = {name: OnnxValue() for name in graph.inputs}
     held = {name: (OnnxValue(), array) for name, array in parameters.items()}
@@ -54,6 +57,7 @@ def lower(
             nodes += lowering.add(node)
         except NoOnnxFormError as error:
             missing.append(_no_form(node, error))
+        require_few_operators(len(nodes), node)
     if missing:
         raise NetspecError(missing)
     outputs = {name: lowering.values[value] for name, value in graph.outputs.items()}
@@ -94,7 +98,9 @@ class _Lowering:
 
         Raises:
             NoOnnxFormError: if there are none. Its value is then anything.
+            NetspecError: `limit/layers`.
         """
+        most = most_operators()
         self.values[node.name] = OnnxValue()
         given = [self.values[name] for name in node.inputs]
         numbers = [self.numbers[name] for name in node.inputs]
@@ -110,12 +116,17 @@ class _Lowering:
             size_of=self._sizes,
             typed_input=lambda i, number: given[i] if numbers[i] == number else None,
             inner=self._body,
+            most=most,
         )
         for is_real, x, value in zip(real, form.x, given, strict=True):
             if not is_real:  # dropped later where only whole numbers are read
                 to = ONNX_TYPES["float32"]
                 form.nodes.append(OnnxNode("Cast", (value,), (x,), {"to": to}, node))
-        made = node.op.onnx(form)
+        try:
+            made = node.op.onnx(form)
+        except TooManyOperatorsError:
+            require_few_operators(most + 1, node)
+            raise
         if not any(made in each.outputs for each in form.nodes):
             made = form("Identity", made)
         self.values[node.name] = made

@@ -155,6 +155,8 @@ class _Recovery:
         ):
             put_in = token.start_pos == token.end_pos
             in_label = before.text == "." or (before.text == "->" and after.kind != "NAME")
+            # A fraction is read as two whole numbers and a point only in a label, where any will do.
+            in_label = in_label or (token.type == "FLOAT" and after.kind == "INT")
             if after is before or put_in or in_label or token in keywords:
                 continue
             try:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from netspec import codes
-from netspec.compiler.ir.graph import Graph
+from netspec.compiler.ir.graph import Graph, Node
+from netspec.compiler.ir.onnx_form import MOST_OPERATORS
 from netspec.diagnostics import Diagnostic, Hint, NetspecError, Span
 
 # A line of a file can ask for tens of thousands of layers, and a program takes up to a millisecond for
@@ -139,14 +140,33 @@ def require_small_classes(name: str, count: int, span: Span | None) -> None:
     _require(count, MAX_IN_CLASSES, what, span)
 
 
+def most_operators() -> int:
+    """Return how many operators an ONNX model may have."""
+    return _most(MOST_OPERATORS)
+
+
+def require_few_operators(count: int, node: Node) -> None:
+    """Check that a layer does not bring the operators of an ONNX model above `most_operators`.
+
+    Raises:
+        NetspecError: `limit/layers`.
+    """
+    what = f"`{node.name}` ({node.op.name}) brings the model to at least {{}} ONNX operators"
+    _require(count, MOST_OPERATORS, what, node.origin.span)
+
+
 def _require(count: int, most: int, message: str, span: Span | None) -> None:
-    allowed = _allowed()
-    if count * MAX_LAYERS > most * allowed:
-        limit = most * allowed // MAX_LAYERS
+    limit = _most(most)
+    if count > limit:
         needed = -(-count * MAX_LAYERS // most)
         hint = f"the limit is {limit:,}; {LAYERS_VARIABLE}={needed} in the environment raises it"
         text = message.format(f"{count:,}")
         raise NetspecError([Diagnostic(codes.LIMIT_LAYERS, text, span, hints=(Hint(hint),))])
+
+
+def _most(usual: int) -> int:
+    """How much of something is allowed, of which `usual` goes with `MAX_LAYERS`."""
+    return usual * _allowed() // MAX_LAYERS
 
 
 def _allowed() -> int:

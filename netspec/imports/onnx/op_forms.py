@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 
 from netspec.compiler.ir.graph import Node, Origin, Shape
-from netspec.compiler.ir.onnx_form import OnnxBody, OnnxForm, OnnxNode, OnnxTensor, OnnxValue
+from netspec.compiler.ir.onnx_form import (
+    OnnxBody,
+    OnnxForm,
+    OnnxNode,
+    OnnxTensor,
+    OnnxValue,
+    TooManyOperatorsError,
+)
 from netspec.compiler.ir.op import NoOnnxFormError, Op, ShapeError
 from netspec.compiler.ir.sizes import Dim, Size
 from netspec.compiler.syntax.tree import Call, Name
@@ -73,7 +80,7 @@ def form_pattern(
     )  # fmt: skip
     try:
         root = op.onnx(form)
-    except NoOnnxFormError:
+    except (NoOnnxFormError, TooManyOperatorsError):
         return None
     made = _Patterns(form.nodes, opset, sizes)
     for value in (*inputs, *parameters.values()):

@@ -387,7 +387,7 @@ class Dataset:
         if all(have[own] == shape for own, (_, shape) in named.items()):
             return self
         for own, (name, shape) in named.items():
-            self._require_fitting(have[own], shape, name)
+            require_fitting(self.name, have[own], shape, ONLY if ONLY in have else name)
         train, test = (
             {own: x.reshape(len(x), *named[own][1]) for own, x in by_input(part).items()}
             for part in (self.x_train, self.x_test)
@@ -415,28 +415,6 @@ class Dataset:
             codes.DATA_SHAPE,
             f"the network has the input{'s' * (len(wanted) > 1)} {names},"
             f" and {self.name} has samples of {found}",
-        )
-
-    def _require_fitting(self, have: tuple[int, ...], want: tuple[int, ...], name: str) -> None:
-        """Refuse a shape of samples that is not a shape of the input's numbers.
-
-        Raises:
-            NetspecError: `data/shape`.
-        """
-        if have == want or want == (math.prod(have),) or have == (1, *want) or want == (1, *have):
-            return
-        hint = f"an image of {self.name} is {_shape(have)}; write that as the network's input"
-        if moved := exchanged("x", have, want):
-            hint = f"the axes stand in another order: {moved}"
-        elif len(have) == 1 and have[0] == math.prod(want):
-            sizes = ", ".join(map(str, want))
-            hint = f"the images are flat, {have[0]} numbers each: x.reshape(-1, {sizes})"
-        raise NetspecError.simple(
-            codes.DATA_SHAPE,
-            f"{self.name} does not fit the network: its images are {_shape(have)}, "
-            f"the network's input{f' `{name}`' if ONLY not in self.input_shapes else ''}"
-            f" is {_shape(want)}",
-            hint,
         )
 
     def check_targets(self, wanted: tuple[int | str, ...], output: str) -> None:
@@ -530,6 +508,36 @@ def require_equal_counts(name: str, part: str, x: tuple[int, ...], y: tuple[int,
         raise NetspecError.simple(
             codes.DATA_SHAPE, f"{name}: {images} images but {labels} labels in the {part} part"
         )
+
+
+def require_fitting(
+    data: str, have: tuple[int, ...], want: tuple[int, ...], name: str = ONLY
+) -> None:
+    """Refuse a shape of samples that is not a shape of an input's numbers.
+
+    Args:
+        data: The name of the data set, for messages.
+        have: The shape of its samples.
+        want: The shape of the input.
+        name: The name of the input, if there are several.
+
+    Raises:
+        NetspecError: `data/shape`.
+    """
+    if have == want or want == (math.prod(have),) or have == (1, *want) or want == (1, *have):
+        return
+    hint = f"an image of {data} is {_shape(have)}; write that as the network's input"
+    if moved := exchanged("x", have, want):
+        hint = f"the axes stand in another order: {moved}"
+    elif len(have) == 1 and have[0] == math.prod(want):
+        sizes = ", ".join(map(str, want))
+        hint = f"the images are flat, {have[0]} numbers each: x.reshape(-1, {sizes})"
+    raise NetspecError.simple(
+        codes.DATA_SHAPE,
+        f"{data} does not fit the network: its images are {_shape(have)}, "
+        f"the network's input{f' `{name}`' if name else ''} is {_shape(want)}",
+        hint,
+    )
 
 
 def blocks(x: Array) -> Iterator[Array]:

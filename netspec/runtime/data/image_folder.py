@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from netspec import codes
 from netspec.diagnostics import Diagnostic, NetspecError
-from netspec.runtime.data.dataset import Array, Dataset
+from netspec.runtime.data.dataset import Array, Dataset, require_fitting
 from netspec.runtime.data.files import read_error
 from netspec.runtime.data.picture_errors import error_of_pictures
 from netspec.runtime.data.pictures import SUFFIXES, Resize, is_shorter_side, read_picture
@@ -93,13 +93,16 @@ def load_image_folder(
     found = list_pictures(folder)
     train, test = found.paths[: found.trained], found.paths[found.trained :]
     channels, size = _wanted(train or test, input_shape, resize)
+    name = folder.resolve().name
+    if input_shape is not None:  # before thousands of pictures are decoded
+        require_fitting(name, (channels, *size), input_shape)
     if on_demand or len(found.paths) * channels * size[0] * size[1] > MAX_BYTES:
         x_train, x_test = _stored(folder, train, test, (channels, *size), resize)
     else:
         x_train, x_test = (_read(paths, channels, size, resize) for paths in (train, test))
     y_train, y_test = found.labels[: found.trained], found.labels[found.trained :]
     dataset = Dataset(
-        folder.resolve().name, x_train, y_train, x_test, y_test, len(found.names), found.names,
+        name, x_train, y_train, x_test, y_test, len(found.names), found.names,
         tuple(_about_skipped(folder, found.skipped)), files=_names(train, test),
     )  # fmt: skip
     return dataset if input_shape is None else dataset.fit_to(input_shape)

@@ -34,6 +34,9 @@ _COLOURED = ("P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 # Reading a picture takes seven bytes for each pixel, and eight if it is rotated, or stretched and
 # not RGB; while it is decoded, four, and the file. With both limits none takes more than 500 MB.
 MAX_PIXELS = 64_500_000
+# JPEG's own limit of a side. What is kept for each row of a picture that is nothing but rows, and for
+# each pixel that a smaller one is made of, would be larger than the picture.
+MAX_SIDE = 65_535
 # How many pixels are converted to numbers at a time.
 _BAND = 1 << 21
 MAX_BYTES = 7 << 25
@@ -203,6 +206,10 @@ def _opened(name: str | Path, content: io.BytesIO) -> Iterator[Any]:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise UnsoundFileError(f"{width} x {height} pixels; the limit is {MAX_PIXELS:,}")
+            if max(width, height) > MAX_SIDE:
+                raise UnsoundFileError(
+                    f"{width} x {height} pixels; the limit is {MAX_SIDE:,} on a side"
+                )
             check_scans(content.getvalue(), width * height)
             if image.mode not in (*_GREY, *_COLOURED):
                 raise UnsoundFileError(f"Pillow's mode {image.mode} is not read")
@@ -240,11 +247,10 @@ def _as_array(
             raise _other_size(path, image.size, size)
         image = _resized(path, _converted(image, mode), size, resize)
     pixels = np.empty((channels, image.height, image.width), np.uint8)
-    step = max(1, _BAND // image.width)
-    for top in range(0, image.height, step):
-        band = image.crop((0, top, image.width, min(top + step, image.height)))
-        rows = np.asarray(_converted(band, mode)).reshape(band.height, band.width, channels)
-        pixels[:, top : top + step] = rows.transpose(2, 0, 1)
+    for top, band in _bands(image):
+        height = band.height
+        rows = np.asarray(_converted(band, mode)).reshape(height, image.width, channels)
+        pixels[:, top : top + height] = rows.transpose(2, 0, 1)
     return pixels
 
 
@@ -253,14 +259,28 @@ def _converted(image: Any, mode: str) -> Any:
     if image.mode == mode:
         return image
     if image.mode in _DEEP:
-        from PIL import Image
-
-        deep = np.asarray(image)
-        converted = Image.fromarray((deep >> 8).clip(0, 255).astype(np.uint8)).convert(mode)
-    else:
-        converted = image.convert(mode)
+        return _first_bits(image).convert(mode)
+    converted = image.convert(mode)
     image.close()
     return converted
+
+
+def _first_bits(image: Any) -> Any:
+    """Return the first 8 of 16 bits of a picture, which is released."""
+    from PIL import Image
+
+    pixels = np.empty((image.height, image.width), np.uint8)
+    for top, band in _bands(image):
+        pixels[top : top + band.height] = (np.asarray(band) >> 8).clip(0, 255)
+    image.close()
+    return Image.fromarray(pixels)
+
+
+def _bands(image: Any) -> Iterator[tuple[int, Any]]:
+    """Yield parts of a picture as wide as it is, each with the row that it begins with."""
+    step = max(1, _BAND // image.width)
+    for top in range(0, image.height, step):
+        yield top, image.crop((0, top, image.width, min(top + step, image.height)))
 
 
 def _resized(path: str | Path, image: Any, size: tuple[int, int], resize: Resize) -> Any:

@@ -118,9 +118,10 @@ class AdaptivePoolOp(Op):
             return
         kernel = read.attributes.ints("kernel_shape")
         if len(kernel) == len(x.shape) - 1 and is_known(x.shape):
-            cells = [size // k for size, k in zip(x.shape[1:], kernel, strict=True)]
-            if min(cells) >= 1:
-                yield read.form(cls(joined(cells)), x)
+            sides = list(zip(x.shape[1:], kernel, strict=True))
+            # Other sizes would be an operator for each window, of which there may be very many.
+            if all(0 < k <= size and size % k == 0 for size, k in sides):
+                yield read.form(cls(joined([size // k for size, k in sides])), x)
 
     @classmethod
     def _from_windows(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
