@@ -35,6 +35,7 @@ from netspec.runtime.models import numpy_model
 from netspec.text.doc import typeset
 from tests.conftest import ROOT
 from tests.helpers.dense_files import TEXTS
+from tests.helpers.errors import fails
 
 
 def deep(layers: int) -> netspec.Net:
@@ -412,3 +413,24 @@ def test_the_changes_are_gone_through_a_few_times(monkeypatch: pytest.MonkeyPatc
     assert text.count("now number") == 200
     assert "now number 200, was 1)" in text
     assert len(passes) < 10
+
+
+def stacked(layers: int, times: int = 1) -> str:
+    loop = f"for i in range({times}) {{ x = x -> lstm(2, layers = {layers}) }}"
+    return f"net A {{\n    input x: [1, 2]\n    {loop}\n    output x\n}}"
+
+
+def test_stacked_layers_count_by_their_parameters(monkeypatch):
+    net = netspec.loads(stacked(4, times=2))
+    assert len(net.graph.parameters) == 32
+    monkeypatch.setattr(layer_limit, "MAX_LAYERS", 6)
+    assert net.source("numpy")
+    monkeypatch.setattr(layer_limit, "MAX_LAYERS", 5)
+    assert "6 layers" in refused(lambda: net.source("numpy")).message
+
+
+def test_very_many_stacked_layers_are_refused_before_they_are_made():
+    with fails("call/value", "a whole number from 1 to 1000"):
+        netspec.loads(stacked(1_000_000_000))
+    with fails("limit/work", "expand to over 100,000 steps"):
+        netspec.loads(stacked(1_000, times=110))

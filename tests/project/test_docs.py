@@ -46,6 +46,7 @@ from netspec.compiler.ir.onnx_read import OnnxReader
 from netspec.compiler.ir.op import Finding, Fix, Op, ShapeError
 from netspec.compiler.ir.plan import Lowering
 from netspec.compiler.ops import registry
+from netspec.compiler.ops.families import recurrent
 from netspec.compiler.parse import layout
 from netspec.compiler.parse import loader as modules
 from netspec.compiler.parse import tree_builder as tree
@@ -316,6 +317,7 @@ LIMITS = (
     f"blocks in each other | {assembly.MAX_CALLS_DEEP}",
     "steps of a file, loops and blocks written out; a layer is three, a call of a block four"
     f" | {assembly.MAX_WORK:,}",
+    f"recurrent layers above each other, `lstm(64, layers = 2)` | {recurrent.MOST_STACKED:,}",
     f"layers of a net that is compiled, drawn or compared | {layer_limit.MAX_LAYERS:,}",
     f"layers, inputs of layers, calls and names of a net that is compiled | {layer_limit.MAX_PARTS:,}",
     f"layers and calls in the blocks of a PyTorch module, with {layer_limit.CLASS} for each block"

@@ -35,6 +35,8 @@ _LONGEST = (
 )
 # The types of the sizes of most shapes.
 _PLAIN = frozenset({int})
+# Layers have up to so many parameters. Making so many more takes as long as a step.
+_USUAL_SPECS, _SPECS_A_STEP = 8, 4
 
 
 class Layers:
@@ -80,6 +82,8 @@ class Layers:
             self.report_shape(error, op, bound, inputs, call, span)
             self._keep_misfit(error, op, inputs, span)
             return UNKNOWN
+        if len(specs) > _USUAL_SPECS:
+            self.reporter.count_work(span, (len(specs) - _USUAL_SPECS) // _SPECS_A_STEP)
         self._check_size(op, shape, specs, span)
         self._doubt_input_size(op, bound, call, shapes[0])
         if not self._parameters_have_sizes(op, specs, span):

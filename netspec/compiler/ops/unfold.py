@@ -17,6 +17,9 @@ from netspec.compiler.ops.families.windows import (
     torch_sides,
 )
 
+# The filters of ONNX's form have as many numbers as this squared.
+_MOST_PLACES = 1 << 10
+
 
 @register
 class Unfold(Op):
@@ -145,6 +148,10 @@ class Unfold(Op):
         channels = to.x_shapes[0][0]
         kernel = spread(self.kernel, 2)
         places = math.prod(kernel)
+        if places > _MOST_PLACES:
+            raise NoOnnxFormError(
+                f"`{self.name}` with windows of {places:,} places has no ONNX form"
+            )
         ones = to.floats(np.eye(places).ravel().tolist(), (places, 1, *kernel))
         windows = to(
             "Conv", to.x[0], to("Tile", ones, to.ints(channels, 1, 1, 1)),

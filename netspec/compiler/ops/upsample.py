@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from netspec.compiler.ir.attributes import spread
 from netspec.compiler.ir.contract import *
@@ -18,6 +18,9 @@ SIZE_OR_SCALE = Code.error("shape/size-or-scale", "an `upsample` without a size,
 INTERPOLATIONS = {"linear": 1, "bilinear": 2, "bicubic": 2, "trilinear": 3}
 # Those that repeat pixels.
 NEAREST = ("nearest", "nearest-exact")
+# The numbers of a matrix that are not 0, by their columns, for each row. Only pixels that have a share
+# are added, so that no NaN spreads.
+_Rows: TypeAlias = list[dict[int, float]]
 
 
 @register
@@ -173,7 +176,7 @@ class Upsample(Op):
 
     # -- reference
 
-    def _matrices(self, x: Array) -> list[Array]:
+    def _matrices(self, x: Array) -> list[_Rows]:
         """A and B, and so on. For pixels that are repeated each of their rows has a single 1."""
         outputs = self.shape(x.shape[1:])[1:]
         matrices = []
@@ -181,11 +184,14 @@ class Upsample(Op):
             ratio = size / count
             if self.size is None:
                 ratio = 1 / self._factors(len(outputs))[axis]
-            matrix = np.zeros((count, size), x.dtype)
+            rows: _Rows = []
             for i in range(count):
+                row: dict[int, float] = {}
                 for place, weight in self._weights(i, size, count, ratio):
-                    matrix[i, min(max(place, 0), size - 1)] += weight
-            matrices.append(matrix)
+                    inside = min(max(place, 0), size - 1)
+                    row[inside] = row.get(inside, 0.0) + weight
+                rows.append({place: weight for place, weight in row.items() if weight != 0})
+            matrices.append(rows)
         return matrices
 
     def _weights(self, i: int, size: int, count: int, ratio: float) -> list[tuple[int, float]]:
@@ -209,11 +215,18 @@ class Upsample(Op):
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """A x B^T."""
-        return _along_axes(self._matrices(x[0]), x[0])
+        out = x[0]
+        for axis, rows in enumerate(self._matrices(x[0]), 2):
+            out = _times(rows, out.swapaxes(0, axis)).swapaxes(0, axis)
+        return out
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
         """A^T g B."""
-        return (_along_axes([matrix.T for matrix in self._matrices(x[0])], dy),)
+        dx = dy
+        for axis, rows in enumerate(self._matrices(x[0]), 2):
+            turned = _times_turned(rows, dx.swapaxes(0, axis), x[0].shape[axis])
+            dx = turned.swapaxes(0, axis)
+        return (dx,)
 
     # -- lowering
 
@@ -408,18 +421,16 @@ def _cubic(distance: float) -> float:
     return a * t**3 - 5 * a * t**2 + 8 * a * t - 4 * a
 
 
-def _along_axes(matrices: list[Array], x: Array) -> Array:
-    """Multiply x (N, C, ...) by a matrix along each axis.
-
-    It only adds the pixels that have a share, so that no NaN spreads.
-    """
-    for axis, matrix in enumerate(matrices, 2):
-        x = _times(matrix, x.swapaxes(0, axis)).swapaxes(0, axis)
-    return x
-
-
-def _times(matrix: Array, x: Array) -> Array:
+def _times(rows: _Rows, x: Array) -> Array:
     """The product of a matrix (M, K) and x (K, ...)."""
-    return np.stack(
-        [sum((row[j] * x[j] for j in np.flatnonzero(row)), np.zeros_like(x[0])) for row in matrix]
-    )
+    zero = np.zeros_like(x[0])
+    return np.stack([sum((weight * x[k] for k, weight in row.items()), zero) for row in rows])
+
+
+def _times_turned(rows: _Rows, y: Array, columns: int) -> Array:
+    """The product of the transposed matrix (K, M) and y (M, ...)."""
+    out = np.zeros((columns, *y.shape[1:]), y.dtype)
+    for row, each in zip(rows, y, strict=True):
+        for k, weight in row.items():
+            out[k] += weight * each
+    return out

@@ -14,6 +14,8 @@ from netspec.diagnostics import Diagnostic, Hint, NetspecError, Span
 MAX_LAYERS = 1_500
 # A table of layers is made in a tenth of the time.
 MAX_LISTED = 10_000
+# A layer with more parameters than this counts for several.
+USUAL_PARAMETERS = 8
 # Layers with their inputs and, for a PyTorch module, calls of blocks and names of values.
 MAX_PARTS = 7_500
 # The layers and calls in the classes of a PyTorch module, which are recorded again with other values of
@@ -41,10 +43,15 @@ def require_few_layers(graph: Graph) -> None:
     Raises:
         NetspecError: `limit/layers`.
     """
-    count = sum(1 + node.op.inner_layers() for node in graph.nodes)
+    count = sum(_layers_of(node) for node in graph.nodes)
     _require(count, MAX_LAYERS, f"{graph.name} has {{}} layers", graph.span)
     inputs = sum(len(node.inputs) for node in graph.nodes)
     require_few_parts(graph.name, count + inputs, graph.span)
+
+
+def _layers_of(node: Node) -> int:
+    """For how many layers a node counts: stacked recurrent layers have the parameters of each."""
+    return 1 + node.op.inner_layers() + max(0, len(node.parameters) - USUAL_PARAMETERS) // 4
 
 
 def require_few_rows(graph: Graph) -> None:

@@ -6,12 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import cast
 
-import numpy as np
-
 from netspec.compiler.c_backend.forms.windows import volume
-from netspec.compiler.c_backend.kernel_call import Array, KernelCall, c_call
+from netspec.compiler.c_backend.kernel_call import KernelCall, c_call
 from netspec.compiler.ir.sizes import is_known
-from netspec.kernels.upsample import matrix_of
+from netspec.kernels.upsample import taps_of, turned
 
 
 def nearest(call: KernelCall) -> list[str]:
@@ -77,8 +75,8 @@ def _along(
         factor = "0" if scale is None else repr(float(scale))
         return c_call("interpolate", *pointers, factor, *sizes, int(corners))
     small, large = (outputs, size) if back else (size, outputs)
-    matrix = matrix_of(small, large, mode=mode, align_corners=corners, scale=scale)
-    at, weights = _taps(matrix.T if back else matrix)
+    taps = taps_of(small, large, mode=mode, align_corners=corners, scale=scale)
+    at, weights = turned(taps, small) if back else taps
     name = f"{call.step.node}.{'back' if back else 'axis'}{axis + 1}"
     source, target = pointers
     return c_call(
@@ -86,15 +84,3 @@ def _along(
         call.memory.constant(f"{name}.weights", weights), target,
         outer, size, inner, outputs, at.shape[1],
     )  # fmt: skip
-
-
-def _taps(matrix: Array) -> tuple[Array, Array]:
-    """Return the columns of the numbers in each row that are not 0, and the numbers."""
-    count = max(int((matrix != 0).sum(axis=1).max()), 1)
-    at = np.zeros((len(matrix), count), np.int64)
-    weights = np.zeros((len(matrix), count))
-    for row, numbers in enumerate(matrix):
-        (columns,) = np.nonzero(numbers)
-        at[row, : len(columns)] = columns
-        weights[row, : len(columns)] = numbers[columns]
-    return at, weights

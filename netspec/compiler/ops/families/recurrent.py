@@ -25,6 +25,8 @@ class _Step(NamedTuple):
 
 # So many operators of a file are read as one layer at most.
 _MOST_LAYERS = 16
+# A small file can ask for any number of layers above each other; each has parameters of its own.
+MOST_STACKED = 1_000
 
 
 class Run(NamedTuple):
@@ -57,7 +59,7 @@ class RecurrentOp(Op):
     """
 
     features: int = attribute(Int(1), "numbers in the hidden state")
-    layers: int = attribute(Int(1), "layers, each above the last", 1)
+    layers: int = attribute(Int(1, MOST_STACKED), "layers, each above the last", 1)
     bias: bool = attribute(Bool(), "add a number to each gate", True)
     dropout: float = attribute(Real(0, 1), "probability to drop between layers", 0.0)
     bidirectional: bool = attribute(Bool(), "go over the steps backward too", False)
