@@ -235,6 +235,21 @@ def test_an_option_of_another_kind_is_damage_to_whoever_reads_it(
             assert "\x1b" not in finished.err
 
 
+@pytest.mark.parametrize("option", ["tokens", "batch", "optimizer", "schedule", "epochs", "data"])
+@pytest.mark.parametrize("value", [[], None, False])
+def test_what_a_run_must_have_is_not_left_open(
+    run: Run, halfway: Path, option: str, value: object
+) -> None:
+    path = halfway / "run.json"
+    facts = json.loads(path.read_text())
+    facts["options"][option] = value
+    path.write_text(json.dumps(facts))
+    for verb in (("runs",), ("train", "--resume")):
+        finished = run(*verb, halfway)
+        assert finished.code == 1, finished
+        assert f"is damaged: `{option}`: not " in finished.err, finished.err
+
+
 def test_metrics_that_are_a_fifo_keep_nobody_waiting(run: Run, halfway: Path) -> None:
     (halfway / NAME).unlink()
     os.mkfifo(halfway / NAME)

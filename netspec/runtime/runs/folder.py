@@ -471,10 +471,17 @@ def _check_options(options: Mapping[str, Any]) -> None:
 
 def wrong_option(name: str, value: object) -> str | None:
     """Return why no run had this value of an option; None if one could, or there is no such option."""
-    if name not in OPTIONS or value is None or value == [] or value is False:
+    if name not in OPTIONS or _is_unset(value, OPTIONS[name].default):
         return None
     found = problem(OPTIONS[name].kind, value)
     return None if found is None else found[0]
+
+
+def _is_unset(value: object, default: object) -> bool:
+    """Whether a run writes this down for an option that nobody gave."""
+    if value == []:
+        return default in (None, (), [])
+    return value is default and (value is None or value is False)
 
 
 def _words(value: object) -> Iterator[str]:
