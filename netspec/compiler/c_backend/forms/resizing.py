@@ -11,6 +11,9 @@ from netspec.compiler.c_backend.kernel_call import KernelCall, c_call
 from netspec.compiler.ir.sizes import is_known
 from netspec.kernels.upsample import taps_of, turned
 
+# The tables of an axis are text in the file, and have a few numbers for each place.
+_MOST_PLACES = 1 << 20
+
 
 def nearest(call: KernelCall) -> list[str]:
     """Each place repeated."""
@@ -64,7 +67,9 @@ def _between(call: KernelCall, shapes: Sequence[tuple[int, ...]]) -> list[str]:
 def _along(
     call: KernelCall, axis: int, pointers: tuple[str, str], sizes: tuple[int, ...], *, back: bool
 ) -> list[str] | None:
-    """Return the call for an axis: outer, size, inner, outputs; None if it needs other numbers."""
+    """Return the call for an axis: outer, size, inner, outputs; None if it needs other numbers, or
+    very many.
+    """
     outer, size, inner, outputs = sizes
     mode, corners = str(call.option("mode")), bool(call.option("align_corners"))
     factors = cast("tuple[float | None, ...] | None", call.option("scale"))
@@ -75,6 +80,8 @@ def _along(
         factor = "0" if scale is None else repr(float(scale))
         return c_call("interpolate", *pointers, factor, *sizes, int(corners))
     small, large = (outputs, size) if back else (size, outputs)
+    if large > _MOST_PLACES:
+        return None
     taps = taps_of(small, large, mode=mode, align_corners=corners, scale=scale)
     at, weights = turned(taps, small) if back else taps
     name = f"{call.step.node}.{'back' if back else 'axis'}{axis + 1}"
