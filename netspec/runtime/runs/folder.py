@@ -471,17 +471,24 @@ def _check_options(options: Mapping[str, Any]) -> None:
 
 def wrong_option(name: str, value: object) -> str | None:
     """Return why no run had this value of an option; None if one could, or there is no such option."""
-    if name not in OPTIONS or _is_unset(value, OPTIONS[name].default):
+    if name not in OPTIONS or _is_unset(name, value):
         return None
     found = problem(OPTIONS[name].kind, value)
     return None if found is None else found[0]
 
 
-def _is_unset(value: object, default: object) -> bool:
-    """Whether a run writes this down for an option that nobody gave."""
+# Options that others are given in place of.
+_REPLACED = frozenset(name for each in OPTIONS.values() for name in each.instead_of)
+
+
+def _is_unset(name: str, value: object) -> bool:
+    """Whether a run writes this down for an option that nobody gave, or that another replaces."""
+    default = OPTIONS[name].default
     if value == []:
         return default in (None, (), [])
-    return value is default and (value is None or value is False)
+    return (value is default and value is False) or (
+        value is None and (default is None or name in _REPLACED)
+    )
 
 
 def _words(value: object) -> Iterator[str]:
