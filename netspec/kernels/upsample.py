@@ -114,8 +114,8 @@ def _between(small: Ints, large: Ints) -> list[int]:
 class Taps(NamedTuple):
     """The numbers of a matrix that are not 0, row by row.
 
-    `at` and `weights` (rows, taps) are their columns, in order, and they. Rows of fewer than others end
-    with column and weight 0.
+    `at` (rows, taps) has their columns, in order, and `weights` (rows, taps) the numbers. Rows of fewer
+    than others end with column and weight 0.
     """
 
     at: NDArray[np.intp]
