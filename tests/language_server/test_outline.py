@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,11 @@ from netspec.language_server.selecting import selections
 from netspec.language_server.symbols import document_symbols
 from tests.language_server.conftest import LENET, analyzed
 from tests.language_server.test_names import TEXT
+
+
+def grows_slowly(seconds: Callable[[int], float], small: int, large: int) -> bool:
+    """Whether something large takes less than 20 times as long, in one of three tries."""
+    return any(seconds(large) < 20 * max(seconds(small), 0.02) for _ in range(3))
 
 
 def test_the_outline_has_nets_blocks_and_what_they_hold() -> None:
@@ -70,7 +76,7 @@ def test_a_text_is_read_once_for_all_selections() -> None:
 
     dense = analyzed("x = x -> f((((((((1))))))))\n" * 2_000)
     assert len(dense.tokens) > 40_000
-    assert seconds(200) < 20 * max(seconds(1), 0.02)
+    assert grows_slowly(seconds, 1, 200)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +91,7 @@ def test_the_time_of_broken_texts_grows_with_them(line: str) -> None:
         completions(broken, len(broken.text) - 1)
         return time.process_time() - start
 
-    assert seconds(6_400) < 20 * max(seconds(1_600), 0.02)
+    assert grows_slowly(seconds, 1_600, 6_400)
 
 
 def test_a_selection_grows_by_no_more_than_sound_files_nest() -> None:
