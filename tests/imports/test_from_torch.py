@@ -487,7 +487,7 @@ def test_a_shared_layer_whose_name_has_dots_is_refused() -> None:
 
 REFUSED: dict[str, tuple[Any, tuple[int, ...], str]] = {
     "a branch on data": (Branches, (2, 4), "cannot trace"),
-    "complex numbers": (Complex, (2, 4), "`fft_rfft`"),
+    "complex numbers": (Complex, (2, 4), "fft_r"),
     "what there is no layer for": (Sorts, (2, 4), "`sort`"),
     "a mean over the batch": (OverBatch, (2, 4), "over the images of the batch"),
     "random numbers": (Random, (2, 4), "random numbers"),

@@ -80,8 +80,13 @@ def test_a_divisor_that_may_be_learned_does_not_begin_at_0(tmp_path: Path) -> No
 def exported(module: Any, sizes: tuple[int, ...], path: Path) -> str:
     """Import what PyTorch's newer exporter writes of a module; return the text."""
     torch = pytest.importorskip("torch")
-    torch.onnx.export(module.eval(), (torch.randn(2, *sizes),), path, dynamo=True, verbose=False,
-                      dynamic_shapes=({0: torch.export.Dim("batch")},))  # fmt: skip
+    try:
+        torch.onnx.export(module.eval(), (torch.randn(2, *sizes),), path, dynamo=True, verbose=False,
+                          dynamic_shapes=({0: torch.export.Dim("batch")},))  # fmt: skip
+    except Exception as error:
+        if "does not support functions" in str(error.__cause__ or error):
+            pytest.skip("PyTorch 2.6 writes what onnxscript 0.3 does not convert")
+        raise
     return import_onnx(path).text
 
 

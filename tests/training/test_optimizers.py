@@ -219,6 +219,7 @@ def test_lamb_is_its_papers(backend: str) -> None:
     np.testing.assert_allclose(history.loss_history, losses, atol=1e-6)
 
 
+@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="PyTorch has no Muon before 2.9")
 @pytest.mark.parametrize("backend", ["numpy", "torch"])
 def test_muon_is_pytorchs_beside_its_adamw(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """torch.optim.Muon takes matrices alone: the convolution's kernel is one by a view of it."""

@@ -241,6 +241,7 @@ def test_stdin(
 @pytest.mark.parametrize(
     "raw",
     [b"net A {\n  output ->\n}\n", b"net A {\r\n  output ->", b"\xff\n", b"#" * (1 << 21)],
+    ids=["lines", "other line ends", "no text", "too long"],
 )
 def test_stdin_with_errors_comes_back_as_it_is(
     raw: bytes,

@@ -59,7 +59,7 @@ def test_measuring_shows_itself(monkeypatch) -> None:
     live.start(100, 0)
     live.advance(10, Shown(1, 1, 1, 10, 1e-3, 2.0), history())
     live.measure("test")
-    assert "measuring test" in str(live._bar)
+    assert "left, measuring te" in str(live._bar)
     live.close()
 
 
