@@ -75,8 +75,12 @@ def until_stopped() -> Iterator[Wish]:
         yield wish  # only the main thread receives signals
         return
     heard = [n for n in _CODES if n != _HANG_UP or signal.getsignal(n) != signal.SIG_IGN]
-    before = {each: signal.signal(each, take_note) for each in heard}
+    # Known before the first is replaced: a signal may come between two of them.
+    before = {each: signal.getsignal(each) for each in heard}
     try:
+        for each in heard:
+            if wish.number is None:
+                signal.signal(each, take_note)
         yield wish
     finally:
         for each, handler in before.items():

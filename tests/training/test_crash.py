@@ -9,6 +9,7 @@ import shutil
 import signal
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -223,6 +224,26 @@ def test_signals_are_wishes_while_it_lasts() -> None:
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_that_comes_while_it_begins_is_a_wish_too(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken, replace = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP), signal.signal
+    before = {each: signal.getsignal(each) for each in taken}
+
+    def replaced(each: signal.Signals, handler: Any) -> Any:
+        found = replace(each, handler)
+        if each == number and handler is not before[each]:
+            os.kill(os.getpid(), number)
+        return found
+
+    monkeypatch.setattr(signal, "signal", replaced)
+    with until_stopped() as wish:
+        assert wish.number == number
+        assert {each: signal.getsignal(each) for each in taken} == before
+    assert {each: signal.getsignal(each) for each in taken} == before
 
 
 def test_a_folder_that_is_not_empty_is_left_alone(run: Run, tmp_path, net, halfway) -> None:
