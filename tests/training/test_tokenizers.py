@@ -177,7 +177,9 @@ def test_a_tokenizer_that_cannot_encode_a_text_is_an_ordinary_error(
     content = {"version": "1.0", "added_tokens": [], **more, "model": {
         "type": "WordLevel", "vocab": {"a": 0}, "unk_token": unknown}}  # fmt: skip
     (folder / "bad.json").write_text(json.dumps(content))
-    with pytest.raises(NetspecError, match=r"the tokenizer (fails at book\.txt|is not)"):
+    is_unknown = "pre_tokenizer" in more and tokenizers.__version__.startswith("0.20.")
+    why = "is not one that can be used" if is_unknown else r"fails at book\.txt"
+    with pytest.raises(NetspecError, match=f"the tokenizer {why}"):
         load(folder / "book.txt", None, (8,), tokens=str(folder / "bad.json"))
     assert capfd.readouterr().err == ""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tqdm
 
 import netspec
 from netspec.cli.train import _result
@@ -53,13 +54,14 @@ def test_the_live_line_has_the_loss_within_80_columns(monkeypatch, epochs: int) 
     assert len(line) <= 80
 
 
+@pytest.mark.skipif(tqdm.__version__ == "4.66.0", reason="this tqdm cuts the last letter off")
 def test_measuring_shows_itself(monkeypatch) -> None:
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     live = Live()
     live.start(100, 0)
     live.advance(10, Shown(1, 1, 1, 10, 1e-3, 2.0), history())
     live.measure("test")
-    assert "left, measuring te" in str(live._bar)
+    assert "measuring test" in str(live._bar)
     live.close()
 
 
