@@ -24,7 +24,7 @@ from netspec.compiler.elaborate.values import NUMBER_TYPES, UNKNOWN, Input, Tens
 from netspec.compiler.ir.constants import open_help
 from netspec.compiler.ir.graph import Node, Origin, Parameter, Shape, show_shape
 from netspec.compiler.ir.initializers import Initializer
-from netspec.compiler.ir.op import NoTorchFormError, Op, ParameterSpec, ShapeError
+from netspec.compiler.ir.op import NoTorchFormError, Op, ParameterSpec, ShapeError, beyond_usual
 from netspec.compiler.ir.sizes import Size, are_short, elements, is_known, names_in
 from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.syntax.tree import NumberType
@@ -35,8 +35,6 @@ _LONGEST = (
 )
 # The types of the sizes of most shapes.
 _PLAIN = frozenset({int})
-# Layers have up to so many parameters. Making so many more takes as long as a step.
-_USUAL_SPECS, _SPECS_A_STEP = 8, 4
 
 
 class Layers:
@@ -82,8 +80,8 @@ class Layers:
             self.report_shape(error, op, bound, inputs, call, span)
             self._keep_misfit(error, op, inputs, span)
             return UNKNOWN
-        if len(specs) > _USUAL_SPECS:
-            self.reporter.count_work(span, (len(specs) - _USUAL_SPECS) // _SPECS_A_STEP)
+        if more := beyond_usual(len(specs)):
+            self.reporter.count_work(span, more)
         self._check_size(op, shape, specs, span)
         self._doubt_input_size(op, bound, call, shapes[0])
         if not self._parameters_have_sizes(op, specs, span):

@@ -51,6 +51,15 @@ class ParameterSpec:
     role: Role
 
 
+# Layers have up to so many parameters; those of stacked layers have theirs for each.
+_USUAL_PARAMETERS, _PARAMETERS_A_LAYER = 8, 4
+
+
+def beyond_usual(parameters: int) -> int:
+    """Return for how many layers more the parameters of one count, in what is limited by their number."""
+    return max(0, parameters - _USUAL_PARAMETERS) // _PARAMETERS_A_LAYER
+
+
 @dataclass(slots=True, eq=False, repr=False)
 class Fix:
     """A change of one attribute that may fix an error: its new text in the file, and the reason.

@@ -7,6 +7,7 @@ import os
 from netspec import codes
 from netspec.compiler.ir.graph import Graph, Node
 from netspec.compiler.ir.onnx_form import MOST_OPERATORS
+from netspec.compiler.ir.op import beyond_usual
 from netspec.diagnostics import Diagnostic, Hint, NetspecError, Span
 
 # A line of a file can ask for tens of thousands of layers, and a program takes up to a millisecond for
@@ -14,8 +15,6 @@ from netspec.diagnostics import Diagnostic, Hint, NetspecError, Span
 MAX_LAYERS = 1_500
 # A table of layers is made in a tenth of the time.
 MAX_LISTED = 10_000
-# A layer with more parameters than this counts for several.
-USUAL_PARAMETERS = 8
 # Layers with their inputs and, for a PyTorch module, calls of blocks and names of values.
 MAX_PARTS = 7_500
 # The layers and calls in the classes of a PyTorch module, which are recorded again with other values of
@@ -51,7 +50,7 @@ def require_few_layers(graph: Graph) -> None:
 
 def _layers_of(node: Node) -> int:
     """For how many layers a node counts: stacked recurrent layers have the parameters of each."""
-    return 1 + node.op.inner_layers() + max(0, len(node.parameters) - USUAL_PARAMETERS) // 4
+    return 1 + node.op.inner_layers() + beyond_usual(len(node.parameters))
 
 
 def require_few_rows(graph: Graph) -> None:

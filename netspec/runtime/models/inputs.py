@@ -16,7 +16,7 @@ from netspec.compiler.ir.places import Places, limits_of, moves_open, places_rea
 from netspec.compiler.passes.bind_sizes import match_sizes, match_sizes_of, open_sizes, specialize
 from netspec.diagnostics import Diagnostic, NetspecError
 from netspec.runtime.data.exchanged_axes import exchanged
-from netspec.runtime.data.samples import ONLY
+from netspec.runtime.data.samples import ONLY, by_input
 
 Array = NDArray[Any]
 
@@ -182,6 +182,11 @@ def whole_limits(graph: Graph) -> dict[str, int | Array | None]:
 def input_name(graph: Graph, field: str) -> str:
     """Return the name of the input that a field of samples is for, see `by_input`."""
     return next(iter(graph.inputs)) if field == ONLY else field
+
+
+def by_net_input(graph: Graph, x: Array) -> dict[str, Array]:
+    """Return samples by the names of the net's inputs, see `by_input`."""
+    return {input_name(graph, field): each for field, each in by_input(x).items()}
 
 
 def whole_fields(graph: Graph, fields: Iterable[str]) -> list[str]:

@@ -8,13 +8,12 @@ from netspec.diagnostics import plural
 from netspec.runtime.data.choices import is_number, require
 from netspec.runtime.data.dataset import Dataset
 from netspec.runtime.data.input_normalization import fit_normalization
-from netspec.runtime.data.samples import by_input
 from netspec.runtime.models.classifier_shape import (
     require_sizes,
     require_targets,
     require_training_batch,
 )
-from netspec.runtime.models.inputs import input_name, whole_fields
+from netspec.runtime.models.inputs import by_net_input, whole_fields
 from netspec.runtime.models.room import require_room, require_room_for_parameters
 from netspec.runtime.optim.losses import make_loss
 from netspec.runtime.optim.optimizers import check_optimizer
@@ -84,12 +83,11 @@ def examine(
     whole = whole_fields(graph, data.input_shapes)
     normalization = fit_normalization(normalize, data.x_train, whole)
     shown = normalization.apply(data.x_train[:IMAGES], dtype)
-    fields = shown if isinstance(shown, Mapping) else by_input(shown)
     y = data.y_train[:IMAGES]
     require_training_batch(graph, min(len(y), batch))
     patient = Patient(
         graph=graph,
-        x={input_name(graph, field): array for field, array in fields.items()},
+        x=shown if isinstance(shown, Mapping) else by_net_input(graph, shown),
         y=y,
         loss=make_loss(loss),
         l2=l2,

@@ -20,8 +20,7 @@ from netspec.runtime.data.input_normalization import (
     Normalizations,
 )
 from netspec.runtime.data.prefetch import prefetched
-from netspec.runtime.data.samples import by_input
-from netspec.runtime.models.inputs import input_name
+from netspec.runtime.models.inputs import by_net_input
 from netspec.runtime.models.protocols import Job
 from netspec.runtime.models.pytorch.loaded import Loaded, LoadedFeed, is_loaded
 from netspec.runtime.models.pytorch.picture_changes import PictureChanges
@@ -199,14 +198,14 @@ def make_feeds(
 
 def job_feeds(job: Job, graph: Graph, device: torch.device) -> dict[str, Feed]:
     """Return the sources of a run's images: of its `steps`, and of each accuracy by its name."""
-    sets = {"steps": (_by_net_input(graph, job.data.x_train), job.data.y_train)}
+    sets = {"steps": (by_net_input(graph, job.data.x_train), job.data.y_train)}
     chosen = {}
     for name, (x, y) in job.measured.items():
         if isinstance(x, ChosenImages):
             assert x.images is job.data.x_train, "some of the training images"
             chosen[name] = x.numbers
         else:
-            sets[name] = (_by_net_input(graph, x), y)
+            sets[name] = (by_net_input(graph, x), y)
     feeds = _loaded(job, sets, device) or make_feeds(sets, device)
     return feeds | {name: FeedPart(feeds["steps"], numbers) for name, numbers in chosen.items()}
 
@@ -235,11 +234,6 @@ def _loaded(
     plain = {name: (x[only], y) for name, (x, y) in sets.items()}
     loaded = Loaded(only, plain, changes, job.seed, job.workers, device)
     return {name: LoadedFeed(loaded, name) for name in sets}
-
-
-def _by_net_input(graph: Graph, x: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    """Return samples by the names of the net's inputs."""
-    return {input_name(graph, field): each for field, each in by_input(x).items()}
 
 
 def make_normalizers(
